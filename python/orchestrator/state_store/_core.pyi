@@ -1,0 +1,96 @@
+"""The native core. Use it through `StateStore`; the names here may change."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Self, final
+
+from orchestrator.state_store.records import IntelItem, IntelItemInput
+
+__all__ = [
+    "SQLITE_VERSION",
+    "Store",
+    "Transaction",
+    "__version__",
+    "after_fork_in_child",
+    "after_fork_in_parent",
+    "before_fork",
+]
+
+SQLITE_VERSION: Final[str]
+"""Version of the SQLite that is compiled in."""
+
+__version__: Final[str]
+"""Version of this package."""
+
+def before_fork() -> None:
+    """Wait until no call is inside SQLite, and let none in until the fork is over."""
+
+def after_fork_in_parent() -> None:
+    """Wait until the child has let go of what it inherited, then go on."""
+
+def after_fork_in_child() -> None:
+    """Let go of all inherited connections; each store opens its own when it is next used."""
+
+@final
+class Store:
+    """A store's connections; `StateStore` documents each call."""
+
+    def __new__(
+        cls,
+        db_path: str | os.PathLike[str],
+        *,
+        synchronous: str,
+        busy_timeout: float,
+        pool_size: int,
+        read_only: bool,
+        file_mode: int,
+    ) -> Self: ...
+    @property
+    def closed(self) -> bool:
+        """Whether the store is closed."""
+
+    def start_run(self, run_id: str, run_type: str, settings_snapshot: Any) -> str:
+        """Record a new run and return its `started_at`."""
+
+    def finish_run(self, run_id: str, status: str, notes: str | None) -> None:
+        """Set a run's status, notes and `finished_at`."""
+
+    def upsert_intel_item(self, item: IntelItemInput | Mapping[str, Any]) -> None:
+        """Insert or update one item."""
+
+    def upsert_intel_items_batch(self, items: Iterable[IntelItemInput | Mapping[str, Any]]) -> None:
+        """Insert or update many items in one transaction."""
+
+    def list_intel_items_for_run(self, run_id: str) -> list[IntelItem]:
+        """Return a run's items, the oldest first."""
+
+    def write_telemetry(self, run_id: str, telemetry: Any) -> None:
+        """Set a run's telemetry document."""
+
+    def transaction(self) -> Transaction:
+        """Return a transaction that is not entered yet."""
+
+    def query(
+        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any]
+    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        """Run one pure read; return the column names and the rows."""
+
+    def close(self) -> None:
+        """Close every connection."""
+
+@final
+class Transaction:
+    """A transaction of one store: entered once, rolled back when it is dropped without being left."""
+
+    def __enter__(self) -> Self:
+        """Take the writer, or open a savepoint within the transaction that the caller is in."""
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        """Commit, or roll back where an exception leaves the block."""

@@ -1,0 +1,127 @@
+"""A small read-only stand-in for `sqlite3.Connection`, for ad-hoc SELECTs on a store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
+
+if TYPE_CHECKING:
+    from orchestrator.state_store._core import Store
+
+
+class Row(tuple[Any, ...]):
+    """One row of a result: a tuple whose values can also be had by column name, in any case of letters.
+
+    >>> row = Row(("a", 1), ("run_id", "n"))
+    >>> row["n"], row[0], row.keys(), dict(row)
+    (1, 'a', ['run_id', 'n'], {'run_id': 'a', 'n': 1})
+    """
+
+    _columns: tuple[str, ...]
+
+    def __new__(cls, values: Sequence[Any], columns: tuple[str, ...]) -> Row:
+        """Pair `values` with the names of their `columns`."""
+        row = super().__new__(cls, values)
+        row._columns = columns
+        return row
+
+    def keys(self) -> list[str]:
+        """Return the column names, in order."""
+        return list(self._columns)
+
+    @overload
+    def __getitem__(self, key: SupportsIndex | str, /) -> Any: ...
+    @overload
+    def __getitem__(self, key: slice, /) -> tuple[Any, ...]: ...
+    def __getitem__(self, key: SupportsIndex | slice | str, /) -> Any:
+        """Return the value at a position or of a named column; IndexError where there is none."""
+        if not isinstance(key, str):
+            return super().__getitem__(key)
+        wanted = key.lower()
+        for value, column in zip(self, self._columns, strict=True):
+            if column.lower() == wanted:
+                return value
+        raise IndexError(f"no column named {key!r}; the columns are {', '.join(self._columns)}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy with the column names."""
+        return Row, (tuple(self), self._columns)
+
+
+class Cursor:
+    """The result of one `Connection.execute`: all rows are read already, so no read stays open.
+
+    Attributes
+    ----------
+    description
+        One 7-tuple a column, its name first, as in DB-API 2.0.
+    rowcount
+        Always -1, as `sqlite3` has it for a SELECT.
+    """
+
+    rowcount: int = -1
+
+    def __init__(self, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+        self.description = tuple((name, None, None, None, None, None, None) for name in columns)
+        self._rows = iter([Row(row, columns) for row in rows])
+
+    def fetchone(self) -> Row | None:
+        """Return the next row, or None where there is none left."""
+        return next(self._rows, None)
+
+    def fetchmany(self, size: int = 1) -> list[Row]:
+        """Return the next `size` rows, or as many as are left."""
+        return [row for _, row in zip(range(size), self._rows, strict=False)]
+
+    def fetchall(self) -> list[Row]:
+        """Return all rows that are left."""
+        return list(self._rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        """Go through the rows that are left."""
+        return self._rows
+
+    def close(self) -> None:
+        """Drop the rows that are left."""
+        self._rows = iter([])
+
+
+class Connection:
+    """Runs ad-hoc SELECTs on a store. Get it from `StateStore.connection`; it holds nothing open.
+
+    Inside a transaction its owner sees the transaction's own writes; everyone else sees what is committed.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def execute(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Cursor:
+        """Run one SELECT (or a PRAGMA or EXPLAIN that only reads) and return its rows.
+
+        Parameters
+        ----------
+        sql
+            One statement. Anything that is not a pure read is refused, BEGIN, COMMIT and ATTACH included.
+        parameters
+            Values for `?` (a sequence) or for `:name` (a mapping): None, int, float, str or bytes.
+
+        Raises
+        ------
+        ReadOnlyError
+            When the statement is not a pure read.
+        QueryError
+            When the SQL is wrong or the parameters do not fit it.
+        InvalidTypeError, InvalidValueError
+            When a parameter cannot be bound: another type, or an int of over 64 bits.
+        StoreClosedError, StoreBusyError
+            As for every call.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     store.connection.execute("SELECT count(*) AS runs FROM runs").fetchone()["runs"]
+        0
+        """
+        columns, rows = self._store.query(sql, parameters)
+        return Cursor(columns, rows)

@@ -1,0 +1,106 @@
+"""What the store raises: one root, each class also of the kind that the pure-Python predecessor raised."""
+
+import sqlite3
+
+
+class StateStoreError(Exception):
+    """The root of every error that the store raises by itself."""
+
+
+class RunExistsError(StateStoreError, sqlite3.IntegrityError):
+    """A run with this run_id is already there; nothing was changed."""
+
+
+class RunNotFoundError(StateStoreError, sqlite3.IntegrityError):
+    """No run has this run_id; nothing was changed."""
+
+
+class StoreBusyError(StateStoreError, sqlite3.OperationalError):
+    """The wait for the writer, a reader or the file's lock ended at `busy_timeout`; nothing was changed.
+
+    Raised at once where waiting could never end: when an asyncio task would block the very thread that holds the
+    transaction of another task.
+    """
+
+
+class DiskFullError(StateStoreError, sqlite3.OperationalError):
+    """The disk is full; nothing of the call, or of the transaction around it, was written."""
+
+
+class StorageIOError(StateStoreError, sqlite3.OperationalError):
+    """The operating system failed to read or write; nothing of the call was written."""
+
+
+class CommitOutcomeUnknownError(StorageIOError):
+    """The commit itself failed: what it wrote may or may not be there after the next opening of the file.
+
+    The message says whether repeating the call is safe.
+    """
+
+
+class CannotOpenError(StateStoreError, sqlite3.OperationalError):
+    """The path cannot be created or opened; the message names it."""
+
+
+class ReadOnlyError(StateStoreError, sqlite3.OperationalError):
+    """A write on a store opened with `read_only=True`, or anything but a pure read on `connection`."""
+
+
+class QueryError(StateStoreError, sqlite3.OperationalError):
+    """The SQL given to `connection.execute` is wrong; the message is SQLite's."""
+
+
+class NotADatabaseError(StateStoreError, sqlite3.DatabaseError):
+    """The file is no SQLite database; it was left as it is."""
+
+
+class CorruptDatabaseError(StateStoreError, sqlite3.DatabaseError):
+    """The file is damaged, or holds what no store writes (a blob in a text column)."""
+
+
+class ForeignDatabaseError(StateStoreError, sqlite3.DatabaseError):
+    """The file is a SQLite database of another program; it was left as it is."""
+
+
+class SchemaTooNewError(StateStoreError, sqlite3.DatabaseError):
+    """The file was written by a newer version of this package; it was left as it is."""
+
+
+class StoreClosedError(StateStoreError, sqlite3.ProgrammingError):
+    """The store is closed."""
+
+
+class TransactionError(StateStoreError, sqlite3.ProgrammingError):
+    """A transaction used where it cannot be: twice, by another thread or task, or in a process forked inside it."""
+
+
+class TransactionDoomedError(StateStoreError, sqlite3.OperationalError):
+    """SQLite rolled the whole transaction back by itself (disk full, I/O error): nothing of it is written."""
+
+
+class MissingFieldError(StateStoreError, KeyError):
+    """An item lacks a required key."""
+
+    def __str__(self) -> str:
+        """Return the message as it is; KeyError would quote it."""
+        return str(self.args[0]) if self.args else ""
+
+
+class InvalidTypeError(StateStoreError, TypeError):
+    """A value of a type that cannot be stored; the message names the field."""
+
+
+class InvalidValueError(StateStoreError, ValueError):
+    """A value that cannot be stored, such as a circular reference or a lone surrogate in a text column."""
+
+
+class NestingTooDeepError(StateStoreError, RecursionError):
+    """A JSON value nested more deeply than the `json` module can write."""
+
+
+class InvalidJSONError(StateStoreError, ValueError):
+    """A JSON column holds text that is no JSON; another program wrote it."""
+
+
+class NetworkFileSystemWarning(UserWarning):
+    """The store's file is on a network file system, where SQLite's locks and shared memory cannot be relied on."""
