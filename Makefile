@@ -1,0 +1,67 @@
+# Each target sets up what it needs in .venv, and is quick when nothing changed.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := $(shell find src .cargo -type f) Cargo.toml Cargo.lock
+DEV_REQUIREMENTS := import tomllib; \
+	print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"], sep="\n")
+
+export VIRTUAL_ENV := $(CURDIR)/.venv
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test test-rust test-python lint format bench build clean
+
+help: ## Say what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
+
+demo: .venv/extension ## Run a small orchestrator on this machine's Python packages; run it again to see what changed
+	@$(BIN)/python examples/daily_run.py
+
+test: lint test-rust test-python ## Run every test and all lints
+
+test-rust: ## Run the core's tests, without Python
+	cargo test --quiet --no-default-features
+
+test-python: .venv/extension ## Run the Python tests
+	$(BIN)/python -m pytest -q
+
+lint: .venv/extension ## Check formatting, types and stubs; warnings are errors
+	cargo fmt --check
+	cargo clippy --quiet --all-targets -- -D warnings
+	cargo clippy --quiet --all-targets --no-default-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --document-private-items --no-default-features
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	MYPYPATH=python $(BIN)/python -m mypy.stubtest orchestrator.state_store --mypy-config-file pyproject.toml
+
+format: .venv/tools ## Format Rust and Python
+	cargo fmt
+	$(BIN)/ruff check --fix --quiet
+	$(BIN)/ruff format --quiet
+
+bench: .venv/extension ## Time the store
+	$(BIN)/python -m pytest -q benches
+
+build: .venv/tools ## Build the sdist, and from it a wheel, into dist/
+	rm -rf dist
+	$(BIN)/maturin sdist --quiet --out dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist dist/*.tar.gz
+
+clean: ## Remove all that was built
+	cargo clean --quiet
+	rm -rf .venv build dist .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find python -name '*.so' -delete
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/tools: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement <($(BIN)/python -c '$(DEV_REQUIREMENTS)')
+	touch $@
+
+.venv/extension: .venv/tools $(SOURCES)
+	$(BIN)/maturin develop --quiet --release
+	touch $@

@@ -1,0 +1,158 @@
+//! What can go wrong, as the core sees it: one error type that keeps SQLite's code and a one-line message.
+
+use std::ffi::c_int;
+use std::fmt::Display;
+
+use rusqlite::ffi;
+
+/// A result whose error is a [`StoreError`].
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// What kind of failure a [`StoreError`] is. Each has a Python exception class of the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A run with this id is already there.
+    RunExists,
+    /// No run has this id.
+    RunNotFound,
+    /// A wait reached the busy timeout, or could never have ended.
+    StoreBusy,
+    /// The disk is full; nothing was written.
+    DiskFull,
+    /// The operating system failed to read or write; nothing was written.
+    StorageIO,
+    /// COMMIT itself failed: it may or may not be on disk.
+    CommitOutcomeUnknown,
+    /// The path cannot be created or opened.
+    CannotOpen,
+    /// A write where only reads are allowed.
+    ReadOnly,
+    /// SQL that SQLite does not accept.
+    Query,
+    /// The file is no SQLite database.
+    NotADatabase,
+    /// The file is damaged, or holds values that no store writes.
+    CorruptDatabase,
+    /// The file is a SQLite database of another program.
+    ForeignDatabase,
+    /// The file was written by a newer version.
+    SchemaTooNew,
+    /// The store is closed.
+    StoreClosed,
+    /// A transaction handle used where it cannot be.
+    Transaction,
+    /// SQLite rolled the transaction back by itself.
+    TransactionDoomed,
+    /// A value or an option that is not accepted.
+    InvalidValue,
+    /// The caller's interrupt check ended a wait.
+    Interrupted,
+    /// Anything else that SQLite reported.
+    Other,
+}
+
+/// A failure of the store: its kind, a one-line message and, where SQLite reported it, SQLite's extended code.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+#[non_exhaustive]
+pub struct StoreError {
+    /// What kind of failure it is.
+    pub kind: ErrorKind,
+    /// SQLite's extended result code, <https://www.sqlite.org/rescode.html>.
+    pub sqlite_code: Option<c_int>,
+    message: String,
+}
+
+impl StoreError {
+    /// An error of this kind that SQLite did not report.
+    pub fn new(kind: ErrorKind, message: impl Display) -> Self {
+        Self { kind, sqlite_code: None, message: one_line(&message.to_string()) }
+    }
+
+    /// The same error, its message headed by what was being done.
+    #[must_use]
+    pub fn during(mut self, operation: impl Display) -> Self {
+        self.message = format!("{operation}: {}", self.message);
+        self
+    }
+
+    /// The same error with more to say at the end of its message.
+    #[must_use]
+    pub(crate) fn note(mut self, remark: impl Display) -> Self {
+        self.message = format!("{}; {remark}", self.message);
+        self
+    }
+
+    /// The same error as another kind.
+    #[must_use]
+    pub(crate) fn of_kind(mut self, kind: ErrorKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// What every call on a closed store returns.
+    pub(crate) fn closed() -> Self {
+        Self::new(ErrorKind::StoreClosed, "the store is closed")
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let (kind, code) = match &error {
+            rusqlite::Error::SqliteFailure(failure, _) => {
+                (kind_of(failure.extended_code), Some(failure.extended_code))
+            }
+            rusqlite::Error::SqlInputError { error, .. } => {
+                (kind_of(error.extended_code), Some(error.extended_code))
+            }
+            rusqlite::Error::InvalidParameterCount(..)
+            | rusqlite::Error::InvalidParameterName(_)
+            | rusqlite::Error::MultipleStatement => (ErrorKind::Query, None),
+            _ => (ErrorKind::Other, None),
+        };
+        let message = match error {
+            rusqlite::Error::SqliteFailure(_, Some(message)) => message,
+            rusqlite::Error::SqlInputError { msg, .. } => msg,
+            other => other.to_string(),
+        };
+        Self { kind, sqlite_code: code, message: one_line(&message) }
+    }
+}
+
+fn kind_of(extended_code: c_int) -> ErrorKind {
+    match extended_code & 0xff {
+        ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => ErrorKind::StoreBusy,
+        ffi::SQLITE_FULL => ErrorKind::DiskFull,
+        ffi::SQLITE_IOERR => ErrorKind::StorageIO,
+        ffi::SQLITE_CANTOPEN | ffi::SQLITE_PERM => ErrorKind::CannotOpen,
+        ffi::SQLITE_READONLY | ffi::SQLITE_AUTH => ErrorKind::ReadOnly,
+        ffi::SQLITE_CORRUPT => ErrorKind::CorruptDatabase,
+        ffi::SQLITE_NOTADB => ErrorKind::NotADatabase,
+        ffi::SQLITE_ERROR | ffi::SQLITE_RANGE | ffi::SQLITE_MISMATCH => ErrorKind::Query,
+        _ => ErrorKind::Other,
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split(['\r', '\n']).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_one_line() {
+        let error = StoreError::new(ErrorKind::Query, "near\n  \"x\"").during("query");
+        assert_eq!(error.to_string(), "query: near \"x\"");
+    }
+
+    #[test]
+    fn sqlite_codes_are_kept() {
+        let failure = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_FSYNC), None);
+        let error = StoreError::from(failure);
+        assert_eq!(error.kind, ErrorKind::StorageIO);
+        assert_eq!(error.sqlite_code, Some(ffi::SQLITE_IOERR_FSYNC));
+    }
+}

@@ -1,0 +1,133 @@
+//! Forking: parent and child both go on, and neither can undo the other's locks.
+//!
+//! SQLite's documentation forbids carrying a connection across a fork
+//! (<https://www.sqlite.org/howtocorrupt.html#_carrying_an_open_database_file_across_a_fork_>), and for a reason
+//! that leaking the connection does not cure: SQLite keeps, per file and process, what it believes to have
+//! locked. The child inherits that belief but not the locks, so a connection opened in the child would trust
+//! locks that nobody holds. Only closing every inherited connection clears it. Closing is safe here, because
+//!
+//! 1. no call is inside SQLite at the fork: every one holds [`Gate`], which the fork takes exclusively;
+//! 2. no inherited connection that is closed has a transaction open, so closing neither rolls back nor writes;
+//! 3. the parent keeps its own connections, and with them its shared lock on the file, until the child is done
+//!    (it waits for the end of a pipe), so that the child's close cannot take the exclusive lock under which
+//!    SQLite would checkpoint and delete the -wal. What is left of closing is munmap, close and releasing
+//!    locks that the child does not own.
+//!
+//! A connection with a transaction open at the fork cannot be closed, since rolling back would write into the
+//! shared memory that the parent is using: it is leaked, and its file refused in the child from then on.
+
+use std::cell::RefCell;
+use std::io::Read;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+
+use crate::platform::FileId;
+use crate::sync::lock;
+
+/// Held by every call while it is inside SQLite, or holds a lock that the child would inherit locked.
+///
+/// Take it last, never twice in one thread, never while waiting for anything, and never attached to Python.
+pub(crate) type Gate = RwLockReadGuard<'static, ()>;
+
+static GATE: RwLock<()> = RwLock::new(());
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+static STORES: Mutex<Vec<Weak<dyn Forkable>>> = Mutex::new(Vec::new());
+static LOST_FILES: Mutex<Vec<FileId>> = Mutex::new(Vec::new());
+/// One fork at a time: a second child would inherit the end of the first one's pipe.
+static FORKING: Mutex<()> = Mutex::new(());
+
+thread_local!(static PENDING: RefCell<Option<Pending>> = const { RefCell::new(None) });
+
+/// What the forking thread holds from before the fork until after it.
+struct Pending {
+    gate: RwLockWriteGuard<'static, ()>,
+    forking: MutexGuard<'static, ()>,
+    stores: Vec<Arc<dyn Forkable>>,
+    writers: Vec<Box<dyn std::any::Any>>,
+    pipe: Option<(std::io::PipeReader, std::io::PipeWriter)>,
+}
+
+/// A store, as a fork sees it.
+pub(crate) trait Forkable: Send + Sync {
+    /// Wait for the writer and keep it; nothing where the caller's own transaction holds it, or the wait ends.
+    fn hold_writer(&self) -> Box<dyn std::any::Any>;
+    /// In the child: let go of all that was inherited.
+    fn start_over(&self, gate: &Exclusive);
+}
+
+/// Proof that no other call is inside SQLite.
+pub(crate) struct Exclusive(());
+
+/// Enter SQLite.
+pub(crate) fn enter() -> Gate {
+    GATE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many forks this process is away from the first.
+pub(crate) fn generation() -> u64 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// Have `store` take part in forks for as long as it lives.
+pub(crate) fn register(store: Weak<dyn Forkable>, _: &Gate) {
+    static COUNT_FORKS: Once = Once::new();
+    COUNT_FORKS.call_once(|| {
+        extern "C" fn count() {
+            GENERATION.fetch_add(1, Ordering::Relaxed);
+        }
+        // SAFETY: `count` is async-signal-safe. A failure (no memory) leaves only forks without hooks unnoticed.
+        unsafe { libc::pthread_atfork(None, None, Some(count)) };
+    });
+    let mut stores = lock(&STORES);
+    stores.retain(|store| store.strong_count() > 0);
+    stores.push(store);
+}
+
+/// Whether the file had a transaction open when this process was forked.
+pub(crate) fn is_lost(file: FileId) -> bool {
+    lock(&LOST_FILES).contains(&file)
+}
+
+/// Refuse the file from now on: a transaction was open on it at the fork.
+pub(crate) fn lose(file: FileId, _: &Exclusive) {
+    lock(&LOST_FILES).push(file);
+}
+
+/// Before a fork: wait for the writers' turns, then until no call is inside SQLite, and let none in.
+pub fn before() {
+    let forking = lock(&FORKING);
+    let stores: Vec<_> = {
+        let _gate = enter();
+        lock(&STORES).iter().filter_map(Weak::upgrade).collect()
+    };
+    let writers = stores.iter().map(|store| store.hold_writer()).collect();
+    let gate = GATE.write().unwrap_or_else(PoisonError::into_inner);
+    let pipe = if stores.is_empty() { None } else { std::io::pipe().ok() };
+    PENDING.set(Some(Pending { gate, forking, stores, writers, pipe }));
+}
+
+/// After a fork, in the parent: wait until the child has let go (or is gone), then go on.
+pub fn after_in_parent() {
+    let Some(pending) = PENDING.take() else { return };
+    if let Some((mut child_is_done, our_end)) = pending.pipe {
+        drop(our_end);
+        // The end of the pipe is all that is awaited, and an error ends it as well.
+        let _ = child_is_done.read(&mut [0]);
+    }
+    drop(pending.gate);
+    drop(pending.writers);
+    drop(pending.forking);
+}
+
+/// After a fork, in the child: let go of what was inherited.
+pub fn after_in_child() {
+    let Some(pending) = PENDING.take() else { return };
+    for store in &pending.stores {
+        store.start_over(&Exclusive(()));
+    }
+    // The turns belong to the stores of the parent, whose queues hold threads that do not exist here.
+    std::mem::forget(pending.writers);
+    drop(pending.pipe);
+    drop(pending.gate);
+    drop(pending.forking);
+}

@@ -1,0 +1,95 @@
+//! The SQL of the `intel_items` table.
+
+use std::borrow::Cow;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Statement};
+
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::model::{ITEM_COLUMNS, Items, NewItems};
+use crate::runs;
+use crate::sql::Text;
+
+const UPSERT: &str = "INSERT INTO intel_items(
+        item_id, run_id, item_type, title, summary, claims_json, evidence_json, scores_json, risk_flags_json,
+        explainability_json, decision, decision_reason, created_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT(item_id) DO UPDATE SET
+        title = excluded.title,
+        summary = excluded.summary,
+        claims_json = excluded.claims_json,
+        evidence_json = excluded.evidence_json,
+        scores_json = excluded.scores_json,
+        risk_flags_json = excluded.risk_flags_json,
+        explainability_json = excluded.explainability_json,
+        decision = excluded.decision,
+        decision_reason = excluded.decision_reason,
+        updated_at = excluded.created_at";
+
+const LIST_FOR_RUN: &str = "SELECT item_id, run_id, item_type, title, summary, claims_json, evidence_json,
+        scores_json, risk_flags_json, explainability_json, decision, decision_reason, created_at
+    FROM intel_items WHERE run_id = ? ORDER BY created_at, rowid";
+
+/// The columns of [`NewItems`] that name the item and its run.
+const ITEM_ID: usize = 0;
+const RUN_ID: usize = 1;
+
+/// Insert or update items, in their order. An error comes with the row that it is about.
+pub(crate) fn upsert(
+    connection: &Connection,
+    items: &NewItems,
+    now: &str,
+) -> Result<(), (usize, StoreError)> {
+    let mut statement = connection.prepare_cached(UPSERT).map_err(|error| (0, error.into()))?;
+    let mut known_run = None;
+    for row in 0..items.len() {
+        let run_id = items.get(row, RUN_ID);
+        if run_id != known_run {
+            runs::require(connection, run_id.unwrap_or_default()).map_err(|error| (row, error))?;
+            known_run = run_id;
+        }
+        upsert_row(&mut statement, items, row, now).map_err(|error| (row, error.into()))?;
+    }
+    Ok(())
+}
+
+fn upsert_row(statement: &mut Statement, items: &NewItems, row: usize, now: &str) -> rusqlite::Result<()> {
+    for column in 0..ITEM_COLUMNS.len() {
+        statement.raw_bind_parameter(column + 1, Text(items.get(row, column)))?;
+    }
+    statement.raw_bind_parameter(ITEM_COLUMNS.len() + 1, now)?;
+    statement.raw_execute()?;
+    Ok(())
+}
+
+/// Read a run's items, in the order in which they were first recorded.
+pub(crate) fn list_for_run(connection: &Connection, run_id: &str) -> Result<Items> {
+    let mut statement = connection.prepare_cached(LIST_FOR_RUN)?;
+    let mut rows = statement.query([run_id])?;
+    let mut items = Items::new();
+    while let Some(row) = rows.next()? {
+        for column in 0..13 {
+            match row.get_ref(column)? {
+                ValueRef::Text(text) => items.push(text),
+                ValueRef::Null => items.push_null(),
+                other => {
+                    let item_id = row.get_ref(ITEM_ID)?.as_str().unwrap_or_default();
+                    let name = row.as_ref().column_name(column).unwrap_or_default();
+                    return Err(StoreError::new(
+                        ErrorKind::CorruptDatabase,
+                        format!(
+                            "item {item_id:?}: {name} holds {:?}, not text; another program wrote it",
+                            other.data_type()
+                        ),
+                    ));
+                }
+            }
+        }
+    }
+    Ok(items)
+}
+
+/// The item's id, for messages.
+pub(crate) fn item_id(items: &NewItems, row: usize) -> Cow<'_, str> {
+    String::from_utf8_lossy(items.get(row, ITEM_ID).unwrap_or_default())
+}

@@ -1,0 +1,41 @@
+//! The storage core of `orchestrator.state_store`: runs, intel items and telemetry in one SQLite file.
+//!
+//! [`Store`] is the way in. The modules, from the file up:
+//!
+//! - [`connection`] opens SQLite, [`migrations`] its schema, [`platform`] the operating system, [`fork`] forks;
+//! - [`model`] has the data, [`runs`], [`intel_items`] and [`telemetry`] the SQL of a table each, [`sql`] binds;
+//! - [`write`] is a write that can be done for another thread, [`queue`] who may write next, [`wait`] until when;
+//! - [`writer`] groups and commits, [`transaction`] nests, [`pool`] reads, [`query`] reads ad hoc;
+//! - [`store`] is the facade, [`error`] what can go wrong, `py` the Python binding.
+
+mod connection;
+mod error;
+mod fork;
+mod intel_items;
+mod migrations;
+mod model;
+mod platform;
+mod pool;
+#[cfg(feature = "python")]
+mod py;
+mod query;
+mod queue;
+mod runs;
+mod sql;
+mod store;
+mod sync;
+mod telemetry;
+mod transaction;
+mod wait;
+mod write;
+mod writer;
+
+pub use connection::{Synchronous, check_sqlite_version};
+pub use error::{ErrorKind, Result, StoreError};
+pub use fork::{after_in_child, after_in_parent, before};
+pub use model::{ITEM_COLUMNS, Items, NewItems, NewRun, RunEnd, Telemetry, TextRows, now};
+pub use platform::network_file_system;
+pub use query::{Parameters, Rows};
+pub use store::{Options, Store};
+pub use transaction::Transaction;
+pub use wait::{Caller, Owner};

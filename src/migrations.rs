@@ -1,0 +1,215 @@
+//! The schema: an ordered list of steps, `user_version` saying how many a file has taken.
+//!
+//! Steps are never changed once released, only added; each uses nothing newer than SQLite 3.37, so that older
+//! programs go on reading the file.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::connection;
+use crate::error::{ErrorKind, Result, StoreError};
+
+/// Step `n` (from 0) brings a file from version `n` to version `n + 1`.
+const STEPS: [&str; 2] = [
+    // The tables of the pure-Python predecessor, whose files are version 0.
+    "CREATE TABLE IF NOT EXISTS runs (
+         run_id TEXT PRIMARY KEY,
+         run_type TEXT NOT NULL,
+         started_at TEXT NOT NULL,
+         finished_at TEXT,
+         status TEXT NOT NULL,
+         settings_snapshot_json TEXT NOT NULL,
+         notes TEXT
+     );
+     CREATE TABLE IF NOT EXISTS intel_items (
+         item_id TEXT PRIMARY KEY,
+         run_id TEXT NOT NULL REFERENCES runs(run_id),
+         item_type TEXT NOT NULL,
+         title TEXT NOT NULL,
+         summary TEXT NOT NULL,
+         claims_json TEXT NOT NULL,
+         evidence_json TEXT NOT NULL,
+         scores_json TEXT NOT NULL,
+         risk_flags_json TEXT NOT NULL,
+         explainability_json TEXT NOT NULL,
+         decision TEXT,
+         decision_reason TEXT,
+         created_at TEXT NOT NULL
+     );
+     CREATE TABLE IF NOT EXISTS telemetry (
+         run_id TEXT PRIMARY KEY REFERENCES runs(run_id),
+         telemetry_json TEXT NOT NULL,
+         created_at TEXT NOT NULL
+     );",
+    // The predecessor's index names, so that it does not make its own; its index on run_id alone would make
+    // the listing of a run sort.
+    "ALTER TABLE intel_items ADD COLUMN updated_at TEXT;
+     ALTER TABLE runs ADD COLUMN heartbeat_at TEXT;
+     DROP INDEX IF EXISTS idx_intel_items_run_id;
+     CREATE INDEX idx_intel_items_run_id ON intel_items(run_id, created_at);
+     CREATE INDEX IF NOT EXISTS idx_intel_items_created_at ON intel_items(created_at);",
+];
+
+/// What every file of ours, and of the predecessor, has.
+const REQUIRED: [(&str, &[&str]); 3] = [
+    (
+        "runs",
+        &["run_id", "run_type", "started_at", "finished_at", "status", "settings_snapshot_json", "notes"],
+    ),
+    (
+        "intel_items",
+        &[
+            "item_id",
+            "run_id",
+            "item_type",
+            "title",
+            "summary",
+            "claims_json",
+            "evidence_json",
+            "scores_json",
+            "risk_flags_json",
+            "explainability_json",
+            "decision",
+            "decision_reason",
+            "created_at",
+        ],
+    ),
+    ("telemetry", &["run_id", "telemetry_json", "created_at"]),
+];
+
+/// The version that this code writes.
+pub const LATEST: i64 = STEPS.len() as i64;
+
+/// What a file is, before anything in it is changed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// No table yet.
+    Empty,
+    /// A store of this version; 0 is the predecessor's.
+    Store(i64),
+}
+
+/// Look at a file without changing it.
+///
+/// Fails for a file that is no database, that is another program's, or that is newer than this code.
+pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
+    let version = user_version(connection)?;
+    let tables: i64 = connection.query_row(
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
+        [],
+        |row| row.get(0),
+    )?;
+    if tables == 0 && version == 0 {
+        return Ok(Found::Empty);
+    }
+    for (table, columns) in REQUIRED {
+        let mut there = connection.prepare("SELECT name FROM pragma_table_info(?)")?;
+        let there = there.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+        if let Some(missing) = columns.iter().find(|column| !there.iter().any(|name| name == *column)) {
+            return Err(StoreError::new(
+                ErrorKind::ForeignDatabase,
+                format!(
+                    "a SQLite database of another program: it has no {table}.{missing}; it was left as it is"
+                ),
+            ));
+        }
+    }
+    if version > LATEST {
+        return Err(StoreError::new(
+            ErrorKind::SchemaTooNew,
+            format!(
+                "schema version {version} is newer than {LATEST}, the newest that this version knows; it was left as it is; upgrade orchestrator-state-store"
+            ),
+        ));
+    }
+    Ok(Found::Store(version))
+}
+
+/// Bring a file up to date, all steps in one transaction.
+///
+/// Several processes may try at once: each looks again once it has the write lock.
+pub(crate) fn migrate(connection: &mut Connection) -> Result<()> {
+    if user_version(connection)? == LATEST {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if let Found::Store(LATEST) = inspect(&transaction)? {
+        return Ok(());
+    }
+    let done = usize::try_from(user_version(&transaction)?).unwrap_or(0);
+    for step in STEPS.iter().skip(done) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", LATEST)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Give a file without a page its shape; does nothing to any other.
+pub(crate) fn prepare_new(connection: &Connection) -> Result<()> {
+    let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+    if pages == 0 { connection::shape_new_file(connection) } else { Ok(()) }
+}
+
+fn user_version(connection: &Connection) -> Result<i64> {
+    Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at_version(version: usize) -> Connection {
+        let connection = connection::open_memory().unwrap();
+        for step in &STEPS[..version] {
+            connection.execute_batch(step).unwrap();
+        }
+        connection.pragma_update(None, "user_version", i64::try_from(version).unwrap()).unwrap();
+        connection
+    }
+
+    fn schema(connection: &Connection) -> Vec<String> {
+        let sql = "SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_schema ORDER BY 1";
+        let mut statement = connection.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap()
+    }
+
+    #[test]
+    fn every_older_version_becomes_the_latest() {
+        let mut fresh = at_version(0);
+        migrate(&mut fresh).unwrap();
+        for version in 1..=STEPS.len() {
+            let mut old = at_version(version);
+            migrate(&mut old).unwrap();
+            assert_eq!(schema(&old), schema(&fresh), "from version {version}");
+        }
+        assert_eq!(inspect(&fresh).unwrap(), Found::Store(LATEST));
+    }
+
+    #[test]
+    fn the_predecessors_file_becomes_the_latest_whichever_indexes_it_has() {
+        let mut fresh = at_version(0);
+        migrate(&mut fresh).unwrap();
+        for indexes in [
+            "",
+            "CREATE INDEX idx_intel_items_run_id ON intel_items(run_id);
+             CREATE INDEX idx_intel_items_created_at ON intel_items(created_at);",
+        ] {
+            let mut old = at_version(0);
+            old.execute_batch(STEPS[0]).unwrap();
+            old.execute_batch(indexes).unwrap();
+            assert_eq!(inspect(&old).unwrap(), Found::Store(0));
+            migrate(&mut old).unwrap();
+            assert_eq!(inspect(&old).unwrap(), Found::Store(LATEST));
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_is_refused() {
+        let foreign = at_version(0);
+        foreign.execute_batch("CREATE TABLE runs(run_id)").unwrap();
+        assert_eq!(inspect(&foreign).unwrap_err().kind, ErrorKind::ForeignDatabase);
+        let newer = at_version(STEPS.len());
+        newer.pragma_update(None, "user_version", LATEST + 1).unwrap();
+        assert_eq!(inspect(&newer).unwrap_err().kind, ErrorKind::SchemaTooNew);
+    }
+}

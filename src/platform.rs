@@ -1,0 +1,106 @@
+//! What differs between operating systems. Tested on Linux only.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Mutex;
+
+use crate::sync::lock;
+
+/// Device and inode: which file it is, whatever its name.
+pub(crate) type FileId = (u64, u64);
+
+/// Which file `path` leads to; `None` where there is none.
+pub(crate) fn file_id(path: &Path) -> Option<FileId> {
+    fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// Create the missing folders above `path`, each synced into the one above it.
+pub(crate) fn create_parents(path: &Path) -> io::Result<()> {
+    let missing: Vec<_> = path.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    missing.into_iter().try_for_each(sync_parent)
+}
+
+/// Create `path` with exactly these permission bits, synced into its folder, unless it is there already.
+///
+/// Closing a descriptor drops all of the process's locks on the file. So no store may open the file between
+/// the creation and the close: each comes through here first, one at a time.
+pub(crate) fn create_file(path: &Path, mode: u32) -> io::Result<()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = lock(&ONE_AT_A_TIME);
+    match OpenOptions::new().write(true).create_new(true).mode(mode).open(path) {
+        Ok(file) => {
+            file.set_permissions(fs::Permissions::from_mode(mode))?;
+            drop(file);
+            sync_parent(path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+}
+
+/// The name of the network file system that holds `path`, if one does: SQLite's write-ahead log needs shared
+/// memory of one host (<https://www.sqlite.org/wal.html#overview>).
+#[cfg(target_os = "linux")]
+pub fn network_file_system(path: &Path) -> Option<&'static str> {
+    use std::os::unix::ffi::OsStrExt;
+
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).ok()?;
+    let mut facts = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: `path` ends in NUL, and `facts` has room for what statfs writes.
+    if unsafe { libc::statfs(path.as_ptr(), facts.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: statfs succeeded, so it filled `facts`.
+    let magic = unsafe { facts.assume_init() }.f_type;
+    // The numbers are those of statfs(2) and linux/magic.h.
+    match u32::try_from(magic & 0xffff_ffff).ok()? {
+        0x6969 => Some("NFS"),
+        0x517b => Some("SMB"),
+        0xff53_4d42 => Some("CIFS"),
+        0xfe53_4d42 => Some("SMB2"),
+        0x0102_1997 => Some("9P"),
+        0x00c3_6400 => Some("Ceph"),
+        0x0bd0_0bd0 => Some("Lustre"),
+        0x5346_414f => Some("AFS"),
+        0x6b41_4653 => Some("AFS"),
+        0x7461_636f => Some("OCFS2"),
+        0x0116_1970 => Some("GFS2"),
+        _ => None,
+    }
+}
+
+/// Elsewhere than on Linux nothing is detected.
+#[cfg(not(target_os = "linux"))]
+pub fn network_file_system(_: &Path) -> Option<&'static str> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_has_exactly_its_mode_and_an_old_one_keeps_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/down/file");
+        create_parents(&path).unwrap();
+        create_file(&path, 0o666).unwrap();
+        create_file(&path, 0o600).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o666);
+    }
+
+    #[test]
+    fn a_local_folder_is_no_network_file_system() {
+        assert_eq!(network_file_system(Path::new("/")), None);
+        assert_eq!(network_file_system(Path::new("/no/such/path")), None);
+    }
+}

@@ -1,0 +1,164 @@
+//! The readers: at most so many at a time, opened when first needed.
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Condvar, Mutex};
+use std::time::SystemTime;
+
+use rusqlite::Connection;
+
+use crate::connection;
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::fork::{self, Gate};
+use crate::query;
+use crate::sync::{lock, wait};
+use crate::wait::Wait;
+
+/// The readers of one file.
+pub(crate) struct Pool {
+    permits: Mutex<Permits>,
+    returned: Condvar,
+    /// Locked only behind the fork's gate.
+    idle: Mutex<Vec<Connection>>,
+}
+
+struct Permits {
+    free: usize,
+    size: usize,
+    closed: bool,
+}
+
+/// The right to use one connection, until it is dropped.
+struct Permit<'a>(&'a Pool);
+
+/// What tells whether a file changed: device and inode aside, its size and when it was last written.
+type Stamp = Option<(u64, SystemTime)>;
+
+impl Pool {
+    pub(crate) fn new(size: usize) -> Self {
+        Self {
+            permits: Mutex::new(Permits { free: size, size, closed: false }),
+            returned: Condvar::new(),
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Do `read` on a connection of the pool. It must leave no transaction open.
+    pub(crate) fn read<T>(
+        &self,
+        path: &Path,
+        wait_for: &mut Wait,
+        read: impl Fn(&Connection) -> Result<T>,
+    ) -> Result<T> {
+        let permit = self.permit(wait_for)?;
+        wait_for.until_free(|| {
+            let gate = fork::enter();
+            let pooled = lock(&self.idle).pop();
+            let connection = match pooled {
+                Some(connection) => connection,
+                None => match open(path) {
+                    Err(error) if error.kind == ErrorKind::CannotOpen && log_is_empty(path) => {
+                        return read_unshared(path, &read);
+                    }
+                    opened => opened?,
+                },
+            };
+            let result = read(&connection);
+            self.check_in(connection, &permit, &gate);
+            result
+        })
+    }
+
+    fn permit(&self, wait_for: &Wait) -> Result<Permit<'_>> {
+        loop {
+            {
+                let mut permits = lock(&self.permits);
+                if permits.closed {
+                    return Err(StoreError::closed());
+                }
+                if permits.free > 0 {
+                    permits.free -= 1;
+                    return Ok(Permit(self));
+                }
+            }
+            let slice = wait_for.slice()?;
+            let permits = lock(&self.permits);
+            if permits.free == 0 && !permits.closed {
+                drop(wait(&self.returned, permits, slice));
+            }
+        }
+    }
+
+    /// Keep a connection for the next reader, unless a transaction is open on it that will not end.
+    fn check_in(&self, connection: Connection, _: &Permit, _: &Gate) {
+        if connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok() {
+            lock(&self.idle).push(connection);
+        }
+    }
+
+    /// Let nobody in any more, wait for those who are reading, and close all connections.
+    pub(crate) fn close(&self, wait_for: &Wait) -> Result<()> {
+        loop {
+            let mut permits = lock(&self.permits);
+            permits.closed = true;
+            self.returned.notify_all();
+            if permits.free == permits.size {
+                break;
+            }
+            drop(permits);
+            let slice = wait_for.slice()?;
+            let permits = lock(&self.permits);
+            if permits.free < permits.size {
+                drop(wait(&self.returned, permits, slice));
+            }
+        }
+        let _gate = fork::enter();
+        self.close_idle();
+        Ok(())
+    }
+
+    /// Close the connections that nobody is using. For callers behind the fork's gate.
+    pub(crate) fn close_idle(&self) {
+        lock(&self.idle).clear();
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.permits).free += 1;
+        self.0.returned.notify_all();
+    }
+}
+
+fn open(path: &Path) -> Result<Connection> {
+    let mut connection = connection::open_reader(path)?;
+    query::restrict(&mut connection)?;
+    // SQLite opens its files with the first read: here is where a read-only folder shows.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(connection)
+}
+
+/// Read a file without sharing it, where no -shm can be made beside it. Nothing locks the file then, so what
+/// was read counts only if no writer came meanwhile.
+fn read_unshared<T>(path: &Path, read: impl Fn(&Connection) -> Result<T>) -> Result<T> {
+    let before = stamp(path);
+    let mut connection = connection::open_immutable(path)?;
+    query::restrict(&mut connection)?;
+    let result = read(&connection);
+    if before.is_some() && stamp(path) == before && log_is_empty(path) {
+        return result;
+    }
+    Err(StoreError::new(ErrorKind::StoreBusy, "the file changed while it was being read"))
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.len(), metadata.modified().ok()?))
+}
+
+/// Whether the file beside `path` that holds what is not in the database yet is absent or empty.
+pub(crate) fn log_is_empty(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    fs::metadata(log).map_or(true, |metadata| metadata.len() == 0)
+}

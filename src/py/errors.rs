@@ -1,0 +1,75 @@
+//! Errors on their way to Python: a class for each kind.
+
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+use crate::error::{ErrorKind, StoreError};
+
+/// The exception classes that the binding raises by itself, beside those of [`ErrorKind`].
+#[derive(Clone, Copy)]
+pub(super) enum Refusal {
+    MissingField,
+    InvalidType,
+    InvalidValue,
+    NestingTooDeep,
+    InvalidJson,
+}
+
+impl Refusal {
+    /// An exception of this class.
+    pub(super) fn error(self, py: Python<'_>, message: impl std::fmt::Display) -> PyErr {
+        let class = match self {
+            Self::MissingField => "MissingFieldError",
+            Self::InvalidType => "InvalidTypeError",
+            Self::InvalidValue => "InvalidValueError",
+            Self::NestingTooDeep => "NestingTooDeepError",
+            Self::InvalidJson => "InvalidJSONError",
+        };
+        raise(py, class, &message.to_string())
+    }
+}
+
+impl From<StoreError> for PyErr {
+    fn from(error: StoreError) -> Self {
+        let class = match error.kind {
+            ErrorKind::RunExists => "RunExistsError",
+            ErrorKind::RunNotFound => "RunNotFoundError",
+            ErrorKind::StoreBusy => "StoreBusyError",
+            ErrorKind::DiskFull => "DiskFullError",
+            ErrorKind::StorageIO => "StorageIOError",
+            ErrorKind::CommitOutcomeUnknown => "CommitOutcomeUnknownError",
+            ErrorKind::CannotOpen => "CannotOpenError",
+            ErrorKind::ReadOnly => "ReadOnlyError",
+            ErrorKind::Query => "QueryError",
+            ErrorKind::NotADatabase => "NotADatabaseError",
+            ErrorKind::CorruptDatabase => "CorruptDatabaseError",
+            ErrorKind::ForeignDatabase => "ForeignDatabaseError",
+            ErrorKind::SchemaTooNew => "SchemaTooNewError",
+            ErrorKind::StoreClosed => "StoreClosedError",
+            ErrorKind::Transaction => "TransactionError",
+            ErrorKind::TransactionDoomed => "TransactionDoomedError",
+            ErrorKind::InvalidValue => "InvalidValueError",
+            ErrorKind::Interrupted | ErrorKind::Other => "StateStoreError",
+        };
+        Python::attach(|py| {
+            let raised = raise(py, class, &error.to_string());
+            if let Some(code) = error.sqlite_code {
+                // The name that the standard library gives it; an exception always takes attributes.
+                let _ = raised.value(py).setattr("sqlite_errorcode", code);
+            }
+            raised
+        })
+    }
+}
+
+/// The class of this name from `orchestrator.state_store.exceptions`.
+pub(super) fn class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyType>> {
+    Ok(py.import("orchestrator.state_store.exceptions")?.getattr(name)?.cast_into()?)
+}
+
+fn raise(py: Python<'_>, name: &str, message: &str) -> PyErr {
+    match class(py, name) {
+        Ok(class) => PyErr::from_type(class, (message.to_owned(),)),
+        Err(error) => error,
+    }
+}

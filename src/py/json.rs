@@ -1,0 +1,232 @@
+//! JSON between Python objects and text: the ordinary straight through, anything unusual by the stdlib's `json`.
+
+use jiter::{JsonErrorType, PythonParse, StringCacheMode};
+use pyo3::exceptions::{PyRecursionError, PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+
+use super::errors::Refusal;
+
+/// Deeper values go to the stdlib, which knows when to stop.
+const MAX_DEPTH: u32 = 128;
+
+/// `json.dumps` checks how deep it recurses, but not how much stack there is: with less than this it gets its own.
+const STACK_WANTED: usize = 1 << 20;
+const STACK_GIVEN: usize = 8 << 20;
+
+/// Append `value` as JSON text.
+///
+/// Fails as `json.dumps` fails; whatever else the value's own code raises passes untouched.
+pub(super) fn encode(value: &Bound<'_, PyAny>, text: &mut Vec<u8>) -> PyResult<()> {
+    let start = text.len();
+    if serde_json::to_writer(&mut *text, &Plain { value, depth: 0 }).is_err() {
+        text.truncate(start);
+        text.extend_from_slice(dumps(value)?.to_str()?.as_bytes());
+    }
+    Ok(())
+}
+
+/// Turn JSON text into Python objects, exactly as `json.loads` does.
+pub(super) fn decode<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    match text {
+        b"[]" => return Ok(PyList::empty(py).into_any()),
+        b"{}" => return Ok(PyDict::new(py).into_any()),
+        _ => {}
+    }
+    let parser =
+        PythonParse { allow_inf_nan: true, cache_mode: StringCacheMode::Keys, ..PythonParse::default() };
+    match parser.python_parse(py, text) {
+        Ok(value) => Ok(value),
+        Err(error) if error.error_type == JsonErrorType::RecursionLimitExceeded => decode_deep(py, text),
+        Err(_) => loads(py, text),
+    }
+}
+
+fn dumps<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
+    let py = value.py();
+    let module = py.import(intern!(py, "json"))?;
+    let options = PyDict::new(py);
+    options.set_item(intern!(py, "separators"), (",", ":"))?;
+    let call = || module.call_method(intern!(py, "dumps"), (value,), Some(&options));
+    let text = stacker::maybe_grow(STACK_WANTED, STACK_GIVEN, call).map_err(|error| {
+        let message = error.value(py).to_string();
+        if error.is_instance_of::<PyRecursionError>(py) {
+            Refusal::NestingTooDeep.error(py, "nested too deeply for JSON")
+        } else if error.is_instance_of::<PyTypeError>(py) {
+            Refusal::InvalidType.error(py, message)
+        } else if error.is_instance_of::<PyValueError>(py) {
+            Refusal::InvalidValue.error(py, message)
+        } else {
+            error
+        }
+    })?;
+    Ok(text.cast_into()?)
+}
+
+fn loads<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    let refuse =
+        |why: String| Refusal::InvalidJson.error(py, format!("not JSON ({why}); another program wrote it"));
+    let text = std::str::from_utf8(text).map_err(|error| refuse(error.to_string()))?;
+    let module = py.import(intern!(py, "json"))?;
+    module.call_method1(intern!(py, "loads"), (text,)).map_err(|error| {
+        if error.is_instance_of::<PyValueError>(py) { refuse(error.value(py).to_string()) } else { error }
+    })
+}
+
+/// Decode text nested more deeply than a recursive parser may follow: brackets here, all else by the stdlib.
+///
+/// What `json.dumps` wrote near the top of a stack can thus be read near its end.
+fn decode_deep<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    let mut rest = Tokens { text, at: 0 };
+    let mut open: Vec<(Bound<'py, PyAny>, Option<Bound<'py, PyAny>>)> = Vec::new();
+    loop {
+        let token = rest.next();
+        let mut value = match token {
+            b"[" => {
+                open.push((PyList::empty(py).into_any(), None));
+                rest.skip_if(b"]").then(|| open.pop()).flatten().map(|(list, _)| list)
+            }
+            b"{" => {
+                open.push((PyDict::new(py).into_any(), None));
+                rest.skip_if(b"}").then(|| open.pop()).flatten().map(|(dict, _)| dict)
+            }
+            scalar => Some(loads(py, scalar)?),
+        };
+        while let Some(done) = value.take() {
+            let Some((container, key)) = open.last_mut() else {
+                return if rest.next().is_empty() { Ok(done) } else { loads(py, b"trailing text") };
+            };
+            let closing: &[u8] = if let Ok(list) = container.cast::<PyList>() {
+                list.append(done)?;
+                b"]"
+            } else if let Some(key) = key.take() {
+                container.set_item(key, done)?;
+                b"}"
+            } else {
+                // A key, which a value follows.
+                *key = Some(done.cast_into::<PyString>()?.into_any());
+                if rest.next() != b":" {
+                    return loads(py, b"no colon");
+                }
+                break;
+            };
+            match rest.next() {
+                b"," => {}
+                token if token == closing => value = open.pop().map(|(container, _)| container),
+                other => return loads(py, other),
+            }
+        }
+    }
+}
+
+/// JSON text, token by token.
+struct Tokens<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Tokens<'a> {
+    /// The next bracket, comma, colon, string or other scalar; empty at the end.
+    fn next(&mut self) -> &'a [u8] {
+        let rest = self.text.get(self.at..).unwrap_or_default().trim_ascii_start();
+        let start = self.text.len() - rest.len();
+        let length = match rest.first() {
+            None => 0,
+            Some(b'[' | b']' | b'{' | b'}' | b',' | b':') => 1,
+            Some(b'"') => string_length(rest),
+            Some(_) => rest.iter().position(|byte| b"[]{},: \t\r\n\"".contains(byte)).unwrap_or(rest.len()),
+        };
+        self.at = start + length;
+        &rest[..length]
+    }
+
+    /// Go past the next token if it is this one.
+    fn skip_if(&mut self, token: &[u8]) -> bool {
+        let before = self.at;
+        let same = self.next() == token;
+        if !same {
+            self.at = before;
+        }
+        same
+    }
+}
+
+/// How many bytes the string at the start of `text` takes, quotes included.
+fn string_length(text: &[u8]) -> usize {
+    let mut escaped = false;
+    for (index, byte) in text.iter().enumerate().skip(1) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return index + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// A value of exactly the types that JSON has. Anything else is an error here, and for the stdlib to judge.
+struct Plain<'a, 'py> {
+    value: &'a Bound<'py, PyAny>,
+    depth: u32,
+}
+
+impl Serialize for Plain<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value = self.value;
+        if let Ok(text) = value.cast_exact::<PyString>() {
+            return serializer.serialize_str(text.to_str().map_err(unusual)?);
+        }
+        if value.is_none() {
+            return serializer.serialize_unit();
+        }
+        if let Ok(flag) = value.cast_exact::<PyBool>() {
+            return serializer.serialize_bool(flag.is_true());
+        }
+        if value.cast_exact::<PyInt>().is_ok() {
+            return serializer.serialize_i64(value.extract().map_err(unusual)?);
+        }
+        if let Ok(number) = value.cast_exact::<PyFloat>() {
+            let number = number.value();
+            return if number.is_finite() {
+                serializer.serialize_f64(number)
+            } else {
+                Err(unusual("not finite"))
+            };
+        }
+        if self.depth == MAX_DEPTH {
+            return Err(unusual("deep"));
+        }
+        let depth = self.depth + 1;
+        if let Ok(list) = value.cast_exact::<PyList>() {
+            let mut sequence = serializer.serialize_seq(Some(list.len()))?;
+            for element in list {
+                sequence.serialize_element(&Plain { value: &element, depth })?;
+            }
+            return sequence.end();
+        }
+        if let Ok(dict) = value.cast_exact::<PyDict>() {
+            let mut map = serializer.serialize_map(Some(dict.len()))?;
+            for (key, element) in dict {
+                let key = key.cast_exact::<PyString>().map_err(unusual)?;
+                map.serialize_entry(key.to_str().map_err(unusual)?, &Plain { value: &element, depth })?;
+            }
+            return map.end();
+        }
+        if let Ok(tuple) = value.cast_exact::<PyTuple>() {
+            let mut sequence = serializer.serialize_seq(Some(tuple.len()))?;
+            for element in tuple.iter_borrowed() {
+                sequence.serialize_element(&Plain { value: &element, depth })?;
+            }
+            return sequence.end();
+        }
+        Err(unusual(value))
+    }
+}
+
+/// The reason is never seen: whatever is unusual is tried again by the stdlib.
+fn unusual<E: serde::ser::Error>(_: impl Sized) -> E {
+    E::custom("unusual")
+}

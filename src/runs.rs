@@ -1,0 +1,52 @@
+//! The SQL of the `runs` table.
+
+use rusqlite::Connection;
+
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::model::{NewRun, RunEnd};
+use crate::sql::Text;
+
+/// The status of a run that has started and not finished.
+pub const RUNNING: &str = "running";
+
+/// Insert a run.
+pub(crate) fn insert(connection: &Connection, run: &NewRun) -> Result<()> {
+    let inserted = connection
+        .prepare_cached(
+            "INSERT INTO runs(run_id, run_type, started_at, status, settings_snapshot_json)
+             VALUES (?, ?, ?, ?, ?) ON CONFLICT(run_id) DO NOTHING",
+        )?
+        .execute((
+            &run.run_id,
+            &run.run_type,
+            &run.started_at,
+            RUNNING,
+            Text(Some(&run.settings_snapshot_json)),
+        ))?;
+    if inserted == 0 {
+        return Err(StoreError::new(
+            ErrorKind::RunExists,
+            "there is a run with this run_id already; nothing was changed",
+        ));
+    }
+    Ok(())
+}
+
+/// Record how a run ended.
+pub(crate) fn finish(connection: &Connection, end: &RunEnd, finished_at: &str) -> Result<()> {
+    let updated = connection
+        .prepare_cached("UPDATE runs SET status = ?, finished_at = ?, notes = ? WHERE run_id = ?")?
+        .execute((&end.status, finished_at, &end.notes, &end.run_id))?;
+    if updated == 0 { Err(not_found(&end.run_id)) } else { Ok(()) }
+}
+
+/// Fail unless there is such a run.
+pub(crate) fn require(connection: &Connection, run_id: &[u8]) -> Result<()> {
+    let there =
+        connection.prepare_cached("SELECT 1 FROM runs WHERE run_id = ?")?.exists([Text(Some(run_id))])?;
+    if there { Ok(()) } else { Err(not_found(&String::from_utf8_lossy(run_id))) }
+}
+
+fn not_found(run_id: &str) -> StoreError {
+    StoreError::new(ErrorKind::RunNotFound, format!("there is no run {run_id:?}; nothing was changed"))
+}

@@ -1,0 +1,472 @@
+//! The store as Rust sees it: one writer, a pool of readers, one file.
+
+use std::any::Any;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::connection::{self, Synchronous};
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::fork::{self, Exclusive, Forkable, Gate};
+use crate::migrations::{self, Found};
+use crate::model::{Items, NewItems, NewRun, RunEnd, Telemetry};
+use crate::pool::{self, Pool};
+use crate::query::{self, Parameters, Rows};
+use crate::sync::lock;
+use crate::transaction::Transaction;
+use crate::wait::{Caller, Owner, Wait};
+use crate::write::Write;
+use crate::writer::{Inherited, Writer};
+use crate::{intel_items, platform};
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// When a commit counts as done.
+    pub synchronous: Synchronous,
+    /// The longest that a call may wait.
+    pub busy_timeout: Duration,
+    /// The most connections that read at one time.
+    pub pool_size: usize,
+    /// Never change the file.
+    pub read_only: bool,
+    /// Permission bits of a new file.
+    pub file_mode: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            synchronous: Synchronous::Full,
+            busy_timeout: Duration::from_secs(30),
+            pool_size: 4,
+            read_only: false,
+            file_mode: 0o600,
+        }
+    }
+}
+
+/// Runs, intel items and telemetry in one SQLite file. Share it freely between threads.
+///
+/// # Examples
+/// ```
+/// use orchestrator_state_store::{Caller, NewRun, Options, Store, now};
+///
+/// let store = Store::open_in_memory(Options::default())?;
+/// let run = NewRun {
+///     run_id: "run-1".into(),
+///     run_type: "daily".into(),
+///     started_at: now(),
+///     settings_snapshot_json: b"{}".to_vec(),
+/// };
+/// store.start_run(&Caller::thread(), run)?;
+/// # Ok::<(), orchestrator_state_store::StoreError>(())
+/// ```
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// `None` for a store in memory.
+    path: Option<PathBuf>,
+    options: Options,
+    closed: AtomicBool,
+    /// Replaced in a forked child. Locked only behind the fork's gate.
+    current: Mutex<Arc<Connections>>,
+}
+
+/// A process's own connections.
+struct Connections {
+    /// `None` for a store that is only read.
+    writer: Option<Arc<Writer>>,
+    /// `None` for a store in memory, which has one connection.
+    pool: Option<Pool>,
+    generation: u64,
+    /// A transaction was open at the fork that made this process.
+    lost: bool,
+}
+
+impl Store {
+    /// Open the file at `path`, creating it (and its folders) or bringing its schema up to date, unless the
+    /// store is only to be read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::CannotOpen`] when the path cannot be created or opened, [`ErrorKind::NotADatabase`],
+    /// [`ErrorKind::ForeignDatabase`], [`ErrorKind::SchemaTooNew`] and [`ErrorKind::CorruptDatabase`] when the
+    /// file is not one of ours (it is left as it is), [`ErrorKind::StoreBusy`] when another program keeps it
+    /// locked.
+    pub fn open(path: &Path, options: Options, caller: &Caller) -> Result<Self> {
+        let named = |error: StoreError| error.during(format!("open {}", path.display()));
+        let mut wait = Wait::new(*caller, options.busy_timeout);
+        let path = std::path::absolute(path).map_err(|error| named(cannot_open(&error)))?;
+        let mut open = || {
+            connection::check_sqlite_version()?;
+            if path.is_dir() {
+                return Err(StoreError::new(ErrorKind::CannotOpen, "it is a folder"));
+            }
+            if options.read_only {
+                let pool = Pool::new(options.pool_size);
+                pool.read(&path, &mut wait, |connection| migrations::inspect(connection).map(drop))?;
+                return Ok((None, pool));
+            }
+            let writer = wait.until_free(|| open_writer(&path, &options))?;
+            Ok((Some(writer), Pool::new(options.pool_size)))
+        };
+        let (writer, pool) = open().map_err(named)?;
+        Ok(Self::new(Some(path), options, writer, Some(pool)))
+    }
+
+    /// Open a private store in memory, on one connection.
+    ///
+    /// # Errors
+    /// When SQLite cannot allocate it.
+    pub fn open_in_memory(options: Options) -> Result<Self> {
+        let _gate = fork::enter();
+        let mut memory = connection::open_memory()?;
+        connection::configure_writer(&memory, options.synchronous)?;
+        migrations::migrate(&mut memory)?;
+        drop(_gate);
+        Ok(Self::new(None, options, Some(memory), None))
+    }
+
+    fn new(path: Option<PathBuf>, options: Options, writer: Option<Connection>, pool: Option<Pool>) -> Self {
+        let gate = fork::enter();
+        let file = path.clone().map(|path| (path, options.synchronous));
+        let connections = Connections {
+            writer: writer.map(|connection| Arc::new(Writer::new(Some(connection), file))),
+            pool,
+            generation: fork::generation(),
+            lost: false,
+        };
+        let shared = Arc::new(Shared {
+            path,
+            options,
+            closed: AtomicBool::new(false),
+            current: Mutex::new(Arc::new(connections)),
+        });
+        let registered: Arc<dyn Forkable> = Arc::<Shared>::clone(&shared);
+        fork::register(Arc::downgrade(&registered), &gate);
+        Self { shared }
+    }
+
+    /// The file, made absolute; `None` for a store in memory.
+    pub fn path(&self) -> Option<&Path> {
+        self.shared.path.as_deref()
+    }
+
+    /// Whether the store is closed.
+    pub fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire)
+    }
+
+    /// Record a new run.
+    ///
+    /// # Errors
+    /// [`ErrorKind::RunExists`], and what every write can fail with: [`ErrorKind::StoreBusy`],
+    /// [`ErrorKind::StoreClosed`], [`ErrorKind::ReadOnly`], [`ErrorKind::DiskFull`], [`ErrorKind::StorageIO`],
+    /// [`ErrorKind::CommitOutcomeUnknown`], [`ErrorKind::TransactionDoomed`].
+    pub fn start_run(&self, caller: &Caller, run: NewRun) -> Result<()> {
+        self.write(caller, Write::StartRun(run))
+    }
+
+    /// Set a run's status, notes and end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::RunNotFound`], and as [`Self::start_run`].
+    pub fn finish_run(&self, caller: &Caller, end: RunEnd) -> Result<()> {
+        self.write(caller, Write::FinishRun(end))
+    }
+
+    /// Insert or update one item, the only row of `item`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::RunNotFound`], and as [`Self::start_run`].
+    pub fn upsert_intel_item(&self, caller: &Caller, item: NewItems) -> Result<()> {
+        self.write(caller, Write::UpsertItem(item))
+    }
+
+    /// Insert or update items, all or none. Where an id comes twice the last wins.
+    ///
+    /// # Errors
+    /// [`ErrorKind::RunNotFound`], and as [`Self::start_run`].
+    pub fn upsert_intel_items_batch(&self, caller: &Caller, items: NewItems) -> Result<()> {
+        self.write(caller, Write::UpsertBatch(items))
+    }
+
+    /// Set a run's telemetry document.
+    ///
+    /// # Errors
+    /// [`ErrorKind::RunNotFound`], and as [`Self::start_run`].
+    pub fn write_telemetry(&self, caller: &Caller, telemetry: Telemetry) -> Result<()> {
+        self.write(caller, Write::WriteTelemetry(telemetry))
+    }
+
+    /// Read a run's items, in the order in which they were first recorded.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::CorruptDatabase`].
+    pub fn list_intel_items_for_run(&self, caller: &Caller, run_id: &str) -> Result<Items> {
+        self.read(caller, |connection| intel_items::list_for_run(connection, run_id))
+            .map_err(|error| error.during(format!("list_intel_items_for_run {run_id:?}")))
+    }
+
+    /// Run one pure read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ReadOnly`] when it is not one, [`ErrorKind::Query`] when SQLite does not accept it.
+    pub fn query(&self, caller: &Caller, sql: &str, parameters: &Parameters) -> Result<Rows> {
+        self.read(caller, |connection| query::run(connection, sql, parameters))
+            .map_err(|error| match error.kind {
+                ErrorKind::ReadOnly => error.note("only pure reads are allowed here"),
+                _ => error,
+            })
+            .map_err(|error| error.during("execute"))
+    }
+
+    /// Begin a transaction, or a savepoint within the caller's own.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::ReadOnly`],
+    /// [`ErrorKind::TransactionDoomed`].
+    pub fn begin(&self, caller: &Caller) -> Result<Transaction> {
+        let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
+        self.writer()
+            .and_then(|writer| Transaction::begin(&writer, caller.owner, &mut wait))
+            .map_err(|error| error.during("transaction"))
+    }
+
+    /// Close every connection; what is open is rolled back. Closing again does nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StoreBusy`] or [`ErrorKind::Interrupted`] when the wait for those who are reading ended
+    /// first. The store is closed all the same; their connections go with the process.
+    pub fn close(&self, caller: &Caller) -> Result<()> {
+        let gate = fork::enter();
+        let current = self.shared.current(&gate);
+        drop(gate);
+        self.shared.closed.store(true, Ordering::Release);
+        if current.generation != fork::generation() {
+            return Ok(());
+        }
+        let wait = Wait::new(*caller, self.shared.options.busy_timeout);
+        // The writer is the last to go: it is the one that may fold the log into the file and delete it.
+        let readers_gone = current.pool.as_ref().map_or(Ok(()), |pool| pool.close(&wait));
+        if let Some(writer) = &current.writer {
+            writer.close();
+        }
+        readers_gone.map_err(|error| error.during("close"))
+    }
+
+    fn write(&self, caller: &Caller, write: Write) -> Result<()> {
+        let what = write.describe();
+        let done = self.writer().and_then(|writer| {
+            if writer.queue.is_owned_by(caller.owner) {
+                return writer.write_inside(&write);
+            }
+            let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
+            writer.write(write, caller.owner, &mut wait)
+        });
+        done.map_err(|error| error.during(what))
+    }
+
+    /// Read from the pool, or from the caller's own transaction so that it sees what it wrote.
+    fn read<T>(&self, caller: &Caller, read: impl Fn(&Connection) -> Result<T>) -> Result<T> {
+        let current = self.connections()?;
+        let restricted = |connection: &mut Connection| {
+            query::restrict(connection)?;
+            let result = read(connection);
+            query::unrestrict(connection)?;
+            result
+        };
+        if let Some(writer) = &current.writer {
+            if writer.queue.is_owned_by(caller.owner) {
+                return writer.inside(restricted);
+            }
+        }
+        let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
+        match (&self.shared.path, &current.pool, &current.writer) {
+            (Some(path), Some(pool), _) => pool.read(path, &mut wait, read),
+            (_, _, Some(writer)) => {
+                let _turn = writer.queue.enter(None, caller.owner, &wait)?;
+                writer.with(restricted)
+            }
+            _ => Err(StoreError::closed()),
+        }
+    }
+
+    fn writer(&self) -> Result<Arc<Writer>> {
+        let current = self.connections()?;
+        current.writer.clone().ok_or_else(|| {
+            StoreError::new(
+                ErrorKind::ReadOnly,
+                "the store was opened with read_only=True; nothing was changed",
+            )
+        })
+    }
+
+    fn connections(&self) -> Result<Arc<Connections>> {
+        if self.is_closed() {
+            return Err(StoreError::closed());
+        }
+        let gate = fork::enter();
+        let current = self.shared.current(&gate);
+        if current.generation != fork::generation() {
+            return Err(forked("this process was forked without Python's fork hooks"));
+        }
+        if current.lost {
+            return Err(forked("a transaction was open when this process was forked"));
+        }
+        Ok(current)
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Nobody is left to tell, and nobody is left to be reading.
+        let _ = self.close(&Caller::thread());
+    }
+}
+
+impl Shared {
+    fn current(&self, _: &Gate) -> Arc<Connections> {
+        Arc::clone(&lock(&self.current))
+    }
+}
+
+impl Forkable for Shared {
+    fn hold_writer(&self) -> Box<dyn Any> {
+        let gate = fork::enter();
+        let current = self.current(&gate);
+        drop(gate);
+        let wait = Wait::new(Caller::thread(), self.options.busy_timeout);
+        let turn = current.writer.as_ref().map(|writer| writer.queue.enter(None, Owner::thread(), &wait));
+        Box::new(turn)
+    }
+
+    fn start_over(&self, alone: &Exclusive) {
+        let mut current = lock(&self.current);
+        if let Some(pool) = &current.pool {
+            pool.close_idle();
+        }
+        let file = self.path.clone().map(|path| (path, self.options.synchronous));
+        let inherited = current.writer.as_ref().map(|writer| writer.inherited(alone));
+        let mut lost = current.lost;
+        let writer = match inherited {
+            None => None,
+            Some(Inherited::Closed) => return,
+            Some(Inherited::Nothing) => Some(Writer::new(None, file)),
+            Some(Inherited::Connection(memory)) if self.path.is_none() => {
+                // Nobody shares it, so that rolling back harms nobody.
+                crate::writer::roll_back(&memory);
+                Some(Writer::new(Some(memory), None))
+            }
+            Some(Inherited::Connection(connection)) => {
+                if !connection.is_autocommit() {
+                    lost = true;
+                    self.path
+                        .as_deref()
+                        .and_then(platform::file_id)
+                        .into_iter()
+                        .for_each(|id| fork::lose(id, alone));
+                    std::mem::forget(connection);
+                }
+                Some(Writer::new(None, file))
+            }
+        };
+        let pool = current.pool.as_ref().map(|_| Pool::new(self.options.pool_size));
+        let generation = fork::generation();
+        let fresh = Connections { writer: writer.map(Arc::new), pool, generation, lost };
+        let inherited = std::mem::replace(&mut *current, Arc::new(fresh));
+        // Its locks may be held by threads that do not exist here.
+        std::mem::forget(inherited);
+    }
+}
+
+/// Open the file for writing: create it, see that it is ours, and bring it up to date.
+fn open_writer(path: &Path, options: &Options) -> Result<Connection> {
+    let _gate = fork::enter();
+    if !path.exists() {
+        platform::create_parents(path).map_err(|error| cannot_open(&error))?;
+        platform::create_file(path, options.file_mode).map_err(|error| cannot_open(&error))?;
+    }
+    if platform::file_id(path).is_some_and(fork::is_lost) {
+        return Err(forked("a transaction was open on the file when this process was forked"));
+    }
+    let mut connection = connection::open_file(path)?;
+    let foreign_log = !pool::log_is_empty(path);
+    match migrations::inspect(&connection) {
+        Ok(Found::Empty) => migrations::prepare_new(&connection)?,
+        Ok(Found::Store(_)) => {}
+        Err(refused) => {
+            if foreign_log {
+                connection::keep_log_on_close(&connection)?;
+            }
+            return Err(refused);
+        }
+    }
+    connection::configure_writer(&connection, options.synchronous)?;
+    migrations::migrate(&mut connection)?;
+    Ok(connection)
+}
+
+fn forked(why: &str) -> StoreError {
+    StoreError::new(
+        ErrorKind::Transaction,
+        format!("{why}; fork outside transactions, or use the spawn start method"),
+    )
+}
+
+fn cannot_open(error: &std::io::Error) -> StoreError {
+    StoreError::new(ErrorKind::CannotOpen, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(run_id: &str, settings: &str) -> NewRun {
+        let settings_snapshot_json = format!("{settings:?}").into_bytes();
+        NewRun {
+            run_id: run_id.into(),
+            run_type: "t".into(),
+            started_at: "now".into(),
+            settings_snapshot_json,
+        }
+    }
+
+    #[test]
+    fn a_full_disk_dooms_the_transaction_that_meets_it() {
+        let store = Store::open_in_memory(Options::default()).unwrap();
+        let me = Caller::thread();
+        store
+            .writer()
+            .unwrap()
+            .with(|memory| Ok(memory.pragma_update(None, "max_page_count", 100)?))
+            .unwrap();
+        let big = "x".repeat(100_000);
+        let transaction = store.begin(&me).unwrap();
+        let error = (0..100).find_map(|n| store.start_run(&me, run(&n.to_string(), &big)).err()).unwrap();
+        assert_eq!(error.kind, ErrorKind::DiskFull);
+        let doomed = |error: StoreError| assert_eq!(error.kind, ErrorKind::TransactionDoomed);
+        doomed(store.start_run(&me, run("later", "")).unwrap_err());
+        doomed(store.list_intel_items_for_run(&me, "r").unwrap_err());
+        doomed(store.begin(&me).err().unwrap());
+        doomed(transaction.commit(me.owner).unwrap_err());
+        let runs = "SELECT * FROM runs";
+        assert_eq!(store.query(&me, runs, &Parameters::Positional(Vec::new())).unwrap().rows.len(), 0);
+        store.start_run(&me, run("later", "")).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_in_a_plain_call_leaves_nothing_open() {
+        let store = Store::open_in_memory(Options::default()).unwrap();
+        let me = Caller::thread();
+        store.writer().unwrap().with(|memory| Ok(memory.pragma_update(None, "max_page_count", 20)?)).unwrap();
+        let error = store.start_run(&me, run("big", &"x".repeat(500_000))).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::DiskFull);
+        store.start_run(&me, run("small", "")).unwrap();
+    }
+}

@@ -1,0 +1,158 @@
+//! Explicit transactions: a handle that rolls back unless it is committed; nested ones are savepoints.
+
+use std::sync::Arc;
+
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::fork;
+use crate::queue::{Admission, Turn};
+use crate::wait::{Owner, Wait};
+use crate::write::Write;
+use crate::writer::{self, Slot, Writer};
+
+/// A transaction, or a savepoint within one. Dropping it rolls it back.
+pub struct Transaction {
+    writer: Arc<Writer>,
+    owner: Owner,
+    level: u64,
+    generation: u64,
+    /// The turn of the outermost one, until it is over.
+    turn: Option<Turn<Write>>,
+    open: bool,
+}
+
+impl Transaction {
+    /// Take the writer, or open a savepoint where the owner's transaction holds it already.
+    pub(crate) fn begin(writer: &Arc<Writer>, owner: Owner, wait: &mut Wait) -> Result<Self> {
+        let (level, turn) = if writer.queue.is_owned_by(owner) {
+            (writer.with_slot(open_savepoint)?, None)
+        } else {
+            let Admission::Turn(turn, _) = writer.queue.enter(None, owner, wait)? else {
+                return Err(StoreError::closed());
+            };
+            wait.until_free(|| writer.with(|connection| writer::begin(connection)))?;
+            turn.set_owner(owner);
+            let level = writer.with_slot(|slot| {
+                slot.doomed = false;
+                let level = slot.next_level();
+                slot.levels = vec![level];
+                Ok(level)
+            })?;
+            (level, Some(turn))
+        };
+        Ok(Self {
+            writer: Arc::clone(writer),
+            owner,
+            level,
+            generation: fork::generation(),
+            turn,
+            open: true,
+        })
+    }
+
+    /// Keep what was written. If it cannot be kept, it is rolled back and the error says why.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TransactionDoomed`] when SQLite rolled it back by itself, [`ErrorKind::StoreClosed`] when the
+    /// store was closed inside it, [`ErrorKind::Transaction`] when `owner` is not who opened it, when a
+    /// transaction nested in it is still open, or in a process forked inside it; and what COMMIT itself raises.
+    pub fn commit(mut self, owner: Owner) -> Result<()> {
+        if owner != self.owner {
+            self.end(|slot, level| slot.undo(level))?;
+            return Err(misuse("it belongs to another thread or task; it was rolled back"));
+        }
+        self.end(Slot::keep)
+    }
+
+    /// Undo what was written.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Transaction`] in a process forked inside it.
+    pub fn roll_back(mut self) -> Result<()> {
+        self.end(|slot, level| slot.undo(level))
+    }
+
+    fn end(&mut self, how: impl FnOnce(&mut Slot, u64) -> Result<()>) -> Result<()> {
+        self.open = false;
+        if self.generation != fork::generation() {
+            // The turn belongs to a queue of the parent.
+            std::mem::forget(self.turn.take());
+            return Err(misuse("this process was forked inside it; it goes on in the parent only"));
+        }
+        let result = self.writer.with_slot(|slot| how(slot, self.level));
+        self.turn = None;
+        result
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if self.open {
+            // Nobody is left to tell; a rollback that fails dooms what is left of the transaction.
+            let _ = self.end(|slot, level| slot.undo(level));
+        }
+    }
+}
+
+impl Slot {
+    /// Commit the transaction, or release the savepoint, of this level.
+    fn keep(&mut self, level: u64) -> Result<()> {
+        let depth = self.levels.iter().position(|open| *open == level);
+        let doomed = self.refuse_doomed();
+        let innermost = depth.filter(|depth| depth + 1 == self.levels.len());
+        let Some(connection) = self.connection() else {
+            return Err(StoreError::closed().note("the transaction was rolled back"));
+        };
+        let (Some(depth), Ok(())) = (innermost, &doomed) else {
+            self.undo(level)?;
+            return doomed
+                .and(Err(misuse("one nested in it is still open, or it is over; it was rolled back")));
+        };
+        let kept = match depth {
+            0 => writer::commit(connection).map_err(|error| match error.kind {
+                ErrorKind::CommitOutcomeUnknown => error.note("look before repeating the transaction"),
+                _ => error,
+            }),
+            _ => writer::execute(connection, &format!("RELEASE {}", savepoint(depth))),
+        };
+        self.levels.truncate(depth);
+        kept
+    }
+
+    /// Roll back to before this level, and with it all that is nested in it.
+    fn undo(&mut self, level: u64) -> Result<()> {
+        let Some(depth) = self.levels.iter().position(|open| *open == level) else { return Ok(()) };
+        self.levels.truncate(depth);
+        let doomed = self.doomed;
+        let Some(connection) = self.connection() else { return Ok(()) };
+        if depth == 0 {
+            writer::roll_back(connection);
+            self.doomed = false;
+        } else if !doomed {
+            let name = savepoint(depth);
+            let undone = writer::execute(connection, &format!("ROLLBACK TO {name}"))
+                .and_then(|()| writer::execute(connection, &format!("RELEASE {name}")));
+            self.doomed = undone.is_err();
+            undone?;
+        }
+        Ok(())
+    }
+}
+
+fn open_savepoint(slot: &mut Slot) -> Result<u64> {
+    slot.refuse_doomed()?;
+    let level = slot.next_level();
+    let name = savepoint(slot.levels.len());
+    let connection = slot.connection().ok_or_else(StoreError::closed)?;
+    writer::execute(connection, &format!("SAVEPOINT {name}"))?;
+    slot.levels.push(level);
+    Ok(level)
+}
+
+/// What the savepoint at this depth is called: few names, so that their statements stay cached.
+fn savepoint(depth: usize) -> String {
+    format!("level_{depth}")
+}
+
+fn misuse(what: &str) -> StoreError {
+    StoreError::new(ErrorKind::Transaction, format!("the transaction cannot be ended here: {what}"))
+}

@@ -1,0 +1,118 @@
+//! Waiting: who waits, until when, and in slices short enough that Ctrl-C is seen at once.
+
+use std::time::{Duration, Instant};
+
+use crate::error::{ErrorKind, Result, StoreError};
+
+/// How long a wait may go without asking whether it was interrupted.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// The longest pause between two attempts at a lock that another process holds.
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);
+
+/// Who owns a transaction: a thread, and within it an asyncio task (0 for none). Never inherited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// A number that no other thread of the process has at the same time.
+    pub thread: u64,
+    /// A number that no other task of the thread has at the same time; 0 outside any task.
+    pub task: usize,
+}
+
+impl Owner {
+    /// The calling thread, outside any task.
+    pub fn thread() -> Self {
+        thread_local!(static MARK: u8 = const { 0 });
+        Self { thread: MARK.with(|mark| std::ptr::from_ref(mark) as u64), task: 0 }
+    }
+}
+
+/// Who calls, and how to ask whether the call should stop waiting.
+#[derive(Clone, Copy)]
+pub struct Caller<'a> {
+    /// Who owns what the call opens, and whose transaction it joins.
+    pub owner: Owner,
+    /// Asked about every 50 ms of a wait, with no lock held; `true` ends it with [`ErrorKind::Interrupted`].
+    pub interrupted: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Caller<'_> {
+    /// The calling thread, outside any task, never interrupted.
+    pub fn thread() -> Self {
+        Self { owner: Owner::thread(), interrupted: &|| false }
+    }
+}
+
+/// One call's wait: a single deadline over our queues and SQLite's locks.
+pub(crate) struct Wait<'a> {
+    caller: Caller<'a>,
+    timeout: Duration,
+    deadline: Instant,
+    pause: Duration,
+}
+
+impl<'a> Wait<'a> {
+    pub(crate) fn new(caller: Caller<'a>, timeout: Duration) -> Self {
+        Self { caller, timeout, deadline: Instant::now() + timeout, pause: LONGEST_PAUSE / 64 }
+    }
+
+    /// How long to sleep before the next look. Fails when the wait is over. Call it with no lock held.
+    pub(crate) fn slice(&self) -> Result<Duration> {
+        if (self.caller.interrupted)() {
+            return Err(StoreError::new(ErrorKind::Interrupted, "interrupted while waiting"));
+        }
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(self.busy()) } else { Ok(left.min(SLICE)) }
+    }
+
+    /// Sleep before the next attempt at a lock that another process holds: briefly at first, then longer.
+    pub(crate) fn pause(&mut self) -> Result<()> {
+        std::thread::sleep(self.slice()?.min(self.pause));
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Ok(())
+    }
+
+    fn busy(&self) -> StoreError {
+        let seconds = self.timeout.as_secs_f64();
+        StoreError::new(
+            ErrorKind::StoreBusy,
+            format!(
+                "still busy after busy_timeout ({seconds} s): another thread or process holds it; nothing was changed"
+            ),
+        )
+    }
+
+    /// Do `attempt` until it is anything but busy. `attempt` must leave nothing locked behind it.
+    pub(crate) fn until_free<T>(&mut self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+        loop {
+            match attempt() {
+                Err(error) if error.kind == ErrorKind::StoreBusy => self.pause()?,
+                done => return done,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn always_busy() -> Result<()> {
+        Err(StoreError::new(ErrorKind::StoreBusy, "locked"))
+    }
+
+    #[test]
+    fn a_wait_ends_at_its_deadline() {
+        let mut wait = Wait::new(Caller::thread(), Duration::from_millis(20));
+        let error = wait.until_free(always_busy).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::StoreBusy);
+        assert!(error.to_string().contains("busy_timeout (0.02 s)"), "{error}");
+    }
+
+    #[test]
+    fn an_interrupt_ends_a_wait() {
+        let caller = Caller { owner: Owner::thread(), interrupted: &|| true };
+        let mut wait = Wait::new(caller, Duration::from_secs(3600));
+        assert_eq!(wait.until_free(always_busy).unwrap_err().kind, ErrorKind::Interrupted);
+    }
+}

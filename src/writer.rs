@@ -1,0 +1,243 @@
+//! The one writer of a store: group commit for plain calls, and what explicit transactions do their work on.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use rusqlite::Connection;
+
+use crate::connection::{self, Synchronous};
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::fork;
+use crate::queue::{Admission, Queue, Taken, Turn};
+use crate::sync::lock;
+use crate::wait::{Owner, Wait};
+use crate::write::Write;
+
+/// A batch of more rows than this commits on its own, so that a group stays quick for all who are in it.
+const LARGEST_GUEST_ROWS: usize = 64;
+
+/// The most calls that share one commit.
+const LARGEST_GROUP: usize = 256;
+
+/// The writing side of a store.
+pub(crate) struct Writer {
+    pub(crate) queue: Arc<Queue<Write>>,
+    /// Locked only behind the fork's gate, by whoever has the turn or owns the transaction.
+    slot: Mutex<Slot>,
+    file: Option<(PathBuf, Synchronous)>,
+}
+
+/// The connection, and the transaction open on it.
+pub(crate) struct Slot {
+    connection: Slotted,
+    /// The open explicit transaction and the savepoints in it, outermost first.
+    pub(crate) levels: Vec<u64>,
+    /// SQLite has rolled the open transaction back by itself.
+    pub(crate) doomed: bool,
+    last_level: u64,
+}
+
+enum Slotted {
+    /// Not opened since the fork.
+    NotYet,
+    Open(Connection),
+    Closed,
+}
+
+impl Writer {
+    /// A writer on an open connection; `file` says how to open it again after a fork.
+    pub(crate) fn new(connection: Option<Connection>, file: Option<(PathBuf, Synchronous)>) -> Self {
+        let connection = connection.map_or(Slotted::NotYet, Slotted::Open);
+        let slot = Slot { connection, levels: Vec::new(), doomed: false, last_level: 0 };
+        Self { queue: Arc::new(Queue::new()), slot: Mutex::new(slot), file }
+    }
+
+    /// Do `write` and commit it, together with what other threads bring meanwhile.
+    pub(crate) fn write(&self, write: Write, owner: Owner, wait: &mut Wait) -> Result<()> {
+        match self.queue.enter(Some(write), owner, wait)? {
+            Admission::Turn(turn, Some(write)) => wait.until_free(|| self.commit_group(&turn, &write)),
+            Admission::Turn(_, None) | Admission::Done => Ok(()),
+        }
+    }
+
+    /// Commit `own`, and the jobs of those who wait next, with one sync. Each caller is answered once its own is
+    /// on disk; one that fails is undone alone.
+    fn commit_group(&self, turn: &Turn<Write>, own: &Write) -> Result<()> {
+        self.with(|connection| {
+            begin(connection)?;
+            if let Err(error) = own.apply(connection) {
+                // Nothing else is in the transaction yet.
+                roll_back(connection);
+                return Err(error);
+            }
+            let mut guests: Vec<Taken<Write>> = Vec::new();
+            while guests.len() < LARGEST_GROUP
+                && let Some(guest) = turn.take_job(|write| write.rows() <= LARGEST_GUEST_ROWS)
+            {
+                match atomically(connection, guest.job.rows(), || guest.job.apply(connection)) {
+                    Ok(()) => guests.push(guest),
+                    Err(error) if connection.is_autocommit() => {
+                        let error =
+                            error.note("SQLite rolled back all that shared this commit; nothing was written");
+                        guests.push(guest);
+                        guests.into_iter().for_each(|guest| guest.answer(Err(error.clone())));
+                        return Err(error);
+                    }
+                    Err(error) => guest.answer(Err(error)),
+                }
+            }
+            let committed = commit(connection);
+            for guest in guests {
+                let advice = guest.job.advice();
+                guest.answer(committed.clone().map_err(|error| advise(error, advice)));
+            }
+            committed.map_err(|error| advise(error, own.advice()))
+        })
+    }
+
+    /// Do `work` with the connection. For whoever has the turn.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
+        self.with_slot(|slot| work(slot.open(self)?))
+    }
+
+    /// Do `work` with the slot. For whoever has the turn, or ends a transaction.
+    pub(crate) fn with_slot<T>(&self, work: impl FnOnce(&mut Slot) -> Result<T>) -> Result<T> {
+        let _gate = fork::enter();
+        work(&mut lock(&self.slot))
+    }
+
+    /// Do `work` with the connection of the caller's own open transaction.
+    pub(crate) fn inside<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
+        self.with_slot(|slot| {
+            slot.refuse_doomed()?;
+            let connection = slot.open(self)?;
+            work(connection).map_err(|error| {
+                if slot.connection().is_some_and(|connection| !connection.is_autocommit()) {
+                    return error;
+                }
+                slot.doomed = true;
+                error.note("SQLite rolled back the whole transaction; nothing of it is written")
+            })
+        })
+    }
+
+    /// Do `write` within the caller's own open transaction; if it fails it is undone alone.
+    pub(crate) fn write_inside(&self, write: &Write) -> Result<()> {
+        self.inside(|connection| atomically(connection, write.rows(), || write.apply(connection)))
+    }
+
+    /// Close the connection, rolling back what is open, and let nobody in any more.
+    pub(crate) fn close(&self) {
+        self.queue.close();
+        let _gate = fork::enter();
+        let mut slot = lock(&self.slot);
+        slot.connection = Slotted::Closed;
+    }
+
+    /// In a forked child: hand over the inherited connection.
+    pub(crate) fn inherited(&self, _: &fork::Exclusive) -> Inherited {
+        let mut slot = lock(&self.slot);
+        match std::mem::replace(&mut slot.connection, Slotted::Closed) {
+            Slotted::NotYet => Inherited::Nothing,
+            Slotted::Open(connection) => Inherited::Connection(connection),
+            Slotted::Closed => Inherited::Closed,
+        }
+    }
+}
+
+/// What a forked child finds of its parent's writer.
+pub(crate) enum Inherited {
+    Nothing,
+    Connection(Connection),
+    Closed,
+}
+
+impl Slot {
+    fn open(&mut self, writer: &Writer) -> Result<&mut Connection> {
+        if let (Slotted::NotYet, Some((path, synchronous))) = (&self.connection, &writer.file) {
+            let connection = connection::open_file(path)?;
+            connection::configure_writer(&connection, *synchronous)?;
+            self.connection = Slotted::Open(connection);
+        }
+        self.connection().ok_or_else(StoreError::closed)
+    }
+
+    /// The connection, if it is open.
+    pub(crate) fn connection(&mut self) -> Option<&mut Connection> {
+        match &mut self.connection {
+            Slotted::Open(connection) => Some(connection),
+            Slotted::NotYet | Slotted::Closed => None,
+        }
+    }
+
+    /// Fail when SQLite has rolled the open transaction back.
+    pub(crate) fn refuse_doomed(&self) -> Result<()> {
+        if self.doomed {
+            return Err(StoreError::new(
+                ErrorKind::TransactionDoomed,
+                "SQLite rolled the whole transaction back by itself after an earlier error; nothing of it is written; leave it and begin again",
+            ));
+        }
+        Ok(())
+    }
+
+    /// A number for a new transaction or savepoint.
+    pub(crate) fn next_level(&mut self) -> u64 {
+        self.last_level += 1;
+        self.last_level
+    }
+}
+
+/// Take the write lock now: a transaction that reads first and writes later can find itself unable to
+/// (<https://www.sqlite.org/rescode.html#busy_snapshot>).
+pub(crate) fn begin(connection: &Connection) -> Result<()> {
+    execute(connection, "BEGIN IMMEDIATE")
+}
+
+/// Roll back, if SQLite has not done so already.
+pub(crate) fn roll_back(connection: &Connection) {
+    if !connection.is_autocommit() {
+        // A rollback that fails leaves a connection that SQLite itself refuses to commit on.
+        let _ = execute(connection, "ROLLBACK");
+    }
+}
+
+/// Commit. On failure nothing is left open, and the error says whether anything may be written.
+pub(crate) fn commit(connection: &Connection) -> Result<()> {
+    execute(connection, "COMMIT").map_err(|error| {
+        roll_back(connection);
+        match error.kind {
+            // A failed sync leaves a whole transaction in the log, and the next opening may well find it.
+            ErrorKind::StorageIO => error
+                .of_kind(ErrorKind::CommitOutcomeUnknown)
+                .note("the commit failed, and whether it is on disk is unknown"),
+            _ => error.note("nothing was written"),
+        }
+    })
+}
+
+fn advise(error: StoreError, advice: &str) -> StoreError {
+    if error.kind == ErrorKind::CommitOutcomeUnknown { error.note(advice) } else { error }
+}
+
+/// Do `work` so that an error undoes it alone. A single row needs nothing: a statement is atomic by itself.
+fn atomically<T>(connection: &Connection, rows: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    if rows <= 1 {
+        return work();
+    }
+    execute(connection, "SAVEPOINT call")?;
+    let result = work();
+    if result.is_err() && !connection.is_autocommit() {
+        execute(connection, "ROLLBACK TO call")?;
+    }
+    if !connection.is_autocommit() {
+        execute(connection, "RELEASE call")?;
+    }
+    result
+}
+
+/// Run one statement of transaction control.
+pub(crate) fn execute(connection: &Connection, sql: &str) -> Result<()> {
+    connection.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}

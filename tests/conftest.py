@@ -1,0 +1,56 @@
+"""Fixtures, the hypothesis profile, and a watchdog that ends a run that hangs."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from orchestrator.state_store import StateStore
+
+settings.register_profile(
+    "store",
+    deadline=None,
+    database=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("store")
+
+HANG = 200.0
+"""Seconds after which one test is taken to hang: all stacks are printed and the run ends."""
+
+stderr_of_the_run = os.dup(2)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Find the real stderr: while tests run, descriptor 2 is a file that nobody would see."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    if capture is not None:
+        with capture.global_and_fixture_disabled():
+            os.dup2(2, stderr_of_the_run)
+
+
+@pytest.fixture(autouse=True)
+def watchdog() -> Iterator[None]:
+    """End the run, with all stacks, where a test hangs inside native code."""
+    faulthandler.dump_traceback_later(HANG, exit=True, file=stderr_of_the_run)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return the path of a store that does not exist yet."""
+    return tmp_path / "state.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[StateStore]:
+    """Open a store on a file, with the run `run-1` in it."""
+    with StateStore(path) as store:
+        store.start_run("run-1", "daily", {})
+        yield store

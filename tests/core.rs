@@ -1,0 +1,226 @@
+//! The core driven from Rust, with no Python in the process.
+
+use std::path::Path;
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use orchestrator_state_store::{
+    Caller, ErrorKind, NewItems, NewRun, Options, Owner, Parameters, Result, RunEnd, Store, Telemetry, now,
+};
+
+fn open(path: &Path) -> Store {
+    Store::open(path, Options::default(), &Caller::thread()).unwrap()
+}
+
+fn run(run_id: &str) -> NewRun {
+    NewRun {
+        run_id: run_id.into(),
+        run_type: "test".into(),
+        started_at: now(),
+        settings_snapshot_json: b"{}".to_vec(),
+    }
+}
+
+fn items(run_id: &str, item_ids: &[&str], title: &str) -> NewItems {
+    let mut items = NewItems::new();
+    for item_id in item_ids {
+        for text in [*item_id, run_id, "note", title, "summary", "[]", "[]", "{}", "[]", "[]"] {
+            items.push(text);
+        }
+        items.push_null();
+        items.push_null();
+    }
+    items
+}
+
+fn titles(store: &Store, run_id: &str) -> Vec<String> {
+    let found = store.list_intel_items_for_run(&Caller::thread(), run_id).unwrap();
+    (0..found.len()).map(|row| String::from_utf8(found.get(row, 3).unwrap().to_vec()).unwrap()).collect()
+}
+
+fn kind<T>(result: Result<T>) -> Option<ErrorKind> {
+    result.err().map(|error| error.kind)
+}
+
+#[test]
+fn what_was_written_is_there_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deep/store.db");
+    let me = Caller::thread();
+    let store = open(&path);
+    store.start_run(&me, run("r")).unwrap();
+    store.upsert_intel_items_batch(&me, items("r", &["a", "b", "a"], "first")).unwrap();
+    store.upsert_intel_item(&me, items("r", &["b"], "second")).unwrap();
+    store.write_telemetry(&me, Telemetry { run_id: "r".into(), telemetry_json: b"1".to_vec() }).unwrap();
+    store.finish_run(&me, RunEnd { run_id: "r".into(), status: "completed".into(), notes: None }).unwrap();
+    drop(store);
+    assert_eq!(titles(&open(&path), "r"), ["first", "second"]);
+    let left: Vec<_> = std::fs::read_dir(path.parent().unwrap()).unwrap().collect();
+    assert_eq!(left.len(), 1, "a clean close leaves neither -wal nor -shm");
+}
+
+#[test]
+fn a_batch_with_an_error_writes_nothing_and_names_the_item() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let me = Caller::thread();
+    store.start_run(&me, run("r")).unwrap();
+    let mut batch = items("r", &["a", "b"], "t");
+    for cell in ["c", "nowhere", "note", "t", "s", "[]", "[]", "{}", "[]", "[]", "x", "y"] {
+        batch.push(cell);
+    }
+    let error = store.upsert_intel_items_batch(&me, batch).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::RunNotFound);
+    assert!(error.to_string().starts_with("upsert_intel_items_batch: item 2 (\"c\"): "), "{error}");
+    assert_eq!(titles(&store, "r"), [""; 0]);
+}
+
+#[test]
+fn a_call_that_fails_inside_a_transaction_undoes_itself_alone() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let me = Caller::thread();
+    let outer = store.begin(&me).unwrap();
+    store.start_run(&me, run("r")).unwrap();
+    assert_eq!(kind(store.start_run(&me, run("r"))), Some(ErrorKind::RunExists));
+    assert_eq!(
+        kind(store.upsert_intel_item(&me, items("nowhere", &["x"], "t"))),
+        Some(ErrorKind::RunNotFound)
+    );
+    let inner = store.begin(&me).unwrap();
+    store.upsert_intel_item(&me, items("r", &["inner"], "inner")).unwrap();
+    drop(inner);
+    store.upsert_intel_item(&me, items("r", &["outer"], "outer")).unwrap();
+    assert_eq!(titles(&store, "r"), ["outer"], "the owner sees its own writes");
+    outer.commit(me.owner).unwrap();
+    assert_eq!(titles(&store, "r"), ["outer"]);
+}
+
+#[test]
+fn leaving_transactions_in_the_wrong_order_rolls_back() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let me = Caller::thread();
+    let outer = store.begin(&me).unwrap();
+    store.start_run(&me, run("r")).unwrap();
+    let inner = store.begin(&me).unwrap();
+    assert_eq!(kind(outer.commit(me.owner)), Some(ErrorKind::Transaction));
+    assert_eq!(kind(inner.commit(me.owner)), Some(ErrorKind::Transaction));
+    assert_eq!(
+        kind(store.finish_run(&me, RunEnd { run_id: "r".into(), status: "x".into(), notes: None })),
+        Some(ErrorKind::RunNotFound)
+    );
+}
+
+#[test]
+fn another_owner_cannot_commit_a_transaction() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let me = Caller::thread();
+    let transaction = store.begin(&me).unwrap();
+    store.start_run(&me, run("r")).unwrap();
+    let other = Owner { thread: me.owner.thread, task: 7 };
+    assert_eq!(kind(transaction.commit(other)), Some(ErrorKind::Transaction));
+    store.start_run(&me, run("r")).unwrap();
+}
+
+#[test]
+fn threads_outside_a_transaction_neither_join_it_nor_see_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { busy_timeout: Duration::from_millis(50), ..Options::default() };
+    let store = Store::open(&folder.path().join("store.db"), options, &Caller::thread()).unwrap();
+    let me = Caller::thread();
+    let transaction = store.begin(&me).unwrap();
+    store.start_run(&me, run("r")).unwrap();
+    store.upsert_intel_item(&me, items("r", &["a"], "t")).unwrap();
+    std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                assert_eq!(titles(&store, "r"), [""; 0]);
+                assert_eq!(
+                    kind(store.start_run(&Caller::thread(), run("other"))),
+                    Some(ErrorKind::StoreBusy)
+                );
+            })
+            .join()
+            .unwrap();
+    });
+    transaction.commit(me.owner).unwrap();
+    assert_eq!(titles(&store, "r"), ["t"]);
+}
+
+#[test]
+fn writes_that_share_a_commit_fail_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("store.db"));
+    store.start_run(&Caller::thread(), run("r")).unwrap();
+    let barrier = Arc::new(Barrier::new(8));
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let (store, barrier) = (&store, Arc::clone(&barrier));
+            scope.spawn(move || {
+                barrier.wait();
+                for turn in 0..50 {
+                    let id = format!("{number}-{turn}");
+                    let run_id = if turn % 5 == 0 { "nowhere" } else { "r" };
+                    let written = store.upsert_intel_items_batch(
+                        &Caller::thread(),
+                        items(run_id, &[id.as_str(), &format!("{id}-2")], "t"),
+                    );
+                    assert_eq!(written.is_ok(), turn % 5 != 0);
+                }
+            });
+        }
+    });
+    assert_eq!(titles(&store, "r").len(), 8 * 40 * 2);
+}
+
+#[test]
+fn a_closed_store_says_so() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let me = Caller::thread();
+    let transaction = store.begin(&me).unwrap();
+    store.start_run(&me, run("r")).unwrap();
+    store.close(&me).unwrap();
+    store.close(&me).unwrap();
+    assert_eq!(kind(transaction.commit(me.owner)), Some(ErrorKind::StoreClosed));
+    assert_eq!(kind(store.start_run(&me, run("r"))), Some(ErrorKind::StoreClosed));
+    assert_eq!(kind(store.list_intel_items_for_run(&me, "r")), Some(ErrorKind::StoreClosed));
+    assert_eq!(kind(store.begin(&me)), Some(ErrorKind::StoreClosed));
+}
+
+#[test]
+fn what_is_no_store_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in [
+        ("text", &b"this is no database at all, but long enough to be looked at".repeat(40)[..]),
+        ("short", b"hello"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let opened = Store::open(&path, Options::default(), &Caller::thread());
+        assert_eq!(kind(opened), Some(ErrorKind::NotADatabase), "{name}");
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    }
+    assert_eq!(
+        kind(Store::open(folder.path(), Options::default(), &Caller::thread())),
+        Some(ErrorKind::CannotOpen)
+    );
+    let below_a_file = folder.path().join("text/store.db");
+    assert_eq!(
+        kind(Store::open(&below_a_file, Options::default(), &Caller::thread())),
+        Some(ErrorKind::CannotOpen)
+    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_store_that_is_only_read_refuses_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let me = Caller::thread();
+    open(&path).start_run(&me, run("r")).unwrap();
+    let options = Options { read_only: true, ..Options::default() };
+    let store = Store::open(&path, options.clone(), &me).unwrap();
+    assert_eq!(kind(store.start_run(&me, run("s"))), Some(ErrorKind::ReadOnly));
+    assert_eq!(kind(store.begin(&me)), Some(ErrorKind::ReadOnly));
+    let none = Parameters::Positional(Vec::new());
+    assert_eq!(store.query(&me, "SELECT run_id FROM runs", &none).unwrap().rows.len(), 1);
+    assert_eq!(kind(Store::open(&folder.path().join("absent"), options, &me)), Some(ErrorKind::CannotOpen));
+}

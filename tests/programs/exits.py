@@ -1,0 +1,53 @@
+"""Programs that end without closing their store."""
+
+import itertools
+import threading
+
+from orchestrator.state_store import StateStore
+
+from tests.programs import say
+
+KEEP: list[object] = []
+"""What is still there when the interpreter ends."""
+
+
+def item(name: str) -> dict[str, str]:
+    """Return an item."""
+    return {"item_id": name, "run_id": "run-1", "item_type": "note", "title": "t", "summary": "s"}
+
+
+def leave(path: str, how: str) -> None:
+    """Write, say what was acknowledged, and return in the middle of something."""
+    store = StateStore(path)
+    KEEP.append(store)
+    store.start_run("run-1", "daily", {})
+    store.upsert_intel_item(item("first"))
+    say("first")
+    if how == "in a transaction":
+        transaction = store.transaction()
+        transaction.__enter__()
+        KEEP.append(transaction)
+        store.upsert_intel_item(item("not committed"))
+    elif how == "while threads write":
+        started = threading.Barrier(5)
+
+        def write(writer: int) -> None:
+            for index in itertools.count():
+                store.upsert_intel_item(item(f"{writer}-{index}"))
+                say(f"{writer}-{index}")
+                if index == 10:
+                    started.wait()
+
+        for writer in range(4):
+            threading.Thread(target=write, args=(writer,), daemon=True).start()
+        started.wait()
+    elif how == "sys.exit in a thread's block":
+
+        def block() -> None:
+            with store.transaction():
+                store.upsert_intel_item(item("not committed"))
+                raise SystemExit
+
+        thread = threading.Thread(target=block)
+        thread.start()
+        thread.join()

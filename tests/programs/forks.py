@@ -1,0 +1,380 @@
+"""Programs that fork while a store is open. Each says which items were acknowledged, by parent and child."""
+
+import contextlib
+import gc
+import itertools
+import multiprocessing
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from orchestrator.state_store import StateStore, StateStoreError, TransactionError
+
+from tests.programs import say
+from tests.programs.exits import item
+
+
+def write(store: StateStore, prefix: str, count: int) -> None:
+    """Write items in several ways; say each once it is acknowledged."""
+    for index in range(count):
+        name = f"{prefix}-{index}"
+        if index % 3:
+            store.upsert_intel_item(item(name))
+        else:
+            with store.transaction():
+                store.upsert_intel_item(item(name))
+        say(name)
+        assert name in {each["item_id"] for each in store.list_intel_items_for_run("run-1")}
+
+
+class Gate:
+    """Lets another process pass once."""
+
+    def __init__(self) -> None:
+        self.reader, self.writer = os.pipe()
+
+    def open(self) -> None:
+        """Let the other process pass."""
+        os.write(self.writer, b"x")
+
+    def wait(self) -> None:
+        """Wait until the other process opens the gate."""
+        assert os.read(self.reader, 1) == b"x"
+
+
+def fork(child: Callable[[], object]) -> Callable[[], None]:
+    """Run a function in a child; return what waits for the child and checks that it went well."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            child()
+            code = 0
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+
+    def join() -> None:
+        _, status = os.waitpid(pid, 0)
+        assert status == 0, f"the child failed: {status}"
+
+    return join
+
+
+def idle(store: StateStore, path: str) -> None:
+    """Fork while nothing is going on; both write on."""
+    join = fork(lambda: write(store, "child", 20))
+    write(store, "parent", 20)
+    join()
+
+
+def unused(store: StateStore, path: str) -> None:
+    """Fork; the child leaves the store alone and ends."""
+    fork(lambda: None)()
+    write(store, "parent", 10)
+
+
+def parent_closes_first(store: StateStore, path: str) -> None:
+    """Let the child write after the parent has closed: without a file lock, its writes would be lost."""
+    closed = Gate()
+
+    def child() -> None:
+        closed.wait()
+        write(store, "child", 50)
+        store.close()
+
+    join = fork(child)
+    write(store, "parent", 5)
+    store.close()
+    closed.open()
+    join()
+
+
+def child_closes_first(store: StateStore, path: str) -> None:
+    """Let the parent write after the child has closed its copy of the store."""
+    fork(store.close)()
+    write(store, "parent", 30)
+
+
+def child_writes_dies_and_parent_writes(store: StateStore, path: str) -> None:
+    """Let the child write and end without closing, the parent write, and again."""
+    for index in range(5):
+        fork(lambda index=index: write(store, f"child-{index}", 5))()  # type: ignore[misc]
+        write(store, f"parent-{index}", 5)
+
+
+def child_opens_its_own(store: StateStore, path: str) -> None:
+    """Let the child open the file anew, and close it, while the parent writes on."""
+
+    def child() -> None:
+        for index in range(5):
+            with StateStore(path) as own:
+                write(own, f"child-{index}", 4)
+
+    join = fork(child)
+    write(store, "parent", 20)
+    join()
+
+
+def child_closes_and_opens_its_own(store: StateStore, path: str) -> None:
+    """Let the child close what it inherited, and open the file anew."""
+
+    def child() -> None:
+        store.close()
+        with StateStore(path) as own:
+            write(own, "child", 20)
+
+    join = fork(child)
+    write(store, "parent", 20)
+    join()
+
+
+def grandchild(store: StateStore, path: str) -> None:
+    """Fork in the child too, before and after it has written."""
+
+    def child() -> None:
+        inner = fork(lambda: write(store, "grandchild", 10))
+        write(store, "child", 10)
+        last = fork(lambda: write(store, "late-grandchild", 10))
+        inner()
+        last()
+
+    join = fork(child)
+    write(store, "parent", 20)
+    join()
+
+
+@contextlib.contextmanager
+def busy_threads(store: StateStore) -> Iterator[None]:
+    """Keep two threads writing and one reading, from before the block until its end."""
+    stop = threading.Event()
+    started = threading.Barrier(4)
+
+    def work(thread: int) -> None:
+        for index in itertools.count():
+            if thread == 2:
+                store.list_intel_items_for_run("run-1")
+            else:
+                name = f"thread-{thread}-{index}"
+                store.upsert_intel_items_batch([item(name)])
+                say(name)
+            if index == 0:
+                started.wait()
+            if stop.is_set():
+                return
+
+    threads = [threading.Thread(target=work, args=(thread,)) for thread in range(3)]
+    for thread in threads:
+        thread.start()
+    started.wait()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def threads_write(store: StateStore, path: str) -> None:
+    """Fork ten times while threads read and write; all children write on."""
+    with busy_threads(store):
+        joins = [fork(lambda index=index: write(store, f"child-{index}", 5)) for index in range(10)]  # type: ignore[misc]
+        for join in joins:
+            join()
+
+
+def threads_write_and_parent_closes(store: StateStore, path: str) -> None:
+    """Fork while threads write; let the child write after the parent has closed."""
+    closed = Gate()
+
+    def child() -> None:
+        closed.wait()
+        write(store, "child", 20)
+
+    with busy_threads(store):
+        join = fork(child)
+    store.close()
+    closed.open()
+    join()
+
+
+def from_a_thread(store: StateStore, path: str) -> None:
+    """Fork in a thread other than the main one."""
+    thread = threading.Thread(target=idle, args=(store, path))
+    thread.start()
+    thread.join()
+
+
+def with_multiprocessing(store: StateStore, path: str) -> None:
+    """Fork by way of multiprocessing."""
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=write, args=(store, f"child-{index}", 10)) for index in range(3)]
+    for process in processes:
+        process.start()
+    write(store, "parent", 10)
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+
+
+def transaction_of_another_thread(store: StateStore, path: str) -> None:
+    """Fork while another thread is in a transaction: the child sees nothing of it, and writes once it is over."""
+    entered, over, listed = threading.Event(), threading.Event(), Gate()
+
+    def hold() -> None:
+        with store.transaction():
+            store.upsert_intel_item(item("held"))
+            entered.set()
+            over.wait()
+        say("held")
+
+    def child() -> None:
+        assert store.list_intel_items_for_run("run-1") == []
+        listed.open()
+        write(store, "child", 10)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    entered.wait()
+    join = fork(child)
+    listed.wait()
+    over.set()
+    holder.join()
+    join()
+    write(store, "parent", 10)
+
+
+def raises(kind: type[Exception], act: Callable[..., Any], *args: Any) -> None:
+    """Check that a call raises."""
+    try:
+        act(*args)
+    except kind:
+        return
+    raise AssertionError(f"{act} did not raise {kind}")
+
+
+def own_transaction(store: StateStore, path: str) -> None:
+    """Fork inside a transaction: in the child each call and the exit raise; the parent's goes on."""
+    left, kept = Gate(), Gate()
+    transaction = store.transaction()
+    transaction.__enter__()
+    store.upsert_intel_item(item("parent-before"))
+
+    def child() -> None:
+        raises(TransactionError, store.upsert_intel_item, item("never"))
+        raises(TransactionError, store.upsert_intel_items_batch, [item("never")])
+        raises(TransactionError, store.finish_run, "run-1", "never")
+        raises(TransactionError, store.transaction().__enter__)
+        raises(TransactionError, transaction.__exit__, None, None, None)
+        left.open()
+        kept.wait()
+        write(store, "child", 10)
+
+    join = fork(child)
+    left.wait()
+    store.upsert_intel_item(item("parent-after"))
+    transaction.__exit__(None, None, None)
+    say("parent-before")
+    say("parent-after")
+    kept.open()
+    join()
+    write(store, "parent", 5)
+
+
+def own_transaction_dropped(store: StateStore, path: str) -> None:
+    """Fork inside a transaction that the child only drops: the parent's goes on."""
+    transactions = [store.transaction()]
+    transactions[0].__enter__()
+    store.upsert_intel_item(item("parent-before"))
+
+    def child() -> None:
+        transactions.clear()
+        gc.collect()
+
+    fork(child)()
+    store.upsert_intel_item(item("parent-after"))
+    transactions[0].__exit__(None, None, None)
+    say("parent-before")
+    say("parent-after")
+
+
+def own_transaction_in_a_with_block(store: StateStore, path: str) -> None:
+    """Fork inside a `with` block that the child leaves as if nothing were wrong."""
+
+    def block() -> int:
+        with store.transaction():
+            store.upsert_intel_item(item("parent-before"))
+            return os.fork()
+
+    try:
+        pid = block()
+    except TransactionError:
+        os._exit(7)
+    if pid == 0:
+        os._exit(8)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7, "the child was not told"
+    say("parent-before")
+
+
+def in_memory(store: StateStore, path: str) -> None:
+    """Fork with a store in memory: the child has a copy of its own, or a typed error."""
+    with StateStore(":memory:") as memory:
+        memory.start_run("run-1", "daily", {})
+        memory.upsert_intel_item(item("before"))
+
+        def child() -> None:
+            with contextlib.suppress(StateStoreError):
+                memory.upsert_intel_item(item("child"))
+                assert len(memory.list_intel_items_for_run("run-1")) == 2
+
+        fork(child)()
+        assert [each["item_id"] for each in memory.list_intel_items_for_run("run-1")] == ["before"]
+
+
+SCENES = [
+    idle,
+    unused,
+    parent_closes_first,
+    child_closes_first,
+    child_writes_dies_and_parent_writes,
+    child_opens_its_own,
+    child_closes_and_opens_its_own,
+    grandchild,
+    threads_write,
+    threads_write_and_parent_closes,
+    from_a_thread,
+    with_multiprocessing,
+    transaction_of_another_thread,
+    own_transaction,
+    own_transaction_dropped,
+    own_transaction_in_a_with_block,
+    in_memory,
+]
+
+
+def play(path: str, scene: str, close: bool) -> None:
+    """Open a store with a run, play a scene, and end with or without closing."""
+    store = StateStore(path)
+    store.start_run("run-1", "daily", {})
+    {each.__name__: each for each in SCENES}[scene](store, path)
+    if close:
+        store.close()
+    else:
+        os._exit(0)
+
+
+def interpreter_ends_in_the_child(path: str) -> None:
+    """Fork, and let the child end as a program does, with all its finalizers, while the parent writes on."""
+    store = StateStore(path)
+    store.start_run("run-1", "daily", {})
+    pid = os.fork()
+    if pid == 0:
+        write(store, "child", 5)
+        return
+    assert os.waitpid(pid, 0)[1] == 0
+    write(store, "parent", 30)
+    os._exit(0)

@@ -1,0 +1,103 @@
+"""Programs that are interrupted while they use a store."""
+
+import contextlib
+import itertools
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+from orchestrator.state_store import StateStore, StateStoreError
+
+from tests.programs import hear, say
+from tests.programs.exits import item
+
+
+def interrupted(act: Callable[[], object]) -> float:
+    """Do something that SIGINT interrupts soon; return the seconds from the signal to KeyboardInterrupt."""
+    sent: list[float] = []
+
+    def interrupt() -> None:
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(0.3, interrupt)
+    try:
+        timer.start()
+        act()
+    except KeyboardInterrupt:
+        return time.monotonic() - sent[0]
+    raise AssertionError("not interrupted")
+
+
+def enter(store: StateStore) -> None:
+    """Open a transaction, write in it, and leave it."""
+    with store.transaction():
+        store.upsert_intel_item(item("interrupted"))
+
+
+ACTS: dict[str, Callable[[StateStore], object]] = {
+    "upsert": lambda store: store.upsert_intel_item(item("interrupted")),
+    "batch": lambda store: store.upsert_intel_items_batch([item("interrupted")]),
+    "transaction": enter,
+    "start_run": lambda store: store.start_run("interrupted", "daily", {}),
+}
+
+
+def wait_for_another_process(path: str, act: str) -> list[float]:
+    """Wait for a lock that another process holds until it is told to let go; be interrupted twice."""
+    with StateStore(path, busy_timeout=60) as store:
+        seconds = [interrupted(lambda: ACTS[act](store)) for _ in range(2)]
+        say("interrupted")
+        hear()
+        store.upsert_intel_item(item("after"))
+    return seconds
+
+
+def wait_for_another_thread(path: str, act: str) -> list[float]:
+    """Wait for a transaction of another thread; be interrupted twice."""
+    entered, release = threading.Event(), threading.Event()
+    with StateStore(path, busy_timeout=60) as store:
+
+        def hold() -> None:
+            with store.transaction():
+                store.upsert_intel_item(item("held"))
+                entered.set()
+                release.wait()
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        entered.wait()
+        try:
+            seconds = [interrupted(lambda: ACTS[act](store)) for _ in range(2)]
+        finally:
+            release.set()
+            holder.join()
+        store.upsert_intel_item(item("after"))
+    return seconds
+
+
+def handler_that_writes(path: str, count: int) -> int:
+    """Write while a signal handler interrupts again and again and writes too; return how often it did."""
+    handled = itertools.count()
+    done = 0
+    with StateStore(path, synchronous="NORMAL") as store:
+
+        def handle(_signal: int, _frame: object) -> None:
+            nonlocal done
+            with contextlib.suppress(StateStoreError):
+                store.upsert_intel_item(item(f"handler-{next(handled)}"))
+                done += 1
+
+        signal.signal(signal.SIGALRM, handle)
+        signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+        for index in range(count):
+            if index % 5:
+                store.upsert_intel_item(item(f"main-{index}"))
+            else:
+                with store.transaction():
+                    store.upsert_intel_item(item(f"main-{index}"))
+            store.list_intel_items_for_run("run-0")
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return done

@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from orchestrator.state_store import (
+    CannotOpenError,
+    ForeignDatabaseError,
+    NotADatabaseError,
+    SchemaTooNewError,
+    StateStore,
+)
+
+from tests.helpers import assert_sound, folder_bytes, in_threads, item_ids, make_item, plain_sqlite, value
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def assert_untouched(path: Path, before: dict[str, bytes], read_only: bool) -> None:
+    """Check that a file is as it was. Who may not write cannot remove the empty -wal and -shm of a look into a WAL."""
+    after = folder_bytes(path.parent)
+    if read_only:
+        assert after[path.name] == before[path.name]
+        assert not after.get(f"{path.name}-wal")
+    else:
+        assert after == before
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    """Let the process hide no permission bit."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong"),
+    [
+        ("synchronous", "OFF"),
+        ("synchronous", "EXTRA"),
+        ("synchronous", ""),
+        ("synchronous", None),
+        ("synchronous", 2),
+        ("busy_timeout", -1),
+        ("busy_timeout", -0.001),
+        ("busy_timeout", float("nan")),
+        ("busy_timeout", "30"),
+        ("busy_timeout", None),
+        ("pool_size", 0),
+        ("pool_size", -1),
+        ("pool_size", 65),
+        ("pool_size", 2**70),
+        ("pool_size", "4"),
+        ("pool_size", 1.5),
+        ("read_only", "no"),
+        ("read_only", None),
+        ("file_mode", -1),
+        ("file_mode", 0o10000),
+        ("file_mode", 2**70),
+        ("file_mode", "600"),
+        ("file_mode", None),
+        ("no_such_option", True),
+    ],
+)
+def test_wrong_option_is_refused_by_name_and_creates_nothing(tmp_path: Path, option: str, wrong: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=option):
+        StateStore(tmp_path / "new" / "state.db", **{option: wrong})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", [None, 5, 1.5, b"state.db", object(), ["state.db"]], ids=type)
+def test_path_of_another_type_is_a_type_error(wrong: Any) -> None:
+    with pytest.raises(TypeError):
+        StateStore(wrong)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"synchronous": "NORMAL"},
+        {"synchronous": "FULL", "busy_timeout": 0},
+        {"busy_timeout": 0.5, "pool_size": 1},
+        {"pool_size": 64, "file_mode": 0o640},
+        {"busy_timeout": 10**6},
+    ],
+    ids=repr,
+)
+def test_options_at_their_bounds(path: Path, options: dict[str, Any]) -> None:
+    with StateStore(path, **options) as store:
+        store.start_run("run-1", "daily", {})
+        store.upsert_intel_item(make_item())
+        assert in_threads([lambda: item_ids(store)] * 4) == [["item-1"]] * 4
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_parents_are_created_for_str_and_path(tmp_path: Path, kind: Any) -> None:
+    path = tmp_path / "a" / "b" / "state.db"
+    with StateStore(kind(path)) as store:
+        assert isinstance(store.db_path, Path)
+        assert store.db_path == path
+    assert path.is_file()
+
+
+@pytest.mark.parametrize("name", ["file:x?mode=memory", "file:x", "a b#c?d%20e", "ünï😀", "'; DROP TABLE runs"])
+def test_name_is_taken_literally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with StateStore(name) as store:
+        store.start_run("run-1", "daily", {})
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+    with StateStore(name) as store:
+        assert value(store, "SELECT run_id FROM runs") == "run-1"
+
+
+def test_relative_path_stays_with_its_file_after_chdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with StateStore("state.db", pool_size=4) as store:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        store.start_run("run-1", "daily", {})
+        store.upsert_intel_item(make_item())
+        barrier = threading.Barrier(8)
+
+        def read() -> list[str]:
+            barrier.wait()
+            return item_ids(store)
+
+        assert in_threads([read] * 8) == [["item-1"]] * 8
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    with StateStore(tmp_path / "state.db") as store:
+        assert item_ids(store) == ["item-1"]
+
+
+def test_new_files_can_be_read_by_their_owner_alone(path: Path, umask: None) -> None:
+    with StateStore(path) as store:
+        store.start_run("run-1", "daily", {})
+        modes = {entry.name: mode(entry) for entry in path.parent.iterdir()}
+        assert {"state.db", "state.db-wal", "state.db-shm"} <= set(modes)
+        assert set(modes.values()) == {0o600}
+    assert mode(path) == 0o600
+
+
+def test_file_mode_is_that_of_all_new_files(path: Path, umask: None) -> None:
+    with StateStore(path, file_mode=0o640) as store:
+        store.start_run("run-1", "daily", {})
+        assert {mode(entry) for entry in path.parent.iterdir()} == {0o640}
+
+
+def test_existing_file_keeps_its_mode(path: Path, umask: None) -> None:
+    StateStore(path).close()
+    path.chmod(0o644)
+    with StateStore(path, file_mode=0o600) as store:
+        store.start_run("run-1", "daily", {})
+        assert {mode(entry) for entry in path.parent.iterdir()} == {0o644}
+    assert mode(path) == 0o644
+
+
+def test_empty_file_becomes_a_store_and_keeps_its_mode(path: Path) -> None:
+    path.touch()
+    path.chmod(0o640)
+    with StateStore(path) as store:
+        store.start_run("run-1", "daily", {})
+        assert_sound(store)
+    assert mode(path) == 0o640
+
+
+def test_opening_and_closing_leaves_one_file(path: Path) -> None:
+    with StateStore(path) as store:
+        store.start_run("run-1", "daily", {})
+    assert [entry.name for entry in path.parent.iterdir()] == ["state.db"]
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize(
+    "content",
+    [b"x", b"hello, world\n" * 1000, b"\0" * 100_000, b"SQLite format 3\0" + b"\xff" * 8000, b"SQLite format 3\0"],
+    ids=["one byte", "text", "zeros", "header alone", "header cut off"],
+)
+def test_file_that_is_no_database_is_left_byte_for_byte(path: Path, content: bytes, read_only: bool) -> None:
+    path.write_bytes(content)
+    with pytest.raises(NotADatabaseError, match=r"state\.db"):
+        StateStore(path, read_only=read_only)
+    assert folder_bytes(path.parent) == {"state.db": content}
+
+
+FOREIGN = {
+    "other tables": ["CREATE TABLE notes (x)", "INSERT INTO notes VALUES (1)"],
+    "a table runs of its own": ["CREATE TABLE runs (id INTEGER PRIMARY KEY, distance REAL)"],
+    "its own user_version": ["CREATE TABLE notes (x)", "PRAGMA user_version = 1"],
+    "a view alone": ["CREATE VIEW v AS SELECT 1"],
+    "in WAL mode": ["PRAGMA journal_mode = WAL", "CREATE TABLE notes (x)"],
+}
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_database_of_another_program_is_left_byte_for_byte(path: Path, kind: str, read_only: bool) -> None:
+    plain_sqlite(path, *FOREIGN[kind])
+    before = folder_bytes(path.parent)
+    with pytest.raises(ForeignDatabaseError, match=r"state\.db"):
+        StateStore(path, read_only=read_only)
+    assert_untouched(path, before, read_only)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize("version", [999, 2**31 - 1])
+def test_newer_schema_is_refused_untouched(path: Path, version: int, read_only: bool) -> None:
+    with StateStore(path) as store:
+        store.start_run("run-1", "daily", {})
+    plain_sqlite(path, f"PRAGMA user_version = {version}")
+    before = folder_bytes(path.parent)
+    with pytest.raises(SchemaTooNewError, match=r"state\.db"):
+        StateStore(path, read_only=read_only)
+    assert_untouched(path, before, read_only)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_folder_is_refused_by_name(tmp_path: Path, read_only: bool) -> None:
+    with pytest.raises(CannotOpenError, match=str(tmp_path)):
+        StateStore(tmp_path, read_only=read_only)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_as_a_parent_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(CannotOpenError, match="file"):
+        StateStore(tmp_path / "file" / "sub" / "state.db")
+    assert folder_bytes(tmp_path) == {"file": b"mine"}
+
+
+def test_path_that_nobody_can_create_is_refused_by_name() -> None:
+    with pytest.raises(CannotOpenError, match="/proc/nowhere"):
+        StateStore("/proc/nowhere/state.db")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "", "x" * 300], ids=["NUL", "empty", "too long"])
+def test_impossible_name_is_refused_and_creates_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((CannotOpenError, ValueError)):
+        StateStore(name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_stores_on_one_file_see_each_other(path: Path) -> None:
+    with StateStore(path) as one, StateStore(str(path)) as other:
+        one.start_run("run-1", "daily", {})
+        other.upsert_intel_item(make_item("a"))
+        one.upsert_intel_item(make_item("b"))
+        assert item_ids(other) == item_ids(one) == ["a", "b"]
+    with StateStore(path) as store:
+        assert item_ids(store) == ["a", "b"]
+
+
+def test_closing_one_of_two_stores_loses_nothing_of_the_other(path: Path) -> None:
+    with StateStore(path) as one:
+        one.start_run("run-1", "daily", {})
+        for index in range(20):
+            with StateStore(path) as other:
+                other.upsert_intel_item(make_item(f"other-{index:02}"))
+            one.upsert_intel_item(make_item(f"one-{index:02}"))
+    with StateStore(path) as store:
+        assert len(item_ids(store)) == 40
+        assert_sound(store)
+
+
+def test_repr_says_path_and_state(path: Path) -> None:
+    store = StateStore(path)
+    assert str(path) in repr(store)
+    assert "open" in repr(store)
+    store.close()
+    assert str(path) in repr(store)
+    assert "closed" in repr(store)
+    with StateStore(path, read_only=True) as store:
+        assert "read-only" in repr(store)
+
+
+@pytest.mark.parametrize("duplicate", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_store_cannot_be_pickled_or_copied(store: StateStore, duplicate: Any) -> None:
+    with pytest.raises(TypeError, match="each process"):
+        duplicate(store)
+    store.upsert_intel_item(make_item())
+    assert item_ids(store) == ["item-1"]

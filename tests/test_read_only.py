@@ -1,0 +1,155 @@
+"""`read_only=True`: reads everything, changes nothing, also where nothing can be changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from orchestrator.state_store import CannotOpenError, ReadOnlyError, StateStore
+
+from tests import predecessor
+from tests.helpers import Peer, everything, folder_bytes, in_process, item_ids, make_item, plain_sqlite, value
+from tests.programs import readers
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """Return a folder that every user can enter: those of pytest are its user's alone."""
+    folder = Path(tempfile.mkdtemp(prefix="state-store-"))
+    folder.chmod(0o755)
+    yield folder
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+def fill(path: Path, **options: Any) -> None:
+    with StateStore(path, **options) as store:
+        store.start_run("run-1", "daily", {})
+        store.upsert_intel_items_batch([make_item("a"), make_item("b")])
+        store.finish_run("run-1", "completed")
+
+
+WRITES: dict[str, Callable[[StateStore], object]] = {
+    "start_run": lambda store: store.start_run("run-2", "daily", {}),
+    "finish_run": lambda store: store.finish_run("run-1", "failed"),
+    "upsert_intel_item": lambda store: store.upsert_intel_item(make_item("c")),
+    "upsert_intel_items_batch": lambda store: store.upsert_intel_items_batch([make_item("c")]),
+    "write_telemetry": lambda store: store.write_telemetry("run-1", {}),
+    "execute": lambda store: store.connection.execute("DELETE FROM intel_items"),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_writes_are_refused_and_reads_go_on(path: Path, write: str) -> None:
+    fill(path)
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    with StateStore(path, read_only=True) as store:
+        with pytest.raises(ReadOnlyError):
+            WRITES[write](store)
+        assert item_ids(store) == ["a", "b"]
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+
+
+def test_write_in_a_transaction_is_refused(path: Path) -> None:
+    fill(path)
+    before = path.read_bytes()
+    with StateStore(path, read_only=True) as store:
+        with pytest.raises(ReadOnlyError), store.transaction():
+            store.upsert_intel_item(make_item("c"))
+        assert item_ids(store) == ["a", "b"]
+    assert path.read_bytes() == before
+
+
+def test_missing_file_is_not_created(tmp_path: Path) -> None:
+    with pytest.raises(CannotOpenError, match=r"state\.db"):
+        StateStore(tmp_path / "sub" / "state.db", read_only=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("indexes", [False, True])
+@pytest.mark.parametrize("journal", ["DELETE", "WAL"])
+def test_predecessors_file_is_read_and_not_migrated(path: Path, indexes: bool, journal: str) -> None:
+    plain_sqlite(path, *predecessor.file(indexes=indexes, journal=journal))
+    before = path.read_bytes()
+    with StateStore(path, read_only=True) as store:
+        assert item_ids(store, "old-run") == predecessor.ITEMS_IN_ORDER
+        assert value(store, "SELECT status FROM runs") == "running"
+    assert path.read_bytes() == before
+
+
+def test_reader_sees_what_a_writer_commits_meanwhile(path: Path) -> None:
+    fill(path)
+    with StateStore(path) as writer, StateStore(path, read_only=True) as reader:
+        writer.upsert_intel_item(make_item("c"))
+        assert item_ids(reader) == ["a", "b", "c"]
+        with writer.transaction():
+            writer.upsert_intel_item(make_item("d"))
+            assert item_ids(reader) == ["a", "b", "c"]
+        assert item_ids(reader) == ["a", "b", "c", "d"]
+
+
+def test_closing_a_reader_loses_nothing_of_the_writer(path: Path) -> None:
+    fill(path)
+    with StateStore(path) as writer:
+        StateStore(path, read_only=True).close()
+        writer.upsert_intel_item(make_item("c"))
+        before = everything(writer)
+    with StateStore(path) as store:
+        assert everything(store) == before
+
+
+@pytest.mark.parametrize("journal", ["WAL", "DELETE"])
+def test_read_only_folder(public: Path, journal: str) -> None:
+    path = public / "state.db"
+    fill(path, file_mode=0o644)
+    if journal == "DELETE":
+        plain_sqlite(path, "PRAGMA journal_mode = DELETE")
+    public.chmod(0o555)
+    path.chmod(0o444)
+    before = folder_bytes(public)
+    result = in_process(readers.read_as_nobody, str(path), "run-1", {"read_only": True})
+    assert result == {"writable": False, "items": ["a", "b"], "status": "completed"}
+    assert folder_bytes(public) == before
+
+
+def test_read_only_folder_with_a_log_left_by_a_crash_is_never_read_without_it(public: Path) -> None:
+    path = public / "state.db"
+    fill(path, file_mode=0o644)
+    with Peer(readers.write_and_die, str(path), "run-2", 3) as peer:
+        assert peer.hear() == "written"
+        peer.kill()
+    assert (public / "state.db-wal").stat().st_size
+    for entry in public.iterdir():
+        entry.chmod(0o444)
+    public.chmod(0o555)
+    result = in_process(readers.read_as_nobody, str(path), "run-2", {"read_only": True})
+    if "error" not in result:
+        assert result["items"] == ["run-2-0", "run-2-1", "run-2-2"]
+    with StateStore(path) as store:
+        assert item_ids(store, "run-2") == ["run-2-0", "run-2-1", "run-2-2"]
+
+
+def test_opening_to_write_without_the_right_names_the_path(public: Path) -> None:
+    path = public / "state.db"
+    fill(path, file_mode=0o644)
+    public.chmod(0o555)
+    path.chmod(0o444)
+    before = folder_bytes(public)
+    result = in_process(readers.read_as_nobody, str(path), "run-1", {})
+    assert result["error"] in ("CannotOpenError", "ReadOnlyError"), result
+    assert os.fspath(path) in result["message"]
+    assert folder_bytes(public) == before
+
+
+def test_unreadable_file_is_an_error_that_names_the_path(public: Path) -> None:
+    path = public / "state.db"
+    fill(path)
+    path.chmod(0)
+    result = in_process(readers.read_as_nobody, str(path), "run-1", {"read_only": True})
+    assert result["error"] == "CannotOpenError", result
+    assert os.fspath(path) in result["message"]

@@ -1,0 +1,309 @@
+"""Whose transaction it is: the thread or the asyncio task that entered it, and nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from orchestrator.state_store import StateStore, StoreBusyError, TransactionError
+
+from tests.helpers import TIMEOUT, Boom, held_transaction, in_thread, in_threads, item_ids, make_item, value
+
+Body = Callable[[], Coroutine[Any, Any, None]]
+
+
+async def together(*bodies: Body) -> None:
+    """Run coroutines as tasks of this thread."""
+    async with asyncio.TaskGroup() as group:
+        for body in bodies:
+            group.create_task(body())
+
+
+def test_other_threads_do_not_see_the_writes(store: StateStore) -> None:
+    with held_transaction(store, make_item("a")):
+        assert item_ids(store) == []
+        assert value(store, "SELECT count(*) FROM intel_items") == 0
+
+
+def test_other_threads_see_the_writes_after_the_block(store: StateStore) -> None:
+    with store.transaction():
+        store.upsert_intel_item(make_item("a"))
+        assert in_thread(item_ids, store) == []
+    assert in_thread(item_ids, store) == ["a"]
+
+
+def test_threads_started_inside_are_outside(store: StateStore) -> None:
+    with StateStore(store.db_path, busy_timeout=0.05) as impatient:
+
+        def write() -> None:
+            with pytest.raises(StoreBusyError):
+                impatient.upsert_intel_item(make_item("b"))
+            with pytest.raises(StoreBusyError), impatient.transaction():
+                pass
+
+        with impatient.transaction():
+            impatient.upsert_intel_item(make_item("a"))
+            in_thread(write)
+        assert item_ids(store) == ["a"]
+
+
+def test_write_of_another_thread_waits_and_survives_a_roll_back(store: StateStore) -> None:
+    started = threading.Event()
+
+    def write() -> None:
+        started.set()
+        store.upsert_intel_item(make_item("other"))
+
+    with ThreadPoolExecutor(1) as pool:
+        with contextlib.suppress(Boom), store.transaction():
+            store.upsert_intel_item(make_item("mine"))
+            writing = pool.submit(write)
+            assert started.wait(TIMEOUT)
+            raise Boom
+        writing.result(TIMEOUT)
+    assert item_ids(store) == ["other"]
+
+
+def test_transactions_of_many_threads_do_not_mix(store: StateStore) -> None:
+    """Each block reads a number and writes the next one: a lost update shows in the sum."""
+
+    def add() -> None:
+        for _ in range(25):
+            with store.transaction():
+                rows = store.list_intel_items_for_run("run-1")
+                count = rows[0]["claims_json"] if rows else 0
+                store.upsert_intel_item(make_item("sum", claims_json=count + 1))
+
+    in_threads([add] * 6)
+    assert [item["claims_json"] for item in store.list_intel_items_for_run("run-1")] == [150]
+
+
+def test_another_thread_cannot_leave_the_transaction(store: StateStore) -> None:
+    with store.transaction() as transaction:
+        store.upsert_intel_item(make_item("a"))
+        with pytest.raises(TransactionError):
+            in_thread(transaction.__exit__, None, None, None)
+        store.upsert_intel_item(make_item("b"))
+    assert item_ids(store) == ["a", "b"]
+
+
+def test_task_that_would_block_its_own_thread_gets_busy_at_once(store: StateStore) -> None:
+    entered, release = asyncio.Event(), asyncio.Event()
+
+    async def holder() -> None:
+        with store.transaction():
+            store.upsert_intel_item(make_item("a"))
+            entered.set()
+            await release.wait()
+            assert item_ids(store) == ["a"]
+
+    async def other() -> None:
+        await entered.wait()
+        started = time.monotonic()
+        with pytest.raises(StoreBusyError):
+            store.upsert_intel_item(make_item("b"))
+        with pytest.raises(StoreBusyError), store.transaction():
+            pass
+        with pytest.raises(StoreBusyError):
+            store.finish_run("run-1", "failed")
+        assert time.monotonic() - started < 5, "not at once"
+        assert item_ids(store) == []
+        assert value(store, "SELECT count(*) FROM intel_items") == 0
+        release.set()
+
+    asyncio.run(together(holder, other))
+    assert item_ids(store) == ["a"]
+
+
+def test_task_inside_a_block_of_its_thread_does_not_inherit_it(store: StateStore) -> None:
+    async def task() -> None:
+        assert item_ids(store) == []
+        with pytest.raises(StoreBusyError):
+            store.upsert_intel_item(make_item("b"))
+
+    with store.transaction():
+        store.upsert_intel_item(make_item("a"))
+        asyncio.run(task())
+    assert item_ids(store) == ["a"]
+
+
+def test_callback_of_the_loop_is_not_the_task(store: StateStore) -> None:
+    async def task() -> None:
+        called: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def callback() -> None:
+            try:
+                store.upsert_intel_item(make_item("b"))
+                called.set_result("written")
+            except StoreBusyError:
+                called.set_result("busy")
+
+        with store.transaction():
+            store.upsert_intel_item(make_item("a"))
+            asyncio.get_running_loop().call_soon(callback)
+            assert await called == "busy"
+
+    asyncio.run(task())
+    assert item_ids(store) == ["a"]
+
+
+def test_subtask_does_not_inherit_the_transaction(store: StateStore) -> None:
+    async def child() -> None:
+        with pytest.raises(StoreBusyError):
+            store.upsert_intel_item(make_item("b"))
+        assert item_ids(store) == []
+
+    async def parent() -> None:
+        with store.transaction():
+            store.upsert_intel_item(make_item("a"))
+            await asyncio.create_task(child())
+
+    asyncio.run(parent())
+    assert item_ids(store) == ["a"]
+
+
+def test_another_task_cannot_leave_the_transaction(store: StateStore) -> None:
+    async def parent() -> None:
+        with store.transaction() as transaction:
+            store.upsert_intel_item(make_item("a"))
+
+            async def child() -> None:
+                with pytest.raises(TransactionError):
+                    transaction.__exit__(None, None, None)
+
+            await asyncio.create_task(child())
+            store.upsert_intel_item(make_item("b"))
+
+    asyncio.run(parent())
+    assert item_ids(store) == ["a", "b"]
+
+
+def test_cancelled_task_rolls_back(store: StateStore) -> None:
+    async def main() -> None:
+        entered = asyncio.Event()
+
+        async def holder() -> None:
+            with store.transaction():
+                store.upsert_intel_item(make_item("a"))
+                entered.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(holder())
+        await entered.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        store.upsert_intel_item(make_item("b"))
+
+    asyncio.run(main())
+    assert item_ids(store) == ["b"]
+
+
+def test_tasks_that_do_not_wait_inside_take_turns(store: StateStore) -> None:
+    async def write(name: str) -> None:
+        for index in range(5):
+            with store.transaction():
+                store.upsert_intel_item(make_item(f"{name}{index}"))
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        await asyncio.gather(*(write(name) for name in "abcdefgh"))
+
+    asyncio.run(main())
+    assert len(item_ids(store)) == 40
+
+
+def test_write_in_a_worker_thread_of_the_loop_waits_for_the_task(store: StateStore) -> None:
+    async def main() -> None:
+        with store.transaction():
+            store.upsert_intel_item(make_item("a"))
+            write = asyncio.create_task(asyncio.to_thread(store.upsert_intel_item, make_item("b")))
+            assert await asyncio.to_thread(item_ids, store) == []
+            store.upsert_intel_item(make_item("c"))
+        await write
+
+    asyncio.run(main())
+    assert sorted(item_ids(store)) == ["a", "b", "c"]
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path: Path = tmp_path_factory.mktemp("owners") / "state.db"
+    with StateStore(path, synchronous="NORMAL", busy_timeout=0.02) as store:
+        yield store
+
+
+class Owners:
+    """Three threads on one store, told what to do one after the other, and what each of them ought to see."""
+
+    def __init__(self, store: StateStore, run_id: str) -> None:
+        self.store, self.run_id = store, run_id
+        self.committed: list[str] = []
+        self.levels: list[list[str]] = []
+        self.owner: int | None = None
+        self.open: list[Any] = []
+
+    def act(self, actor: int, action: str, name: str) -> None:
+        """Do one thing as an actor; check that it ends, and that it is seen, as it ought to."""
+        mine, free = self.owner == actor, self.owner is None
+        if action in ("keep", "undo") and not mine:
+            return
+        if action in ("write", "enter") and not mine and not free:
+            with pytest.raises(StoreBusyError):
+                self.store.upsert_intel_item(make_item(name, self.run_id))
+        elif action == "write":
+            self.store.upsert_intel_item(make_item(name, self.run_id))
+            written = self.levels[-1] if mine else self.committed
+            if name not in self.seen(actor):
+                written.append(name)
+        elif action == "enter":
+            self.open.append(self.store.transaction())
+            self.open[-1].__enter__()
+            self.owner = actor
+            self.levels.append([])
+        elif action in ("keep", "undo"):
+            error = Boom() if action == "undo" else None
+            self.open.pop().__exit__(type(error) if error else None, error, None)
+            names = [] if error else self.levels[-1]
+            self.levels.pop()
+            (self.levels[-1] if self.levels else self.committed).extend(names)
+            self.owner = actor if self.levels else None
+        assert item_ids(self.store, self.run_id) == self.seen(actor)
+
+    def seen(self, actor: int) -> list[str]:
+        """Return the ids that an actor sees."""
+        inside = [name for level in self.levels for name in level] if self.owner == actor else []
+        return self.committed + inside
+
+
+steps = st.tuples(
+    st.integers(0, 2), st.sampled_from(["write", "enter", "keep", "undo", "read"]), st.sampled_from("xyz")
+)
+numbers = iter(range(1_000_000))
+
+
+@settings(max_examples=150)
+@given(st.lists(steps, max_size=25))
+def test_each_thread_sees_what_is_committed_and_its_own(impatient: StateStore, sequence: list[Any]) -> None:
+    run_id = f"run-{next(numbers)}"
+    impatient.start_run(run_id, "daily", {})
+    owners = Owners(impatient, run_id)
+    pools = [ThreadPoolExecutor(1) for _ in range(3)]
+    try:
+        for actor, action, name in sequence:
+            pools[actor].submit(owners.act, actor, action, f"{run_id}-{name}").result(TIMEOUT)
+        while owners.owner is not None:
+            pools[owners.owner].submit(owners.act, owners.owner, "undo", "").result(TIMEOUT)
+    finally:
+        for pool in pools:
+            pool.shutdown()
+    assert item_ids(impatient, run_id) == owners.committed

@@ -1,0 +1,333 @@
+# ruff: noqa: PT012 - what a block does before it fails is the point
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from orchestrator.state_store import (
+    MissingFieldError,
+    RunExistsError,
+    RunNotFoundError,
+    StateStore,
+    StateStoreError,
+    StoreClosedError,
+    TransactionError,
+)
+
+from tests.helpers import Boom, everything, in_thread, item_ids, make_item, value
+
+
+def put(store: StateStore, *names: str) -> None:
+    for name in names:
+        store.upsert_intel_item(make_item(name))
+
+
+def assert_free(store: StateStore) -> None:
+    """Check that no transaction is open: another thread can write, and what it wrote is committed."""
+    in_thread(put, store, "free")
+    assert in_thread(item_ids, store)[-1] == "free"
+
+
+def test_block_is_kept_as_a_whole(store: StateStore) -> None:
+    with store.transaction():
+        store.start_run("run-2", "daily", {})
+        put(store, "a", "b")
+        store.write_telemetry("run-1", {"n": 2})
+        store.finish_run("run-1", "completed")
+    assert item_ids(store) == ["a", "b"]
+    assert in_thread(value, store, "SELECT status FROM runs WHERE run_id = 'run-1'") == "completed"
+    assert_free(store)
+
+
+class CustomBaseException(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Boom("mine"),
+        ValueError("mine"),
+        KeyboardInterrupt(),
+        SystemExit(3),
+        GeneratorExit(),
+        asyncio.CancelledError(),
+        CustomBaseException(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("depth", [1, 3])
+def test_any_exception_undoes_the_block_and_passes_untouched(
+    store: StateStore, error: BaseException, depth: int
+) -> None:
+    before = everything(store)
+
+    def blocks(depth: int) -> None:
+        with store.transaction():
+            put(store, f"level-{depth}")
+            store.write_telemetry("run-1", {"n": depth})
+            store.finish_run("run-1", "completed")
+            store.start_run(f"run-1-{depth}", "daily", {})
+            if depth == 1:
+                raise error
+            blocks(depth - 1)
+
+    with pytest.raises(type(error)) as caught:
+        blocks(depth)
+    assert caught.value is error
+    assert error.__context__ is None
+    assert error.__cause__ is None
+    assert everything(store) == before
+    assert_free(store)
+
+
+def test_inner_block_that_fails_undoes_itself_alone(store: StateStore) -> None:
+    with store.transaction():
+        put(store, "a")
+        with pytest.raises(Boom), store.transaction():
+            put(store, "b")
+            with store.transaction():
+                put(store, "c")
+            raise Boom
+        put(store, "d")
+    assert item_ids(store) == ["a", "d"]
+
+
+def test_outer_block_that_fails_undoes_the_inner_one_that_was_kept(store: StateStore) -> None:
+    with pytest.raises(Boom), store.transaction():
+        with store.transaction():
+            put(store, "a")
+        assert item_ids(store) == ["a"]
+        raise Boom
+    assert item_ids(store) == []
+    assert_free(store)
+
+
+def test_blocks_one_after_the_other_inside_one(store: StateStore) -> None:
+    with store.transaction():
+        for index in range(50):
+            with contextlib.suppress(Boom), store.transaction():
+                put(store, f"{index:02}")
+                if index % 2:
+                    raise Boom
+    assert item_ids(store) == [f"{index:02}" for index in range(0, 50, 2)]
+
+
+def test_sixty_levels(store: StateStore) -> None:
+    def nest(level: int) -> None:
+        with store.transaction():
+            put(store, f"{level:02}")
+            if level < 60:
+                nest(level + 1)
+            if level == 30:
+                raise Boom
+
+    with store.transaction():
+        with pytest.raises(Boom):
+            nest(1)
+        assert item_ids(store) == []
+        put(store, "last")
+    assert item_ids(store) == ["last"]
+
+
+def test_failing_calls_inside_undo_themselves_alone(store: StateStore) -> None:
+    with store.transaction():
+        put(store, "a")
+        with pytest.raises(RunNotFoundError):
+            store.upsert_intel_items_batch([make_item("b"), make_item("c", "run-9")])
+        with pytest.raises(RunExistsError):
+            store.start_run("run-1", "daily", {})
+        with pytest.raises(RunNotFoundError):
+            store.finish_run("run-9", "failed")
+        with pytest.raises(RunNotFoundError):
+            store.write_telemetry("run-9", {})
+        with pytest.raises(MissingFieldError):
+            store.upsert_intel_items_batch([make_item("d"), {}])
+        with pytest.raises(TypeError):
+            store.write_telemetry("run-1", object())
+        assert item_ids(store) == ["a"]
+        put(store, "e")
+    assert item_ids(store) == ["a", "e"]
+    assert value(store, "SELECT count(*) FROM telemetry") == 0
+
+
+def test_failing_call_in_an_inner_block_that_is_kept(store: StateStore) -> None:
+    with store.transaction():
+        with store.transaction():
+            put(store, "a")
+            with pytest.raises(RunNotFoundError):
+                store.upsert_intel_item(make_item("b", "run-9"))
+        put(store, "c")
+    assert item_ids(store) == ["a", "c"]
+
+
+def test_error_of_the_store_that_leaves_the_block_undoes_it(store: StateStore) -> None:
+    with pytest.raises(RunNotFoundError) as caught, store.transaction():
+        put(store, "a")
+        store.finish_run("run-9", "failed")
+    assert caught.value.__context__ is None
+    assert item_ids(store) == []
+    assert_free(store)
+
+
+def test_reads_inside_see_the_blocks_own_writes(store: StateStore) -> None:
+    with store.transaction():
+        put(store, "a")
+        assert item_ids(store) == ["a"]
+        assert value(store, "SELECT item_id FROM intel_items") == "a"
+        with store.transaction():
+            put(store, "b")
+            assert value(store, "SELECT count(*) FROM intel_items") == 2
+        store.finish_run("run-1", "partial")
+        assert value(store, "SELECT status FROM runs") == "partial"
+
+
+def test_reads_after_an_undone_block_do_not_see_its_writes(store: StateStore) -> None:
+    with store.transaction():
+        with pytest.raises(Boom), store.transaction():
+            put(store, "a")
+            raise Boom
+        assert item_ids(store) == []
+        assert value(store, "SELECT count(*) FROM intel_items") == 0
+
+
+def test_block_without_a_write(store: StateStore) -> None:
+    before = everything(store)
+    with store.transaction():
+        pass
+    with store.transaction(), store.transaction():
+        item_ids(store)
+    assert everything(store) == before
+    assert_free(store)
+
+
+def test_transaction_cannot_be_entered_twice(store: StateStore) -> None:
+    transaction = store.transaction()
+    with transaction:
+        put(store, "a")
+        with pytest.raises(TransactionError):
+            transaction.__enter__()
+        put(store, "b")
+    with pytest.raises(TransactionError):
+        transaction.__enter__()
+    assert item_ids(store) == ["a", "b"]
+    assert_free(store)
+
+
+def test_transaction_cannot_be_left_twice_nor_before_it_is_entered(store: StateStore) -> None:
+    transaction = store.transaction()
+    with pytest.raises(TransactionError):
+        transaction.__exit__(None, None, None)
+    transaction = store.transaction()
+    with transaction:
+        put(store, "a")
+    with pytest.raises(TransactionError):
+        transaction.__exit__(None, None, None)
+    with store.transaction():
+        put(store, "b")
+        with pytest.raises(TransactionError):
+            transaction.__exit__(None, None, None)
+    assert item_ids(store) == ["a", "b"]
+
+
+def test_leaving_the_outer_block_before_the_inner_one_is_an_error_and_leaves_nothing_open(store: StateStore) -> None:
+    outer, inner = store.transaction(), store.transaction()
+    outer.__enter__()
+    put(store, "a")
+    inner.__enter__()
+    put(store, "b")
+    errors = 0
+    for transaction in (outer, inner, outer):
+        try:
+            transaction.__exit__(None, None, None)
+        except TransactionError:
+            errors += 1
+    assert errors
+    assert_free(store)
+
+
+def test_dropped_transaction_rolls_back(store: StateStore) -> None:
+    transaction = store.transaction()
+    transaction.__enter__()
+    put(store, "a")
+    del transaction
+    gc.collect()
+    assert item_ids(store) == []
+    assert_free(store)
+
+
+def test_dropped_inner_transaction_rolls_back_alone(store: StateStore) -> None:
+    with store.transaction():
+        put(store, "a")
+        inner = store.transaction()
+        inner.__enter__()
+        put(store, "b")
+        del inner
+        gc.collect()
+        assert item_ids(store) == ["a"]
+        put(store, "c")
+    assert item_ids(store) == ["a", "c"]
+
+
+def test_transaction_dropped_by_another_thread_rolls_back(store: StateStore) -> None:
+    box = [store.transaction()]
+    box[0].__enter__()
+    put(store, "a")
+    in_thread(box.clear)
+    gc.collect()
+    assert item_ids(store) == []
+    assert_free(store)
+
+
+def test_transaction_in_a_dropped_generator_rolls_back(store: StateStore) -> None:
+    def block() -> Iterator[None]:
+        with store.transaction():
+            put(store, "a")
+            yield
+
+    generator = block()
+    next(generator)
+    assert item_ids(store) == ["a"]
+    del generator
+    gc.collect()
+    assert item_ids(store) == []
+    assert_free(store)
+
+
+def test_transaction_that_is_never_entered_holds_nothing(store: StateStore) -> None:
+    transaction = store.transaction()
+    assert_free(store)
+    del transaction
+    assert_free(store)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_close_inside_rolls_back_and_the_exit_raises(path: Path, depth: int) -> None:
+    store = StateStore(path)
+    store.start_run("run-1", "daily", {})
+    with pytest.raises((StoreClosedError, TransactionError)), store.transaction():
+        put(store, "a")
+        if depth == 2:
+            with pytest.raises((StoreClosedError, TransactionError)), store.transaction():
+                put(store, "b")
+                store.close()
+        else:
+            store.close()
+        with pytest.raises(StateStoreError):
+            put(store, "c")
+    with StateStore(path) as store:
+        assert item_ids(store) == []
+        assert_free(store)
+
+
+def test_exception_after_close_inside_passes_untouched(path: Path) -> None:
+    store = StateStore(path)
+    error = Boom("mine")
+    with pytest.raises(Boom) as caught, store.transaction():
+        store.close()
+        raise error
+    assert caught.value is error
