@@ -11,10 +11,10 @@ use crate::error::{ErrorKind, Result, StoreError};
 /// (<https://www.sqlite.org/wal.html#walresetbug>).
 const OLDEST_SQLITE: i32 = 3_051_003;
 
-/// Bytes of page cache of the writer: no batch of ordinary size spills before it commits.
+/// KiB of page cache of the writer: no batch of ordinary size spills before it commits.
 const WRITER_CACHE_KIB: i32 = 64 * 1024;
 
-/// Bytes of page cache of a reader.
+/// KiB of page cache of a reader.
 const READER_CACHE_KIB: i32 = 8 * 1024;
 
 /// Bytes to which the write-ahead log is cut back once it is reused from its start.

@@ -77,7 +77,7 @@ pub(crate) fn run(connection: &Connection, sql: &str, parameters: &Parameters) -
         return Err(StoreError::new(ErrorKind::ReadOnly, "not a read"));
     }
     bind(&mut statement, parameters)?;
-    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut found = Vec::new();
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
@@ -125,9 +125,9 @@ fn allow_reads(context: AuthContext<'_>) -> Authorization {
         | AuthAction::Function { .. }
         | AuthAction::Recursive => true,
         AuthAction::Pragma { pragma_name, pragma_value } => {
-            let named = |pragma: &&str| pragma_name.eq_ignore_ascii_case(pragma);
-            REPORTS.iter().any(|pragma| named(&pragma))
-                || pragma_value.is_none() && SETTINGS.iter().any(|pragma| named(&pragma))
+            let named = |pragma: &str| pragma_name.eq_ignore_ascii_case(pragma);
+            REPORTS.iter().any(|pragma| named(pragma))
+                || pragma_value.is_none() && SETTINGS.iter().any(|pragma| named(pragma))
         }
         _ => false,
     };

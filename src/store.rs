@@ -201,7 +201,7 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::RunNotFound`], and as [`Self::start_run`].
     pub fn write_telemetry(&self, caller: &Caller, telemetry: Telemetry) -> Result<()> {
-        self.write(caller, Write::WriteTelemetry(telemetry))
+        self.write(caller, Write::Telemetry(telemetry))
     }
 
     /// Read a run's items, in the order in which they were first recorded.
@@ -281,10 +281,10 @@ impl Store {
             query::unrestrict(connection)?;
             result
         };
-        if let Some(writer) = &current.writer {
-            if writer.queue.is_owned_by(caller.owner) {
-                return writer.inside(restricted);
-            }
+        if let Some(writer) = &current.writer
+            && writer.queue.is_owned_by(caller.owner)
+        {
+            return writer.inside(restricted);
         }
         let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
         match (&self.shared.path, &current.pool, &current.writer) {

@@ -12,7 +12,7 @@ pub(crate) enum Write {
     FinishRun(RunEnd),
     UpsertItem(NewItems),
     UpsertBatch(NewItems),
-    WriteTelemetry(Telemetry),
+    Telemetry(Telemetry),
 }
 
 impl Write {
@@ -29,7 +29,7 @@ impl Write {
                     error.during(format!("item {row} ({:?})", intel_items::item_id(items, row)))
                 })
             }
-            Self::WriteTelemetry(document) => telemetry::write(connection, document, &model::now()),
+            Self::Telemetry(document) => telemetry::write(connection, document, &model::now()),
         }
     }
 
@@ -48,7 +48,7 @@ impl Write {
             Self::FinishRun(end) => format!("finish_run {:?}", end.run_id),
             Self::UpsertItem(items) => format!("upsert_intel_item {:?}", intel_items::item_id(items, 0)),
             Self::UpsertBatch(_) => "upsert_intel_items_batch".to_owned(),
-            Self::WriteTelemetry(document) => format!("write_telemetry {:?}", document.run_id),
+            Self::Telemetry(document) => format!("write_telemetry {:?}", document.run_id),
         }
     }
 

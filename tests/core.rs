@@ -1,4 +1,5 @@
 //! The core driven from Rust, with no Python in the process.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 use std::sync::{Arc, Barrier};
@@ -223,4 +224,11 @@ fn a_store_that_is_only_read_refuses_writes() {
     let none = Parameters::Positional(Vec::new());
     assert_eq!(store.query(&me, "SELECT run_id FROM runs", &none).unwrap().rows.len(), 1);
     assert_eq!(kind(Store::open(&folder.path().join("absent"), options, &me)), Some(ErrorKind::CannotOpen));
+}
+
+#[test]
+#[cfg(all(target_os = "linux", not(feature = "python")))]
+fn no_python_is_in_the_process() {
+    let mapped = std::fs::read_to_string("/proc/self/maps").unwrap();
+    assert!(!mapped.contains("libpython"), "{mapped}");
 }

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from orchestrator.state_store import StateStore
 
@@ -143,11 +143,8 @@ def held_transaction(store: StateStore, *items: Mapping[str, Any]) -> Iterator[N
 class Peer:
     """A function of `tests.programs` that runs in a process of its own, spoken to in lines."""
 
-    preload: ClassVar[Path | None] = None
-
     def __init__(self, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
         assert not kwargs
-        preload = {"LD_PRELOAD": str(self.preload)} if self.preload else {}
         command = ["-X", "faulthandler", "-m", "tests.programs", function.__module__, function.__name__]
         self.process = subprocess.Popen(
             [sys.executable, *command, json.dumps(args, default=os.fspath)],
@@ -155,7 +152,6 @@ class Peer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **preload},
             start_new_session=True,
         )
         self._limit = threading.Timer(TIMEOUT, self.kill)

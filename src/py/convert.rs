@@ -88,9 +88,7 @@ fn push_item(rows: &mut NewItems, item: &Bound<'_, PyAny>, context: &dyn Fn() ->
         }
     };
     let named = || match item.get_item(intern!(py, "item_id")) {
-        Ok(Some(item_id)) => {
-            format!("{} ({})", context(), item_id.repr().map_or_else(|_| "?".into(), |id| id.to_string()))
-        }
+        Ok(Some(item_id)) => format!("{} ({})", context(), quote(&item_id)),
         _ => context(),
     };
     for key in [
@@ -130,17 +128,23 @@ fn push_item(rows: &mut NewItems, item: &Bound<'_, PyAny>, context: &dyn Fn() ->
     Ok(())
 }
 
+/// An item's id for messages, as the core quotes it.
+fn quote(item_id: &Bound<'_, PyAny>) -> String {
+    match item_id.cast::<PyString>().map(PyStringMethods::to_str) {
+        Ok(Ok(text)) => format!("{text:?}"),
+        _ => item_id.repr().map_or_else(|_| "?".to_owned(), |shown| shown.to_string()),
+    }
+}
+
 fn required_text<'a>(
     value: &'a Bound<'_, PyAny>,
     context: &dyn Fn() -> String,
     key: &Bound<'_, PyString>,
 ) -> PyResult<&'a str> {
-    if let Ok(text) = value.cast::<PyString>() {
-        if let Ok(text) = text.to_str() {
-            return Ok(text);
-        }
+    match value.cast::<PyString>().map(PyStringMethods::to_str) {
+        Ok(Ok(text)) => Ok(text),
+        _ => text(value, &context(), &key.to_string()),
     }
-    text(value, &context(), &key.to_string())
 }
 
 /// Items as Python gets them: a list of dicts, JSON decoded.

@@ -9,21 +9,21 @@ if TYPE_CHECKING:
     from orchestrator.state_store._core import Store
 
 
-class Row(tuple[Any, ...]):
-    """One row of a result: a tuple whose values can also be had by column name, in any case of letters.
+class Row(Sequence[Any]):
+    """One row of a result: a sequence whose values can also be had by column name, in any case of letters.
+
+    It equals, and hashes as, the tuple of its values.
 
     >>> row = Row(("a", 1), ("run_id", "n"))
     >>> row["n"], row[0], row.keys(), dict(row)
     (1, 'a', ['run_id', 'n'], {'run_id': 'a', 'n': 1})
     """
 
-    _columns: tuple[str, ...]
+    __slots__ = ("_columns", "_values")
 
-    def __new__(cls, values: Sequence[Any], columns: tuple[str, ...]) -> Row:
-        """Pair `values` with the names of their `columns`."""
-        row = super().__new__(cls, values)
-        row._columns = columns
-        return row
+    def __init__(self, values: tuple[Any, ...], columns: tuple[str, ...]) -> None:
+        self._values = values
+        self._columns = columns
 
     def keys(self) -> list[str]:
         """Return the column names, in order."""
@@ -36,16 +36,31 @@ class Row(tuple[Any, ...]):
     def __getitem__(self, key: SupportsIndex | slice | str, /) -> Any:
         """Return the value at a position or of a named column; IndexError where there is none."""
         if not isinstance(key, str):
-            return super().__getitem__(key)
+            return self._values[key]
         wanted = key.lower()
-        for value, column in zip(self, self._columns, strict=True):
+        for value, column in zip(self._values, self._columns, strict=True):
             if column.lower() == wanted:
                 return value
         raise IndexError(f"no column named {key!r}; the columns are {', '.join(self._columns)}")
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle and copy with the column names."""
-        return Row, (tuple(self), self._columns)
+    def __len__(self) -> int:
+        """Return how many columns there are."""
+        return len(self._values)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the values with those of another row, or with a tuple."""
+        if isinstance(other, Row):
+            return self._values == other._values
+        return self._values == other if isinstance(other, tuple) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Hash as the tuple of the values."""
+        return hash(self._values)
+
+    def __repr__(self) -> str:
+        """Show each column and its value."""
+        pairs = zip(self._columns, self._values, strict=True)
+        return f"<Row {', '.join(f'{column}={value!r}' for column, value in pairs)}>"
 
 
 class Cursor:

@@ -1,0 +1,139 @@
+"""Programs whose disk fails."""
+
+import contextlib
+import os
+import resource
+import warnings
+from typing import Any
+
+from orchestrator.state_store import StateStore, StateStoreError
+
+from tests.programs import hear, say
+from tests.programs.exits import item
+
+BLOB = "x" * 50_000
+
+
+def big(name: str) -> dict[str, Any]:
+    """Return an item that takes some room."""
+    return {**item(name), "claims_json": [BLOB]}
+
+
+def limit_files(size: int | None) -> None:
+    """Let no file of this process grow beyond `size` bytes."""
+    if size is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard if size < 0 else size, hard))
+
+
+def items(store: StateStore) -> list[str]:
+    """Return the ids of all items."""
+    return [each["item_id"] for each in store.list_intel_items_for_run("run-1")]
+
+
+def fill_by_calls(store: StateStore, batch: int) -> dict[str, Any]:
+    """Write until a call fails."""
+    acknowledged: list[str] = []
+    for index in range(2000):
+        names = [f"{index}-{part}" for part in range(batch)]
+        try:
+            store.upsert_intel_items_batch(big(name) for name in names)
+        except StateStoreError as error:
+            return {"error": type(error).__name__, "acknowledged": acknowledged, "failed": names}
+        acknowledged += names
+    raise AssertionError("the disk did not fill up")
+
+
+def fill_by_transaction(store: StateStore, swallow: bool) -> dict[str, Any]:
+    """Write too much in one transaction, whose body goes on after errors if `swallow`; return how it ended."""
+    inside = []
+    try:
+        with store.transaction():
+            for index in range(400):
+                try:
+                    store.upsert_intel_item(big(f"{index}"))
+                except StateStoreError as error:
+                    inside.append(type(error).__name__)
+                    if not swallow:
+                        raise
+    except StateStoreError as error:
+        return {"error": type(error).__name__, "acknowledged": [], "failed": [], "inside": sorted(set(inside))}
+    raise AssertionError(f"the transaction ended in silence after {set(inside)}")
+
+
+SHAPES = {
+    "calls": lambda store: fill_by_calls(store, 1),
+    "batches": lambda store: fill_by_calls(store, 20),
+    "transaction": lambda store: fill_by_transaction(store, False),
+    "transaction that swallows errors": lambda store: fill_by_transaction(store, True),
+}
+
+
+def fill(path: str, shape: str, limit: int | None) -> dict[str, Any]:
+    """Fill the disk, read on, and write on once there is room."""
+    store = StateStore(path)
+    store.start_run("run-1", "daily", {})
+    store.upsert_intel_item(item("before"))
+    say("opened")
+    hear()
+    limit_files(limit)
+    outcome = SHAPES[shape](store)
+    outcome["items"] = items(store)
+    with contextlib.suppress(StateStoreError):
+        store.upsert_intel_item(big("while full"))
+        outcome["acknowledged"].append("while full")
+    say("full")
+    hear()
+    limit_files(-1 if limit else None)
+    with store.transaction():
+        store.upsert_intel_item(big("after"))
+    outcome["items after"] = items(store)
+    return outcome
+
+
+def fail_to_sync(path: str) -> list[list[str]]:
+    """Write while syncs fail, then while they do not, and end without closing; return each error."""
+    store = StateStore(path)
+    store.start_run("run-1", "daily", {})
+    store.upsert_intel_item(item("before"))
+    say("opened")
+    errors = []
+    for name in ("upsert", "batch", "start_run", "finish_run", "transaction"):
+        say(name)
+        hear()
+        try:
+            if name == "upsert":
+                store.upsert_intel_item(item("upsert"))
+            elif name == "batch":
+                store.upsert_intel_items_batch(item(f"batch-{part}") for part in range(5))
+            elif name == "start_run":
+                store.start_run("run-2", "daily", {})
+            elif name == "finish_run":
+                store.finish_run("run-1", "completed")
+            else:
+                with store.transaction():
+                    for part in range(5):
+                        store.upsert_intel_item(item(f"transaction-{part}"))
+        except StateStoreError as error:
+            errors.append([name, type(error).__name__, str(error)])
+        say("tried")
+        hear()
+        store.upsert_intel_item(item(f"after {name}"))
+        assert f"after {name}" in items(store)
+    return errors
+
+
+def fail_to_sync_and_die(path: str) -> None:
+    """Do as `fail_to_sync`, and end at once."""
+    for error in fail_to_sync(path):
+        say("\t".join(error))
+    os._exit(0)
+
+
+def open_and_count_warnings(path: str) -> list[list[str]]:
+    """Open a store and write; return the warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with StateStore(path) as store:
+            store.start_run("run-1", "daily", {})
+    return [[each.category.__name__, str(each.message)] for each in caught]

@@ -1,0 +1,247 @@
+"""Random sequences of calls, nested transactions and failures included, against a model of the API in plain Python."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from orchestrator.state_store import MissingFieldError, RunExistsError, RunNotFoundError, StateStore
+
+from tests.helpers import REQUIRED_FIELDS, Boom, item_ids
+
+DEFAULTS: dict[str, Any] = {
+    "claims_json": [],
+    "evidence_json": [],
+    "scores_json": {},
+    "risk_flags_json": [],
+    "explainability_json": [],
+    "decision": None,
+    "decision_reason": None,
+}
+
+
+class Model:
+    """What a store ought to hold. Each call raises what the store ought to raise, before it changes anything."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, list[Any]] = {}
+        self.items: dict[str, dict[str, Any]] = {}
+        self.telemetry: dict[str, Any] = {}
+
+    def start_run(self, run_id: str, run_type: str, settings_snapshot: Any) -> None:
+        settings_text = json.dumps(settings_snapshot)
+        if run_id in self.runs:
+            raise RunExistsError
+        self.runs[run_id] = [run_type, "running", False, None, settings_text]
+
+    def finish_run(self, run_id: str, status: str, notes: str | None) -> None:
+        self.known(run_id)
+        self.runs[run_id][1:4] = [status, True, notes]
+
+    def write_telemetry(self, run_id: str, telemetry: Any) -> None:
+        text = json.dumps(telemetry)
+        self.known(run_id)
+        self.telemetry[run_id] = text
+
+    def upsert_intel_item(self, item: dict[str, Any]) -> None:
+        self.upsert_intel_items_batch([item])
+
+    def upsert_intel_items_batch(self, items: list[dict[str, Any]]) -> None:
+        checked = [self.check(item) for item in items]
+        for item in checked:
+            self.known(item["run_id"])
+        for item in checked:
+            first = self.items.get(item["item_id"], item)
+            self.items[item["item_id"]] = {**item, "run_id": first["run_id"], "item_type": first["item_type"]}
+
+    def check(self, item: dict[str, Any]) -> dict[str, Any]:
+        for field in REQUIRED_FIELDS:
+            if field not in item:
+                raise MissingFieldError
+            if not isinstance(item[field], str):
+                raise TypeError
+        whole = {**DEFAULTS, **item}
+        whole = {key: whole[key] for key in (*REQUIRED_FIELDS, *DEFAULTS)}
+        return {key: json.loads(json.dumps(each)) for key, each in whole.items()}
+
+    def known(self, run_id: str) -> None:
+        if run_id not in self.runs:
+            raise RunNotFoundError
+
+    def items_of(self, run_id: str) -> list[dict[str, Any]]:
+        return [item for item in self.items.values() if item["run_id"] == run_id]
+
+
+def seen(store: StateStore, prefix: str) -> list[str]:
+    """Return all that a store holds of one example, in a form that tells apart what `==` does not."""
+    runs = store.connection.execute(
+        """SELECT run_id, run_type, status, finished_at IS NOT NULL, notes, settings_snapshot_json, telemetry_json
+        FROM runs LEFT JOIN telemetry USING (run_id) WHERE substr(run_id, 1, ?) = ? ORDER BY run_id""",
+        (len(prefix), prefix),
+    ).fetchall()
+    lines = []
+    for run_id, run_type, status, finished, notes, snapshot, telemetry in runs:
+        documents = json.loads(snapshot), telemetry and json.loads(telemetry)
+        lines.append(repr((run_id, run_type, status, bool(finished), notes, *documents)))
+        for item in store.list_intel_items_for_run(run_id):
+            fields = dict(item)
+            lines.append(repr([fields.pop("created_at") is not None, *sorted(fields.items())]))
+    return lines
+
+
+def expected(model: Model) -> list[str]:
+    """Return the same of a model."""
+    lines = []
+    for run_id, (run_type, status, finished, notes, snapshot) in sorted(model.runs.items()):
+        telemetry = model.telemetry.get(run_id)
+        documents = json.loads(snapshot), telemetry and json.loads(telemetry)
+        lines.append(repr((run_id, run_type, status, finished, notes, *documents)))
+        lines += [repr([True, *sorted(item.items())]) for item in model.items_of(run_id)]
+    return lines
+
+
+def play(store: StateStore, model: Model, prefix: str, sequence: list[Any]) -> None:
+    """Make the same calls on both; check that they raise the same and come to the same."""
+    for name, *arguments in sequence:
+        if name == "block":
+            play_block(store, model, prefix, *arguments)
+            continue
+        arguments = [rename(prefix, each) for each in arguments]
+        try:
+            getattr(model, name)(*arguments)
+        except (RunExistsError, RunNotFoundError, MissingFieldError, TypeError) as error:
+            with pytest.raises(type(error)):
+                getattr(store, name)(*arguments)
+        else:
+            getattr(store, name)(*arguments)
+
+
+def play_block(store: StateStore, model: Model, prefix: str, inner: list[Any], ending: str) -> None:
+    """Make calls in a transaction that is kept or fails."""
+    saved = copy.deepcopy(model.__dict__)
+    try:
+        with store.transaction():
+            play(store, model, prefix, inner)
+            assert seen(store, prefix) == expected(model)
+            if ending == "fail":
+                raise Boom
+    except Boom:
+        model.__dict__.update(saved)
+
+
+def rename(prefix: str, argument: Any) -> Any:
+    """Give the ids of an example a prefix, so that examples that share a store do not meet."""
+    if isinstance(argument, str) and argument.startswith("run "):
+        return prefix + argument
+    if isinstance(argument, list) and argument and isinstance(argument[0], Item):
+        return [rename(prefix, item) for item in argument]
+    if isinstance(argument, Item):
+        ids = {key: prefix + argument[key] for key in ("item_id", "run_id") if isinstance(argument.get(key), str)}
+        return {**argument, **ids}
+    return argument
+
+
+class Item(dict[str, Any]):
+    """An item whose ids have no prefix yet."""
+
+
+run_ids = st.sampled_from(["run 1", "run 2", "run 3"])
+texts = st.sampled_from(["", "t", "a\0b", "😀", "'; --"])
+odd: list[Any] = [
+    None,
+    math.nan,
+    -0.0,
+    2**63,
+    2**64,
+    10**30,
+    5e-324,
+    "\ud800",
+    {1: "a", "1": "b"},
+    (1, (2,)),
+    {None: {True: []}},
+]
+documents = st.sampled_from([{}, [], {"a": [1, {"b": 2.5}]}, math.inf, "text\0", *odd])
+bad_documents = st.sampled_from([{1, 2}, [object()], b"bytes", {(1,): 2}])
+item_fields = {"item_type": texts, "title": texts, "summary": texts}
+optional_fields = {
+    **{name: documents for name in DEFAULTS if name.endswith("_json")},
+    "decision": st.none() | texts,
+    "decision_reason": st.none() | texts,
+    "other": st.just(object),
+}
+items = st.fixed_dictionaries(
+    {"item_id": st.sampled_from(["a", "b", "c", "d"]), "run_id": run_ids, **item_fields}, optional=optional_fields
+).map(Item)
+flaws = st.sampled_from([{"title": None}, {"claims_json": {1, 2}}, {"summary": 5}, {"scores_json": {(1,): 2}}])
+bad_items = st.builds(lambda item, flaw: Item({**item, **flaw}), items, flaws) | st.builds(
+    lambda item, field: Item({key: item[key] for key in item if key != field}), items, st.sampled_from(REQUIRED_FIELDS)
+)
+
+
+def batch_with_one_bad_item(good: list[Item], bad: Item) -> list[Item]:
+    """Put a bad item among good ones of a run that there is, so that one error alone is right."""
+    return [*(Item({**item, "run_id": "run 1"}) for item in good), bad]
+
+
+calls = st.one_of(
+    st.tuples(st.just("start_run"), run_ids, texts, documents),
+    st.tuples(st.just("start_run"), run_ids, texts, documents),
+    st.tuples(st.just("finish_run"), run_ids, texts, st.none() | texts),
+    st.tuples(st.just("write_telemetry"), run_ids, documents),
+    st.tuples(st.just("write_telemetry"), run_ids, bad_documents),
+    st.tuples(st.just("upsert_intel_item"), items),
+    st.tuples(st.just("upsert_intel_item"), items),
+    st.tuples(st.just("upsert_intel_item"), bad_items),
+    st.tuples(st.just("upsert_intel_items_batch"), st.lists(items, max_size=5)),
+    st.tuples(
+        st.just("upsert_intel_items_batch"), st.builds(batch_with_one_bad_item, st.lists(items, max_size=2), bad_items)
+    ),
+)
+sequences = st.recursive(
+    st.lists(calls, max_size=6),
+    lambda inner: st.lists(calls | st.tuples(st.just("block"), inner, st.sampled_from(["keep", "fail"])), max_size=6),
+    max_leaves=8,
+)
+prefixes = (f"{number}: " for number in itertools.count())
+
+
+@pytest.fixture(scope="module")
+def on_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateStore]:
+    path: Path = tmp_path_factory.mktemp("model") / "state.db"
+    with StateStore(path, synchronous="NORMAL") as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def in_memory() -> Iterator[StateStore]:
+    with StateStore(":memory:") as store:
+        yield store
+
+
+def compare(store: StateStore, sequence: list[Any]) -> None:
+    """Play a sequence and check what came of it."""
+    prefix, model = next(prefixes), Model()
+    first: list[Any] = [("start_run", "run 1", "daily", {})]
+    play(store, model, prefix, first + sequence)
+    assert seen(store, prefix) == expected(model)
+    assert item_ids(store, f"{prefix}run 1") == [item["item_id"] for item in model.items_of(f"{prefix}run 1")]
+
+
+@settings(max_examples=1500)
+@given(sequences)
+def test_sequences_on_disk_come_to_what_the_model_says(on_disk: StateStore, sequence: list[Any]) -> None:
+    compare(on_disk, sequence)
+
+
+@settings(max_examples=700)
+@given(sequences)
+def test_sequences_in_memory_come_to_what_the_model_says(in_memory: StateStore, sequence: list[Any]) -> None:
+    compare(in_memory, sequence)
