@@ -7,14 +7,15 @@
 //! locks that nobody holds. Only closing every inherited connection clears it. Closing is safe here, because
 //!
 //! 1. no call is inside SQLite at the fork: every one holds [`Gate`], which the fork takes exclusively;
-//! 2. no inherited connection that is closed has a transaction open, so closing neither rolls back nor writes;
-//! 3. the parent keeps its own connections, and with them its shared lock on the file, until the child is done
+//! 2. the parent keeps its own connections, and with them its shared lock on the file, until the child is done
 //!    (it waits for the end of a pipe), so that the child's close cannot take the exclusive lock under which
-//!    SQLite would checkpoint and delete the -wal. What is left of closing is munmap, close and releasing
-//!    locks that the child does not own.
+//!    SQLite would checkpoint and delete the -wal;
+//! 3. a transaction that was open at the fork is all in the child's own memory, so that rolling it back writes
+//!    nothing. What is left of closing is munmap, close and releasing locks that the child does not own.
 //!
-//! A connection with a transaction open at the fork cannot be closed, since rolling back would write into the
-//! shared memory that the parent is using: it is leaked, and its file refused in the child from then on.
+//! The third does not hold for a transaction so large that it has spilled pages into the log: rolling that back
+//! would clear the log's index in the shared memory that the parent is using. Such a connection is leaked, and
+//! its file refused in the child from then on.
 
 use std::cell::RefCell;
 use std::io::Read;
@@ -43,14 +44,11 @@ struct Pending {
     gate: RwLockWriteGuard<'static, ()>,
     forking: MutexGuard<'static, ()>,
     stores: Vec<Arc<dyn Forkable>>,
-    writers: Vec<Box<dyn std::any::Any>>,
     pipe: Option<(std::io::PipeReader, std::io::PipeWriter)>,
 }
 
 /// A store, as a fork sees it.
 pub(crate) trait Forkable: Send + Sync {
-    /// Wait for the writer and keep it; nothing where the caller's own transaction holds it, or the wait ends.
-    fn hold_writer(&self) -> Box<dyn std::any::Any>;
     /// In the child: let go of all that was inherited.
     fn start_over(&self, gate: &Exclusive);
 }
@@ -83,27 +81,23 @@ pub(crate) fn register(store: Weak<dyn Forkable>, _: &Gate) {
     stores.push(store);
 }
 
-/// Whether the file had a transaction open when this process was forked.
+/// Whether the file had a large transaction open when this process was forked.
 pub(crate) fn is_lost(file: FileId) -> bool {
     lock(&LOST_FILES).contains(&file)
 }
 
-/// Refuse the file from now on: a transaction was open on it at the fork.
+/// Refuse the file from now on: a large transaction was open on it at the fork.
 pub(crate) fn lose(file: FileId, _: &Exclusive) {
     lock(&LOST_FILES).push(file);
 }
 
-/// Before a fork: wait for the writers' turns, then until no call is inside SQLite, and let none in.
+/// Before a fork: wait until no call is inside SQLite, and let none in.
 pub fn before() {
     let forking = lock(&FORKING);
-    let stores: Vec<_> = {
-        let _gate = enter();
-        lock(&STORES).iter().filter_map(Weak::upgrade).collect()
-    };
-    let writers = stores.iter().map(|store| store.hold_writer()).collect();
     let gate = GATE.write().unwrap_or_else(PoisonError::into_inner);
+    let stores: Vec<_> = lock(&STORES).iter().filter_map(Weak::upgrade).collect();
     let pipe = if stores.is_empty() { None } else { std::io::pipe().ok() };
-    PENDING.set(Some(Pending { gate, forking, stores, writers, pipe }));
+    PENDING.set(Some(Pending { gate, forking, stores, pipe }));
 }
 
 /// After a fork, in the parent: wait until the child has let go (or is gone), then go on.
@@ -115,7 +109,6 @@ pub fn after_in_parent() {
         let _ = child_is_done.read(&mut [0]);
     }
     drop(pending.gate);
-    drop(pending.writers);
     drop(pending.forking);
 }
 
@@ -125,8 +118,6 @@ pub fn after_in_child() {
     for store in &pending.stores {
         store.start_over(&Exclusive(()));
     }
-    // The turns belong to the stores of the parent, whose queues hold threads that do not exist here.
-    std::mem::forget(pending.writers);
     drop(pending.pipe);
     drop(pending.gate);
     drop(pending.forking);

@@ -82,7 +82,7 @@ pub const LATEST: i64 = STEPS.len() as i64;
 /// What a file is, before anything in it is changed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// No table yet.
+    /// Nothing is in it yet.
     Empty,
     /// A store of this version; 0 is the predecessor's.
     Store(i64),
@@ -93,12 +93,8 @@ pub(crate) enum Found {
 /// Fails for a file that is no database, that is another program's, or that is newer than this code.
 pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
     let version = user_version(connection)?;
-    let tables: i64 = connection.query_row(
-        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
-        [],
-        |row| row.get(0),
-    )?;
-    if tables == 0 && version == 0 {
+    let entries: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if entries == 0 && version == 0 {
         return Ok(Found::Empty);
     }
     for (table, columns) in REQUIRED {

@@ -57,7 +57,12 @@ impl Pool {
             let connection = match pooled {
                 Some(connection) => connection,
                 None => match open(path) {
-                    Err(error) if error.kind == ErrorKind::CannotOpen && log_is_empty(path) => {
+                    // SQLite calls it one or the other when it cannot make a -shm.
+                    Err(error)
+                        if matches!(error.kind, ErrorKind::CannotOpen | ErrorKind::ReadOnly)
+                            && path.exists()
+                            && log_is_empty(path) =>
+                    {
                         return read_unshared(path, &read);
                     }
                     opened => opened?,

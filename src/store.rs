@@ -1,6 +1,5 @@
 //! The store as Rust sees it: one writer, a pool of readers, one file.
 
-use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,6 +20,10 @@ use crate::wait::{Caller, Owner, Wait};
 use crate::write::Write;
 use crate::writer::{Inherited, Writer};
 use crate::{intel_items, platform};
+
+/// The shortest that a database can be; SQLite itself takes some shorter files for empty ones.
+/// <https://www.sqlite.org/fileformat2.html#the_database_header>
+const HEADER_BYTES: u64 = 100;
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -85,7 +88,7 @@ struct Connections {
     /// `None` for a store in memory, which has one connection.
     pool: Option<Pool>,
     generation: u64,
-    /// A transaction was open at the fork that made this process.
+    /// The fork that made this process was inside a transaction of this store.
     lost: bool,
 }
 
@@ -107,9 +110,18 @@ impl Store {
             if path.is_dir() {
                 return Err(StoreError::new(ErrorKind::CannotOpen, "it is a folder"));
             }
+            if std::fs::metadata(&path).is_ok_and(|file| (1..HEADER_BYTES).contains(&file.len())) {
+                return Err(StoreError::new(
+                    ErrorKind::NotADatabase,
+                    "file is not a database: it is too short",
+                ));
+            }
             if options.read_only {
                 let pool = Pool::new(options.pool_size);
-                pool.read(&path, &mut wait, |connection| migrations::inspect(connection).map(drop))?;
+                pool.read(&path, &mut wait, |connection| match migrations::inspect(connection)? {
+                    Found::Store(_) => Ok(()),
+                    Found::Empty => Err(StoreError::new(ErrorKind::NotADatabase, "nothing is in it yet")),
+                })?;
                 return Ok((None, pool));
             }
             let writer = wait.until_free(|| open_writer(&path, &options))?;
@@ -317,7 +329,7 @@ impl Store {
             return Err(forked("this process was forked without Python's fork hooks"));
         }
         if current.lost {
-            return Err(forked("a transaction was open when this process was forked"));
+            return Err(forked("this process was forked inside a transaction of this store"));
         }
         Ok(current)
     }
@@ -337,45 +349,31 @@ impl Shared {
 }
 
 impl Forkable for Shared {
-    fn hold_writer(&self) -> Box<dyn Any> {
-        let gate = fork::enter();
-        let current = self.current(&gate);
-        drop(gate);
-        let wait = Wait::new(Caller::thread(), self.options.busy_timeout);
-        let turn = current.writer.as_ref().map(|writer| writer.queue.enter(None, Owner::thread(), &wait));
-        Box::new(turn)
-    }
-
     fn start_over(&self, alone: &Exclusive) {
         let mut current = lock(&self.current);
         if let Some(pool) = &current.pool {
             pool.close_idle();
         }
-        let file = self.path.clone().map(|path| (path, self.options.synchronous));
-        let inherited = current.writer.as_ref().map(|writer| writer.inherited(alone));
         let mut lost = current.lost;
-        let writer = match inherited {
-            None => None,
+        let mut memory = None;
+        match current.writer.as_ref().map(|writer| writer.inherited(alone)) {
             Some(Inherited::Closed) => return,
-            Some(Inherited::Nothing) => Some(Writer::new(None, file)),
-            Some(Inherited::Connection(memory)) if self.path.is_none() => {
-                // Nobody shares it, so that rolling back harms nobody.
-                crate::writer::roll_back(&memory);
-                Some(Writer::new(Some(memory), None))
+            Some(Inherited::Spilled) => {
+                lost = true;
+                self.path
+                    .as_deref()
+                    .and_then(platform::file_id)
+                    .into_iter()
+                    .for_each(|id| fork::lose(id, alone));
             }
-            Some(Inherited::Connection(connection)) => {
-                if !connection.is_autocommit() {
-                    lost = true;
-                    self.path
-                        .as_deref()
-                        .and_then(platform::file_id)
-                        .into_iter()
-                        .for_each(|id| fork::lose(id, alone));
-                    std::mem::forget(connection);
-                }
-                Some(Writer::new(None, file))
+            Some(Inherited::Connection { connection, owner }) => {
+                lost |= owner == Some(Owner::thread().thread);
+                memory = self.path.is_none().then_some(connection);
             }
-        };
+            Some(Inherited::Nothing) | None => {}
+        }
+        let file = self.path.clone().map(|path| (path, self.options.synchronous));
+        let writer = current.writer.as_ref().map(|_| Writer::new(memory, file));
         let pool = current.pool.as_ref().map(|_| Pool::new(self.options.pool_size));
         let generation = fork::generation();
         let fresh = Connections { writer: writer.map(Arc::new), pool, generation, lost };
@@ -393,7 +391,7 @@ fn open_writer(path: &Path, options: &Options) -> Result<Connection> {
         platform::create_file(path, options.file_mode).map_err(|error| cannot_open(&error))?;
     }
     if platform::file_id(path).is_some_and(fork::is_lost) {
-        return Err(forked("a transaction was open on the file when this process was forked"));
+        return Err(forked("a large transaction was open on the file when this process was forked"));
     }
     let mut connection = connection::open_file(path)?;
     let foreign_log = !pool::log_is_empty(path);
@@ -415,7 +413,7 @@ fn open_writer(path: &Path, options: &Options) -> Result<Connection> {
 fn forked(why: &str) -> StoreError {
     StoreError::new(
         ErrorKind::Transaction,
-        format!("{why}; fork outside transactions, or use the spawn start method"),
+        format!("{why}; open a StateStore in this process, or fork outside transactions"),
     )
 }
 
@@ -454,7 +452,7 @@ mod tests {
         doomed(store.start_run(&me, run("later", "")).unwrap_err());
         doomed(store.list_intel_items_for_run(&me, "r").unwrap_err());
         doomed(store.begin(&me).err().unwrap());
-        doomed(transaction.commit(me.owner).unwrap_err());
+        doomed(transaction.commit().unwrap_err());
         let runs = "SELECT * FROM runs";
         assert_eq!(store.query(&me, runs, &Parameters::Positional(Vec::new())).unwrap().rows.len(), 0);
         store.start_run(&me, run("later", "")).unwrap();

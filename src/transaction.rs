@@ -29,14 +29,8 @@ impl Transaction {
             let Admission::Turn(turn, _) = writer.queue.enter(None, owner, wait)? else {
                 return Err(StoreError::closed());
             };
-            wait.until_free(|| writer.with(|connection| writer::begin(connection)))?;
+            let level = wait.until_free(|| writer.with_slot(|slot| slot.begin(writer, owner.thread)))?;
             turn.set_owner(owner);
-            let level = writer.with_slot(|slot| {
-                slot.doomed = false;
-                let level = slot.next_level();
-                slot.levels = vec![level];
-                Ok(level)
-            })?;
             (level, Some(turn))
         };
         Ok(Self {
@@ -49,17 +43,18 @@ impl Transaction {
         })
     }
 
+    /// Whether this is who began it.
+    pub fn is_owned_by(&self, owner: Owner) -> bool {
+        self.owner == owner
+    }
+
     /// Keep what was written. If it cannot be kept, it is rolled back and the error says why.
     ///
     /// # Errors
     /// [`ErrorKind::TransactionDoomed`] when SQLite rolled it back by itself, [`ErrorKind::StoreClosed`] when the
-    /// store was closed inside it, [`ErrorKind::Transaction`] when `owner` is not who opened it, when a
-    /// transaction nested in it is still open, or in a process forked inside it; and what COMMIT itself raises.
-    pub fn commit(mut self, owner: Owner) -> Result<()> {
-        if owner != self.owner {
-            self.end(|slot, level| slot.undo(level))?;
-            return Err(misuse("it belongs to another thread or task; it was rolled back"));
-        }
+    /// store was closed inside it, [`ErrorKind::Transaction`] when a transaction nested in it is still open, or
+    /// in a process forked inside it; and what COMMIT itself raises.
+    pub fn commit(mut self) -> Result<()> {
         self.end(Slot::keep)
     }
 
@@ -140,12 +135,10 @@ impl Slot {
 
 fn open_savepoint(slot: &mut Slot) -> Result<u64> {
     slot.refuse_doomed()?;
-    let level = slot.next_level();
     let name = savepoint(slot.levels.len());
     let connection = slot.connection().ok_or_else(StoreError::closed)?;
     writer::execute(connection, &format!("SAVEPOINT {name}"))?;
-    slot.levels.push(level);
-    Ok(level)
+    Ok(slot.push_level())
 }
 
 /// What the savepoint at this depth is called: few names, so that their statements stay cached.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 
 use crate::connection::{self, Synchronous};
 use crate::error::{ErrorKind, Result, StoreError};
@@ -34,6 +34,10 @@ pub(crate) struct Slot {
     pub(crate) levels: Vec<u64>,
     /// SQLite has rolled the open transaction back by itself.
     pub(crate) doomed: bool,
+    /// The thread that the open transaction belongs to.
+    owner: Option<u64>,
+    /// How many pages had spilled when it began.
+    spilled_before: i32,
     last_level: u64,
 }
 
@@ -48,7 +52,14 @@ impl Writer {
     /// A writer on an open connection; `file` says how to open it again after a fork.
     pub(crate) fn new(connection: Option<Connection>, file: Option<(PathBuf, Synchronous)>) -> Self {
         let connection = connection.map_or(Slotted::NotYet, Slotted::Open);
-        let slot = Slot { connection, levels: Vec::new(), doomed: false, last_level: 0 };
+        let slot = Slot {
+            connection,
+            levels: Vec::new(),
+            doomed: false,
+            owner: None,
+            spilled_before: 0,
+            last_level: 0,
+        };
         Self { queue: Arc::new(Queue::new()), slot: Mutex::new(slot), file }
     }
 
@@ -134,22 +145,37 @@ impl Writer {
         slot.connection = Slotted::Closed;
     }
 
-    /// In a forked child: hand over the inherited connection.
+    /// In a forked child: hand over the inherited connection, with nothing open on it.
     pub(crate) fn inherited(&self, _: &fork::Exclusive) -> Inherited {
         let mut slot = lock(&self.slot);
-        match std::mem::replace(&mut slot.connection, Slotted::Closed) {
-            Slotted::NotYet => Inherited::Nothing,
-            Slotted::Open(connection) => Inherited::Connection(connection),
-            Slotted::Closed => Inherited::Closed,
+        let connection = match std::mem::replace(&mut slot.connection, Slotted::Closed) {
+            Slotted::NotYet => return Inherited::Nothing,
+            Slotted::Closed => return Inherited::Closed,
+            Slotted::Open(connection) => connection,
+        };
+        if connection.is_autocommit() {
+            return Inherited::Connection { connection, owner: None };
         }
+        if spilled_pages(&connection) != slot.spilled_before {
+            std::mem::forget(connection);
+            return Inherited::Spilled;
+        }
+        roll_back(&connection);
+        Inherited::Connection { connection, owner: slot.owner }
     }
 }
 
 /// What a forked child finds of its parent's writer.
 pub(crate) enum Inherited {
     Nothing,
-    Connection(Connection),
     Closed,
+    /// A connection, and the thread whose transaction was open on it.
+    Connection {
+        connection: Connection,
+        owner: Option<u64>,
+    },
+    /// A transaction was open that cannot be rolled back here; see [`crate::fork`].
+    Spilled,
 }
 
 impl Slot {
@@ -181,9 +207,21 @@ impl Slot {
         Ok(())
     }
 
-    /// A number for a new transaction or savepoint.
-    pub(crate) fn next_level(&mut self) -> u64 {
+    /// Begin an explicit transaction of this thread.
+    pub(crate) fn begin(&mut self, writer: &Writer, owner: u64) -> Result<u64> {
+        let connection = self.open(writer)?;
+        begin(connection)?;
+        self.spilled_before = spilled_pages(connection);
+        self.owner = Some(owner);
+        self.doomed = false;
+        self.levels.clear();
+        Ok(self.push_level())
+    }
+
+    /// Count in a new transaction or savepoint, and number it.
+    pub(crate) fn push_level(&mut self) -> u64 {
         self.last_level += 1;
+        self.levels.push(self.last_level);
         self.last_level
     }
 }
@@ -234,6 +272,18 @@ fn atomically<T>(connection: &Connection, rows: usize, work: impl FnOnce() -> Re
         execute(connection, "RELEASE call")?;
     }
     result
+}
+
+/// How many pages this connection has written to the log before their transaction was committed.
+/// <https://www.sqlite.org/c3ref/c_dbstatus_options.html#sqlitedbstatuscachespill>
+fn spilled_pages(connection: &Connection) -> i32 {
+    let (mut pages, mut unused) = (0, 0);
+    // SAFETY: the handle is open for as long as `connection` is borrowed, and both counters outlive the call.
+    unsafe {
+        let handle = connection.handle();
+        ffi::sqlite3_db_status(handle, ffi::SQLITE_DBSTATUS_CACHE_SPILL, &raw mut pages, &raw mut unused, 0);
+    }
+    pages
 }
 
 /// Run one statement of transaction control.

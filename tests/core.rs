@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use orchestrator_state_store::{
-    Caller, ErrorKind, NewItems, NewRun, Options, Owner, Parameters, Result, RunEnd, Store, Telemetry, now,
+    Caller, ErrorKind, NewItems, NewRun, Options, Parameters, Result, RunEnd, Store, Telemetry, now,
 };
 
 fn open(path: &Path) -> Store {
@@ -91,7 +91,7 @@ fn a_call_that_fails_inside_a_transaction_undoes_itself_alone() {
     drop(inner);
     store.upsert_intel_item(&me, items("r", &["outer"], "outer")).unwrap();
     assert_eq!(titles(&store, "r"), ["outer"], "the owner sees its own writes");
-    outer.commit(me.owner).unwrap();
+    outer.commit().unwrap();
     assert_eq!(titles(&store, "r"), ["outer"]);
 }
 
@@ -102,23 +102,12 @@ fn leaving_transactions_in_the_wrong_order_rolls_back() {
     let outer = store.begin(&me).unwrap();
     store.start_run(&me, run("r")).unwrap();
     let inner = store.begin(&me).unwrap();
-    assert_eq!(kind(outer.commit(me.owner)), Some(ErrorKind::Transaction));
-    assert_eq!(kind(inner.commit(me.owner)), Some(ErrorKind::Transaction));
+    assert_eq!(kind(outer.commit()), Some(ErrorKind::Transaction));
+    assert_eq!(kind(inner.commit()), Some(ErrorKind::Transaction));
     assert_eq!(
         kind(store.finish_run(&me, RunEnd { run_id: "r".into(), status: "x".into(), notes: None })),
         Some(ErrorKind::RunNotFound)
     );
-}
-
-#[test]
-fn another_owner_cannot_commit_a_transaction() {
-    let store = Store::open_in_memory(Options::default()).unwrap();
-    let me = Caller::thread();
-    let transaction = store.begin(&me).unwrap();
-    store.start_run(&me, run("r")).unwrap();
-    let other = Owner { thread: me.owner.thread, task: 7 };
-    assert_eq!(kind(transaction.commit(other)), Some(ErrorKind::Transaction));
-    store.start_run(&me, run("r")).unwrap();
 }
 
 #[test]
@@ -142,7 +131,7 @@ fn threads_outside_a_transaction_neither_join_it_nor_see_it() {
             .join()
             .unwrap();
     });
-    transaction.commit(me.owner).unwrap();
+    transaction.commit().unwrap();
     assert_eq!(titles(&store, "r"), ["t"]);
 }
 
@@ -180,7 +169,7 @@ fn a_closed_store_says_so() {
     store.start_run(&me, run("r")).unwrap();
     store.close(&me).unwrap();
     store.close(&me).unwrap();
-    assert_eq!(kind(transaction.commit(me.owner)), Some(ErrorKind::StoreClosed));
+    assert_eq!(kind(transaction.commit()), Some(ErrorKind::StoreClosed));
     assert_eq!(kind(store.start_run(&me, run("r"))), Some(ErrorKind::StoreClosed));
     assert_eq!(kind(store.list_intel_items_for_run(&me, "r")), Some(ErrorKind::StoreClosed));
     assert_eq!(kind(store.begin(&me)), Some(ErrorKind::StoreClosed));

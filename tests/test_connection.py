@@ -154,12 +154,12 @@ def test_explain_is_a_read(store: StateStore) -> None:
 
 
 def test_rows_by_position_and_by_name(store: StateStore) -> None:
-    row = store.connection.execute("SELECT run_id, run_type AS kind, 5, NULL AS nothing FROM runs").fetchone()
+    row = store.connection.execute("SELECT run_id, run_type AS kind, 5, NULL AS empty FROM runs").fetchone()
     assert isinstance(row, Row)
     assert tuple(row) == ("run-1", "daily", 5, None)
     assert (row[0], row[-1], row[1:3]) == ("run-1", None, ("daily", 5))
-    assert (row["run_id"], row["KIND"], row["nothing"]) == ("run-1", "daily", None)
-    assert row.keys() == ["run_id", "kind", "5", "nothing"]
+    assert (row["run_id"], row["KIND"], row["empty"]) == ("run-1", "daily", None)
+    assert row.keys() == ["run_id", "kind", "5", "empty"]
     assert dict(row)["kind"] == "daily"
     assert list(row) == ["run-1", "daily", 5, None]
     with pytest.raises(IndexError, match="status"):

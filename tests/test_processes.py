@@ -50,7 +50,7 @@ def test_first_opening_by_sixteen_processes_at_once(tmp_path: Path) -> None:
     for round_ in range(rounds):
         with StateStore(tmp_path / f"{round_}" / "state.db") as store:
             rows = store.connection.execute("SELECT run_id, item_id FROM intel_items").fetchall()
-            assert sorted(rows) == sorted((f"run-{process}", f"item-{process}") for process in range(16))
+            assert sorted(map(tuple, rows)) == sorted((f"run-{process}", f"item-{process}") for process in range(16))
             assert_sound(store)
 
 

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
 use super::store::{Open, call};
-use crate::error::{ErrorKind, StoreError};
+use crate::error::{ErrorKind, Result, StoreError};
 use crate::sync::lock;
 use crate::wait::Owner;
 
@@ -33,6 +33,19 @@ impl Transaction {
 
     fn take(&self) -> State {
         std::mem::replace(&mut *lock(&self.state), State::Over)
+    }
+
+    /// Take what was entered, if it is open and the caller's.
+    fn take_own(&self, caller: Owner) -> Result<crate::Transaction> {
+        let mut state = lock(&self.state);
+        match std::mem::replace(&mut *state, State::Over) {
+            State::Entered(transaction) if transaction.is_owned_by(caller) => Ok(transaction),
+            State::Over => Err(misuse("it is over")),
+            other => {
+                *state = other;
+                Err(misuse("only the thread or task that entered it can leave it"))
+            }
+        }
     }
 }
 
@@ -70,14 +83,13 @@ impl Transaction {
         traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let _ = (exc, traceback);
-        let State::Entered(transaction) = self.take() else {
-            return Err(misuse("it is not open").into());
-        };
         if exc_type.is_none() {
-            let committed = call(py, &self.store, |_, caller| transaction.commit(caller.owner));
+            let transaction = self.take_own(owner(py)?)?;
+            let committed = call(py, &self.store, |_, _| transaction.commit());
             self.store.transactions.fetch_sub(1, Ordering::Relaxed);
             return committed;
         }
+        let State::Entered(transaction) = self.take() else { return Ok(()) };
         // The user's exception passes untouched: a rollback that fails cannot mask it.
         let _ = py.detach(|| transaction.roll_back());
         self.store.transactions.fetch_sub(1, Ordering::Relaxed);

@@ -221,9 +221,17 @@ def with_multiprocessing(store: StateStore, path: str) -> None:
         assert process.exitcode == 0
 
 
+def go_on_or_be_told(store: StateStore) -> None:
+    """Use a store that had a transaction open at the fork: what it acknowledges counts, and its refusals are typed."""
+    try:
+        write(store, "child", 10)
+    except TransactionError:
+        raises(TransactionError, store.upsert_intel_item, item("never"))
+
+
 def transaction_of_another_thread(store: StateStore, path: str) -> None:
-    """Fork while another thread is in a transaction: the child sees nothing of it, and writes once it is over."""
-    entered, over, listed = threading.Event(), threading.Event(), Gate()
+    """Fork while another thread is in a transaction: the child sees nothing of it, and does not write into it."""
+    entered, over, listed, kept = threading.Event(), threading.Event(), Gate(), Gate()
 
     def hold() -> None:
         with store.transaction():
@@ -233,9 +241,14 @@ def transaction_of_another_thread(store: StateStore, path: str) -> None:
         say("held")
 
     def child() -> None:
-        assert store.list_intel_items_for_run("run-1") == []
-        listed.open()
-        write(store, "child", 10)
+        try:
+            assert store.list_intel_items_for_run("run-1") == []
+        except TransactionError:
+            pass
+        finally:
+            listed.open()
+        kept.wait()
+        go_on_or_be_told(store)
 
     holder = threading.Thread(target=hold)
     holder.start()
@@ -244,6 +257,7 @@ def transaction_of_another_thread(store: StateStore, path: str) -> None:
     listed.wait()
     over.set()
     holder.join()
+    kept.open()
     join()
     write(store, "parent", 10)
 
@@ -258,21 +272,28 @@ def raises(kind: type[Exception], act: Callable[..., Any], *args: Any) -> None:
 
 
 def own_transaction(store: StateStore, path: str) -> None:
-    """Fork inside a transaction: in the child each call and the exit raise; the parent's goes on."""
+    """Fork inside a transaction: in the child each write and the exit raise; the parent's goes on."""
     left, kept = Gate(), Gate()
     transaction = store.transaction()
     transaction.__enter__()
     store.upsert_intel_item(item("parent-before"))
 
     def child() -> None:
+        try:
+            refused()
+        finally:
+            left.open()
+        kept.wait()
+        go_on_or_be_told(store)
+        with StateStore(path) as own:
+            write(own, "child-anew", 10)
+
+    def refused() -> None:
         raises(TransactionError, store.upsert_intel_item, item("never"))
         raises(TransactionError, store.upsert_intel_items_batch, [item("never")])
         raises(TransactionError, store.finish_run, "run-1", "never")
         raises(TransactionError, store.transaction().__enter__)
         raises(TransactionError, transaction.__exit__, None, None, None)
-        left.open()
-        kept.wait()
-        write(store, "child", 10)
 
     join = fork(child)
     left.wait()
