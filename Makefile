@@ -48,7 +48,7 @@ bench: .venv/extension ## Time the store
 
 build: .venv/tools ## Build the sdist, and from it a wheel, into dist/
 	rm -rf dist
-	$(BIN)/maturin sdist --quiet --out dist
+	$(BIN)/maturin sdist --out dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist dist/*.tar.gz
 
 clean: ## Remove all that was built

@@ -1,8 +1,12 @@
 //! Opening connections: one function a pragma, each with the page that argues for it.
 
+use std::ffi::c_int;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::config::DbConfig;
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{ErrorKind, Result, StoreError};
@@ -97,8 +101,20 @@ pub(crate) fn configure_writer(connection: &Connection, synchronous: Synchronous
     set_synchronous(connection, synchronous)?;
     journal_mode(connection)?;
     journal_size_limit(connection)?;
+    no_checkpoint_in_commits(connection)?;
     cache_size(connection, WRITER_CACHE_KIB)?;
     temp_store(connection)
+}
+
+/// Have `log_bytes` told how large the log is after each commit. <https://www.sqlite.org/c3ref/wal_hook.html>
+pub(crate) fn watch_log(connection: &mut Connection, log_bytes: &Arc<AtomicU64>) -> Result<()> {
+    let page_size: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let log_bytes = Arc::clone(log_bytes);
+    connection.wal_hook(Some(move |_: &mut Wal, pages: c_int| {
+        log_bytes.store(u64::from(page_size) * u64::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+        Ok(())
+    }))?;
+    Ok(())
 }
 
 fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
@@ -153,6 +169,11 @@ fn journal_mode(connection: &Connection) -> Result<()> {
 /// A log that once grew is cut back when it is reused. <https://www.sqlite.org/pragma.html#pragma_journal_size_limit>
 fn journal_size_limit(connection: &Connection) -> Result<()> {
     Ok(connection.pragma_update(None, "journal_size_limit", WAL_LIMIT_BYTES)?)
+}
+
+/// Commits leave the log to [`crate::checkpoint`]. <https://www.sqlite.org/pragma.html#pragma_wal_autocheckpoint>
+fn no_checkpoint_in_commits(connection: &Connection) -> Result<()> {
+    Ok(connection.pragma_update(None, "wal_autocheckpoint", 0)?)
 }
 
 /// <https://www.sqlite.org/pragma.html#pragma_cache_size>: a negative number is KiB.

@@ -2,18 +2,21 @@
 
 use std::borrow::Cow;
 
+use chrono::{TimeDelta, Utc};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Statement};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::{ITEM_COLUMNS, Items, NewItems};
+use crate::model::{self, ITEM_COLUMNS, Items, NewItems};
 use crate::runs;
 use crate::sql::Text;
 
+/// An item that comes again unchanged is not written again, unless its `updated_at` is older than `?14`, a minute:
+/// that column says when an item was last seen, and need not be exact (the bargain of the mount option relatime).
 const UPSERT: &str = "INSERT INTO intel_items(
         item_id, run_id, item_type, title, summary, claims_json, evidence_json, scores_json, risk_flags_json,
         explainability_json, decision, decision_reason, created_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
     ON CONFLICT(item_id) DO UPDATE SET
         title = excluded.title,
         summary = excluded.summary,
@@ -24,7 +27,16 @@ const UPSERT: &str = "INSERT INTO intel_items(
         explainability_json = excluded.explainability_json,
         decision = excluded.decision,
         decision_reason = excluded.decision_reason,
-        updated_at = excluded.created_at";
+        updated_at = excluded.created_at
+    WHERE coalesce(updated_at, created_at) < ?14
+        OR (title, summary, claims_json, evidence_json, scores_json, risk_flags_json, explainability_json,
+            decision, decision_reason)
+        IS NOT (excluded.title, excluded.summary, excluded.claims_json, excluded.evidence_json,
+            excluded.scores_json, excluded.risk_flags_json, excluded.explainability_json, excluded.decision,
+            excluded.decision_reason)";
+
+/// How long an unchanged item may come again before its `updated_at` is brought up to date.
+const SEEN_EVERY: TimeDelta = TimeDelta::minutes(1);
 
 const LIST_FOR_RUN: &str = "SELECT item_id, run_id, item_type, title, summary, claims_json, evidence_json,
         scores_json, risk_flags_json, explainability_json, decision, decision_reason, created_at
@@ -48,16 +60,22 @@ pub(crate) fn upsert(
             runs::require(connection, run_id.unwrap_or_default()).map_err(|error| (row, error))?;
             known_run = run_id;
         }
-        upsert_row(&mut statement, items, row, now).map_err(|error| (row, error.into()))?;
+        upsert_row(&mut statement, items, row, &times).map_err(|error| (row, error.into()))?;
     }
     Ok(())
 }
 
-fn upsert_row(statement: &mut Statement, items: &NewItems, row: usize, now: &str) -> rusqlite::Result<()> {
+fn upsert_row(
+    statement: &mut Statement,
+    items: &NewItems,
+    row: usize,
+    (now, stale): &(String, String),
+) -> rusqlite::Result<()> {
     for column in 0..ITEM_COLUMNS.len() {
         statement.raw_bind_parameter(column + 1, Text(items.get(row, column)))?;
     }
     statement.raw_bind_parameter(ITEM_COLUMNS.len() + 1, now)?;
+    statement.raw_bind_parameter(ITEM_COLUMNS.len() + 2, stale)?;
     statement.raw_execute()?;
     Ok(())
 }

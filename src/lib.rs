@@ -5,9 +5,11 @@
 //! - `connection` opens SQLite, `migrations` its schema, `platform` the operating system, `fork` forks;
 //! - `model` has the data, `runs`, `intel_items` and `telemetry` the SQL of a table each, `sql` binds;
 //! - `write` is a write that can be done for another thread, `queue` who may write next, `wait` until when;
-//! - `writer` groups and commits, `transaction` nests, `pool` reads, `query` reads ad hoc;
+//! - `writer` groups and commits, `transaction` nests, `checkpoint` folds the log,
+//!   `pool` reads, `query` reads ad hoc;
 //! - `store` is the facade, `error` what can go wrong, `py` the Python binding.
 
+mod checkpoint;
 mod connection;
 mod error;
 mod fork;

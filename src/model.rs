@@ -139,7 +139,8 @@ pub fn now() -> String {
     isoformat(Utc::now())
 }
 
-fn isoformat(time: DateTime<Utc>) -> String {
+/// A time as Python's `datetime.isoformat()` prints it.
+pub(crate) fn isoformat(time: DateTime<Utc>) -> String {
     let whole_second = time.nanosecond() / 1_000 == 0;
     let digits = if whole_second { SecondsFormat::Secs } else { SecondsFormat::Micros };
     time.to_rfc3339_opts(digits, false)

@@ -18,7 +18,7 @@ use crate::sync::lock;
 use crate::transaction::Transaction;
 use crate::wait::{Caller, Owner, Wait};
 use crate::write::Write;
-use crate::writer::{Inherited, Writer};
+use crate::writer::{File, Inherited, Writer};
 use crate::{intel_items, platform};
 
 /// The shortest that a database can be; SQLite itself takes some shorter files for empty ones.
@@ -124,8 +124,9 @@ impl Store {
                 })?;
                 return Ok((None, pool));
             }
-            let writer = wait.until_free(|| open_writer(&path, &options))?;
-            Ok((Some(writer), Pool::new(options.pool_size)))
+            let file = File::new(path.clone(), options.synchronous);
+            let connection = wait.until_free(|| open_writer(&file, options.file_mode))?;
+            Ok((Some(Writer::new(Some(connection), Some(file))), Pool::new(options.pool_size)))
         };
         let (writer, pool) = open().map_err(named)?;
         Ok(Self::new(Some(path), options, writer, Some(pool)))
@@ -141,18 +142,13 @@ impl Store {
         connection::configure_writer(&memory, options.synchronous)?;
         migrations::migrate(&mut memory)?;
         drop(_gate);
-        Ok(Self::new(None, options, Some(memory), None))
+        Ok(Self::new(None, options, Some(Writer::new(Some(memory), None)), None))
     }
 
-    fn new(path: Option<PathBuf>, options: Options, writer: Option<Connection>, pool: Option<Pool>) -> Self {
+    fn new(path: Option<PathBuf>, options: Options, writer: Option<Writer>, pool: Option<Pool>) -> Self {
         let gate = fork::enter();
-        let file = path.clone().map(|path| (path, options.synchronous));
-        let connections = Connections {
-            writer: writer.map(|connection| Arc::new(Writer::new(Some(connection), file))),
-            pool,
-            generation: fork::generation(),
-            lost: false,
-        };
+        let connections =
+            Connections { writer: writer.map(Arc::new), pool, generation: fork::generation(), lost: false };
         let shared = Arc::new(Shared {
             path,
             options,
@@ -279,7 +275,9 @@ impl Store {
                 return writer.write_inside(&write);
             }
             let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
-            writer.write(write, caller.owner, &mut wait)
+            writer.write(write, caller.owner, &mut wait)?;
+            writer.relieve_log();
+            Ok(())
         });
         done.map_err(|error| error.during(what))
     }
@@ -372,7 +370,7 @@ impl Forkable for Shared {
             }
             Some(Inherited::Nothing) | None => {}
         }
-        let file = self.path.clone().map(|path| (path, self.options.synchronous));
+        let file = self.path.clone().map(|path| File::new(path, self.options.synchronous));
         let writer = current.writer.as_ref().map(|_| Writer::new(memory, file));
         let pool = current.pool.as_ref().map(|_| Pool::new(self.options.pool_size));
         let generation = fork::generation();
@@ -384,11 +382,12 @@ impl Forkable for Shared {
 }
 
 /// Open the file for writing: create it, see that it is ours, and bring it up to date.
-fn open_writer(path: &Path, options: &Options) -> Result<Connection> {
+fn open_writer(file: &File, mode: u32) -> Result<Connection> {
     let _gate = fork::enter();
+    let path = file.path.as_path();
     if !path.exists() {
         platform::create_parents(path).map_err(|error| cannot_open(&error))?;
-        platform::create_file(path, options.file_mode).map_err(|error| cannot_open(&error))?;
+        platform::create_file(path, mode).map_err(|error| cannot_open(&error))?;
     }
     if platform::file_id(path).is_some_and(fork::is_lost) {
         return Err(forked("a large transaction was open on the file when this process was forked"));
@@ -405,7 +404,7 @@ fn open_writer(path: &Path, options: &Options) -> Result<Connection> {
             return Err(refused);
         }
     }
-    connection::configure_writer(&connection, options.synchronous)?;
+    file.configure(&mut connection)?;
     migrations::migrate(&mut connection)?;
     Ok(connection)
 }

@@ -55,7 +55,9 @@ impl Transaction {
     /// store was closed inside it, [`ErrorKind::Transaction`] when a transaction nested in it is still open, or
     /// in a process forked inside it; and what COMMIT itself raises.
     pub fn commit(mut self) -> Result<()> {
-        self.end(Slot::keep)
+        self.end(Slot::keep)?;
+        self.writer.relieve_log();
+        Ok(())
     }
 
     /// Undo what was written.

@@ -21,14 +21,10 @@ impl Write {
         match self {
             Self::StartRun(run) => runs::insert(connection, run),
             Self::FinishRun(end) => runs::finish(connection, end, &model::now()),
-            Self::UpsertItem(items) => {
-                intel_items::upsert(connection, items, &model::now()).map_err(|(_, error)| error)
-            }
-            Self::UpsertBatch(items) => {
-                intel_items::upsert(connection, items, &model::now()).map_err(|(row, error)| {
-                    error.during(format!("item {row} ({:?})", intel_items::item_id(items, row)))
-                })
-            }
+            Self::UpsertItem(items) => intel_items::upsert(connection, items).map_err(|(_, error)| error),
+            Self::UpsertBatch(items) => intel_items::upsert(connection, items).map_err(|(row, error)| {
+                error.during(format!("item {row} ({:?})", intel_items::item_id(items, row)))
+            }),
             Self::Telemetry(document) => telemetry::write(connection, document, &model::now()),
         }
     }

@@ -1,10 +1,12 @@
 //! The one writer of a store: group commit for plain calls, and what explicit transactions do their work on.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rusqlite::{Connection, ffi};
 
+use crate::checkpoint::Checkpointer;
 use crate::connection::{self, Synchronous};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::fork;
@@ -24,7 +26,16 @@ pub(crate) struct Writer {
     pub(crate) queue: Arc<Queue<Write>>,
     /// Locked only behind the fork's gate, by whoever has the turn or owns the transaction.
     slot: Mutex<Slot>,
-    file: Option<(PathBuf, Synchronous)>,
+    file: Option<File>,
+}
+
+/// What a writer knows of its file; a store in memory has none.
+pub(crate) struct File {
+    pub(crate) path: PathBuf,
+    pub(crate) synchronous: Synchronous,
+    /// How large the log was after the last commit.
+    log_bytes: Arc<AtomicU64>,
+    checkpointer: Arc<Checkpointer>,
 }
 
 /// The connection, and the transaction open on it.
@@ -48,9 +59,23 @@ enum Slotted {
     Closed,
 }
 
+impl File {
+    /// The file at `path`, to be written with this durability.
+    pub(crate) fn new(path: PathBuf, synchronous: Synchronous) -> Self {
+        let checkpointer = Arc::new(Checkpointer::new(path.clone(), synchronous));
+        Self { path, synchronous, log_bytes: Arc::default(), checkpointer }
+    }
+
+    /// Set a connection up for writing it.
+    pub(crate) fn configure(&self, connection: &mut Connection) -> Result<()> {
+        connection::configure_writer(connection, self.synchronous)?;
+        connection::watch_log(connection, &self.log_bytes)
+    }
+}
+
 impl Writer {
-    /// A writer on an open connection; `file` says how to open it again after a fork.
-    pub(crate) fn new(connection: Option<Connection>, file: Option<(PathBuf, Synchronous)>) -> Self {
+    /// A writer on an open connection, or on one that is opened when it is first needed.
+    pub(crate) fn new(connection: Option<Connection>, file: Option<File>) -> Self {
         let connection = connection.map_or(Slotted::NotYet, Slotted::Open);
         let slot = Slot {
             connection,
@@ -68,6 +93,13 @@ impl Writer {
         match self.queue.enter(Some(write), owner, wait)? {
             Admission::Turn(turn, Some(write)) => wait.until_free(|| self.commit_group(&turn, &write)),
             Admission::Turn(_, None) | Admission::Done => Ok(()),
+        }
+    }
+
+    /// After a commit: have the log folded if it is worth it.
+    pub(crate) fn relieve_log(self: &Arc<Self>) {
+        if let Some(file) = &self.file {
+            file.checkpointer.relieve(self, file.log_bytes.load(Ordering::Relaxed));
         }
     }
 
@@ -140,13 +172,18 @@ impl Writer {
     /// Close the connection, rolling back what is open, and let nobody in any more.
     pub(crate) fn close(&self) {
         self.queue.close();
+        if let Some(file) = &self.file {
+            file.checkpointer.stop();
+        }
         let _gate = fork::enter();
-        let mut slot = lock(&self.slot);
-        slot.connection = Slotted::Closed;
+        lock(&self.slot).connection = Slotted::Closed;
     }
 
     /// In a forked child: hand over the inherited connection, with nothing open on it.
     pub(crate) fn inherited(&self, _: &fork::Exclusive) -> Inherited {
+        if let Some(file) = &self.file {
+            file.checkpointer.close();
+        }
         let mut slot = lock(&self.slot);
         let connection = match std::mem::replace(&mut slot.connection, Slotted::Closed) {
             Slotted::NotYet => return Inherited::Nothing,
@@ -180,9 +217,9 @@ pub(crate) enum Inherited {
 
 impl Slot {
     fn open(&mut self, writer: &Writer) -> Result<&mut Connection> {
-        if let (Slotted::NotYet, Some((path, synchronous))) = (&self.connection, &writer.file) {
-            let connection = connection::open_file(path)?;
-            connection::configure_writer(&connection, *synchronous)?;
+        if let (Slotted::NotYet, Some(file)) = (&self.connection, &writer.file) {
+            let mut connection = connection::open_file(&file.path)?;
+            file.configure(&mut connection)?;
             self.connection = Slotted::Open(connection);
         }
         self.connection().ok_or_else(StoreError::closed)

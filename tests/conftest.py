@@ -57,6 +57,14 @@ def store(path: Path) -> Iterator[StateStore]:
         yield store
 
 
+@pytest.fixture
+def run_path(path: Path) -> Path:
+    """Make a store with the run `run-1` in it, and close it."""
+    with StateStore(path) as store:
+        store.start_run("run-1", "daily", {})
+    return path
+
+
 @pytest.fixture(scope="session")
 def faults_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compile what makes system calls fail."""

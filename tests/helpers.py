@@ -68,6 +68,18 @@ def value(store: StateStore, sql: str, *parameters: Any) -> Any:
     return row[0]
 
 
+def put(store: StateStore, *names: str) -> None:
+    """Upsert an item of each name."""
+    for name in names:
+        store.upsert_intel_item(make_item(name))
+
+
+def assert_free(store: StateStore) -> None:
+    """Check that no transaction is open: another thread can write, and what it wrote is committed."""
+    in_thread(put, store, "free")
+    assert in_thread(item_ids, store)[-1] == "free"
+
+
 def table(store: StateStore, name: str) -> list[tuple[Any, ...]]:
     """Return a whole table, to see that nothing in it has changed."""
     return [tuple(row) for row in store.connection.execute(f"SELECT * FROM {name} ORDER BY rowid")]

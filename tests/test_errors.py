@@ -104,6 +104,7 @@ circular: list[Any] = []
 circular.append(circular)
 untitled = make_item("item-7")
 del untitled["title"]
+NO_UTF8 = "UPDATE intel_items SET title = CAST(x'61ff' AS TEXT)"
 BLOB = "UPDATE intel_items SET title = x'00ff'"
 SCENARIOS: list[tuple[type[StateStoreError], type[Exception], list[str], Act]] = [
     (RunExistsError, sqlite3.IntegrityError, ["start_run", "run-1"], lambda s: s.start_run("run-1", "daily", {})),
@@ -167,6 +168,7 @@ SCENARIOS: list[tuple[type[StateStoreError], type[Exception], list[str], Act]] =
         ["item-7", "title"],
         items_of(BLOB),
     ),
+    (CorruptDatabaseError, sqlite3.DatabaseError, ["item-7", "title"], items_of(NO_UTF8)),
     (
         InvalidJSONError,
         ValueError,
@@ -174,6 +176,13 @@ SCENARIOS: list[tuple[type[StateStoreError], type[Exception], list[str], Act]] =
         items_of("UPDATE intel_items SET scores_json = '{'"),
     ),
 ]
+
+
+def test_text_that_is_no_utf_8_is_a_typed_error_of_ad_hoc_queries_too(store: StateStore) -> None:
+    with pytest.raises((CorruptDatabaseError, QueryError)):
+        store.connection.execute("SELECT CAST(x'61ff' AS TEXT)")
+
+
 ELSEWHERE = {"DiskFullError", "StorageIOError", "TransactionDoomedError", "CommitOutcomeUnknownError"}
 
 

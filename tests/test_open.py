@@ -121,6 +121,18 @@ def test_name_is_taken_literally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert value(store, "SELECT run_id FROM runs") == "run-1"
 
 
+def test_symbolic_link_leads_to_its_file(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    path, link = tmp_path / "real" / "state.db", tmp_path / "link.db"
+    StateStore(path).close()
+    link.symlink_to(path)
+    with StateStore(link) as one, StateStore(path) as other:
+        one.start_run("run-1", "daily", {})
+        other.upsert_intel_item(make_item())
+        assert item_ids(one) == ["item-1"]
+    assert {entry.name for entry in tmp_path.iterdir()} == {"real", "link.db"}
+
+
 def test_relative_path_stays_with_its_file_after_chdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)

@@ -18,21 +18,12 @@ from tests.helpers import (
     Peer,
     assert_sound,
     held_transaction,
-    in_process,
     in_threads,
     item_ids,
     make_item,
     value,
 )
-from tests.programs import plain, signals
-
-
-@pytest.fixture
-def run_path(path: Path) -> Path:
-    """Make a store with the run `run-1`."""
-    with StateStore(path) as store:
-        store.start_run("run-1", "daily", {})
-    return path
+from tests.programs import plain
 
 
 def test_five_threads_of_a_thousand_upserts_leave_five_thousand_items(run_path: Path) -> None:
@@ -164,38 +155,6 @@ def test_write_that_waits_for_another_process_is_done_when_that_lets_go(run_path
         holder.tell()
         writing.result(TIMEOUT)
         assert item_ids(store) == ["item-1"]
-
-
-@pytest.mark.parametrize("act", signals.ACTS)
-def test_ctrl_c_ends_a_wait_for_another_process(run_path: Path, act: str) -> None:
-    with Peer(plain.hold, str(run_path)) as holder:
-        assert holder.hear() == "ready"
-        with Peer(signals.wait_for_another_process, str(run_path), act) as waiter:
-            assert waiter.hear() == "interrupted"
-            holder.tell()
-            holder.result()
-            waiter.tell()
-            assert max(waiter.result()) < 2
-    with StateStore(run_path) as store:
-        assert item_ids(store) == ["after"]
-        assert value(store, "SELECT count(*) FROM runs") == 1
-
-
-@pytest.mark.parametrize("act", signals.ACTS)
-def test_ctrl_c_ends_a_wait_for_another_thread(run_path: Path, act: str) -> None:
-    assert max(in_process(signals.wait_for_another_thread, str(run_path), act)) < 2
-    with StateStore(run_path) as store:
-        assert item_ids(store) == ["held", "after"]
-        assert value(store, "SELECT count(*) FROM runs") == 1
-
-
-def test_signal_handler_that_writes_does_not_deadlock(run_path: Path) -> None:
-    handled = in_process(signals.handler_that_writes, str(run_path), 300)
-    assert handled > 0
-    with StateStore(run_path) as store:
-        names = item_ids(store)
-        assert {f"main-{index}" for index in range(300)} <= set(names)
-        assert sum(name.startswith("handler-") for name in names) >= handled
 
 
 class Reentrant:

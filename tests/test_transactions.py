@@ -3,9 +3,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from orchestrator.state_store import (
@@ -13,23 +10,9 @@ from orchestrator.state_store import (
     RunExistsError,
     RunNotFoundError,
     StateStore,
-    StateStoreError,
-    StoreClosedError,
-    TransactionError,
 )
 
-from tests.helpers import Boom, everything, in_thread, item_ids, make_item, value
-
-
-def put(store: StateStore, *names: str) -> None:
-    for name in names:
-        store.upsert_intel_item(make_item(name))
-
-
-def assert_free(store: StateStore) -> None:
-    """Check that no transaction is open: another thread can write, and what it wrote is committed."""
-    in_thread(put, store, "free")
-    assert in_thread(item_ids, store)[-1] == "free"
+from tests.helpers import Boom, assert_free, everything, in_thread, item_ids, make_item, put, value
 
 
 def test_block_is_kept_as_a_whole(store: StateStore) -> None:
@@ -203,131 +186,3 @@ def test_block_without_a_write(store: StateStore) -> None:
         item_ids(store)
     assert everything(store) == before
     assert_free(store)
-
-
-def test_transaction_cannot_be_entered_twice(store: StateStore) -> None:
-    transaction = store.transaction()
-    with transaction:
-        put(store, "a")
-        with pytest.raises(TransactionError):
-            transaction.__enter__()
-        put(store, "b")
-    with pytest.raises(TransactionError):
-        transaction.__enter__()
-    assert item_ids(store) == ["a", "b"]
-    assert_free(store)
-
-
-def test_transaction_cannot_be_left_twice_nor_before_it_is_entered(store: StateStore) -> None:
-    transaction = store.transaction()
-    with pytest.raises(TransactionError):
-        transaction.__exit__(None, None, None)
-    transaction = store.transaction()
-    with transaction:
-        put(store, "a")
-    with pytest.raises(TransactionError):
-        transaction.__exit__(None, None, None)
-    with store.transaction():
-        put(store, "b")
-        with pytest.raises(TransactionError):
-            transaction.__exit__(None, None, None)
-    assert item_ids(store) == ["a", "b"]
-
-
-def test_leaving_the_outer_block_before_the_inner_one_is_an_error_and_leaves_nothing_open(store: StateStore) -> None:
-    outer, inner = store.transaction(), store.transaction()
-    outer.__enter__()
-    put(store, "a")
-    inner.__enter__()
-    put(store, "b")
-    errors = 0
-    for transaction in (outer, inner, outer):
-        try:
-            transaction.__exit__(None, None, None)
-        except TransactionError:
-            errors += 1
-    assert errors
-    assert_free(store)
-
-
-def test_dropped_transaction_rolls_back(store: StateStore) -> None:
-    transaction = store.transaction()
-    transaction.__enter__()
-    put(store, "a")
-    del transaction
-    gc.collect()
-    assert item_ids(store) == []
-    assert_free(store)
-
-
-def test_dropped_inner_transaction_rolls_back_alone(store: StateStore) -> None:
-    with store.transaction():
-        put(store, "a")
-        inner = store.transaction()
-        inner.__enter__()
-        put(store, "b")
-        del inner
-        gc.collect()
-        assert item_ids(store) == ["a"]
-        put(store, "c")
-    assert item_ids(store) == ["a", "c"]
-
-
-def test_transaction_dropped_by_another_thread_rolls_back(store: StateStore) -> None:
-    box = [store.transaction()]
-    box[0].__enter__()
-    put(store, "a")
-    in_thread(box.clear)
-    gc.collect()
-    assert item_ids(store) == []
-    assert_free(store)
-
-
-def test_transaction_in_a_dropped_generator_rolls_back(store: StateStore) -> None:
-    def block() -> Iterator[None]:
-        with store.transaction():
-            put(store, "a")
-            yield
-
-    generator = block()
-    next(generator)
-    assert item_ids(store) == ["a"]
-    del generator
-    gc.collect()
-    assert item_ids(store) == []
-    assert_free(store)
-
-
-def test_transaction_that_is_never_entered_holds_nothing(store: StateStore) -> None:
-    transaction = store.transaction()
-    assert_free(store)
-    del transaction
-    assert_free(store)
-
-
-@pytest.mark.parametrize("depth", [1, 2])
-def test_close_inside_rolls_back_and_the_exit_raises(path: Path, depth: int) -> None:
-    store = StateStore(path)
-    store.start_run("run-1", "daily", {})
-    with pytest.raises((StoreClosedError, TransactionError)), store.transaction():
-        put(store, "a")
-        if depth == 2:
-            with pytest.raises((StoreClosedError, TransactionError)), store.transaction():
-                put(store, "b")
-                store.close()
-        else:
-            store.close()
-        with pytest.raises(StateStoreError):
-            put(store, "c")
-    with StateStore(path) as store:
-        assert item_ids(store) == []
-        assert_free(store)
-
-
-def test_exception_after_close_inside_passes_untouched(path: Path) -> None:
-    store = StateStore(path)
-    error = Boom("mine")
-    with pytest.raises(Boom) as caught, store.transaction():
-        store.close()
-        raise error
-    assert caught.value is error

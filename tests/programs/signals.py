@@ -101,3 +101,35 @@ def handler_that_writes(path: str, count: int) -> int:
             store.list_intel_items_for_run("run-0")
         signal.setitimer(signal.ITIMER_REAL, 0)
     return done
+
+
+def interrupted_at_random(path: str, times: int) -> dict[str, list[int]]:
+    """Write pairs of items while Ctrl-C comes at any moment; return what was acknowledged and what was left open."""
+    acknowledged: list[int] = []
+    left_open: list[int] = []
+    numbers = itertools.count()
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    with StateStore(path, synchronous="NORMAL", busy_timeout=0.5) as store:
+
+        def stranger(time: int) -> None:
+            try:
+                store.upsert_intel_item(item(f"stranger-{time}"))
+            except StateStoreError:
+                left_open.append(time)
+
+        for time_ in range(times):
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, 0.0005 + time_ % 37 * 0.0002)
+                for number in numbers:
+                    pair = [item(f"first-{number}"), item(f"second-{number}")]
+                    if number % 2:
+                        store.upsert_intel_items_batch(pair)
+                    else:
+                        with store.transaction():
+                            store.upsert_intel_item(pair[0])
+                            store.upsert_intel_item(pair[1])
+                    acknowledged.append(number)
+            thread = threading.Thread(target=stranger, args=(time_,))
+            thread.start()
+            thread.join()
+    return {"acknowledged": acknowledged, "left open": left_open}

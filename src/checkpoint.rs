@@ -1,0 +1,162 @@
+//! Checkpoints off the caller's path: a thread of the store's own folds the log into the file.
+//!
+//! Passive checkpoints alone do not bound the log: while others write there is always a frame left to fold, and
+//! the log starts over only when there is none and nobody reads from it. So past a bound the thread takes a turn
+//! in the writer's queue and makes it start over
+//! (<https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files>).
+
+use std::ffi::c_int;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::{Connection, ffi};
+
+use crate::connection::{self, Synchronous};
+use crate::error::Result;
+use crate::fork;
+use crate::sync::lock;
+use crate::wait::{Caller, Owner, Wait};
+use crate::writer::Writer;
+
+/// Bytes of log from which it is worth folding.
+const FOLD_FROM_BYTES: u64 = 4 << 20;
+
+/// Bytes of log past which writers wait until it is folded.
+const BOUND_BYTES: u64 = 10 << 20;
+
+/// How long they wait at the most: another process's long transaction, or a long read, holds the log open.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// The checkpoints of one file.
+pub(crate) struct Checkpointer {
+    state: Mutex<State>,
+    woken: Condvar,
+    /// Locked only behind the fork's gate.
+    connection: Mutex<Option<Connection>>,
+    path: PathBuf,
+    synchronous: Synchronous,
+}
+
+struct State {
+    /// Bytes of log when the last commit that asked for a checkpoint was done.
+    wanted: Option<u64>,
+    thread: Option<JoinHandle<()>>,
+    stopped: bool,
+}
+
+impl Checkpointer {
+    pub(crate) fn new(path: PathBuf, synchronous: Synchronous) -> Self {
+        Self {
+            state: Mutex::new(State { wanted: None, thread: None, stopped: false }),
+            woken: Condvar::new(),
+            connection: Mutex::new(None),
+            path,
+            synchronous,
+        }
+    }
+
+    /// Have the log folded if it is worth it, now that it is of `bytes`. The thread is started by the first need.
+    pub(crate) fn relieve(self: &Arc<Self>, writer: &Arc<Writer>, bytes: u64) {
+        if bytes < FOLD_FROM_BYTES {
+            return;
+        }
+        let mut state = lock(&self.state);
+        state.wanted = Some(bytes);
+        if state.stopped {
+            return;
+        }
+        if state.thread.is_none() {
+            let (this, writer) = (Arc::clone(self), Arc::clone(writer));
+            let thread = std::thread::Builder::new().name("checkpointer".into());
+            // Without a thread the log grows until the store is closed, and nothing else is lost.
+            state.thread = thread.spawn(move || this.work(&writer)).ok();
+        }
+        self.woken.notify_one();
+    }
+
+    /// Stop the thread, wait until it is gone, and close its connection.
+    pub(crate) fn stop(&self) {
+        let thread = {
+            let mut state = lock(&self.state);
+            state.stopped = true;
+            self.woken.notify_one();
+            state.thread.take()
+        };
+        if let Some(thread) = thread {
+            // A thread that panicked is gone as well.
+            let _ = thread.join();
+        }
+        let _gate = fork::enter();
+        self.close();
+    }
+
+    /// Close the connection. For callers behind the fork's gate.
+    pub(crate) fn close(&self) {
+        *lock(&self.connection) = None;
+    }
+
+    fn is_stopped(&self) -> bool {
+        lock(&self.state).stopped
+    }
+
+    fn work(&self, writer: &Arc<Writer>) {
+        let mut bound = BOUND_BYTES;
+        while let Some(bytes) = self.next() {
+            // A checkpoint that fails loses nothing: the next commit asks again.
+            let folded = self.fold(ffi::SQLITE_CHECKPOINT_PASSIVE);
+            if folded.is_err() || bytes < bound {
+                continue;
+            }
+            // Who holds the log open is not asked again before it has grown by as much.
+            bound = if self.start_over(writer).is_ok() { BOUND_BYTES } else { bytes + BOUND_BYTES };
+        }
+    }
+
+    /// Wait to be asked; `None` when the thread is to stop.
+    fn next(&self) -> Option<u64> {
+        let mut state = lock(&self.state);
+        loop {
+            if state.stopped {
+                return None;
+            }
+            if let Some(bytes) = state.wanted.take() {
+                return Some(bytes);
+            }
+            state = self.woken.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Fold the log while nobody of this process writes, so that the next write starts it over.
+    fn start_over(&self, writer: &Arc<Writer>) -> Result<()> {
+        let stopped = || self.is_stopped();
+        let caller = Caller { owner: Owner::thread(), interrupted: &stopped };
+        let _turn = writer.queue.enter(None, caller.owner, &Wait::new(caller, PATIENCE))?;
+        Wait::new(caller, PATIENCE).until_free(|| self.fold(ffi::SQLITE_CHECKPOINT_RESTART))
+    }
+
+    fn fold(&self, mode: c_int) -> Result<()> {
+        let _gate = fork::enter();
+        let mut slot = lock(&self.connection);
+        let connection = match &mut *slot {
+            Some(connection) => connection,
+            None => {
+                let connection = connection::open_file(&self.path)?;
+                connection::configure_writer(&connection, self.synchronous)?;
+                slot.insert(connection)
+            }
+        };
+        // SAFETY: the handle is open for as long as `slot` is locked, and null is allowed for the database's name
+        // (all of them) and for both counters.
+        let code = unsafe {
+            let (handle, null) = (connection.handle(), std::ptr::null_mut());
+            ffi::sqlite3_wal_checkpoint_v2(handle, std::ptr::null(), mode, null, null)
+        };
+        if code == ffi::SQLITE_OK {
+            Ok(())
+        } else {
+            Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into())
+        }
+    }
+}

@@ -1,0 +1,55 @@
+"""Ctrl-C ends a wait at once, leaves no transaction open, and an interrupted write is wholly there or wholly not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from orchestrator.state_store import StateStore
+
+from tests.helpers import Peer, assert_sound, in_process, item_ids, value
+from tests.programs import plain, signals
+
+
+@pytest.mark.parametrize("act", signals.ACTS)
+def test_ctrl_c_ends_a_wait_for_another_process(run_path: Path, act: str) -> None:
+    with Peer(plain.hold, str(run_path)) as holder:
+        assert holder.hear() == "ready"
+        with Peer(signals.wait_for_another_process, str(run_path), act) as waiter:
+            assert waiter.hear() == "interrupted"
+            holder.tell()
+            holder.result()
+            waiter.tell()
+            assert max(waiter.result()) < 2
+    with StateStore(run_path) as store:
+        assert item_ids(store) == ["after"]
+        assert value(store, "SELECT count(*) FROM runs") == 1
+
+
+@pytest.mark.parametrize("act", signals.ACTS)
+def test_ctrl_c_ends_a_wait_for_another_thread(run_path: Path, act: str) -> None:
+    assert max(in_process(signals.wait_for_another_thread, str(run_path), act)) < 2
+    with StateStore(run_path) as store:
+        assert item_ids(store) == ["held", "after"]
+        assert value(store, "SELECT count(*) FROM runs") == 1
+
+
+def test_signal_handler_that_writes_does_not_deadlock(run_path: Path) -> None:
+    handled = in_process(signals.handler_that_writes, str(run_path), 300)
+    assert handled > 0
+    with StateStore(run_path) as store:
+        names = item_ids(store)
+        assert {f"main-{index}" for index in range(300)} <= set(names)
+        assert sum(name.startswith("handler-") for name in names) >= handled
+
+
+def test_ctrl_c_at_any_moment_leaves_nothing_open_nor_half_written(run_path: Path) -> None:
+    outcome = in_process(signals.interrupted_at_random, str(run_path), 300)
+    assert outcome["left open"] == []
+    with StateStore(run_path) as store:
+        names = set(item_ids(store))
+        first = {name.split("-")[1] for name in names if name.startswith("first-")}
+        second = {name.split("-")[1] for name in names if name.startswith("second-")}
+        assert first == second, "a torn batch or transaction"
+        assert set(map(str, outcome["acknowledged"])) <= first
+        assert_sound(store)
