@@ -22,6 +22,7 @@ use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
+use crate::error::{ErrorKind, Result, StoreError};
 use crate::platform::FileId;
 use crate::sync::lock;
 
@@ -32,6 +33,8 @@ pub(crate) type Gate = RwLockReadGuard<'static, ()>;
 
 static GATE: RwLock<()> = RwLock::new(());
 static GENERATION: AtomicU64 = AtomicU64::new(0);
+/// The generation for which [`after_in_child`] was run.
+static SETTLED: AtomicU64 = AtomicU64::new(0);
 static STORES: Mutex<Vec<Weak<dyn Forkable>>> = Mutex::new(Vec::new());
 static LOST_FILES: Mutex<Vec<FileId>> = Mutex::new(Vec::new());
 /// One fork at a time: a second child would inherit the end of the first one's pipe.
@@ -64,6 +67,35 @@ pub(crate) fn enter() -> Gate {
 /// How many forks this process is away from the first.
 pub(crate) fn generation() -> u64 {
     GENERATION.load(Ordering::Relaxed)
+}
+
+/// Fail in a process that was forked without the hooks: what it inherited was not let go of, so that even a
+/// store opened anew would trust locks that nobody holds.
+pub(crate) fn check() -> Result<()> {
+    if generation() == SETTLED.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    Err(refused(
+        "this process was forked without Python's fork hooks, with a store open; no store can be used in it",
+    ))
+}
+
+/// What every call of a store raises in a child forked inside a transaction of it.
+pub(crate) fn inside_transaction() -> StoreError {
+    refused(
+        "this process was forked inside a transaction of this store; open another StateStore here, or fork outside transactions",
+    )
+}
+
+/// What opening a file raises in a child, when a large transaction was open on it at the fork.
+pub(crate) fn lost_file() -> StoreError {
+    refused(
+        "a large transaction was open on the file when this process was forked; use the file in another process, or fork outside transactions",
+    )
+}
+
+fn refused(why: &str) -> StoreError {
+    StoreError::new(ErrorKind::Transaction, why)
 }
 
 /// Have `store` take part in forks for as long as it lives.
@@ -118,6 +150,7 @@ pub fn after_in_child() {
     for store in &pending.stores {
         store.start_over(&Exclusive(()));
     }
+    SETTLED.store(generation(), Ordering::Relaxed);
     drop(pending.pipe);
     drop(pending.gate);
     drop(pending.forking);

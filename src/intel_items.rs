@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use chrono::{TimeDelta, Utc};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Statement};
+use rusqlite::{CachedStatement, Connection};
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::{self, ITEM_COLUMNS, Items, NewItems};
@@ -46,38 +46,48 @@ const LIST_FOR_RUN: &str = "SELECT item_id, run_id, item_type, title, summary, c
 const ITEM_ID: usize = 0;
 const RUN_ID: usize = 1;
 
-/// Insert or update items, in their order. An error comes with the row that it is about.
-pub(crate) fn upsert(
-    connection: &Connection,
-    items: &NewItems,
-    now: &str,
-) -> Result<(), (usize, StoreError)> {
-    let mut statement = connection.prepare_cached(UPSERT).map_err(|error| (0, error.into()))?;
-    let mut known_run = None;
-    for row in 0..items.len() {
-        let run_id = items.get(row, RUN_ID);
-        if run_id != known_run {
-            runs::require(connection, run_id.unwrap_or_default()).map_err(|error| (row, error))?;
-            known_run = run_id;
-        }
-        upsert_row(&mut statement, items, row, &times).map_err(|error| (row, error.into()))?;
-    }
-    Ok(())
+/// Inserts or updates items, in their order, all with the same time.
+pub(crate) struct Upsert<'a> {
+    connection: &'a Connection,
+    statement: CachedStatement<'a>,
+    now: String,
+    stale: String,
+    /// The run that was last found to be there.
+    known_run: Option<Vec<u8>>,
 }
 
-fn upsert_row(
-    statement: &mut Statement,
-    items: &NewItems,
-    row: usize,
-    (now, stale): &(String, String),
-) -> rusqlite::Result<()> {
-    for column in 0..ITEM_COLUMNS.len() {
-        statement.raw_bind_parameter(column + 1, Text(items.get(row, column)))?;
+impl<'a> Upsert<'a> {
+    /// Get ready to write items that come now.
+    pub(crate) fn new(connection: &'a Connection) -> Result<Self> {
+        let now = Utc::now();
+        Ok(Self {
+            connection,
+            statement: connection.prepare_cached(UPSERT)?,
+            now: model::isoformat(now),
+            stale: model::isoformat(now - SEEN_EVERY),
+            known_run: None,
+        })
     }
-    statement.raw_bind_parameter(ITEM_COLUMNS.len() + 1, now)?;
-    statement.raw_bind_parameter(ITEM_COLUMNS.len() + 2, stale)?;
-    statement.raw_execute()?;
-    Ok(())
+
+    /// Write these. An error comes with the row that it is about.
+    pub(crate) fn write(&mut self, items: &NewItems) -> Result<(), (usize, StoreError)> {
+        (0..items.len()).try_for_each(|row| self.write_row(items, row).map_err(|error| (row, error)))
+    }
+
+    fn write_row(&mut self, items: &NewItems, row: usize) -> Result<()> {
+        let run_id = items.get(row, RUN_ID).unwrap_or_default();
+        if self.known_run.as_deref() != Some(run_id) {
+            runs::require(self.connection, run_id)?;
+            self.known_run = Some(run_id.to_vec());
+        }
+        for column in 0..ITEM_COLUMNS.len() {
+            self.statement.raw_bind_parameter(column + 1, Text(items.get(row, column)))?;
+        }
+        self.statement.raw_bind_parameter(ITEM_COLUMNS.len() + 1, &self.now)?;
+        self.statement.raw_bind_parameter(ITEM_COLUMNS.len() + 2, &self.stale)?;
+        self.statement.raw_execute()?;
+        Ok(())
+    }
 }
 
 /// Read a run's items, in the order in which they were first recorded.

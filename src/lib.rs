@@ -41,3 +41,4 @@ pub use query::{Parameters, Rows};
 pub use store::{Options, Store};
 pub use transaction::Transaction;
 pub use wait::{Caller, Owner};
+pub use write::ItemSlices;

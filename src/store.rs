@@ -17,7 +17,7 @@ use crate::query::{self, Parameters, Rows};
 use crate::sync::lock;
 use crate::transaction::Transaction;
 use crate::wait::{Caller, Owner, Wait};
-use crate::write::Write;
+use crate::write::{ItemSlices, Write};
 use crate::writer::{File, Inherited, Writer};
 use crate::{intel_items, platform};
 
@@ -87,9 +87,8 @@ struct Connections {
     writer: Option<Arc<Writer>>,
     /// `None` for a store in memory, which has one connection.
     pool: Option<Pool>,
-    generation: u64,
-    /// The fork that made this process was inside a transaction of this store.
-    lost: bool,
+    /// Why this store cannot be used in the forked child that this process is.
+    lost: Option<StoreError>,
 }
 
 impl Store {
@@ -107,6 +106,7 @@ impl Store {
         let path = std::path::absolute(path).map_err(|error| named(cannot_open(&error)))?;
         let mut open = || {
             connection::check_sqlite_version()?;
+            fork::check()?;
             if path.is_dir() {
                 return Err(StoreError::new(ErrorKind::CannotOpen, "it is a folder"));
             }
@@ -147,8 +147,7 @@ impl Store {
 
     fn new(path: Option<PathBuf>, options: Options, writer: Option<Writer>, pool: Option<Pool>) -> Self {
         let gate = fork::enter();
-        let connections =
-            Connections { writer: writer.map(Arc::new), pool, generation: fork::generation(), lost: false };
+        let connections = Connections { writer: writer.map(Arc::new), pool, lost: None };
         let shared = Arc::new(Shared {
             path,
             options,
@@ -204,6 +203,16 @@ impl Store {
         self.write(caller, Write::UpsertBatch(items))
     }
 
+    /// As [`Self::upsert_intel_items_batch`], while the batch is still being made by another thread.
+    ///
+    /// The writer is held meanwhile, so whoever makes it must not wait for this store.
+    ///
+    /// # Errors
+    /// As [`Self::upsert_intel_items_batch`]; [`ErrorKind::Interrupted`] when the batch was abandoned.
+    pub fn upsert_intel_items_slices(&self, caller: &Caller, slices: ItemSlices) -> Result<()> {
+        self.write(caller, Write::UpsertSlices(slices))
+    }
+
     /// Set a run's telemetry document.
     ///
     /// # Errors
@@ -256,7 +265,7 @@ impl Store {
         let current = self.shared.current(&gate);
         drop(gate);
         self.shared.closed.store(true, Ordering::Release);
-        if current.generation != fork::generation() {
+        if fork::check().is_err() {
             return Ok(());
         }
         let wait = Wait::new(*caller, self.shared.options.busy_timeout);
@@ -323,13 +332,11 @@ impl Store {
         }
         let gate = fork::enter();
         let current = self.shared.current(&gate);
-        if current.generation != fork::generation() {
-            return Err(forked("this process was forked without Python's fork hooks"));
+        fork::check()?;
+        match &current.lost {
+            Some(why) => Err(why.clone()),
+            None => Ok(current),
         }
-        if current.lost {
-            return Err(forked("this process was forked inside a transaction of this store"));
-        }
-        Ok(current)
     }
 }
 
@@ -352,20 +359,20 @@ impl Forkable for Shared {
         if let Some(pool) = &current.pool {
             pool.close_idle();
         }
-        let mut lost = current.lost;
+        let mut lost = current.lost.clone();
         let mut memory = None;
         match current.writer.as_ref().map(|writer| writer.inherited(alone)) {
             Some(Inherited::Closed) => return,
             Some(Inherited::Spilled) => {
-                lost = true;
-                self.path
-                    .as_deref()
-                    .and_then(platform::file_id)
-                    .into_iter()
-                    .for_each(|id| fork::lose(id, alone));
+                lost = Some(fork::lost_file());
+                if let Some(id) = self.path.as_deref().and_then(platform::file_id) {
+                    fork::lose(id, alone);
+                }
             }
             Some(Inherited::Connection { connection, owner }) => {
-                lost |= owner == Some(Owner::thread().thread);
+                if owner == Some(Owner::thread().thread) {
+                    lost = Some(fork::inside_transaction());
+                }
                 memory = self.path.is_none().then_some(connection);
             }
             Some(Inherited::Nothing) | None => {}
@@ -373,8 +380,7 @@ impl Forkable for Shared {
         let file = self.path.clone().map(|path| File::new(path, self.options.synchronous));
         let writer = current.writer.as_ref().map(|_| Writer::new(memory, file));
         let pool = current.pool.as_ref().map(|_| Pool::new(self.options.pool_size));
-        let generation = fork::generation();
-        let fresh = Connections { writer: writer.map(Arc::new), pool, generation, lost };
+        let fresh = Connections { writer: writer.map(Arc::new), pool, lost };
         let inherited = std::mem::replace(&mut *current, Arc::new(fresh));
         // Its locks may be held by threads that do not exist here.
         std::mem::forget(inherited);
@@ -390,7 +396,7 @@ fn open_writer(file: &File, mode: u32) -> Result<Connection> {
         platform::create_file(path, mode).map_err(|error| cannot_open(&error))?;
     }
     if platform::file_id(path).is_some_and(fork::is_lost) {
-        return Err(forked("a large transaction was open on the file when this process was forked"));
+        return Err(fork::lost_file());
     }
     let mut connection = connection::open_file(path)?;
     let foreign_log = !pool::log_is_empty(path);
@@ -407,13 +413,6 @@ fn open_writer(file: &File, mode: u32) -> Result<Connection> {
     file.configure(&mut connection)?;
     migrations::migrate(&mut connection)?;
     Ok(connection)
-}
-
-fn forked(why: &str) -> StoreError {
-    StoreError::new(
-        ErrorKind::Transaction,
-        format!("{why}; open a StateStore in this process, or fork outside transactions"),
-    )
 }
 
 fn cannot_open(error: &std::io::Error) -> StoreError {

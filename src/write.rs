@@ -1,10 +1,17 @@
 //! The writes that a store can be asked for, each all or nothing.
 
+use std::sync::mpsc::Receiver;
+
 use rusqlite::Connection;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::intel_items::Upsert;
 use crate::model::{self, NewItems, NewRun, RunEnd, Telemetry};
 use crate::{intel_items, runs, telemetry};
+
+/// A batch that arrives in slices while it is written: all of it once `None` comes. If the sender is gone before
+/// that, the batch was abandoned and nothing of it counts.
+pub type ItemSlices = Receiver<Option<NewItems>>;
 
 /// One call's write, ready to be done by whichever thread has the turn.
 pub(crate) enum Write {
@@ -12,27 +19,36 @@ pub(crate) enum Write {
     FinishRun(RunEnd),
     UpsertItem(NewItems),
     UpsertBatch(NewItems),
+    UpsertSlices(ItemSlices),
     Telemetry(Telemetry),
 }
 
 impl Write {
-    /// Do it. On an error, what was done so far must be undone by the caller where there may be several rows.
+    /// Do it. On an error, what was done so far must be undone by the caller unless it is a single row.
     pub(crate) fn apply(&self, connection: &Connection) -> Result<()> {
         match self {
             Self::StartRun(run) => runs::insert(connection, run),
             Self::FinishRun(end) => runs::finish(connection, end, &model::now()),
-            Self::UpsertItem(items) => intel_items::upsert(connection, items).map_err(|(_, error)| error),
-            Self::UpsertBatch(items) => intel_items::upsert(connection, items).map_err(|(row, error)| {
-                error.during(format!("item {row} ({:?})", intel_items::item_id(items, row)))
-            }),
+            Self::UpsertItem(items) => Upsert::new(connection)?.write(items).map_err(|(_, error)| error),
+            Self::UpsertBatch(items) => upsert(&mut Upsert::new(connection)?, items, 0),
+            Self::UpsertSlices(slices) => {
+                let mut writer = Upsert::new(connection)?;
+                let mut written = 0;
+                while let Some(items) = slices.recv().map_err(|_| abandoned())? {
+                    upsert(&mut writer, &items, written)?;
+                    written += items.len();
+                }
+                Ok(())
+            }
             Self::Telemetry(document) => telemetry::write(connection, document, &model::now()),
         }
     }
 
-    /// How many rows it writes.
+    /// How many rows it writes; of slices that is not known beforehand.
     pub(crate) fn rows(&self) -> usize {
         match self {
             Self::UpsertBatch(items) => items.len(),
+            Self::UpsertSlices(_) => usize::MAX,
             _ => 1,
         }
     }
@@ -43,7 +59,7 @@ impl Write {
             Self::StartRun(run) => format!("start_run {:?}", run.run_id),
             Self::FinishRun(end) => format!("finish_run {:?}", end.run_id),
             Self::UpsertItem(items) => format!("upsert_intel_item {:?}", intel_items::item_id(items, 0)),
-            Self::UpsertBatch(_) => "upsert_intel_items_batch".to_owned(),
+            Self::UpsertBatch(_) | Self::UpsertSlices(_) => "upsert_intel_items_batch".to_owned(),
             Self::Telemetry(document) => format!("write_telemetry {:?}", document.run_id),
         }
     }
@@ -55,4 +71,15 @@ impl Write {
             _ => "repeating the call is safe",
         }
     }
+}
+
+/// Write items of a batch of which `before` are written already; an error names the one that it is about.
+fn upsert(writer: &mut Upsert, items: &NewItems, before: usize) -> Result<()> {
+    writer.write(items).map_err(|(row, error)| {
+        error.during(format!("item {} ({:?})", before + row, intel_items::item_id(items, row)))
+    })
+}
+
+fn abandoned() -> StoreError {
+    StoreError::new(ErrorKind::Interrupted, "the batch was abandoned; nothing was changed")
 }

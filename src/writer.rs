@@ -91,7 +91,16 @@ impl Writer {
     /// Do `write` and commit it, together with what other threads bring meanwhile.
     pub(crate) fn write(&self, write: Write, owner: Owner, wait: &mut Wait) -> Result<()> {
         match self.queue.enter(Some(write), owner, wait)? {
-            Admission::Turn(turn, Some(write)) => wait.until_free(|| self.commit_group(&turn, &write)),
+            Admission::Turn(turn, Some(write)) => {
+                // Only the lock is waited for: what was begun is never begun again.
+                let (_gate, mut slot) = wait.until_free(|| {
+                    let gate = fork::enter();
+                    let mut slot = lock(&self.slot);
+                    begin(slot.open(self)?)?;
+                    Ok((gate, slot))
+                })?;
+                commit_group(slot.open(self)?, &turn, &write)
+            }
             Admission::Turn(_, None) | Admission::Done => Ok(()),
         }
     }
@@ -101,41 +110,6 @@ impl Writer {
         if let Some(file) = &self.file {
             file.checkpointer.relieve(self, file.log_bytes.load(Ordering::Relaxed));
         }
-    }
-
-    /// Commit `own`, and the jobs of those who wait next, with one sync. Each caller is answered once its own is
-    /// on disk; one that fails is undone alone.
-    fn commit_group(&self, turn: &Turn<Write>, own: &Write) -> Result<()> {
-        self.with(|connection| {
-            begin(connection)?;
-            if let Err(error) = own.apply(connection) {
-                // Nothing else is in the transaction yet.
-                roll_back(connection);
-                return Err(error);
-            }
-            let mut guests: Vec<Taken<Write>> = Vec::new();
-            while guests.len() < LARGEST_GROUP
-                && let Some(guest) = turn.take_job(|write| write.rows() <= LARGEST_GUEST_ROWS)
-            {
-                match atomically(connection, guest.job.rows(), || guest.job.apply(connection)) {
-                    Ok(()) => guests.push(guest),
-                    Err(error) if connection.is_autocommit() => {
-                        let error =
-                            error.note("SQLite rolled back all that shared this commit; nothing was written");
-                        guests.push(guest);
-                        guests.into_iter().for_each(|guest| guest.answer(Err(error.clone())));
-                        return Err(error);
-                    }
-                    Err(error) => guest.answer(Err(error)),
-                }
-            }
-            let committed = commit(connection);
-            for guest in guests {
-                let advice = guest.job.advice();
-                guest.answer(committed.clone().map_err(|error| advise(error, advice)));
-            }
-            committed.map_err(|error| advise(error, own.advice()))
-        })
     }
 
     /// Do `work` with the connection. For whoever has the turn.
@@ -261,6 +235,38 @@ impl Slot {
         self.levels.push(self.last_level);
         self.last_level
     }
+}
+
+/// In the transaction that was begun, do `own` and the jobs of those who wait next, and commit them with one sync.
+///
+/// Each caller is answered once its own is on disk; one that fails is undone alone.
+fn commit_group(connection: &Connection, turn: &Turn<Write>, own: &Write) -> Result<()> {
+    if let Err(error) = own.apply(connection) {
+        // Nothing else is in the transaction yet.
+        roll_back(connection);
+        return Err(error);
+    }
+    let mut guests: Vec<Taken<Write>> = Vec::new();
+    while guests.len() < LARGEST_GROUP
+        && let Some(guest) = turn.take_job(|write| write.rows() <= LARGEST_GUEST_ROWS)
+    {
+        match atomically(connection, guest.job.rows(), || guest.job.apply(connection)) {
+            Ok(()) => guests.push(guest),
+            Err(error) if connection.is_autocommit() => {
+                let error = error.note("SQLite rolled back all that shared this commit; nothing was written");
+                guests.push(guest);
+                guests.into_iter().for_each(|guest| guest.answer(Err(error.clone())));
+                return Err(error);
+            }
+            Err(error) => guest.answer(Err(error)),
+        }
+    }
+    let committed = commit(connection);
+    for guest in guests {
+        let advice = guest.job.advice();
+        guest.answer(committed.clone().map_err(|error| advise(error, advice)));
+    }
+    committed.map_err(|error| advise(error, own.advice()))
 }
 
 /// Take the write lock now: a transaction that reads first and writes later can find itself unable to

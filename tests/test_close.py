@@ -1,11 +1,14 @@
 # ruff: noqa: PT012 - what a block does before it fails is the point
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
+import os
 import random
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -30,12 +33,21 @@ CALLS: dict[str, Callable[[StateStore], object]] = {
 }
 
 
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+def entries(folder: str) -> int:
+    return len(list(Path(folder).iterdir()))
 
 
-def native_threads() -> int:
-    return len(list(Path("/proc/self/task").iterdir()))
+@contextlib.contextmanager
+def leaving_nothing() -> Iterator[None]:
+    """Check that descriptors and native threads are back at the start. A thread that was joined may still be ending."""
+    before = entries("/proc/self/fd"), entries("/proc/self/task")
+    yield
+    gc.collect()
+    limit = time.monotonic() + TIMEOUT / 9
+    while entries("/proc/self/task") > before[1] and time.monotonic() < limit:
+        os.sched_yield()
+    assert entries("/proc/self/fd") == before[0], "descriptors are left open"
+    assert entries("/proc/self/task") <= before[1], "threads are left running"
 
 
 @pytest.mark.parametrize("where", ["same thread", "other thread"])
@@ -156,57 +168,51 @@ def test_close_among_eight_writers_keeps_what_was_acknowledged(path: Path, reade
     """Each call is either kept or refused; nothing hangs, nothing else is raised."""
     random_ = random.Random(readers)
     kept: list[str] = []
-    before = descriptors(), native_threads()
-    for round_ in range(20):
-        store = StateStore(path, synchronous="NORMAL", pool_size=2)
-        if round_ == 0:
-            store.start_run("run-1", "daily", {})
-        progress = threading.Semaphore(0)
-        with ThreadPoolExecutor(8 + readers) as pool:
-            calls = [
-                pool.submit(write_until_closed, store, f"{round_}-{writer}", kept, progress) for writer in range(8)
-            ]
-            calls += [pool.submit(read_until_closed, store) for _ in range(readers)]
-            for _ in range(random_.randrange(1, 40)):
-                assert progress.acquire(timeout=TIMEOUT)
-            store.close()
-            for call in calls:
-                call.result(TIMEOUT)
+    with leaving_nothing():
+        for round_ in range(20):
+            store = StateStore(path, synchronous="NORMAL", pool_size=2)
+            if round_ == 0:
+                store.start_run("run-1", "daily", {})
+            progress = threading.Semaphore(0)
+            with ThreadPoolExecutor(8 + readers) as pool:
+                names = [f"{round_}-{writer}" for writer in range(8)]
+                calls = [pool.submit(write_until_closed, store, name, kept, progress) for name in names]
+                calls += [pool.submit(read_until_closed, store) for _ in range(readers)]
+                for _ in range(random_.randrange(1, 40)):
+                    assert progress.acquire(timeout=TIMEOUT)
+                store.close()
+                for call in calls:
+                    call.result(TIMEOUT)
     with StateStore(path) as store:
         assert set(kept) <= set(item_ids(store))
         assert_sound(store)
-    assert (descriptors(), native_threads()) == before
 
 
+@leaving_nothing()
 def test_descriptors_and_threads_are_back_after_close(path: Path) -> None:
-    before = descriptors(), native_threads()
     for round_ in range(5):
         with StateStore(path) as store:
             in_threads([partial(item_ids, store)] * 6)
             with store.transaction():
                 store.start_run(f"run-{round_}", "daily", {})
-    assert (descriptors(), native_threads()) == before
 
 
+@leaving_nothing()
 def test_descriptors_are_back_after_an_opening_that_failed(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_text("hello, world\n" * 1000)
-    before = descriptors(), native_threads()
     for _ in range(5):
         with pytest.raises(Exception, match="text"):
             StateStore(path)
         with pytest.raises(Exception, match="sub"):
             StateStore(path / "sub")
-    assert (descriptors(), native_threads()) == before
 
 
 def test_dropped_store_gives_its_descriptors_back(path: Path) -> None:
-    before = descriptors(), native_threads()
-    store = StateStore(path)
-    store.start_run("run-1", "daily", {})
-    del store
-    gc.collect()
-    assert (descriptors(), native_threads()) == before
+    with leaving_nothing():
+        store = StateStore(path)
+        store.start_run("run-1", "daily", {})
+        del store
     with StateStore(path) as store:
         assert store.connection.execute("SELECT run_id FROM runs").fetchall() == [("run-1",)]
 

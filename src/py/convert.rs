@@ -53,20 +53,88 @@ pub(super) fn item(item: &Bound<'_, PyAny>) -> PyResult<NewItems> {
     Ok(rows)
 }
 
-/// Items from any iterable, which is exhausted first.
-pub(super) fn items(items: &Bound<'_, PyAny>) -> PyResult<NewItems> {
-    const OPERATION: &str = "upsert_intel_items_batch";
-    let py = items.py();
-    let iterator = items.try_iter().map_err(|error| during(py, error, OPERATION))?;
-    let items = iterator.collect::<PyResult<Vec<_>>>()?;
+const BATCH: &str = "upsert_intel_items_batch";
+
+/// What an iterable of items gives, all of it.
+pub(super) fn exhaust<'py>(items: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let iterator = items.try_iter().map_err(|error| during(items.py(), error, BATCH))?;
+    iterator.collect()
+}
+
+/// The items of a batch.
+pub(super) fn items(py: Python<'_>, items: &[Bound<'_, PyAny>]) -> PyResult<NewItems> {
     let mut rows = NewItems::new();
     for (index, item) in items.iter().enumerate() {
         if index % SLICE == SLICE - 1 {
             py.detach(|| {});
         }
-        push_item(&mut rows, item, &|| format!("{OPERATION}: item {index}"))?;
+        push_item(&mut rows, item, &|| format!("{BATCH}: item {index}"))?;
     }
     Ok(rows)
+}
+
+/// Items of which each is just what is documented, as rows; `None` where one is anything else.
+///
+/// Runs no code of the user's and makes no Python object, so that the writer may be held meanwhile.
+pub(super) fn plain_items(items: &[Bound<'_, PyAny>]) -> Option<NewItems> {
+    let mut rows = NewItems::new();
+    items.iter().try_for_each(|item| push_plain_item(&mut rows, item.cast_exact::<PyDict>().ok()?))?;
+    Some(rows)
+}
+
+fn push_plain_item(rows: &mut NewItems, item: &Bound<'_, PyDict>) -> Option<()> {
+    let keys = Keys::of(item.py());
+    for key in keys.text {
+        rows.push(plain_text(&item.get_item(key).ok()??)?);
+    }
+    for (key, default) in keys.json {
+        match item.get_item(key).ok()? {
+            None => rows.push(default),
+            Some(value) => {
+                json::encode_plain(&value, rows.buffer()).then(|| rows.end_cell())?;
+            }
+        }
+    }
+    for key in keys.optional {
+        match item.get_item(key).ok()?.filter(|value| !value.is_none()) {
+            None => rows.push_null(),
+            Some(value) => rows.push(plain_text(&value)?),
+        }
+    }
+    Some(())
+}
+
+fn plain_text<'a>(value: &'a Bound<'_, PyAny>) -> Option<&'a str> {
+    value.cast_exact::<PyString>().ok()?.to_str().ok()
+}
+
+/// The keys of an item, by what they hold.
+struct Keys<'py> {
+    text: [&'py Bound<'py, PyString>; 5],
+    json: [(&'py Bound<'py, PyString>, &'static str); 5],
+    optional: [&'py Bound<'py, PyString>; 2],
+}
+
+impl<'py> Keys<'py> {
+    fn of(py: Python<'py>) -> Self {
+        Self {
+            text: [
+                intern!(py, "item_id"),
+                intern!(py, "run_id"),
+                intern!(py, "item_type"),
+                intern!(py, "title"),
+                intern!(py, "summary"),
+            ],
+            json: [
+                (intern!(py, "claims_json"), "[]"),
+                (intern!(py, "evidence_json"), "[]"),
+                (intern!(py, "scores_json"), "{}"),
+                (intern!(py, "risk_flags_json"), "[]"),
+                (intern!(py, "explainability_json"), "[]"),
+            ],
+            optional: [intern!(py, "decision"), intern!(py, "decision_reason")],
+        }
+    }
 }
 
 /// Append an item as a row. `context` says for messages which one it is.
@@ -91,25 +159,14 @@ fn push_item(rows: &mut NewItems, item: &Bound<'_, PyAny>, context: &dyn Fn() ->
         Ok(Some(item_id)) => format!("{} ({})", context(), quote(&item_id)),
         _ => context(),
     };
-    for key in [
-        intern!(py, "item_id"),
-        intern!(py, "run_id"),
-        intern!(py, "item_type"),
-        intern!(py, "title"),
-        intern!(py, "summary"),
-    ] {
+    let keys = Keys::of(py);
+    for key in keys.text {
         let Some(value) = item.get_item(key)? else {
             return Err(Refusal::MissingField.error(py, format!("{}: {key} is missing", named())));
         };
         rows.push(required_text(&value, &named, key)?);
     }
-    for (key, default) in [
-        (intern!(py, "claims_json"), "[]"),
-        (intern!(py, "evidence_json"), "[]"),
-        (intern!(py, "scores_json"), "{}"),
-        (intern!(py, "risk_flags_json"), "[]"),
-        (intern!(py, "explainability_json"), "[]"),
-    ] {
+    for (key, default) in keys.json {
         match item.get_item(key)? {
             None => rows.push(default),
             Some(value) => {
@@ -119,7 +176,7 @@ fn push_item(rows: &mut NewItems, item: &Bound<'_, PyAny>, context: &dyn Fn() ->
             }
         }
     }
-    for key in [intern!(py, "decision"), intern!(py, "decision_reason")] {
+    for key in keys.optional {
         match item.get_item(key)?.filter(|value| !value.is_none()) {
             None => rows.push_null(),
             Some(value) => rows.push(required_text(&value, &named, key)?),

@@ -20,12 +20,20 @@ const STACK_GIVEN: usize = 8 << 20;
 ///
 /// Fails as `json.dumps` fails; whatever else the value's own code raises passes untouched.
 pub(super) fn encode(value: &Bound<'_, PyAny>, text: &mut Vec<u8>) -> PyResult<()> {
-    let start = text.len();
-    if serde_json::to_writer(&mut *text, &Plain { value, depth: 0 }).is_err() {
-        text.truncate(start);
+    if !encode_plain(value, text) {
         text.extend_from_slice(dumps(value)?.to_str()?.as_bytes());
     }
     Ok(())
+}
+
+/// Append `value` as JSON text if there is nothing unusual in it; `text` is as it was if there is.
+pub(super) fn encode_plain(value: &Bound<'_, PyAny>, text: &mut Vec<u8>) -> bool {
+    let start = text.len();
+    let plain = serde_json::to_writer(&mut *text, &Plain { value, depth: 0 }).is_ok();
+    if !plain {
+        text.truncate(start);
+    }
+    plain
 }
 
 /// Turn JSON text into Python objects, exactly as `json.loads` does.

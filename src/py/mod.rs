@@ -1,5 +1,6 @@
 //! The Python binding: the only place that knows Python. It converts, detaches from the interpreter, maps errors.
 
+mod batch;
 mod convert;
 mod errors;
 mod json;

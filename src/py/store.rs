@@ -8,9 +8,9 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyString, PyTuple};
 
-use super::convert;
 use super::errors::{Refusal, class};
 use super::transaction::{Transaction, detached, owner};
+use super::{batch, convert};
 use crate::connection::Synchronous;
 use crate::error::Result;
 use crate::model::{NewRun, RunEnd, Telemetry, now};
@@ -34,8 +34,20 @@ pub(super) struct Store(Arc<Open>);
 /// The store, shared with its transactions.
 pub(super) struct Open {
     store: Option<crate::Store>,
-    /// How many transactions are open, of whatever thread: while there is none, nobody need ask which task calls.
+    /// How many transactions are open, of whatever thread.
     pub(super) transactions: AtomicUsize,
+}
+
+impl Open {
+    /// The store itself.
+    pub(super) fn store(&self) -> Result<&crate::Store> {
+        self.store.as_ref().ok_or_else(crate::StoreError::closed)
+    }
+
+    /// Who is calling. While no transaction is open, nobody need ask which task it is.
+    pub(super) fn caller(&self, py: Python<'_>) -> PyResult<Owner> {
+        if self.transactions.load(Ordering::Relaxed) == 0 { Ok(Owner::thread()) } else { owner(py) }
+    }
 }
 
 impl Drop for Open {
@@ -134,7 +146,11 @@ impl Store {
 
     /// Insert or update many items in one transaction.
     fn upsert_intel_items_batch(&self, py: Python<'_>, items: &Bound<'_, PyAny>) -> PyResult<()> {
-        let items = convert::items(items)?;
+        let items = convert::exhaust(items)?;
+        if let Some(done) = batch::upsert_while_encoding(py, &self.0, &items)? {
+            return Ok(done);
+        }
+        let items = convert::items(py, &items)?;
         call(py, &self.0, |store, caller| store.upsert_intel_items_batch(caller, items))
     }
 
@@ -198,9 +214,8 @@ pub(super) fn call<T: Send>(
     open: &Open,
     work: impl FnOnce(&crate::Store, &Caller) -> Result<T> + Send,
 ) -> PyResult<T> {
-    let Some(store) = &open.store else { return Err(crate::StoreError::closed().into()) };
-    let owner = if open.transactions.load(Ordering::Relaxed) == 0 { Owner::thread() } else { owner(py)? };
-    interruptible(py, owner, |caller| work(store, caller))
+    let store = open.store()?;
+    interruptible(py, open.caller(py)?, |caller| work(store, caller))
 }
 
 /// Do `work` detached from the interpreter; whatever a signal handler raises meanwhile is raised in its place.

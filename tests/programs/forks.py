@@ -341,6 +341,28 @@ def own_transaction_in_a_with_block(store: StateStore, path: str) -> None:
     say("parent-before")
 
 
+def large_transaction(store: StateStore, path: str) -> None:
+    """Fork inside a transaction so large that part of it is in the -wal already; the child uses the store at once."""
+    names = [f"large-{index}" for index in range(200)]
+    transaction = store.transaction()
+    transaction.__enter__()
+    store.upsert_intel_items_batch({**item(name), "claims_json": "x" * 50_000} for name in names)
+
+    def child() -> None:
+        raises(TransactionError, store.upsert_intel_item, item("never"))
+        raises(TransactionError, transaction.__exit__, None, None, None)
+        with contextlib.suppress(StateStoreError):
+            assert store.list_intel_items_for_run("run-1") == []
+        with contextlib.suppress(StateStoreError):
+            store.close()
+
+    fork(child)()
+    transaction.__exit__(None, None, None)
+    for name in names:
+        say(name)
+    write(store, "parent", 5)
+
+
 def in_memory(store: StateStore, path: str) -> None:
     """Fork with a store in memory: the child has a copy of its own, or a typed error."""
     with StateStore(":memory:") as memory:
@@ -373,6 +395,7 @@ SCENES = [
     own_transaction,
     own_transaction_dropped,
     own_transaction_in_a_with_block,
+    large_transaction,
     in_memory,
 ]
 

@@ -1,0 +1,83 @@
+//! Large batches: one thread encodes, attached to the interpreter, while another writes, detached from it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use pyo3::prelude::*;
+
+use super::convert;
+use super::store::Open;
+use crate::error::Result;
+use crate::wait::Caller;
+
+/// From how many items on a second thread is worth its start.
+const WORTH_A_THREAD: usize = 512;
+
+/// How many items are encoded before they are handed over and other Python threads get a chance to run.
+const SLICE: usize = 256;
+
+/// How often a wait looks whether a signal came.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Upsert `items` if there are many and nothing in them is unusual; otherwise nothing is done, and `None` returned.
+///
+/// The writer is held while items are encoded, so that no code of the user's may run meanwhile: it might wait for
+/// the writer. Whatever would need such code is unusual, and the batch is then abandoned as if it had never begun.
+pub(super) fn upsert_while_encoding(
+    py: Python<'_>,
+    open: &Open,
+    items: &[Bound<'_, PyAny>],
+) -> PyResult<Option<()>> {
+    let Some((first, rest)) = items.split_at_checked(SLICE).filter(|_| items.len() >= WORTH_A_THREAD) else {
+        return Ok(None);
+    };
+    let Some(first) = convert::plain_items(first) else { return Ok(None) };
+    let (store, owner) = (open.store()?, open.caller(py)?);
+    let (to_writer, slices) = mpsc::channel();
+    let (done, mut outcome) = mpsc::channel();
+    let interrupted = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let interrupted = &interrupted;
+        let write = move || {
+            let caller = Caller { owner, interrupted: &|| interrupted.load(Ordering::Relaxed) };
+            // Nobody listens to the outcome of an abandoned batch.
+            let _ = done.send(store.upsert_intel_items_slices(&caller, slices));
+        };
+        if std::thread::Builder::new().spawn_scoped(scope, write).is_err() {
+            return Ok(None);
+        }
+        // A writer that failed has said why in its outcome, and takes no more slices.
+        let _ = to_writer.send(Some(first));
+        for slice in rest.chunks(SLICE) {
+            py.detach(|| {});
+            let Some(rows) = convert::plain_items(slice) else {
+                drop(to_writer);
+                // It does not go on long: it has been told.
+                let _ = py.detach(|| wait(&mut outcome, Duration::MAX));
+                return Ok(None);
+            };
+            if to_writer.send(Some(rows)).is_err() {
+                break;
+            }
+        }
+        let _ = to_writer.send(None);
+        let mut raised = None;
+        loop {
+            match py.detach(|| wait(&mut outcome, LOOK_EVERY)) {
+                Ok(result) => return raised.map_or_else(|| Ok(Some(result?)), Err),
+                Err(RecvTimeoutError::Timeout) if raised.is_none() => {
+                    raised = py.check_signals().err();
+                    interrupted.store(raised.is_some(), Ordering::Relaxed);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            }
+        }
+    })
+}
+
+/// Wait for the outcome. The exclusive borrow is what lets a detached thread have it.
+fn wait(outcome: &mut Receiver<Result<()>>, timeout: Duration) -> Result<Result<()>, RecvTimeoutError> {
+    outcome.recv_timeout(timeout)
+}
