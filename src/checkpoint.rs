@@ -1,8 +1,9 @@
 //! Checkpoints off the caller's path: a thread of the store's own folds the log into the file.
 //!
-//! Passive checkpoints alone do not bound the log: while others write there is always a frame left to fold, and
-//! the log starts over only when there is none and nobody reads from it. So past a bound the thread takes a turn
-//! in the writer's queue and makes it start over
+//! A passive checkpoint disturbs nobody, but alone does not bound the log: while others write there is always a
+//! frame left to fold, and the log starts over only when there is none and nobody reads from it. So each passive
+//! one, which does the bulk, is followed by a turn in the writer's queue that folds the little that came meanwhile
+//! and has the next write start the log over
 //! (<https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files>).
 
 use std::ffi::c_int;
@@ -20,14 +21,12 @@ use crate::sync::lock;
 use crate::wait::{Caller, Owner, Wait};
 use crate::writer::Writer;
 
-/// Bytes of log from which it is worth folding.
-const FOLD_FROM_BYTES: u64 = 4 << 20;
+/// Bytes of log that are folded at a time: two syncs each, and the log is bounded by this, by what is written
+/// during the passive part, and by the largest transaction.
+const FOLD_BYTES: u64 = 8 << 20;
 
-/// Bytes of log past which writers wait until it is folded.
-const BOUND_BYTES: u64 = 10 << 20;
-
-/// How long they wait at the most: another process's long transaction, or a long read, holds the log open.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// How long the turn may last: a long read, or another process's long transaction, keeps the log from starting over.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The checkpoints of one file.
 pub(crate) struct Checkpointer {
@@ -40,7 +39,9 @@ pub(crate) struct Checkpointer {
 }
 
 struct State {
-    /// Bytes of log when the last commit that asked for a checkpoint was done.
+    /// Bytes of log from which it is folded next.
+    due: u64,
+    /// Bytes of log when it was last found to be due.
     wanted: Option<u64>,
     thread: Option<JoinHandle<()>>,
     stopped: bool,
@@ -49,7 +50,7 @@ struct State {
 impl Checkpointer {
     pub(crate) fn new(path: PathBuf, synchronous: Synchronous) -> Self {
         Self {
-            state: Mutex::new(State { wanted: None, thread: None, stopped: false }),
+            state: Mutex::new(State { due: FOLD_BYTES, wanted: None, thread: None, stopped: false }),
             woken: Condvar::new(),
             connection: Mutex::new(None),
             path,
@@ -57,16 +58,16 @@ impl Checkpointer {
         }
     }
 
-    /// Have the log folded if it is worth it, now that it is of `bytes`. The thread is started by the first need.
+    /// Have the log folded if it is due, now that it is of `bytes`. The thread is started by the first need.
     pub(crate) fn relieve(self: &Arc<Self>, writer: &Arc<Writer>, bytes: u64) {
-        if bytes < FOLD_FROM_BYTES {
+        if bytes < FOLD_BYTES {
             return;
         }
         let mut state = lock(&self.state);
-        state.wanted = Some(bytes);
-        if state.stopped {
+        if bytes < state.due || state.stopped {
             return;
         }
+        state.wanted = Some(bytes);
         if state.thread.is_none() {
             let (this, writer) = (Arc::clone(self), Arc::clone(writer));
             let thread = std::thread::Builder::new().name("checkpointer".into());
@@ -102,15 +103,13 @@ impl Checkpointer {
     }
 
     fn work(&self, writer: &Arc<Writer>) {
-        let mut bound = BOUND_BYTES;
         while let Some(bytes) = self.next() {
-            // A checkpoint that fails loses nothing: the next commit asks again.
-            let folded = self.fold(ffi::SQLITE_CHECKPOINT_PASSIVE);
-            if folded.is_err() || bytes < bound {
-                continue;
-            }
-            // Who holds the log open is not asked again before it has grown by as much.
-            bound = if self.start_over(writer).is_ok() { BOUND_BYTES } else { bytes + BOUND_BYTES };
+            // A checkpoint that fails loses nothing. Whoever keeps the log from starting over is not bothered again
+            // before it has grown by as much.
+            let folded = self.fold(ffi::SQLITE_CHECKPOINT_PASSIVE).and_then(|()| self.start_over(writer));
+            let mut state = lock(&self.state);
+            state.due = if folded.is_ok() { FOLD_BYTES } else { bytes + FOLD_BYTES };
+            state.wanted = None;
         }
     }
 

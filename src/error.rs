@@ -109,11 +109,15 @@ impl From<rusqlite::Error> for StoreError {
             rusqlite::Error::InvalidParameterCount(..)
             | rusqlite::Error::InvalidParameterName(_)
             | rusqlite::Error::MultipleStatement => (ErrorKind::Query, None),
+            rusqlite::Error::Utf8Error(..) | rusqlite::Error::FromSqlConversionFailure(..) => {
+                (ErrorKind::CorruptDatabase, None)
+            }
             _ => (ErrorKind::Other, None),
         };
         let message = match error {
             rusqlite::Error::SqliteFailure(_, Some(message)) => message,
             rusqlite::Error::SqlInputError { msg, .. } => msg,
+            rusqlite::Error::MultipleStatement => "one statement at a time".to_owned(),
             other => other.to_string(),
         };
         Self { kind, sqlite_code: code, message: one_line(&message) }
@@ -129,7 +133,9 @@ fn kind_of(extended_code: c_int) -> ErrorKind {
         ffi::SQLITE_READONLY | ffi::SQLITE_AUTH => ErrorKind::ReadOnly,
         ffi::SQLITE_CORRUPT => ErrorKind::CorruptDatabase,
         ffi::SQLITE_NOTADB => ErrorKind::NotADatabase,
-        ffi::SQLITE_ERROR | ffi::SQLITE_RANGE | ffi::SQLITE_MISMATCH => ErrorKind::Query,
+        ffi::SQLITE_TOOBIG => ErrorKind::InvalidValue,
+        // Our own statements are right, so that what SQLite cannot make of them is the file's fault.
+        ffi::SQLITE_ERROR => ErrorKind::CorruptDatabase,
         _ => ErrorKind::Other,
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use chrono::{TimeDelta, Utc};
 use rusqlite::types::ValueRef;
-use rusqlite::{CachedStatement, Connection};
+use rusqlite::{CachedStatement, Connection, Rows};
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::{self, ITEM_COLUMNS, Items, NewItems};
@@ -90,31 +90,72 @@ impl<'a> Upsert<'a> {
     }
 }
 
+/// How many rows are read before they are handed on.
+const SLICE_ROWS: usize = 256;
+
+/// A part of a long list.
+pub enum Slice {
+    /// The list starts, or starts over: what came before does not count.
+    Start,
+    /// The next items.
+    Rows(Items),
+}
+
+/// Whether a run has more than so many items; at the most one more is looked at.
+pub(crate) fn has_more_than(connection: &Connection, run_id: &str, count: usize) -> Result<bool> {
+    let mut statement =
+        connection.prepare_cached("SELECT 1 FROM intel_items WHERE run_id = ? LIMIT 1 OFFSET ?")?;
+    Ok(statement.exists((run_id, i64::try_from(count).unwrap_or(i64::MAX)))?)
+}
+
 /// Read a run's items, in the order in which they were first recorded.
 pub(crate) fn list_for_run(connection: &Connection, run_id: &str) -> Result<Items> {
     let mut statement = connection.prepare_cached(LIST_FOR_RUN)?;
     let mut rows = statement.query([run_id])?;
     let mut items = Items::new();
-    while let Some(row) = rows.next()? {
-        for column in 0..13 {
-            match row.get_ref(column)? {
-                ValueRef::Text(text) => items.push(text),
-                ValueRef::Null => items.push_null(),
-                other => {
-                    let item_id = row.get_ref(ITEM_ID)?.as_str().unwrap_or_default();
-                    let name = row.as_ref().column_name(column).unwrap_or_default();
-                    return Err(StoreError::new(
-                        ErrorKind::CorruptDatabase,
-                        format!(
-                            "item {item_id:?}: {name} holds {:?}, not text; another program wrote it",
-                            other.data_type()
-                        ),
-                    ));
-                }
+    while read_row(&mut rows, &mut items)? {}
+    Ok(items)
+}
+
+/// Read a run's items as [`list_for_run`] does, and hand them on as they come.
+pub(crate) fn list_slices_for_run(
+    connection: &Connection,
+    run_id: &str,
+    hand_on: &dyn Fn(Slice),
+) -> Result<()> {
+    hand_on(Slice::Start);
+    let mut statement = connection.prepare_cached(LIST_FOR_RUN)?;
+    let mut rows = statement.query([run_id])?;
+    loop {
+        let mut items = Items::new();
+        while items.len() < SLICE_ROWS && read_row(&mut rows, &mut items)? {}
+        let last = items.len() < SLICE_ROWS;
+        hand_on(Slice::Rows(items));
+        if last {
+            return Ok(());
+        }
+    }
+}
+
+/// Append the next row; `false` where there is none.
+fn read_row(rows: &mut Rows, items: &mut Items) -> Result<bool> {
+    let Some(row) = rows.next()? else { return Ok(false) };
+    for column in 0..ITEM_COLUMNS.len() + 1 {
+        match row.get_ref(column)? {
+            ValueRef::Text(text) => items.push(text),
+            ValueRef::Null => items.push_null(),
+            other => {
+                let item_id = row.get_ref(ITEM_ID)?.as_str().unwrap_or_default();
+                let name = row.as_ref().column_name(column).unwrap_or_default();
+                let found = other.data_type();
+                return Err(StoreError::new(
+                    ErrorKind::CorruptDatabase,
+                    format!("item {item_id:?}: {name} holds {found:?}, not text; another program wrote it"),
+                ));
             }
         }
     }
-    Ok(items)
+    Ok(true)
 }
 
 /// The item's id, for messages.

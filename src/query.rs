@@ -2,7 +2,7 @@
 
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::Value;
-use rusqlite::{Connection, Statement};
+use rusqlite::{Connection, Statement, ffi};
 
 use crate::error::{ErrorKind, Result, StoreError};
 
@@ -72,6 +72,14 @@ pub(crate) fn unrestrict(connection: &mut Connection) -> Result<()> {
 
 /// Run one pure read on a restricted connection.
 pub(crate) fn run(connection: &Connection, sql: &str, parameters: &Parameters) -> Result<Rows> {
+    read(connection, sql, parameters).map_err(|error| match error.sqlite_code.map(|code| code & 0xff) {
+        // The statement is the caller's, and so is what SQLite cannot make of it.
+        Some(ffi::SQLITE_ERROR) => error.of_kind(ErrorKind::Query),
+        _ => error,
+    })
+}
+
+fn read(connection: &Connection, sql: &str, parameters: &Parameters) -> Result<Rows> {
     let mut statement = connection.prepare(sql)?;
     if statement.column_count() == 0 {
         return Err(StoreError::new(ErrorKind::ReadOnly, "not a read"));

@@ -10,8 +10,10 @@ use rusqlite::Connection;
 use crate::connection::{self, Synchronous};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::fork::{self, Exclusive, Forkable, Gate};
+use crate::intel_items::{self, Slice};
 use crate::migrations::{self, Found};
 use crate::model::{Items, NewItems, NewRun, RunEnd, Telemetry};
+use crate::platform;
 use crate::pool::{self, Pool};
 use crate::query::{self, Parameters, Rows};
 use crate::sync::lock;
@@ -19,7 +21,6 @@ use crate::transaction::Transaction;
 use crate::wait::{Caller, Owner, Wait};
 use crate::write::{ItemSlices, Write};
 use crate::writer::{File, Inherited, Writer};
-use crate::{intel_items, platform};
 
 /// The shortest that a database can be; SQLite itself takes some shorter files for empty ones.
 /// <https://www.sqlite.org/fileformat2.html#the_database_header>
@@ -227,6 +228,29 @@ impl Store {
     /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::CorruptDatabase`].
     pub fn list_intel_items_for_run(&self, caller: &Caller, run_id: &str) -> Result<Items> {
         self.read(caller, |connection| intel_items::list_for_run(connection, run_id))
+            .map_err(|error| error.during(format!("list_intel_items_for_run {run_id:?}")))
+    }
+
+    /// As [`Self::list_intel_items_for_run`], handing slices on as they are read.
+    ///
+    /// # Errors
+    /// As [`Self::list_intel_items_for_run`]; what was handed on before does not count then.
+    pub fn list_intel_items_slices(
+        &self,
+        caller: &Caller,
+        run_id: &str,
+        hand_on: &(dyn Fn(Slice) + Sync),
+    ) -> Result<()> {
+        self.read(caller, |connection| intel_items::list_slices_for_run(connection, run_id, hand_on))
+            .map_err(|error| error.during(format!("list_intel_items_for_run {run_id:?}")))
+    }
+
+    /// Whether a run has more than so many items; found out without counting them.
+    ///
+    /// # Errors
+    /// As [`Self::list_intel_items_for_run`].
+    pub fn has_more_intel_items_than(&self, caller: &Caller, run_id: &str, count: usize) -> Result<bool> {
+        self.read(caller, |connection| intel_items::has_more_than(connection, run_id, count))
             .map_err(|error| error.during(format!("list_intel_items_for_run {run_id:?}")))
     }
 

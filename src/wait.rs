@@ -1,5 +1,6 @@
 //! Waiting: who waits, until when, and in slices short enough that Ctrl-C is seen at once.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::{ErrorKind, Result, StoreError};
@@ -13,17 +14,18 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 /// Who owns a transaction: a thread, and within it an asyncio task (0 for none). Never inherited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
-    /// A number that no other thread of the process has at the same time.
+    /// A number that no other thread of the process ever has.
     pub thread: u64,
-    /// A number that no other task of the thread has at the same time; 0 outside any task.
+    /// A number that no other task ever has; 0 outside any task.
     pub task: usize,
 }
 
 impl Owner {
     /// The calling thread, outside any task.
     pub fn thread() -> Self {
-        thread_local!(static MARK: u8 = const { 0 });
-        Self { thread: MARK.with(|mark| std::ptr::from_ref(mark) as u64), task: 0 }
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        thread_local!(static NUMBER: u64 = LAST.fetch_add(1, Ordering::Relaxed));
+        Self { thread: NUMBER.with(|number| *number), task: 0 }
     }
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +29,8 @@ class Disk:
 
 
 def mount(folder: Path, *options: str) -> bool:
+    if shutil.which("mount") is None:
+        return False
     command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
     return subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0
 

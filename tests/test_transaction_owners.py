@@ -97,7 +97,7 @@ def test_another_thread_cannot_leave_the_transaction(store: StateStore) -> None:
 
 def test_thread_that_ended_inside_leaves_its_transaction_to_nobody(path: Path) -> None:
     """A new thread gets the identifier and the memory of an old one: what it writes is not that one's for it."""
-    outcome = in_process(strangers.after_a_thread_that_ended_inside, str(path))
+    outcome = in_process(strangers.after_threads_that_ended_inside, str(path), 60)
     assert outcome == {"joined": 0, "identifier used again": True, "items": ["after"]}
 
 

@@ -6,16 +6,13 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
-use super::convert;
+use super::item::{self, SLICE};
 use super::store::Open;
 use crate::error::Result;
 use crate::wait::Caller;
 
 /// From how many items on a second thread is worth its start.
 const WORTH_A_THREAD: usize = 512;
-
-/// How many items are encoded before they are handed over and other Python threads get a chance to run.
-const SLICE: usize = 256;
 
 /// How often a wait looks whether a signal came.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -32,7 +29,7 @@ pub(super) fn upsert_while_encoding(
     let Some((first, rest)) = items.split_at_checked(SLICE).filter(|_| items.len() >= WORTH_A_THREAD) else {
         return Ok(None);
     };
-    let Some(first) = convert::plain_items(first) else { return Ok(None) };
+    let Some(first) = item::plain(first) else { return Ok(None) };
     let (store, owner) = (open.store()?, open.caller(py)?);
     let (to_writer, slices) = mpsc::channel();
     let (done, mut outcome) = mpsc::channel();
@@ -51,7 +48,7 @@ pub(super) fn upsert_while_encoding(
         let _ = to_writer.send(Some(first));
         for slice in rest.chunks(SLICE) {
             py.detach(|| {});
-            let Some(rows) = convert::plain_items(slice) else {
+            let Some(rows) = item::plain(slice) else {
                 drop(to_writer);
                 // It does not go on long: it has been told.
                 let _ = py.detach(|| wait(&mut outcome, Duration::MAX));

@@ -3,7 +3,9 @@
 mod batch;
 mod convert;
 mod errors;
+mod item;
 mod json;
+mod list;
 mod store;
 mod transaction;
 

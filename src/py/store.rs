@@ -10,7 +10,7 @@ use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyString, PyTuple};
 
 use super::errors::{Refusal, class};
 use super::transaction::{Transaction, detached, owner};
-use super::{batch, convert};
+use super::{batch, convert, item, list};
 use crate::connection::Synchronous;
 use crate::error::Result;
 use crate::model::{NewRun, RunEnd, Telemetry, now};
@@ -140,17 +140,17 @@ impl Store {
 
     /// Insert or update one item.
     fn upsert_intel_item(&self, py: Python<'_>, item: &Bound<'_, PyAny>) -> PyResult<()> {
-        let item = convert::item(item)?;
+        let item = item::one(item)?;
         call(py, &self.0, |store, caller| store.upsert_intel_item(caller, item))
     }
 
     /// Insert or update many items in one transaction.
     fn upsert_intel_items_batch(&self, py: Python<'_>, items: &Bound<'_, PyAny>) -> PyResult<()> {
-        let items = convert::exhaust(items)?;
+        let items = item::exhaust(items)?;
         if let Some(done) = batch::upsert_while_encoding(py, &self.0, &items)? {
             return Ok(done);
         }
-        let items = convert::items(py, &items)?;
+        let items = item::many(py, &items)?;
         call(py, &self.0, |store, caller| store.upsert_intel_items_batch(caller, items))
     }
 
@@ -161,8 +161,7 @@ impl Store {
         run_id: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyList>> {
         let run_id = convert::text(run_id, "list_intel_items_for_run", "run_id")?;
-        let items = call(py, &self.0, |store, caller| store.list_intel_items_for_run(caller, run_id))?;
-        convert::item_dicts(py, &items, &format!("list_intel_items_for_run {run_id:?}"))
+        list::items(py, &self.0, run_id, &format!("list_intel_items_for_run {run_id:?}"))
     }
 
     /// Set a run's telemetry document.

@@ -18,6 +18,12 @@ CALLS: list[Callable[[StateStore], object]] = [
 ]
 
 
+def name(error: Exception) -> str:
+    """Return the class of an error of ours; the whole error where it is of another kind, or of no kind."""
+    known = isinstance(error, StateStoreError) and type(error) is not StateStoreError
+    return type(error).__name__ if known else f"untyped: {error!r}"
+
+
 def flip_bits(folder: str, seed: int, count: int) -> dict[str, dict[str, int]]:
     """Use `count` damaged copies of a store; return how often opening, and calls, raised which typed error."""
     random_ = random.Random(seed)
@@ -40,10 +46,10 @@ def flip_bits(folder: str, seed: int, count: int) -> dict[str, dict[str, int]]:
                 for call in CALLS:
                     try:
                         call(store)
-                    except StateStoreError as error:
-                        calls[type(error).__name__] += 1
-        except StateStoreError as error:
-            opening[type(error).__name__] += 1
+                    except Exception as error:
+                        calls[name(error)] += 1
+        except Exception as error:
+            opening[name(error)] += 1
         for rest in Path(folder).glob(f"{number}.db*"):
             rest.unlink()
     return {"opening": dict(opening), "calls": dict(calls)}

@@ -9,32 +9,37 @@ from orchestrator.state_store import StateStore, StoreBusyError
 from tests.programs.exits import item
 
 
-def after_a_thread_that_ended_inside(path: str) -> dict[str, Any]:
-    """Let threads write after one that left a transaction open; say whether any of them joined it."""
+def after_threads_that_ended_inside(path: str, rounds: int) -> dict[str, Any]:
+    """Let threads write after one that left a transaction open; say how often one of them joined it."""
     kept: list[object] = []
-    identifiers: list[int] = []
-    joined: list[int] = []
-    with StateStore(path, busy_timeout=0.02) as store:
+    again = joined = 0
+    with StateStore(path, synchronous="NORMAL", busy_timeout=0.005) as store:
         store.start_run("run-1", "daily", {})
 
         def abandon() -> None:
             transaction = store.transaction()
             transaction.__enter__()
-            kept.append(transaction)
+            kept.extend([transaction, threading.get_ident()])
             store.upsert_intel_item(item("abandoned"))
-            identifiers.append(threading.get_ident())
 
         def stranger() -> None:
-            identifiers.append(threading.get_ident())
+            nonlocal again, joined
+            again += threading.get_ident() in kept
             with contextlib.suppress(StoreBusyError):
                 store.upsert_intel_item(item("stranger"))
-                joined.append(threading.get_ident())
+                joined += 1
 
-        for work in (abandon, *[stranger] * 20):
-            thread = threading.Thread(target=work)
-            thread.start()
-            thread.join()
-        kept.clear()
+        def reader() -> None:
+            nonlocal joined
+            with contextlib.suppress(StoreBusyError):
+                joined += len(store.list_intel_items_for_run("run-1"))
+
+        for round_ in range(rounds):
+            for work in (abandon, *([reader] * (round_ % 3)), stranger, reader, stranger, stranger):
+                thread = threading.Thread(target=work)
+                thread.start()
+                thread.join()
+            kept.clear()
         store.upsert_intel_item(item("after"))
         items = [each["item_id"] for each in store.list_intel_items_for_run("run-1")]
-    return {"joined": len(joined), "identifier used again": identifiers[0] in identifiers[1:], "items": items}
+    return {"joined": joined, "identifier used again": again > 0, "items": items}

@@ -1,0 +1,301 @@
+//! Intel items: dicts to rows, and rows to dicts.
+
+use std::ops::Range;
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyMapping, PyString};
+
+use super::convert::{during, text};
+use super::errors::Refusal;
+use super::json;
+use crate::error::{ErrorKind, StoreError};
+use crate::model::{Items, NewItems};
+
+/// What messages call a batch.
+const BATCH: &str = "upsert_intel_items_batch";
+
+/// How many items are converted before other Python threads get a chance to run.
+pub(super) const SLICE: usize = 256;
+
+/// The columns of [`Items`] that hold JSON.
+const JSON: Range<usize> = 5..10;
+
+/// The columns of [`Items`] whose value is often that of the row before, so that one object serves both.
+const REPEATED: [usize; 4] = [1, 2, 10, 12];
+
+/// One item as a row.
+pub(super) fn one(item: &Bound<'_, PyAny>) -> PyResult<NewItems> {
+    let mut rows = NewItems::new();
+    push_any(&mut rows, item, &|| "upsert_intel_item".to_owned())?;
+    Ok(rows)
+}
+
+/// What an iterable of items gives, all of it.
+pub(super) fn exhaust<'py>(items: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    items.try_iter().map_err(|error| during(items.py(), error, BATCH))?.collect()
+}
+
+/// The items of a batch as rows.
+pub(super) fn many(py: Python<'_>, items: &[Bound<'_, PyAny>]) -> PyResult<NewItems> {
+    let mut rows = NewItems::new();
+    for (index, item) in items.iter().enumerate() {
+        if index % SLICE == SLICE - 1 {
+            py.detach(|| {});
+        }
+        push_any(&mut rows, item, &|| format!("{BATCH}: item {index}"))?;
+    }
+    Ok(rows)
+}
+
+/// Items of which each is just what is documented, as rows; `None` where one is anything else.
+///
+/// Runs no code of the user's and makes no Python object, so that the writer may be held meanwhile.
+pub(super) fn plain(items: &[Bound<'_, PyAny>]) -> Option<NewItems> {
+    let mut rows = NewItems::new();
+    for item in items {
+        push(&mut rows, item.cast_exact().ok()?, &Plain).ok()?;
+    }
+    Some(rows)
+}
+
+/// The keys of an item as it comes, by what they hold; in the order of the columns.
+struct Keys<'py> {
+    text: [&'py Bound<'py, PyString>; 5],
+    json: [(&'py Bound<'py, PyString>, &'static str); 5],
+    optional: [&'py Bound<'py, PyString>; 2],
+}
+
+impl<'py> Keys<'py> {
+    fn of(py: Python<'py>) -> Self {
+        Self {
+            text: [
+                intern!(py, "item_id"),
+                intern!(py, "run_id"),
+                intern!(py, "item_type"),
+                intern!(py, "title"),
+                intern!(py, "summary"),
+            ],
+            json: [
+                (intern!(py, "claims_json"), "[]"),
+                (intern!(py, "evidence_json"), "[]"),
+                (intern!(py, "scores_json"), "{}"),
+                (intern!(py, "risk_flags_json"), "[]"),
+                (intern!(py, "explainability_json"), "[]"),
+            ],
+            optional: [intern!(py, "decision"), intern!(py, "decision_reason")],
+        }
+    }
+}
+
+/// How the values of an item are taken.
+trait Taking {
+    type Error: From<PyErr>;
+
+    fn text<'a>(
+        &self,
+        key: &Bound<'_, PyString>,
+        value: &'a Bound<'_, PyAny>,
+    ) -> Result<&'a str, Self::Error>;
+    fn json(
+        &self,
+        key: &Bound<'_, PyString>,
+        value: &Bound<'_, PyAny>,
+        to: &mut Vec<u8>,
+    ) -> Result<(), Self::Error>;
+    fn missing(&self, key: &Bound<'_, PyString>) -> Self::Error;
+}
+
+/// Append an item as a row.
+fn push<T: Taking>(rows: &mut NewItems, item: &Bound<'_, PyDict>, taking: &T) -> Result<(), T::Error> {
+    let keys = Keys::of(item.py());
+    for key in keys.text {
+        let value = item.get_item(key)?.ok_or_else(|| taking.missing(key))?;
+        rows.push(taking.text(key, &value)?);
+    }
+    for (key, default) in keys.json {
+        match item.get_item(key)? {
+            None => rows.push(default),
+            Some(value) => {
+                taking.json(key, &value, rows.buffer())?;
+                rows.end_cell();
+            }
+        }
+    }
+    for key in keys.optional {
+        match item.get_item(key)?.filter(|value| !value.is_none()) {
+            None => rows.push_null(),
+            Some(value) => rows.push(taking.text(key, &value)?),
+        }
+    }
+    Ok(())
+}
+
+/// Takes exactly what JSON and text are made of, and nothing else.
+struct Plain;
+
+/// Something that [`Plain`] does not take.
+struct Unusual;
+
+impl From<PyErr> for Unusual {
+    fn from(_: PyErr) -> Self {
+        Self
+    }
+}
+
+impl Taking for Plain {
+    type Error = Unusual;
+
+    fn text<'a>(&self, _: &Bound<'_, PyString>, value: &'a Bound<'_, PyAny>) -> Result<&'a str, Unusual> {
+        Ok(value.cast_exact::<PyString>().map_err(|_| Unusual)?.to_str()?)
+    }
+
+    fn json(
+        &self,
+        _: &Bound<'_, PyString>,
+        value: &Bound<'_, PyAny>,
+        to: &mut Vec<u8>,
+    ) -> Result<(), Unusual> {
+        if json::encode_plain(value, to) { Ok(()) } else { Err(Unusual) }
+    }
+
+    fn missing(&self, _: &Bound<'_, PyString>) -> Unusual {
+        Unusual
+    }
+}
+
+/// Takes all that can be stored; an error says which item it is about.
+struct Named<'a, 'py> {
+    context: &'a dyn Fn() -> String,
+    item: &'a Bound<'py, PyDict>,
+}
+
+impl Named<'_, '_> {
+    fn name(&self) -> String {
+        let context = (self.context)();
+        match self.item.get_item(intern!(self.item.py(), "item_id")) {
+            Ok(Some(item_id)) => format!("{context} ({})", quote(&item_id)),
+            _ => context,
+        }
+    }
+}
+
+impl Taking for Named<'_, '_> {
+    type Error = PyErr;
+
+    fn text<'a>(&self, key: &Bound<'_, PyString>, value: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
+        match value.cast::<PyString>().map(PyStringMethods::to_str) {
+            Ok(Ok(text)) => Ok(text),
+            _ => text(value, &self.name(), &key.to_string()),
+        }
+    }
+
+    fn json(&self, key: &Bound<'_, PyString>, value: &Bound<'_, PyAny>, to: &mut Vec<u8>) -> PyResult<()> {
+        json::encode(value, to).map_err(|error| during(value.py(), error, &format!("{}: {key}", self.name())))
+    }
+
+    fn missing(&self, key: &Bound<'_, PyString>) -> PyErr {
+        Refusal::MissingField.error(key.py(), format!("{}: {key} is missing", self.name()))
+    }
+}
+
+/// Append an item, a dict or any other mapping, as a row. `context` says for messages which one it is.
+fn push_any(rows: &mut NewItems, item: &Bound<'_, PyAny>, context: &dyn Fn() -> String) -> PyResult<()> {
+    let py = item.py();
+    if let Ok(item) = item.cast::<PyDict>() {
+        return push(rows, item, &Named { context, item });
+    }
+    let Ok(mapping) = item.cast::<PyMapping>() else {
+        let found = item.get_type().name()?;
+        return Err(Refusal::InvalidType.error(py, format!("{}: must be a dict, not {found}", context())));
+    };
+    let item = PyDict::new(py);
+    item.update(mapping)?;
+    push(rows, &item, &Named { context, item: &item })
+}
+
+/// An item's id for messages, as the core quotes it.
+fn quote(item_id: &Bound<'_, PyAny>) -> String {
+    match item_id.cast::<PyString>().map(PyStringMethods::to_str) {
+        Ok(Ok(text)) => format!("{text:?}"),
+        _ => item_id.repr().map_or_else(|_| "?".to_owned(), |shown| shown.to_string()),
+    }
+}
+
+/// Makes dicts of rows, JSON decoded.
+pub(super) struct Dicts<'py> {
+    list: Bound<'py, PyList>,
+    keys: Vec<&'py Bound<'py, PyString>>,
+    /// A copy of a dict that has all its keys is much cheaper than one that grows.
+    template: Bound<'py, PyDict>,
+    /// Of each column, the last text that was made an object, for [`REPEATED`] ones.
+    last: [Option<(Vec<u8>, Bound<'py, PyAny>)>; 13],
+}
+
+impl<'py> Dicts<'py> {
+    /// No dict yet.
+    pub(super) fn new(py: Python<'py>) -> PyResult<Self> {
+        let Keys { text, json, optional } = Keys::of(py);
+        let json = json.map(|(key, _)| key);
+        let keys: Vec<_> =
+            text.into_iter().chain(json).chain(optional).chain([intern!(py, "created_at")]).collect();
+        let template = PyDict::new(py);
+        keys.iter().try_for_each(|key| template.set_item(key, py.None()))?;
+        Ok(Self { list: PyList::empty(py), keys, template, last: Default::default() })
+    }
+
+    /// Add a dict for each row; `operation` heads the message of an error.
+    pub(super) fn extend(&mut self, items: &Items, operation: &str) -> PyResult<()> {
+        let py = self.list.py();
+        for row in 0..items.len() {
+            if row % SLICE == SLICE - 1 {
+                py.detach(|| {});
+            }
+            let dict = self.template.copy()?;
+            for column in 0..self.keys.len() {
+                let Some(text) = items.get(row, column) else { continue };
+                let value = self.value(column, text).map_err(|error| {
+                    let item_id = String::from_utf8_lossy(items.get(row, 0).unwrap_or_default());
+                    during(py, error, &format!("{operation}: item {item_id:?}, {}", self.keys[column]))
+                })?;
+                dict.set_item(self.keys[column], value)?;
+            }
+            self.list.append(dict)?;
+        }
+        Ok(())
+    }
+
+    /// Forget all dicts.
+    pub(super) fn clear(&mut self) {
+        self.list = PyList::empty(self.list.py());
+    }
+
+    /// The dicts, in a list.
+    pub(super) fn into_list(self) -> Bound<'py, PyList> {
+        self.list
+    }
+
+    fn value(&mut self, column: usize, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        if let Some((before, value)) = &self.last[column]
+            && before == text
+        {
+            return Ok(value.clone());
+        }
+        let py = self.list.py();
+        if JSON.contains(&column) {
+            return json::decode(py, text);
+        }
+        let value = PyString::from_bytes(py, text)
+            .map_err(|_| {
+                StoreError::new(
+                    ErrorKind::CorruptDatabase,
+                    "not UTF-8; another program wrote it, or the file is damaged",
+                )
+            })?
+            .into_any();
+        if REPEATED.contains(&column) {
+            self.last[column] = Some((text.to_vec(), value.clone()));
+        }
+        Ok(value)
+    }
+}

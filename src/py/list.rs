@@ -1,0 +1,84 @@
+//! Long lists: one thread reads, detached from the interpreter, while another makes dicts, attached to it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use super::item::Dicts;
+use super::store::{Open, call};
+use crate::intel_items::Slice;
+use crate::wait::Caller;
+
+/// From how many items on a second thread is worth its start.
+const WORTH_A_THREAD: usize = 512;
+
+/// How often a wait looks whether a signal came.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The dicts of a run's items, the oldest first.
+pub(super) fn items<'py>(
+    py: Python<'py>,
+    open: &Open,
+    run_id: &str,
+    operation: &str,
+) -> PyResult<Bound<'py, PyList>> {
+    let mut dicts = Dicts::new(py)?;
+    if call(py, open, |store, caller| store.has_more_intel_items_than(caller, run_id, WORTH_A_THREAD))? {
+        extend_while_reading(py, open, run_id, operation, &mut dicts)?;
+    } else {
+        let items = call(py, open, |store, caller| store.list_intel_items_for_run(caller, run_id))?;
+        dicts.extend(&items, operation)?;
+    }
+    Ok(dicts.into_list())
+}
+
+fn extend_while_reading(
+    py: Python<'_>,
+    open: &Open,
+    run_id: &str,
+    operation: &str,
+    dicts: &mut Dicts<'_>,
+) -> PyResult<()> {
+    let (store, owner) = (open.store()?, open.caller(py)?);
+    let (sender, mut slices) = mpsc::channel();
+    let interrupted = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let interrupted = &interrupted;
+        let reader = std::thread::Builder::new().spawn_scoped(scope, move || {
+            let caller = Caller { owner, interrupted: &|| interrupted.load(Ordering::Relaxed) };
+            // A list that failed has dropped the other end, and needs no more.
+            store.list_intel_items_slices(&caller, run_id, &|slice| sender.send(slice).unwrap_or_default())
+        })?;
+        let mut failed = None;
+        loop {
+            let result = match py.detach(|| next(&mut slices)) {
+                Ok(_) if failed.is_some() => Ok(()),
+                Ok(Slice::Start) => {
+                    dicts.clear();
+                    Ok(())
+                }
+                Ok(Slice::Rows(items)) => dicts.extend(&items, operation),
+                Err(RecvTimeoutError::Timeout) => py.check_signals(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            if let Err(error) = result {
+                interrupted.store(true, Ordering::Relaxed);
+                failed = failed.or(Some(error));
+            }
+        }
+        let read = py.detach(|| reader.join());
+        match (failed, read) {
+            (Some(error), _) => Err(error),
+            (None, Ok(read)) => Ok(read?),
+            (None, Err(_)) => Err(crate::StoreError::closed().into()),
+        }
+    })
+}
+
+/// Wait for what comes next. The exclusive borrow is what lets a detached thread have it.
+fn next(slices: &mut Receiver<Slice>) -> Result<Slice, RecvTimeoutError> {
+    slices.recv_timeout(LOOK_EVERY)
+}
