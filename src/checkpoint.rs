@@ -16,7 +16,7 @@ use rusqlite::{Connection, ffi};
 
 use crate::connection::{self, Synchronous};
 use crate::error::Result;
-use crate::fork;
+use crate::fork::{self, Exclusive};
 use crate::sync::lock;
 use crate::wait::{Caller, Owner, Wait};
 use crate::writer::Writer;
@@ -27,6 +27,9 @@ const FOLD_BYTES: u64 = 8 << 20;
 
 /// How long the turn may last: a long read, or another process's long transaction, keeps the log from starting over.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long the thread stays when nothing is due. A process without it forks without Python's warning of threads.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// The checkpoints of one file.
 pub(crate) struct Checkpointer {
@@ -90,12 +93,12 @@ impl Checkpointer {
             let _ = thread.join();
         }
         let _gate = fork::enter();
-        self.close();
+        *lock(&self.connection) = None;
     }
 
-    /// Close the connection. For callers behind the fork's gate.
-    pub(crate) fn close(&self) {
-        *lock(&self.connection) = None;
+    /// In a forked child: let go of the inherited connection.
+    pub(crate) fn discard_inherited(&self, alone: &Exclusive) {
+        lock(&self.connection).take().into_iter().for_each(|connection| fork::discard(connection, alone));
     }
 
     fn is_stopped(&self) -> bool {
@@ -113,7 +116,7 @@ impl Checkpointer {
         }
     }
 
-    /// Wait to be asked; `None` when the thread is to stop.
+    /// Wait to be asked; `None` when the thread is to end, having been stopped or long been idle.
     fn next(&self) -> Option<u64> {
         let mut state = lock(&self.state);
         loop {
@@ -123,7 +126,13 @@ impl Checkpointer {
             if let Some(bytes) = state.wanted.take() {
                 return Some(bytes);
             }
-            state = self.woken.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let (locked, waited) =
+                self.woken.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+            state = locked;
+            if waited.timed_out() && state.wanted.is_none() {
+                state.thread = None;
+                return None;
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{ErrorKind, Result, StoreError};
+use crate::{fork, platform};
 
 /// The oldest SQLite without the bug by which a reset of the write-ahead log could corrupt the file
 /// (<https://www.sqlite.org/wal.html#walresetbug>).
@@ -119,6 +120,9 @@ pub(crate) fn watch_log(connection: &mut Connection, log_bytes: &Arc<AtomicU64>)
 
 fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    if platform::file_id(path).is_some_and(fork::is_lost) {
+        return Err(fork::lost_file());
+    }
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     // Waiting is ours: one deadline over our queue and SQLite's locks, and Ctrl-C ends it.
     connection.busy_timeout(std::time::Duration::ZERO)?;

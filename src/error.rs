@@ -73,7 +73,7 @@ impl StoreError {
     /// The same error, its message headed by what was being done.
     #[must_use]
     pub fn during(mut self, operation: impl Display) -> Self {
-        self.message = format!("{operation}: {}", self.message);
+        self.message = one_line(&format!("{operation}: {}", self.message));
         self
     }
 

@@ -7,9 +7,9 @@
 //! locks that nobody holds. Only closing every inherited connection clears it. Closing is safe here, because
 //!
 //! 1. no call is inside SQLite at the fork: every one holds [`Gate`], which the fork takes exclusively;
-//! 2. the parent keeps its own connections, and with them its shared lock on the file, until the child is done
-//!    (it waits for the end of a pipe), so that the child's close cannot take the exclusive lock under which
-//!    SQLite would checkpoint and delete the -wal;
+//! 2. the child closes without a checkpoint (SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE), so that SQLite neither asks for the
+//!    exclusive lock nor deletes the -wal; and the parent commits nothing meanwhile (it waits for the end of a
+//!    pipe), so that the log's index in shared memory is what it was at the fork;
 //! 3. a transaction that was open at the fork is all in the child's own memory, so that rolling it back writes
 //!    nothing. What is left of closing is munmap, close and releasing locks that the child does not own.
 //!
@@ -22,14 +22,20 @@ use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
+use rusqlite::Connection;
+
+use crate::connection;
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::platform::FileId;
 use crate::sync::lock;
 
 /// Held by every call while it is inside SQLite, or holds a lock that the child would inherit locked.
 ///
-/// Take it last, never twice in one thread, never while waiting for anything, and never attached to Python.
-pub(crate) type Gate = RwLockReadGuard<'static, ()>;
+/// Take it last, never twice in one thread, never while waiting for anything, and never attached to Python. The
+/// thread that is forking holds the gate already, and passes: other hooks, and what they drop, may use stores.
+pub(crate) struct Gate {
+    _shared: Option<RwLockReadGuard<'static, ()>>,
+}
 
 static GATE: RwLock<()> = RwLock::new(());
 static GENERATION: AtomicU64 = AtomicU64::new(0);
@@ -61,7 +67,13 @@ pub(crate) struct Exclusive(());
 
 /// Enter SQLite.
 pub(crate) fn enter() -> Gate {
-    GATE.read().unwrap_or_else(PoisonError::into_inner)
+    let shared = || GATE.read().unwrap_or_else(PoisonError::into_inner);
+    Gate { _shared: (!is_forking()).then(shared) }
+}
+
+/// Whether this thread is between the hooks of a fork.
+fn is_forking() -> bool {
+    PENDING.with_borrow(Option::is_some)
 }
 
 /// How many forks this process is away from the first.
@@ -78,6 +90,13 @@ pub(crate) fn check() -> Result<()> {
     Err(refused(
         "this process was forked without Python's fork hooks, with a store open; no store can be used in it",
     ))
+}
+
+/// Close a connection that was inherited, and leave the log to the parent.
+pub(crate) fn discard(connection: Connection, _: &Exclusive) {
+    // SQLite fails this only on a misuse; the parent's shared lock then keeps the close from checkpointing.
+    let _ = connection::keep_log_on_close(&connection);
+    drop(connection);
 }
 
 /// What every call of a store raises in a child forked inside a transaction of it.
@@ -124,7 +143,12 @@ pub(crate) fn lose(file: FileId, _: &Exclusive) {
 }
 
 /// Before a fork: wait until no call is inside SQLite, and let none in.
+///
+/// The hooks may be registered more than once: only the first to come does anything.
 pub fn before() {
+    if is_forking() {
+        return;
+    }
     let forking = lock(&FORKING);
     let gate = GATE.write().unwrap_or_else(PoisonError::into_inner);
     let stores: Vec<_> = lock(&STORES).iter().filter_map(Weak::upgrade).collect();

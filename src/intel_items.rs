@@ -91,7 +91,7 @@ impl<'a> Upsert<'a> {
 }
 
 /// How many rows are read before they are handed on.
-const SLICE_ROWS: usize = 256;
+pub(crate) const SLICE_ROWS: usize = 256;
 
 /// A part of a long list.
 pub enum Slice {

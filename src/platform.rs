@@ -3,10 +3,13 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::sync::lock;
+
+/// How many symbolic links are followed, as Linux has it.
+const MAX_LINKS: usize = 40;
 
 /// Device and inode: which file it is, whatever its name.
 pub(crate) type FileId = (u64, u64);
@@ -43,8 +46,27 @@ pub(crate) fn create_file(path: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
+/// Sync the folder that `path` is in, where the file system and its permissions let folders be synced.
 fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+    let Some(parent) = path.parent() else { return Ok(()) };
+    match File::open(parent).and_then(|folder| folder.sync_all()) {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied) =>
+        {
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+/// Where the symbolic link at `path` leads in the end, also where nothing is there yet.
+pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let mut path = std::path::absolute(path)?;
+    for _ in 0..MAX_LINKS {
+        let Ok(target) = fs::read_link(&path) else { return Ok(path) };
+        path = path.parent().unwrap_or(Path::new("/")).join(target);
+    }
+    Err(io::Error::other("too many levels of symbolic links"))
 }
 
 /// The name of the network file system that holds `path`, if one does: SQLite's write-ahead log needs shared

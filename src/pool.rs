@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use crate::connection;
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::fork::{self, Gate};
+use crate::fork::{self, Exclusive, Gate};
 use crate::query;
 use crate::sync::{lock, wait};
 use crate::wait::Wait;
@@ -61,7 +61,7 @@ impl Pool {
                     Err(error)
                         if matches!(error.kind, ErrorKind::CannotOpen | ErrorKind::ReadOnly)
                             && path.exists()
-                            && log_is_empty(path) =>
+                            && is_settled(path) =>
                     {
                         return read_unshared(path, &read);
                     }
@@ -94,9 +94,11 @@ impl Pool {
         }
     }
 
-    /// Keep a connection for the next reader, unless a transaction is open on it that will not end.
+    /// Keep a connection for the next reader, unless a transaction is open on it that will not end, or the pool
+    /// was closed meanwhile.
     fn check_in(&self, connection: Connection, _: &Permit, _: &Gate) {
-        if connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok() {
+        let clean = connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok();
+        if clean && !lock(&self.permits).closed {
             lock(&self.idle).push(connection);
         }
     }
@@ -118,13 +120,13 @@ impl Pool {
             }
         }
         let _gate = fork::enter();
-        self.close_idle();
+        lock(&self.idle).clear();
         Ok(())
     }
 
-    /// Close the connections that nobody is using. For callers behind the fork's gate.
-    pub(crate) fn close_idle(&self) {
-        lock(&self.idle).clear();
+    /// In a forked child: let go of the inherited connections.
+    pub(crate) fn discard_inherited(&self, alone: &Exclusive) {
+        lock(&self.idle).drain(..).for_each(|connection| fork::discard(connection, alone));
     }
 }
 
@@ -150,7 +152,7 @@ fn read_unshared<T>(path: &Path, read: impl Fn(&Connection) -> Result<T>) -> Res
     let mut connection = connection::open_immutable(path)?;
     query::restrict(&mut connection)?;
     let result = read(&connection);
-    if before.is_some() && stamp(path) == before && log_is_empty(path) {
+    if before.is_some() && stamp(path) == before && is_settled(path) {
         return result;
     }
     Err(StoreError::new(ErrorKind::StoreBusy, "the file changed while it was being read"))
@@ -161,9 +163,18 @@ fn stamp(path: &Path) -> Stamp {
     Some((metadata.len(), metadata.modified().ok()?))
 }
 
-/// Whether the file beside `path` that holds what is not in the database yet is absent or empty.
+/// Whether all that was committed is in the database itself: neither log nor rollback journal holds anything.
+fn is_settled(path: &Path) -> bool {
+    log_is_empty(path) && is_empty(path, "-journal")
+}
+
+/// Whether the log beside `path` is absent or empty.
 pub(crate) fn log_is_empty(path: &Path) -> bool {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    fs::metadata(log).map_or(true, |metadata| metadata.len() == 0)
+    is_empty(path, "-wal")
+}
+
+fn is_empty(path: &Path, suffix: &str) -> bool {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(suffix);
+    fs::metadata(beside).map_or(true, |metadata| metadata.len() == 0)
 }

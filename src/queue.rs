@@ -16,7 +16,8 @@ pub(crate) struct Queue<J> {
 }
 
 struct State<J> {
-    taken: bool,
+    /// The thread that has the turn.
+    holder: Option<u64>,
     closed: bool,
     /// Whose transaction holds the turn, where one does.
     owner: Option<Owner>,
@@ -24,6 +25,7 @@ struct State<J> {
 }
 
 struct Waiter<J> {
+    thread: u64,
     phase: Mutex<Phase<J>>,
     woken: Condvar,
 }
@@ -61,14 +63,14 @@ struct Answer<J>(Option<Arc<Waiter<J>>>);
 
 impl<J> Queue<J> {
     pub(crate) fn new() -> Self {
-        let state = State { taken: false, closed: false, owner: None, waiting: VecDeque::new() };
+        let state = State { holder: None, closed: false, owner: None, waiting: VecDeque::new() };
         Self { state: Mutex::new(state) }
     }
 
     /// Wait for the turn, or until another thread has done `job`.
     ///
-    /// Fails at once where waiting could never end: the turn is held by a transaction of another task of the
-    /// calling thread.
+    /// Fails at once where waiting could never end: the turn is held by the very thread that would wait, whether
+    /// for a transaction of another of its tasks, or because the call came from a signal handler or a finalizer.
     pub(crate) fn enter(
         self: &Arc<Self>,
         job: Option<J>,
@@ -80,17 +82,20 @@ impl<J> Queue<J> {
             if state.closed {
                 return Err(StoreError::closed());
             }
-            if !state.taken {
-                state.taken = true;
+            let thread = Owner::thread().thread;
+            if state.holder.is_none() {
+                state.holder = Some(thread);
                 return Ok(Admission::Turn(Turn(Arc::clone(self)), job));
             }
-            if state.owner.is_some_and(|owner| owner.thread == caller.thread) {
+            if state.holder == Some(thread) || state.owner.is_some_and(|owner| owner.thread == caller.thread)
+            {
                 return Err(StoreError::new(
                     ErrorKind::StoreBusy,
-                    "a transaction of another task holds this very thread, so that waiting for it could never end; nothing was changed",
+                    "this very thread holds the writer, in another task or an interrupted call, so that waiting could never end; nothing was changed",
                 ));
             }
-            let waiter = Arc::new(Waiter { phase: Mutex::new(Phase::Queued(job)), woken: Condvar::new() });
+            let waiter =
+                Arc::new(Waiter { thread, phase: Mutex::new(Phase::Queued(job)), woken: Condvar::new() });
             state.waiting.push_back(Arc::clone(&waiter));
             waiter
         };
@@ -181,10 +186,9 @@ impl<J> Drop for Turn<J> {
     fn drop(&mut self) {
         let mut state = lock(&self.0.state);
         state.owner = None;
-        let Some(next) = state.waiting.pop_front() else {
-            state.taken = false;
-            return;
-        };
+        let next = state.waiting.pop_front();
+        state.holder = next.as_ref().map(|next| next.thread);
+        let Some(next) = next else { return };
         let mut phase = lock(&next.phase);
         if let Phase::Queued(job) = std::mem::replace(&mut *phase, Phase::Taken) {
             *phase = Phase::Turn(job);

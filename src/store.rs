@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -13,7 +13,7 @@ use crate::fork::{self, Exclusive, Forkable, Gate};
 use crate::intel_items::{self, Slice};
 use crate::migrations::{self, Found};
 use crate::model::{Items, NewItems, NewRun, RunEnd, Telemetry};
-use crate::platform;
+use crate::platform::{self, FileId};
 use crate::pool::{self, Pool};
 use crate::query::{self, Parameters, Rows};
 use crate::sync::lock;
@@ -76,6 +76,8 @@ pub struct Store {
 struct Shared {
     /// `None` for a store in memory.
     path: Option<PathBuf>,
+    /// Which file that was when it was opened.
+    file_id: OnceLock<FileId>,
     options: Options,
     closed: AtomicBool,
     /// Replaced in a forked child. Locked only behind the fork's gate.
@@ -92,6 +94,13 @@ struct Connections {
     lost: Option<StoreError>,
 }
 
+/// Who wrote the SQL of a read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sql {
+    Ours,
+    Callers,
+}
+
 impl Store {
     /// Open the file at `path`, creating it (and its folders) or bringing its schema up to date, unless the
     /// store is only to be read.
@@ -102,35 +111,39 @@ impl Store {
     /// file is not one of ours (it is left as it is), [`ErrorKind::StoreBusy`] when another program keeps it
     /// locked.
     pub fn open(path: &Path, options: Options, caller: &Caller) -> Result<Self> {
-        let named = |error: StoreError| error.during(format!("open {}", path.display()));
-        let mut wait = Wait::new(*caller, options.busy_timeout);
-        let path = std::path::absolute(path).map_err(|error| named(cannot_open(&error)))?;
-        let mut open = || {
+        let open = || {
             connection::check_sqlite_version()?;
             fork::check()?;
-            if path.is_dir() {
-                return Err(StoreError::new(ErrorKind::CannotOpen, "it is a folder"));
-            }
-            if std::fs::metadata(&path).is_ok_and(|file| (1..HEADER_BYTES).contains(&file.len())) {
-                return Err(StoreError::new(
-                    ErrorKind::NotADatabase,
-                    "file is not a database: it is too short",
-                ));
-            }
-            if options.read_only {
-                let pool = Pool::new(options.pool_size);
-                pool.read(&path, &mut wait, |connection| match migrations::inspect(connection)? {
+            let path = find(path, &options)?;
+            let file = (!options.read_only).then(|| File::new(path.clone(), options.synchronous));
+            // Registered before anything is opened: a fork meanwhile must find every connection.
+            let pool = Pool::new(options.pool_size);
+            let store =
+                Self::new(Some(path), options, file.map(|file| Writer::new(None, Some(file))), Some(pool));
+            store.look(caller)?;
+            Ok(store)
+        };
+        open().map_err(|error: StoreError| error.during(format!("open {}", path.display())))
+    }
+
+    /// Make sure that the file is a store, and bring it up to date unless it is only to be read.
+    fn look(&self, caller: &Caller) -> Result<()> {
+        let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
+        let current = self.connections()?;
+        match (&current.writer, &self.shared.path, &current.pool) {
+            (Some(writer), ..) => wait.until_free(|| writer.open_with(open_writer)),
+            (None, Some(path), Some(pool)) => {
+                pool.read(path, &mut wait, |connection| match migrations::inspect(connection)? {
                     Found::Store(_) => Ok(()),
                     Found::Empty => Err(StoreError::new(ErrorKind::NotADatabase, "nothing is in it yet")),
-                })?;
-                return Ok((None, pool));
+                })
             }
-            let file = File::new(path.clone(), options.synchronous);
-            let connection = wait.until_free(|| open_writer(&file, options.file_mode))?;
-            Ok((Some(Writer::new(Some(connection), Some(file))), Pool::new(options.pool_size)))
-        };
-        let (writer, pool) = open().map_err(named)?;
-        Ok(Self::new(Some(path), options, writer, Some(pool)))
+            _ => Err(StoreError::closed()),
+        }?;
+        if let Some(id) = self.path().and_then(platform::file_id) {
+            self.shared.file_id.get_or_init(|| id);
+        }
+        Ok(())
     }
 
     /// Open a private store in memory, on one connection.
@@ -138,11 +151,13 @@ impl Store {
     /// # Errors
     /// When SQLite cannot allocate it.
     pub fn open_in_memory(options: Options) -> Result<Self> {
-        let _gate = fork::enter();
-        let mut memory = connection::open_memory()?;
-        connection::configure_writer(&memory, options.synchronous)?;
-        migrations::migrate(&mut memory)?;
-        drop(_gate);
+        let memory = {
+            let _gate = fork::enter();
+            let mut memory = connection::open_memory()?;
+            connection::configure_writer(&memory, options.synchronous)?;
+            migrations::migrate(&mut memory)?;
+            memory
+        };
         Ok(Self::new(None, options, Some(Writer::new(Some(memory), None)), None))
     }
 
@@ -151,6 +166,7 @@ impl Store {
         let connections = Connections { writer: writer.map(Arc::new), pool, lost: None };
         let shared = Arc::new(Shared {
             path,
+            file_id: OnceLock::new(),
             options,
             closed: AtomicBool::new(false),
             current: Mutex::new(Arc::new(connections)),
@@ -227,7 +243,7 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::CorruptDatabase`].
     pub fn list_intel_items_for_run(&self, caller: &Caller, run_id: &str) -> Result<Items> {
-        self.read(caller, |connection| intel_items::list_for_run(connection, run_id))
+        self.read(caller, Sql::Ours, |connection| intel_items::list_for_run(connection, run_id))
             .map_err(|error| error.during(format!("list_intel_items_for_run {run_id:?}")))
     }
 
@@ -241,8 +257,10 @@ impl Store {
         run_id: &str,
         hand_on: &(dyn Fn(Slice) + Sync),
     ) -> Result<()> {
-        self.read(caller, |connection| intel_items::list_slices_for_run(connection, run_id, hand_on))
-            .map_err(|error| error.during(format!("list_intel_items_for_run {run_id:?}")))
+        self.read(caller, Sql::Ours, |connection| {
+            intel_items::list_slices_for_run(connection, run_id, hand_on)
+        })
+        .map_err(|error| error.during(format!("list_intel_items_for_run {run_id:?}")))
     }
 
     /// Whether a run has more than so many items; found out without counting them.
@@ -250,7 +268,7 @@ impl Store {
     /// # Errors
     /// As [`Self::list_intel_items_for_run`].
     pub fn has_more_intel_items_than(&self, caller: &Caller, run_id: &str, count: usize) -> Result<bool> {
-        self.read(caller, |connection| intel_items::has_more_than(connection, run_id, count))
+        self.read(caller, Sql::Ours, |connection| intel_items::has_more_than(connection, run_id, count))
             .map_err(|error| error.during(format!("list_intel_items_for_run {run_id:?}")))
     }
 
@@ -259,7 +277,7 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::ReadOnly`] when it is not one, [`ErrorKind::Query`] when SQLite does not accept it.
     pub fn query(&self, caller: &Caller, sql: &str, parameters: &Parameters) -> Result<Rows> {
-        self.read(caller, |connection| query::run(connection, sql, parameters))
+        self.read(caller, Sql::Callers, |connection| query::run(connection, sql, parameters))
             .map_err(|error| match error.kind {
                 ErrorKind::ReadOnly => error.note("only pure reads are allowed here"),
                 _ => error,
@@ -285,13 +303,14 @@ impl Store {
     /// [`ErrorKind::StoreBusy`] or [`ErrorKind::Interrupted`] when the wait for those who are reading ended
     /// first. The store is closed all the same; their connections go with the process.
     pub fn close(&self, caller: &Caller) -> Result<()> {
-        let gate = fork::enter();
-        let current = self.shared.current(&gate);
-        drop(gate);
         self.shared.closed.store(true, Ordering::Release);
         if fork::check().is_err() {
             return Ok(());
         }
+        let current = {
+            let gate = fork::enter();
+            self.shared.current(&gate)
+        };
         let wait = Wait::new(*caller, self.shared.options.busy_timeout);
         // The writer is the last to go: it is the one that may fold the log into the file and delete it.
         let readers_gone = current.pool.as_ref().map_or(Ok(()), |pool| pool.close(&wait));
@@ -316,9 +335,14 @@ impl Store {
     }
 
     /// Read from the pool, or from the caller's own transaction so that it sees what it wrote.
-    fn read<T>(&self, caller: &Caller, read: impl Fn(&Connection) -> Result<T>) -> Result<T> {
+    fn read<T>(&self, caller: &Caller, whose: Sql, read: impl Fn(&Connection) -> Result<T>) -> Result<T> {
         let current = self.connections()?;
-        let restricted = |connection: &mut Connection| {
+        // A reader is restricted for good. The writer is so for the while, which makes it prepare all its
+        // statements again: only for SQL that needs it.
+        let by_writer = |connection: &mut Connection| {
+            if whose == Sql::Ours {
+                return read(connection);
+            }
             query::restrict(connection)?;
             let result = read(connection);
             query::unrestrict(connection)?;
@@ -327,14 +351,14 @@ impl Store {
         if let Some(writer) = &current.writer
             && writer.queue.is_owned_by(caller.owner)
         {
-            return writer.inside(restricted);
+            return writer.inside(by_writer);
         }
         let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
         match (&self.shared.path, &current.pool, &current.writer) {
             (Some(path), Some(pool), _) => pool.read(path, &mut wait, read),
             (_, _, Some(writer)) => {
                 let _turn = writer.queue.enter(None, caller.owner, &wait)?;
-                writer.with(restricted)
+                writer.with(by_writer)
             }
             _ => Err(StoreError::closed()),
         }
@@ -354,9 +378,9 @@ impl Store {
         if self.is_closed() {
             return Err(StoreError::closed());
         }
+        fork::check()?;
         let gate = fork::enter();
         let current = self.shared.current(&gate);
-        fork::check()?;
         match &current.lost {
             Some(why) => Err(why.clone()),
             None => Ok(current),
@@ -366,6 +390,10 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
+        if fork::check().is_err() {
+            // What was inherited without the hooks can be neither used nor closed.
+            std::mem::forget(Arc::clone(&self.shared));
+        }
         // Nobody is left to tell, and nobody is left to be reading.
         let _ = self.close(&Caller::thread());
     }
@@ -381,7 +409,7 @@ impl Forkable for Shared {
     fn start_over(&self, alone: &Exclusive) {
         let mut current = lock(&self.current);
         if let Some(pool) = &current.pool {
-            pool.close_idle();
+            pool.discard_inherited(alone);
         }
         let mut lost = current.lost.clone();
         let mut memory = None;
@@ -389,15 +417,18 @@ impl Forkable for Shared {
             Some(Inherited::Closed) => return,
             Some(Inherited::Spilled) => {
                 lost = Some(fork::lost_file());
-                if let Some(id) = self.path.as_deref().and_then(platform::file_id) {
-                    fork::lose(id, alone);
+                if let Some(id) = self.file_id.get() {
+                    fork::lose(*id, alone);
                 }
             }
             Some(Inherited::Connection { connection, owner }) => {
                 if owner == Some(Owner::thread().thread) {
                     lost = Some(fork::inside_transaction());
                 }
-                memory = self.path.is_none().then_some(connection);
+                match self.path {
+                    None => memory = Some(connection),
+                    Some(_) => fork::discard(connection, alone),
+                }
             }
             Some(Inherited::Nothing) | None => {}
         }
@@ -411,19 +442,30 @@ impl Forkable for Shared {
     }
 }
 
-/// Open the file for writing: create it, see that it is ours, and bring it up to date.
-fn open_writer(file: &File, mode: u32) -> Result<Connection> {
+/// Where the file is, all links followed, as SQLite names what it puts beside it. Creates it if need be.
+fn find(path: &Path, options: &Options) -> Result<PathBuf> {
+    let path = platform::resolve(path).map_err(|error| cannot_open(&error))?;
+    if path.is_dir() {
+        return Err(StoreError::new(ErrorKind::CannotOpen, "it is a folder"));
+    }
+    if std::fs::metadata(&path).is_ok_and(|file| (1..HEADER_BYTES).contains(&file.len())) {
+        return Err(StoreError::new(ErrorKind::NotADatabase, "file is not a database: it is too short"));
+    }
     let _gate = fork::enter();
-    let path = file.path.as_path();
-    if !path.exists() {
-        platform::create_parents(path).map_err(|error| cannot_open(&error))?;
-        platform::create_file(path, mode).map_err(|error| cannot_open(&error))?;
-    }
-    if platform::file_id(path).is_some_and(fork::is_lost) {
-        return Err(fork::lost_file());
-    }
-    let mut connection = connection::open_file(path)?;
-    let foreign_log = !pool::log_is_empty(path);
+    let create = || {
+        if !options.read_only {
+            platform::create_parents(&path)?;
+            platform::create_file(&path, options.file_mode)?;
+        }
+        path.canonicalize()
+    };
+    create().map_err(|error| cannot_open(&error))
+}
+
+/// Open a file for writing: see that it is ours, and bring it up to date.
+fn open_writer(file: &File) -> Result<Connection> {
+    let mut connection = connection::open_file(&file.path)?;
+    let foreign_log = !pool::log_is_empty(&file.path);
     match migrations::inspect(&connection) {
         Ok(Found::Empty) => migrations::prepare_new(&connection)?,
         Ok(Found::Store(_)) => {}

@@ -1,5 +1,6 @@
 //! Waiting: who waits, until when, and in slices short enough that Ctrl-C is seen at once.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -49,21 +50,29 @@ impl Caller<'_> {
 pub(crate) struct Wait<'a> {
     caller: Caller<'a>,
     timeout: Duration,
-    deadline: Instant,
+    /// `None` where the timeout is longer than time can be told.
+    deadline: Option<Instant>,
+    asked: Cell<Instant>,
     pause: Duration,
 }
 
 impl<'a> Wait<'a> {
     pub(crate) fn new(caller: Caller<'a>, timeout: Duration) -> Self {
-        Self { caller, timeout, deadline: Instant::now() + timeout, pause: LONGEST_PAUSE / 64 }
+        let now = Instant::now();
+        let deadline = now.checked_add(timeout);
+        Self { caller, timeout, deadline, asked: Cell::new(now), pause: LONGEST_PAUSE / 64 }
     }
 
     /// How long to sleep before the next look. Fails when the wait is over. Call it with no lock held.
     pub(crate) fn slice(&self) -> Result<Duration> {
-        if (self.caller.interrupted)() {
-            return Err(StoreError::new(ErrorKind::Interrupted, "interrupted while waiting"));
+        let now = Instant::now();
+        if now.duration_since(self.asked.get()) >= SLICE {
+            self.asked.set(now);
+            if (self.caller.interrupted)() {
+                return Err(StoreError::new(ErrorKind::Interrupted, "interrupted while waiting"));
+            }
         }
-        let left = self.deadline.saturating_duration_since(Instant::now());
+        let left = self.deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(now));
         if left.is_zero() { Err(self.busy()) } else { Ok(left.min(SLICE)) }
     }
 

@@ -1,6 +1,7 @@
 //! The writes that a store can be asked for, each all or nothing.
 
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -9,8 +10,11 @@ use crate::intel_items::Upsert;
 use crate::model::{self, NewItems, NewRun, RunEnd, Telemetry};
 use crate::{intel_items, runs, telemetry};
 
+/// How long the writer is held for the next slice of a batch.
+const SLICE_WITHIN: Duration = Duration::from_millis(100);
+
 /// A batch that arrives in slices while it is written: all of it once `None` comes. If the sender is gone before
-/// that, the batch was abandoned and nothing of it counts.
+/// that, or keeps the writer waiting for long, the batch is abandoned and nothing of it counts.
 pub type ItemSlices = Receiver<Option<NewItems>>;
 
 /// One call's write, ready to be done by whichever thread has the turn.
@@ -34,7 +38,7 @@ impl Write {
             Self::UpsertSlices(slices) => {
                 let mut writer = Upsert::new(connection)?;
                 let mut written = 0;
-                while let Some(items) = slices.recv().map_err(|_| abandoned())? {
+                while let Some(items) = slices.recv_timeout(SLICE_WITHIN).map_err(|_| abandoned())? {
                     upsert(&mut writer, &items, written)?;
                     written += items.len();
                 }

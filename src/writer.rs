@@ -112,6 +112,15 @@ impl Writer {
         }
     }
 
+    /// Open the connection; `open` is given the file. For the store that owns this, before anyone else uses it.
+    pub(crate) fn open_with(&self, open: impl FnOnce(&File) -> Result<Connection>) -> Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        self.with_slot(|slot| {
+            slot.connection = Slotted::Open(open(file)?);
+            Ok(())
+        })
+    }
+
     /// Do `work` with the connection. For whoever has the turn.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         self.with_slot(|slot| work(slot.open(self)?))
@@ -154,9 +163,9 @@ impl Writer {
     }
 
     /// In a forked child: hand over the inherited connection, with nothing open on it.
-    pub(crate) fn inherited(&self, _: &fork::Exclusive) -> Inherited {
+    pub(crate) fn inherited(&self, alone: &fork::Exclusive) -> Inherited {
         if let Some(file) = &self.file {
-            file.checkpointer.close();
+            file.checkpointer.discard_inherited(alone);
         }
         let mut slot = lock(&self.slot);
         let connection = match std::mem::replace(&mut slot.connection, Slotted::Closed) {
@@ -246,25 +255,24 @@ fn commit_group(connection: &Connection, turn: &Turn<Write>, own: &Write) -> Res
         roll_back(connection);
         return Err(error);
     }
-    let mut guests: Vec<Taken<Write>> = Vec::new();
+    let mut guests: Vec<(Taken<Write>, Result<()>)> = Vec::new();
     while guests.len() < LARGEST_GROUP
         && let Some(guest) = turn.take_job(|write| write.rows() <= LARGEST_GUEST_ROWS)
     {
-        match atomically(connection, guest.job.rows(), || guest.job.apply(connection)) {
-            Ok(()) => guests.push(guest),
-            Err(error) if connection.is_autocommit() => {
-                let error = error.note("SQLite rolled back all that shared this commit; nothing was written");
-                guests.push(guest);
-                guests.into_iter().for_each(|guest| guest.answer(Err(error.clone())));
-                return Err(error);
-            }
-            Err(error) => guest.answer(Err(error)),
+        let done = atomically(connection, guest.job.rows(), || guest.job.apply(connection));
+        let lost = done.clone().err().filter(|_| connection.is_autocommit());
+        guests.push((guest, done));
+        if let Some(error) = lost {
+            let error = error.note("SQLite rolled back all that shared this commit; nothing was written");
+            guests.into_iter().for_each(|(guest, _)| guest.answer(Err(error.clone())));
+            return Err(error);
         }
     }
     let committed = commit(connection);
-    for guest in guests {
+    for (guest, done) in guests {
+        // One that failed may have met what others wrote in this very commit: it is told so only if that counts.
         let advice = guest.job.advice();
-        guest.answer(committed.clone().map_err(|error| advise(error, advice)));
+        guest.answer(committed.clone().map_err(|error| advise(error, advice)).and(done));
     }
     committed.map_err(|error| advise(error, own.advice()))
 }
@@ -288,11 +296,13 @@ pub(crate) fn commit(connection: &Connection) -> Result<()> {
     execute(connection, "COMMIT").map_err(|error| {
         roll_back(connection);
         match error.kind {
+            ErrorKind::DiskFull | ErrorKind::StoreBusy | ErrorKind::ReadOnly => {
+                error.note("nothing was written")
+            }
             // A failed sync leaves a whole transaction in the log, and the next opening may well find it.
-            ErrorKind::StorageIO => error
+            _ => error
                 .of_kind(ErrorKind::CommitOutcomeUnknown)
                 .note("the commit failed, and whether it is on disk is unknown"),
-            _ => error.note("nothing was written"),
         }
     })
 }
@@ -308,12 +318,15 @@ fn atomically<T>(connection: &Connection, rows: usize, work: impl FnOnce() -> Re
     }
     execute(connection, "SAVEPOINT call")?;
     let result = work();
-    if result.is_err() && !connection.is_autocommit() {
-        execute(connection, "ROLLBACK TO call")?;
+    if connection.is_autocommit() {
+        return result;
     }
-    if !connection.is_autocommit() {
-        execute(connection, "RELEASE call")?;
+    if result.is_err() && execute(connection, "ROLLBACK TO call").is_err() {
+        // Half a batch must not be committed with what is around it.
+        roll_back(connection);
+        return result;
     }
+    execute(connection, "RELEASE call")?;
     result
 }
 

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
-use super::item::{self, SLICE};
+use super::item::{self, BREATH};
 use super::store::Open;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::wait::Caller;
 
 /// From how many items on a second thread is worth its start.
 const WORTH_A_THREAD: usize = 512;
+
+/// How many items are encoded before they are handed over.
+const SLICE: usize = 256;
 
 /// How often a wait looks whether a signal came.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -20,7 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Upsert `items` if there are many and nothing in them is unusual; otherwise nothing is done, and `None` returned.
 ///
 /// The writer is held while items are encoded, so that no code of the user's may run meanwhile: it might wait for
-/// the writer. Whatever would need such code is unusual, and the batch is then abandoned as if it had never begun.
+/// the writer. Whatever would need such code is unusual, and the batch is then abandoned as if it had never begun;
+/// so it is when other Python threads keep this one from encoding.
 pub(super) fn upsert_while_encoding(
     py: Python<'_>,
     open: &Open,
@@ -41,15 +45,18 @@ pub(super) fn upsert_while_encoding(
             // Nobody listens to the outcome of an abandoned batch.
             let _ = done.send(store.upsert_intel_items_slices(&caller, slices));
         };
-        if std::thread::Builder::new().spawn_scoped(scope, write).is_err() {
+        if std::thread::Builder::new().name("batch-writer".into()).spawn_scoped(scope, write).is_err() {
             return Ok(None);
         }
         // A writer that failed has said why in its outcome, and takes no more slices.
         let _ = to_writer.send(Some(first));
-        for slice in rest.chunks(SLICE) {
-            py.detach(|| {});
+        for (index, slice) in rest.chunks(SLICE).enumerate() {
+            if index % (BREATH / SLICE) == BREATH / SLICE - 1 {
+                py.detach(|| {});
+            }
             let Some(rows) = item::plain(slice) else {
                 drop(to_writer);
+                interrupted.store(true, Ordering::Relaxed);
                 // It does not go on long: it has been told.
                 let _ = py.detach(|| wait(&mut outcome, Duration::MAX));
                 return Ok(None);
@@ -62,6 +69,10 @@ pub(super) fn upsert_while_encoding(
         let mut raised = None;
         loop {
             match py.detach(|| wait(&mut outcome, LOOK_EVERY)) {
+                // The slices came too slowly, other Python threads being busy.
+                Ok(Err(error)) if error.kind == ErrorKind::Interrupted && raised.is_none() => {
+                    return Ok(None);
+                }
                 Ok(result) => return raised.map_or_else(|| Ok(Some(result?)), Err),
                 Err(RecvTimeoutError::Timeout) if raised.is_none() => {
                     raised = py.check_signals().err();

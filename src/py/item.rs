@@ -15,8 +15,9 @@ use crate::model::{Items, NewItems};
 /// What messages call a batch.
 const BATCH: &str = "upsert_intel_items_batch";
 
-/// How many items are converted before other Python threads get a chance to run.
-pub(super) const SLICE: usize = 256;
+/// How many items are converted before other Python threads get a chance to run: some 5 ms, as long as Python
+/// itself lets a thread run. More often would make a batch wait for each of them as often.
+pub(super) const BREATH: usize = 2048;
 
 /// The columns of [`Items`] that hold JSON.
 const JSON: Range<usize> = 5..10;
@@ -40,7 +41,7 @@ pub(super) fn exhaust<'py>(items: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py,
 pub(super) fn many(py: Python<'_>, items: &[Bound<'_, PyAny>]) -> PyResult<NewItems> {
     let mut rows = NewItems::new();
     for (index, item) in items.iter().enumerate() {
-        if index % SLICE == SLICE - 1 {
+        if index % BREATH == BREATH - 1 {
             py.detach(|| {});
         }
         push_any(&mut rows, item, &|| format!("{BATCH}: item {index}"))?;
@@ -244,13 +245,10 @@ impl<'py> Dicts<'py> {
         Ok(Self { list: PyList::empty(py), keys, template, last: Default::default() })
     }
 
-    /// Add a dict for each row; `operation` heads the message of an error.
+    /// Add a dict for each row; `operation` heads the message of an error. Not for more rows than [`BREATH`].
     pub(super) fn extend(&mut self, items: &Items, operation: &str) -> PyResult<()> {
         let py = self.list.py();
         for row in 0..items.len() {
-            if row % SLICE == SLICE - 1 {
-                py.detach(|| {});
-            }
             let dict = self.template.copy()?;
             for column in 0..self.keys.len() {
                 let Some(text) = items.get(row, column) else { continue };

@@ -74,13 +74,15 @@ fn dumps<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
 }
 
 fn loads<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    let refuse =
-        |why: String| Refusal::InvalidJson.error(py, format!("not JSON ({why}); another program wrote it"));
-    let text = std::str::from_utf8(text).map_err(|error| refuse(error.to_string()))?;
+    let text = std::str::from_utf8(text).map_err(|error| refuse(py, error))?;
     let module = py.import(intern!(py, "json"))?;
     module.call_method1(intern!(py, "loads"), (text,)).map_err(|error| {
-        if error.is_instance_of::<PyValueError>(py) { refuse(error.value(py).to_string()) } else { error }
+        if error.is_instance_of::<PyValueError>(py) { refuse(py, error.value(py)) } else { error }
     })
+}
+
+fn refuse(py: Python<'_>, why: impl std::fmt::Display) -> PyErr {
+    Refusal::InvalidJson.error(py, format!("not JSON ({why}); another program wrote it"))
 }
 
 /// Decode text nested more deeply than a recursive parser may follow: brackets here, all else by the stdlib.
@@ -104,7 +106,11 @@ fn decode_deep<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>>
         };
         while let Some(done) = value.take() {
             let Some((container, key)) = open.last_mut() else {
-                return if rest.next().is_empty() { Ok(done) } else { loads(py, b"trailing text") };
+                return if rest.next().is_empty() {
+                    Ok(done)
+                } else {
+                    Err(refuse(py, "more than one value"))
+                };
             };
             let closing: &[u8] = if let Ok(list) = container.cast::<PyList>() {
                 list.append(done)?;
@@ -114,16 +120,17 @@ fn decode_deep<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>>
                 b"}"
             } else {
                 // A key, which a value follows.
-                *key = Some(done.cast_into::<PyString>()?.into_any());
+                let name = done.cast_into::<PyString>().map_err(|_| refuse(py, "a key that is no string"))?;
+                *key = Some(name.into_any());
                 if rest.next() != b":" {
-                    return loads(py, b"no colon");
+                    return Err(refuse(py, "no colon after a key"));
                 }
                 break;
             };
             match rest.next() {
                 b"," => {}
                 token if token == closing => value = open.pop().map(|(container, _)| container),
-                other => return loads(py, other),
+                _ => return Err(refuse(py, "no comma between two values")),
             }
         }
     }

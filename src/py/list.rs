@@ -7,9 +7,9 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use super::item::Dicts;
+use super::item::{BREATH, Dicts};
 use super::store::{Open, call};
-use crate::intel_items::Slice;
+use crate::intel_items::{SLICE_ROWS, Slice};
 use crate::wait::Caller;
 
 /// From how many items on a second thread is worth its start.
@@ -47,14 +47,18 @@ fn extend_while_reading(
     let interrupted = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let interrupted = &interrupted;
-        let reader = std::thread::Builder::new().spawn_scoped(scope, move || {
-            let caller = Caller { owner, interrupted: &|| interrupted.load(Ordering::Relaxed) };
-            // A list that failed has dropped the other end, and needs no more.
-            store.list_intel_items_slices(&caller, run_id, &|slice| sender.send(slice).unwrap_or_default())
-        })?;
+        let reader =
+            std::thread::Builder::new().name("list-reader".into()).spawn_scoped(scope, move || {
+                let caller = Caller { owner, interrupted: &|| interrupted.load(Ordering::Relaxed) };
+                // A list that failed has dropped the other end, and needs no more.
+                store
+                    .list_intel_items_slices(&caller, run_id, &|slice| sender.send(slice).unwrap_or_default())
+            })?;
         let mut failed = None;
-        loop {
-            let result = match py.detach(|| next(&mut slices)) {
+        for turn in 1.. {
+            // What has come already is taken without a pause for other Python threads, but not for too long.
+            let ready = if turn % (BREATH / SLICE_ROWS) == 0 { None } else { slices.try_recv().ok() };
+            let result = match ready.map_or_else(|| py.detach(|| next(&mut slices)), Ok) {
                 Ok(_) if failed.is_some() => Ok(()),
                 Ok(Slice::Start) => {
                     dicts.clear();

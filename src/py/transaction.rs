@@ -85,7 +85,7 @@ impl Transaction {
         let _ = (exc, traceback);
         if exc_type.is_none() {
             let transaction = self.take_own(owner(py)?)?;
-            let committed = call(py, &self.store, |_, _| transaction.commit());
+            let committed = py.detach(|| transaction.commit()).map_err(PyErr::from);
             self.store.transactions.fetch_sub(1, Ordering::Relaxed);
             return committed;
         }

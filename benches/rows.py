@@ -1,0 +1,113 @@
+"""The rows of the table, and what is asked of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benches.rivals import APSW, SQLITE3
+
+BATCH_NEW = "batch of 10,000, new"
+BATCH_AGAIN = "batch of 10,000, the same again"
+BATCH_CHANGED = "batch of 10,000, changed"
+LIST = "list 10,000"
+SINGLE_FULL = "single upsert, FULL"
+SINGLE_NORMAL = "single upsert, NORMAL"
+THREADS = "8 threads x 50 single upserts, FULL"
+STALL_BATCH = "longest stall of a thread, batch of 60,000"
+STALL_LIST = "longest stall of a thread, list of 60,000"
+LARGE_BATCH = "batch of 10,000, file of 1,000,000"
+LARGE_LIST = "list 10,000, file of 1,000,000"
+SUSTAINED = "sustained batches and singles, an item"
+SUSTAINED_CALL = "sustained, longest call"
+SUSTAINED_LOG = "sustained, largest log"
+PROCESS = "process: import, open, first write"
+
+ROWS = (
+    BATCH_NEW,
+    BATCH_AGAIN,
+    BATCH_CHANGED,
+    LIST,
+    SINGLE_FULL,
+    SINGLE_NORMAL,
+    THREADS,
+    STALL_BATCH,
+    STALL_LIST,
+    LARGE_BATCH,
+    LARGE_LIST,
+    SUSTAINED,
+    SUSTAINED_CALL,
+    SUSTAINED_LOG,
+    PROCESS,
+)
+IN_BYTES = (SUSTAINED_LOG,)
+
+DOCUMENT = "orjson, one document"
+"""Not a contender: `orjson.loads` of a run's items as one document, which is what building the objects costs."""
+
+EMPTY_FILE = "an empty file"
+"""This package itself, in a new file."""
+
+LIMIT = "limit"
+SUSTAINED_BATCH = 1_000
+LIMITS = {
+    STALL_BATCH: 0.015,
+    STALL_LIST: 0.015,
+    # The bound, and over it the largest batch, at a page an item.
+    SUSTAINED_LOG: (16 << 20) + SUSTAINED_BATCH * 4096,
+}
+
+GATE_SHARE = 0.6
+GATE_AGAINST_APSW = 0.9
+
+
+@dataclass(frozen=True)
+class Target:
+    """How many times the rival's value ours has to go into: 2 is twice as fast, 0.5 is at most twice the time."""
+
+    row: str
+    rival: str
+    times: float
+
+    @property
+    def gate(self) -> float:
+        """What CI insists on: noise never gets there, and being slower than a rival in Python is never noise."""
+        share = GATE_SHARE * self.times
+        return max(share, GATE_AGAINST_APSW) if self.rival == APSW else share
+
+    def __str__(self) -> str:
+        """Say it as the issue does."""
+        if self.rival == LIMIT:
+            return f"<= {value_text(self.row, LIMITS[self.row])}"
+        if self.times < 1:
+            return f"<= {1 / self.times:.2f}x the time"
+        return f">= {self.times:.2f}x as fast"
+
+
+TARGETS = (
+    Target(BATCH_NEW, APSW, 2),
+    Target(BATCH_NEW, SQLITE3, 4.3),
+    Target(BATCH_AGAIN, APSW, 2),
+    Target(LIST, APSW, 1.3),
+    Target(LIST, DOCUMENT, 1 / 1.15),
+    Target(SINGLE_FULL, APSW, 1.1),
+    Target(SINGLE_NORMAL, APSW, 1.2),
+    Target(THREADS, APSW, 4),
+    Target(STALL_BATCH, LIMIT, 1),
+    Target(STALL_LIST, LIMIT, 1),
+    Target(LARGE_BATCH, EMPTY_FILE, 1 / 1.5),
+    Target(LARGE_LIST, EMPTY_FILE, 1 / 1.5),
+    Target(SUSTAINED, APSW, 1),
+    Target(SUSTAINED_LOG, LIMIT, 1),
+    Target(PROCESS, SQLITE3, 1 / 1.3),
+)
+
+
+def value_text(row: str, value: float) -> str:
+    """Return a value of a row as people read it."""
+    if row in IN_BYTES:
+        return f"{value / (1 << 20):.1f} MiB"
+    if value >= 1e-3:
+        return f"{value * 1e3:.{1 if value < 0.1 else 0}f} ms"
+    return f"{value * 1e6:.{1 if value < 1e-4 else 0}f} us"
+
+

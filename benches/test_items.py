@@ -1,0 +1,55 @@
+"""Batches and lists of 10,000."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benches import rows
+from benches.conftest import RUN, OpenContender
+from benches.items import make_items
+
+pytestmark = pytest.mark.real_items
+
+STAMP = "2024-01-01T00:00:00.000000+00:00"
+
+
+@pytest.mark.benchmark(group=rows.BATCH_NEW)
+def test_batch_of_new_items(
+    benchmark: BenchmarkFixture, open_here: OpenContender, source: str, turn: int, contender: str
+) -> None:
+    store = open_here(contender)
+    benchmark.pedantic(store.upsert_batch, (make_items(source, RUN),))
+
+
+@pytest.mark.benchmark(group=rows.BATCH_AGAIN)
+def test_batch_of_the_same_items_again(
+    benchmark: BenchmarkFixture, open_here: OpenContender, source: str, turn: int, contender: str
+) -> None:
+    store = open_here(contender)
+    store.upsert_batch(make_items(source, RUN))
+    benchmark.pedantic(store.upsert_batch, (make_items(source, RUN),))
+
+
+@pytest.mark.benchmark(group=rows.BATCH_CHANGED)
+@pytest.mark.full_only
+def test_batch_of_changed_items(
+    benchmark: BenchmarkFixture, open_here: OpenContender, source: str, turn: int, contender: str
+) -> None:
+    store = open_here(contender)
+    store.upsert_batch(make_items(source, RUN))
+    benchmark.pedantic(store.upsert_batch, (make_items(source, RUN, revision=1),))
+
+
+@pytest.mark.benchmark(group=rows.LIST)
+@pytest.mark.joined_by(rows.DOCUMENT)
+def test_list(benchmark: BenchmarkFixture, open_here: OpenContender, source: str, turn: int, contender: str) -> None:
+    items = make_items(source, RUN)
+    if contender == rows.DOCUMENT:
+        listed = benchmark.pedantic(orjson.loads, (orjson.dumps([{**item, "created_at": STAMP} for item in items]),))
+    else:
+        store = open_here(contender)
+        store.upsert_batch(items)
+        listed = benchmark.pedantic(store.list_run, (RUN,))
+    assert [{**item, "created_at": STAMP} for item in listed] == [{**item, "created_at": STAMP} for item in items]

@@ -1,0 +1,40 @@
+"""A short-lived program: import, open a new file, write once, end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benches import rows
+from benches.rivals import OURS, SQLITE3, tables
+
+PROGRAMS = {
+    OURS: """
+from orchestrator.state_store import StateStore
+import sys
+with StateStore(sys.argv[1]) as store:
+    store.start_run("run", "bench", {})
+""",
+    SQLITE3: f"""
+from datetime import UTC, datetime
+import json, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)
+for statement in {(*tables.pragmas("FULL"), "BEGIN IMMEDIATE", *tables.SCHEMA)!r}:
+    connection.execute(statement)
+connection.execute("COMMIT")
+connection.execute({tables.INSERT_RUN!r}, ("run", datetime.now(UTC).isoformat()))
+connection.close()
+""",
+}
+
+
+@pytest.mark.benchmark(group=rows.PROCESS)
+@pytest.mark.turns(11, 21)
+@pytest.mark.contenders(*PROGRAMS)
+def test_process(benchmark: BenchmarkFixture, folder: Path, source: str, turn: int, contender: str) -> None:
+    command = [sys.executable, "-c", PROGRAMS[contender], folder / "bench.db"]
+    benchmark.pedantic(subprocess.run, (command,), {"check": True})
