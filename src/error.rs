@@ -133,6 +133,7 @@ fn kind_of(extended_code: c_int) -> ErrorKind {
         ffi::SQLITE_READONLY | ffi::SQLITE_AUTH => ErrorKind::ReadOnly,
         ffi::SQLITE_CORRUPT => ErrorKind::CorruptDatabase,
         ffi::SQLITE_NOTADB => ErrorKind::NotADatabase,
+        ffi::SQLITE_INTERRUPT => ErrorKind::Interrupted,
         ffi::SQLITE_TOOBIG => ErrorKind::InvalidValue,
         // Our own statements are right, so that what SQLite cannot make of them is the file's fault.
         ffi::SQLITE_ERROR => ErrorKind::CorruptDatabase,

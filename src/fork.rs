@@ -19,7 +19,7 @@
 
 use std::cell::RefCell;
 use std::io::Read;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use rusqlite::Connection;
@@ -38,6 +38,8 @@ pub(crate) struct Gate {
 }
 
 static GATE: RwLock<()> = RwLock::new(());
+/// A fork waits for the gate: whoever can begin again later makes way.
+static WANTED: AtomicBool = AtomicBool::new(false);
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 /// The generation for which [`after_in_child`] was run.
 static SETTLED: AtomicU64 = AtomicU64::new(0);
@@ -69,6 +71,11 @@ pub(crate) struct Exclusive(());
 pub(crate) fn enter() -> Gate {
     let shared = || GATE.read().unwrap_or_else(PoisonError::into_inner);
     Gate { _shared: (!is_forking()).then(shared) }
+}
+
+/// Whether a fork waits for the gate.
+pub(crate) fn is_wanted() -> bool {
+    WANTED.load(Ordering::Relaxed)
 }
 
 /// Whether this thread is between the hooks of a fork.
@@ -150,7 +157,9 @@ pub fn before() {
         return;
     }
     let forking = lock(&FORKING);
+    WANTED.store(true, Ordering::Relaxed);
     let gate = GATE.write().unwrap_or_else(PoisonError::into_inner);
+    WANTED.store(false, Ordering::Relaxed);
     let stores: Vec<_> = lock(&STORES).iter().filter_map(Weak::upgrade).collect();
     let pipe = if stores.is_empty() { None } else { std::io::pipe().ok() };
     PENDING.set(Some(Pending { gate, forking, stores, pipe }));

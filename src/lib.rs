@@ -38,7 +38,7 @@ pub use fork::{after_in_child, after_in_parent, before};
 pub use intel_items::Slice;
 pub use model::{ITEM_COLUMNS, Items, NewItems, NewRun, RunEnd, Telemetry, TextRows, now};
 pub use platform::network_file_system;
-pub use query::{Parameters, Rows};
+pub use query::{Parameters, Rows, Stop};
 pub use store::{Options, Store};
 pub use transaction::Transaction;
 pub use wait::{Caller, Owner};

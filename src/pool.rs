@@ -48,13 +48,13 @@ impl Pool {
         &self,
         path: &Path,
         wait_for: &mut Wait,
-        read: impl Fn(&Connection) -> Result<T>,
+        read: impl Fn(&mut Connection) -> Result<T>,
     ) -> Result<T> {
         let permit = self.permit(wait_for)?;
         wait_for.until_free(|| {
             let gate = fork::enter();
             let pooled = lock(&self.idle).pop();
-            let connection = match pooled {
+            let mut connection = match pooled {
                 Some(connection) => connection,
                 None => match open(path) {
                     // SQLite calls it one or the other when it cannot make a -shm.
@@ -68,7 +68,7 @@ impl Pool {
                     opened => opened?,
                 },
             };
-            let result = read(&connection);
+            let result = read(&mut connection);
             self.check_in(connection, &permit, &gate);
             result
         })
@@ -147,11 +147,11 @@ fn open(path: &Path) -> Result<Connection> {
 
 /// Read a file without sharing it, where no -shm can be made beside it. Nothing locks the file then, so what
 /// was read counts only if no writer came meanwhile.
-fn read_unshared<T>(path: &Path, read: impl Fn(&Connection) -> Result<T>) -> Result<T> {
+fn read_unshared<T>(path: &Path, read: impl Fn(&mut Connection) -> Result<T>) -> Result<T> {
     let before = stamp(path);
     let mut connection = connection::open_immutable(path)?;
     query::restrict(&mut connection)?;
-    let result = read(&connection);
+    let result = read(&mut connection);
     if before.is_some() && stamp(path) == before && is_settled(path) {
         return result;
     }

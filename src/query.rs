@@ -1,10 +1,16 @@
 //! Ad-hoc reads: one statement, of which SQLite's authorizer has seen every part and found only reads.
 
+use std::ffi::c_int;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Statement, ffi};
 
 use crate::error::{ErrorKind, Result, StoreError};
+use crate::fork;
 
 /// Pragmas that report, whatever argument they are given (<https://www.sqlite.org/pragma.html>).
 const REPORTS: [&str; 15] = [
@@ -42,6 +48,9 @@ const SETTINGS: [&str; 13] = [
     "user_version",
 ];
 
+/// How many steps of SQLite's machine go between two looks at whether to stop: well under a millisecond.
+const STEPS: c_int = 10_000;
+
 /// Values for a statement's parameters.
 #[derive(Debug, Clone)]
 pub enum Parameters {
@@ -60,6 +69,24 @@ pub struct Rows {
     pub rows: Vec<Vec<Value>>,
 }
 
+/// What ends a query that takes long; it then fails with [`ErrorKind::Interrupted`].
+#[derive(Debug, Clone)]
+pub enum Stop {
+    /// The time.
+    At(Instant),
+    /// A flag that another thread may set.
+    When(Arc<AtomicBool>),
+}
+
+impl Stop {
+    fn is_due(&self) -> bool {
+        match self {
+            Self::At(time) => *time <= Instant::now(),
+            Self::When(flag) => flag.load(Ordering::Relaxed),
+        }
+    }
+}
+
 /// Let `connection` prepare pure reads only, until [`unrestrict`].
 pub(crate) fn restrict(connection: &mut Connection) -> Result<()> {
     Ok(connection.authorizer(Some(allow_reads))?)
@@ -70,11 +97,21 @@ pub(crate) fn unrestrict(connection: &mut Connection) -> Result<()> {
     Ok(connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)?)
 }
 
-/// Run one pure read on a restricted connection.
-pub(crate) fn run(connection: &Connection, sql: &str, parameters: &Parameters) -> Result<Rows> {
-    read(connection, sql, parameters).map_err(|error| match error.sqlite_code.map(|code| code & 0xff) {
+/// Run one pure read on a restricted connection, until `stop`. For a fork it makes way, as if the file were locked.
+pub(crate) fn run(
+    connection: &mut Connection,
+    sql: &str,
+    parameters: &Parameters,
+    stop: &Stop,
+) -> Result<Rows> {
+    let until = stop.clone();
+    connection.progress_handler(STEPS, Some(move || fork::is_wanted() || until.is_due()))?;
+    let rows = read(connection, sql, parameters);
+    connection.progress_handler(0, None::<fn() -> bool>)?;
+    rows.map_err(|error| match error.sqlite_code.map(|code| code & 0xff) {
         // The statement is the caller's, and so is what SQLite cannot make of it.
         Some(ffi::SQLITE_ERROR) => error.of_kind(ErrorKind::Query),
+        Some(ffi::SQLITE_INTERRUPT) if !stop.is_due() => error.of_kind(ErrorKind::StoreBusy),
         _ => error,
     })
 }
@@ -150,7 +187,18 @@ mod tests {
         let mut connection = crate::connection::open_memory()?;
         connection.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES (1), (NULL)")?;
         restrict(&mut connection)?;
-        run(&connection, sql, &Parameters::Positional(Vec::new()))
+        let never = Stop::When(Arc::default());
+        run(&mut connection, sql, &Parameters::Positional(Vec::new()), &never)
+    }
+
+    #[test]
+    fn a_query_that_never_ends_is_stopped() {
+        let mut connection = crate::connection::open_memory().unwrap();
+        let endless =
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+        let none = Parameters::Positional(Vec::new());
+        let error = run(&mut connection, endless, &none, &Stop::At(Instant::now())).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Interrupted);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::migrations::{self, Found};
 use crate::model::{Items, NewItems, NewRun, RunEnd, Telemetry};
 use crate::platform::{self, FileId};
 use crate::pool::{self, Pool};
-use crate::query::{self, Parameters, Rows};
+use crate::query::{self, Parameters, Rows, Stop};
 use crate::sync::lock;
 use crate::transaction::Transaction;
 use crate::wait::{Caller, Owner, Wait};
@@ -275,9 +275,10 @@ impl Store {
     /// Run one pure read.
     ///
     /// # Errors
-    /// [`ErrorKind::ReadOnly`] when it is not one, [`ErrorKind::Query`] when SQLite does not accept it.
-    pub fn query(&self, caller: &Caller, sql: &str, parameters: &Parameters) -> Result<Rows> {
-        self.read(caller, Sql::Callers, |connection| query::run(connection, sql, parameters))
+    /// [`ErrorKind::ReadOnly`] when it is not one, [`ErrorKind::Query`] when SQLite does not accept it,
+    /// [`ErrorKind::Interrupted`] when it was stopped.
+    pub fn query(&self, caller: &Caller, sql: &str, parameters: &Parameters, stop: &Stop) -> Result<Rows> {
+        self.read(caller, Sql::Callers, |connection| query::run(connection, sql, parameters, stop))
             .map_err(|error| match error.kind {
                 ErrorKind::ReadOnly => error.note("only pure reads are allowed here"),
                 _ => error,
@@ -335,7 +336,7 @@ impl Store {
     }
 
     /// Read from the pool, or from the caller's own transaction so that it sees what it wrote.
-    fn read<T>(&self, caller: &Caller, whose: Sql, read: impl Fn(&Connection) -> Result<T>) -> Result<T> {
+    fn read<T>(&self, caller: &Caller, whose: Sql, read: impl Fn(&mut Connection) -> Result<T>) -> Result<T> {
         let current = self.connections()?;
         // A reader is restricted for good. The writer is so for the while, which makes it prepare all its
         // statements again: only for SQL that needs it.
@@ -518,7 +519,11 @@ mod tests {
         doomed(store.begin(&me).err().unwrap());
         doomed(transaction.commit().unwrap_err());
         let runs = "SELECT * FROM runs";
-        assert_eq!(store.query(&me, runs, &Parameters::Positional(Vec::new())).unwrap().rows.len(), 0);
+        let never = Stop::When(Arc::default());
+        assert_eq!(
+            store.query(&me, runs, &Parameters::Positional(Vec::new()), &never).unwrap().rows.len(),
+            0
+        );
         store.start_run(&me, run("later", "")).unwrap();
     }
 

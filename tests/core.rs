@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use orchestrator_state_store::{
-    Caller, ErrorKind, NewItems, NewRun, Options, Parameters, Result, RunEnd, Store, Telemetry, now,
+    Caller, ErrorKind, NewItems, NewRun, Options, Parameters, Result, RunEnd, Stop, Store, Telemetry, now,
 };
 
 fn open(path: &Path) -> Store {
@@ -211,7 +211,10 @@ fn a_store_that_is_only_read_refuses_writes() {
     assert_eq!(kind(store.start_run(&me, run("s"))), Some(ErrorKind::ReadOnly));
     assert_eq!(kind(store.begin(&me)), Some(ErrorKind::ReadOnly));
     let none = Parameters::Positional(Vec::new());
-    assert_eq!(store.query(&me, "SELECT run_id FROM runs", &none).unwrap().rows.len(), 1);
+    assert_eq!(
+        store.query(&me, "SELECT run_id FROM runs", &none, &Stop::When(Arc::default())).unwrap().rows.len(),
+        1
+    );
     assert_eq!(kind(Store::open(&folder.path().join("absent"), options, &me)), Some(ErrorKind::CannotOpen));
 }
 

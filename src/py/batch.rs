@@ -1,14 +1,14 @@
 //! Large batches: one thread encodes, attached to the interpreter, while another writes, detached from it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError};
 
 use pyo3::prelude::*;
 
+use super::aside;
 use super::item::{self, BREATH};
 use super::store::Open;
-use crate::error::{ErrorKind, Result};
+use crate::error::ErrorKind;
 use crate::wait::Caller;
 
 /// From how many items on a second thread is worth its start.
@@ -16,9 +16,6 @@ const WORTH_A_THREAD: usize = 512;
 
 /// How many items are encoded before they are handed over.
 const SLICE: usize = 256;
-
-/// How often a wait looks whether a signal came.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Upsert `items` if there are many and nothing in them is unusual; otherwise nothing is done, and `None` returned.
 ///
@@ -58,7 +55,7 @@ pub(super) fn upsert_while_encoding(
                 drop(to_writer);
                 interrupted.store(true, Ordering::Relaxed);
                 // It does not go on long: it has been told.
-                let _ = py.detach(|| wait(&mut outcome, Duration::MAX));
+                while let Err(RecvTimeoutError::Timeout) = aside::receive(py, &mut outcome) {}
                 return Ok(None);
             };
             if to_writer.send(Some(rows)).is_err() {
@@ -68,7 +65,7 @@ pub(super) fn upsert_while_encoding(
         let _ = to_writer.send(None);
         let mut raised = None;
         loop {
-            match py.detach(|| wait(&mut outcome, LOOK_EVERY)) {
+            match aside::receive(py, &mut outcome) {
                 // The slices came too slowly, other Python threads being busy.
                 Ok(Err(error)) if error.kind == ErrorKind::Interrupted && raised.is_none() => {
                     return Ok(None);
@@ -83,9 +80,4 @@ pub(super) fn upsert_while_encoding(
             }
         }
     })
-}
-
-/// Wait for the outcome. The exclusive borrow is what lets a detached thread have it.
-fn wait(outcome: &mut Receiver<Result<()>>, timeout: Duration) -> Result<Result<()>, RecvTimeoutError> {
-    outcome.recv_timeout(timeout)
 }

@@ -1,12 +1,12 @@
 //! Long lists: one thread reads, detached from the interpreter, while another makes dicts, attached to it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError};
 
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use super::aside;
 use super::item::{BREATH, Dicts};
 use super::store::{Open, call};
 use crate::intel_items::{SLICE_ROWS, Slice};
@@ -14,9 +14,6 @@ use crate::wait::Caller;
 
 /// From how many items on a second thread is worth its start.
 const WORTH_A_THREAD: usize = 512;
-
-/// How often a wait looks whether a signal came.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The dicts of a run's items, the oldest first.
 pub(super) fn items<'py>(
@@ -58,7 +55,7 @@ fn extend_while_reading(
         for turn in 1.. {
             // What has come already is taken without a pause for other Python threads, but not for too long.
             let ready = if turn % (BREATH / SLICE_ROWS) == 0 { None } else { slices.try_recv().ok() };
-            let result = match ready.map_or_else(|| py.detach(|| next(&mut slices)), Ok) {
+            let result = match ready.map_or_else(|| aside::receive(py, &mut slices), Ok) {
                 Ok(_) if failed.is_some() => Ok(()),
                 Ok(Slice::Start) => {
                     dicts.clear();
@@ -80,9 +77,4 @@ fn extend_while_reading(
             (None, Err(_)) => Err(crate::StoreError::closed().into()),
         }
     })
-}
-
-/// Wait for what comes next. The exclusive borrow is what lets a detached thread have it.
-fn next(slices: &mut Receiver<Slice>) -> Result<Slice, RecvTimeoutError> {
-    slices.recv_timeout(LOOK_EVERY)
 }

@@ -1,11 +1,13 @@
 //! The Python binding: the only place that knows Python. It converts, detaches from the interpreter, maps errors.
 
+mod aside;
 mod batch;
 mod convert;
 mod errors;
 mod item;
 mod json;
 mod list;
+mod query;
 mod store;
 mod transaction;
 

@@ -10,7 +10,7 @@ use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyString, PyTuple};
 
 use super::errors::{Refusal, class};
 use super::transaction::{Transaction, detached, owner};
-use super::{batch, convert, item, list};
+use super::{batch, convert, item, list, query};
 use crate::connection::Synchronous;
 use crate::error::Result;
 use crate::model::{NewRun, RunEnd, Telemetry, now};
@@ -197,8 +197,7 @@ impl Store {
     ) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyList>)> {
         let sql = convert::text(sql, "execute", "sql")?;
         let parameters = convert::parameters(parameters)?;
-        let rows = call(py, &self.0, |store, caller| store.query(caller, sql, &parameters))?;
-        convert::rows(py, rows)
+        convert::rows(py, query::rows(py, &self.0, sql, &parameters)?)
     }
 
     /// Close every connection.

@@ -1,0 +1,19 @@
+//! Waiting for what another thread does aside, in slices short enough that Ctrl-C is seen.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use pyo3::prelude::*;
+
+/// How often a wait looks whether a signal came.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What comes next, or `Timeout` when it is time to look for signals. Detached from the interpreter meanwhile; the
+/// exclusive borrow is what lets a detached thread have the receiver.
+pub(super) fn receive<T: Send>(py: Python<'_>, receiver: &mut Receiver<T>) -> Result<T, RecvTimeoutError> {
+    py.detach(|| next(receiver))
+}
+
+fn next<T>(receiver: &mut Receiver<T>) -> Result<T, RecvTimeoutError> {
+    receiver.recv_timeout(LOOK_EVERY)
+}
