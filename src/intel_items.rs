@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use chrono::{TimeDelta, Utc};
 use rusqlite::types::ValueRef;
-use rusqlite::{CachedStatement, Connection, Rows};
+use rusqlite::{CachedStatement, Connection, Row, Rows};
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::{self, ITEM_COLUMNS, Items, NewItems};
@@ -38,13 +38,16 @@ const UPSERT: &str = "INSERT INTO intel_items(
 /// How long an unchanged item may come again before its `updated_at` is brought up to date.
 const SEEN_EVERY: TimeDelta = TimeDelta::minutes(1);
 
-const LIST_FOR_RUN: &str = "SELECT item_id, run_id, item_type, title, summary, claims_json, evidence_json,
-        scores_json, risk_flags_json, explainability_json, decision, decision_reason, created_at
-    FROM intel_items WHERE run_id = ? ORDER BY created_at, rowid";
+/// The columns of [`Items`].
+const COLUMNS: &str = "item_id, run_id, item_type, title, summary, claims_json, evidence_json, scores_json,
+    risk_flags_json, explainability_json, decision, decision_reason, created_at";
 
 /// The columns of [`NewItems`] that name the item and its run.
 const ITEM_ID: usize = 0;
 const RUN_ID: usize = 1;
+
+/// The column of [`Items`] that says when one was first recorded.
+const CREATED_AT: usize = 12;
 
 /// Inserts or updates items, in their order, all with the same time.
 pub(crate) struct Upsert<'a> {
@@ -90,6 +93,44 @@ impl<'a> Upsert<'a> {
     }
 }
 
+/// Where a page of items ended: the next one goes on behind it, whatever was written meanwhile.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The last item's time; empty before the first.
+    pub created_at: String,
+    /// The last item's place among those of the same time.
+    pub rowid: i64,
+}
+
+/// Read the next items, of one run or of all, the oldest first; and where they end, `None` where none are left.
+pub(crate) fn page(
+    connection: &Connection,
+    run_id: Option<&str>,
+    after: &Position,
+    limit: usize,
+) -> Result<(Items, Option<Position>)> {
+    let of_run = if run_id.is_some() { "run_id = ?1" } else { "?1 IS NULL" };
+    let (mut items, mut rowid) = (Items::new(), after.rowid);
+    // A whole batch has one time. Two seeks find the place within it, where comparing the pair would scan it.
+    for behind in ["created_at = ?2 AND rowid > ?3", "created_at > ?2 AND ?3 NOTNULL"] {
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT {COLUMNS}, rowid FROM intel_items WHERE {of_run} AND {behind} ORDER BY created_at, rowid LIMIT ?4"
+        ))?;
+        let left = i64::try_from(limit - items.len()).unwrap_or(i64::MAX);
+        let mut rows = statement.query((run_id, &after.created_at, after.rowid, left))?;
+        while let Some(row) = rows.next()? {
+            push_row(row, &mut items)?;
+            rowid = row.get(ITEM_COLUMNS.len() + 1)?;
+        }
+    }
+    if items.len() < limit {
+        return Ok((items, None));
+    }
+    let created_at = items.get(limit - 1, CREATED_AT).unwrap_or_default();
+    let created_at = String::from_utf8_lossy(created_at).into_owned();
+    Ok((items, Some(Position { created_at, rowid })))
+}
+
 /// How many rows are read before they are handed on.
 pub(crate) const SLICE_ROWS: usize = 256;
 
@@ -110,7 +151,7 @@ pub(crate) fn has_more_than(connection: &Connection, run_id: &str, count: usize)
 
 /// Read a run's items, in the order in which they were first recorded.
 pub(crate) fn list_for_run(connection: &Connection, run_id: &str) -> Result<Items> {
-    let mut statement = connection.prepare_cached(LIST_FOR_RUN)?;
+    let mut statement = connection.prepare_cached(&list_sql())?;
     let mut rows = statement.query([run_id])?;
     let mut items = Items::new();
     while read_row(&mut rows, &mut items)? {}
@@ -124,7 +165,7 @@ pub(crate) fn list_slices_for_run(
     hand_on: &dyn Fn(Slice),
 ) -> Result<()> {
     hand_on(Slice::Start);
-    let mut statement = connection.prepare_cached(LIST_FOR_RUN)?;
+    let mut statement = connection.prepare_cached(&list_sql())?;
     let mut rows = statement.query([run_id])?;
     loop {
         let mut items = Items::new();
@@ -137,9 +178,18 @@ pub(crate) fn list_slices_for_run(
     }
 }
 
+fn list_sql() -> String {
+    format!("SELECT {COLUMNS} FROM intel_items WHERE run_id = ? ORDER BY created_at, rowid")
+}
+
 /// Append the next row; `false` where there is none.
 fn read_row(rows: &mut Rows, items: &mut Items) -> Result<bool> {
     let Some(row) = rows.next()? else { return Ok(false) };
+    push_row(row, items)?;
+    Ok(true)
+}
+
+fn push_row(row: &Row, items: &mut Items) -> Result<()> {
     for column in 0..ITEM_COLUMNS.len() + 1 {
         match row.get_ref(column)? {
             ValueRef::Text(text) => items.push(text),
@@ -155,7 +205,7 @@ fn read_row(rows: &mut Rows, items: &mut Items) -> Result<bool> {
             }
         }
     }
-    Ok(true)
+    Ok(())
 }
 
 /// The item's id, for messages.

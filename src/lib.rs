@@ -35,7 +35,7 @@ mod writer;
 pub use connection::{Synchronous, check_sqlite_version};
 pub use error::{ErrorKind, Result, StoreError};
 pub use fork::{after_in_child, after_in_parent, before};
-pub use intel_items::Slice;
+pub use intel_items::{Position, Slice};
 pub use model::{ITEM_COLUMNS, Items, NewItems, NewRun, RunEnd, Telemetry, TextRows, now};
 pub use platform::network_file_system;
 pub use query::{Parameters, Rows, Stop};

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use crate::connection::{self, Synchronous};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::fork::{self, Exclusive, Forkable, Gate};
-use crate::intel_items::{self, Slice};
+use crate::intel_items::{self, Position, Slice};
 use crate::migrations::{self, Found};
 use crate::model::{Items, NewItems, NewRun, RunEnd, Telemetry};
 use crate::platform::{self, FileId};
@@ -261,6 +261,22 @@ impl Store {
             intel_items::list_slices_for_run(connection, run_id, hand_on)
         })
         .map_err(|error| error.during(format!("list_intel_items_for_run {run_id:?}")))
+    }
+
+    /// Read the next items, at most `limit`, of one run or of all, the oldest first; and where they end, `None`
+    /// where none are left. Nothing is held between two pages.
+    ///
+    /// # Errors
+    /// As [`Self::list_intel_items_for_run`].
+    pub fn page_intel_items(
+        &self,
+        caller: &Caller,
+        run_id: Option<&str>,
+        after: &Position,
+        limit: usize,
+    ) -> Result<(Items, Option<Position>)> {
+        self.read(caller, Sql::Ours, |connection| intel_items::page(connection, run_id, after, limit))
+            .map_err(|error| error.during("iter_intel_items"))
     }
 
     /// Whether a run has more than so many items; found out without counting them.

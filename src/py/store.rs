@@ -9,10 +9,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyString, PyTuple};
 
 use super::errors::{Refusal, class};
+use super::item::Dicts;
 use super::transaction::{Transaction, detached, owner};
 use super::{batch, convert, item, list, query};
 use crate::connection::Synchronous;
 use crate::error::Result;
+use crate::intel_items::Position;
 use crate::model::{NewRun, RunEnd, Telemetry, now};
 use crate::store::Options;
 use crate::sync::lock;
@@ -30,6 +32,9 @@ const LARGEST_POOL: usize = 64;
 /// A store's connections; `StateStore` documents each call.
 #[pyclass(frozen, module = "orchestrator.state_store._core")]
 pub(super) struct Store(Arc<Open>);
+
+/// Items, and where they end.
+type Page<'py> = (Bound<'py, PyList>, Option<(String, i64)>);
 
 /// The store, shared with its transactions.
 pub(super) struct Open {
@@ -162,6 +167,23 @@ impl Store {
     ) -> PyResult<Bound<'py, PyList>> {
         let run_id = convert::text(run_id, "list_intel_items_for_run", "run_id")?;
         list::items(py, &self.0, run_id, &format!("list_intel_items_for_run {run_id:?}"))
+    }
+
+    /// Return the next items, the oldest first, and where they end; None where none are left.
+    fn page_intel_items<'py>(
+        &self,
+        py: Python<'py>,
+        run_id: &Bound<'py, PyAny>,
+        after: Option<(String, i64)>,
+        limit: usize,
+    ) -> PyResult<Page<'py>> {
+        let run_id = convert::optional_text(run_id, "iter_intel_items", "run_id")?;
+        let after = after.map(|(created_at, rowid)| Position { created_at, rowid }).unwrap_or_default();
+        let (items, end) =
+            call(py, &self.0, |store, caller| store.page_intel_items(caller, run_id, &after, limit))?;
+        let mut dicts = Dicts::new(py)?;
+        dicts.extend(&items, "iter_intel_items")?;
+        Ok((dicts.into_list(), end.map(|end| (end.created_at, end.rowid))))
     }
 
     /// Set a run's telemetry document.

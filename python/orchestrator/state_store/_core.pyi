@@ -65,6 +65,11 @@ class Store:
     def list_intel_items_for_run(self, run_id: str) -> list[IntelItem]:
         """Return a run's items, the oldest first."""
 
+    def page_intel_items(
+        self, run_id: str | None, after: tuple[str, int] | None, limit: int
+    ) -> tuple[list[IntelItem], tuple[str, int] | None]:
+        """Return the next items, the oldest first, and where they end; None where none are left."""
+
     def write_telemetry(self, run_id: str, telemetry: Any) -> None:
         """Set a run's telemetry document."""
 
