@@ -26,6 +26,7 @@ CALLS: dict[str, Callable[[StateStore], object]] = {
     "upsert_intel_items_batch": lambda store: store.upsert_intel_items_batch([make_item()]),
     "empty batch": lambda store: store.upsert_intel_items_batch([]),
     "list_intel_items_for_run": lambda store: store.list_intel_items_for_run("run-1"),
+    "iter_intel_items": lambda store: list(store.iter_intel_items()),
     "write_telemetry": lambda store: store.write_telemetry("run-1", {}),
     "transaction": lambda store: store.transaction().__enter__(),
     "connection": lambda store: store.connection.execute("SELECT 1"),
@@ -40,6 +41,7 @@ def entries(folder: str) -> int:
 @contextlib.contextmanager
 def leaving_nothing() -> Iterator[None]:
     """Check that descriptors and native threads are back at the start. A thread that was joined may still be ending."""
+    gc.collect()
     before = entries("/proc/self/fd"), entries("/proc/self/task")
     yield
     gc.collect()
