@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import json
 import random
 from collections.abc import Sequence
@@ -19,12 +18,13 @@ SOURCES = (MADE_UP, REAL) if ADVISORIES.exists() else (MADE_UP,)
 BODIES = 10_000
 """How many items differ in more than their ids."""
 
-WORDS = (
-    "a an the of in to is was that may can which before after when where attacker remote user versions parser buffer "
-    "request header session token memory overflow validation upgrade release package allows affected crafted reads "
-    "writes default server client certificate signature path traversal injection denial service unauthenticated "
-    "für über größer naïve café año señor données sécurité проверка уязвимость 版本 漏洞 検証 → – “quoted” 🔒"
-).split()
+VOCABULARY = """
+a an the of in to is was that may can which before after when where attacker remote user versions parser
+buffer request header session token memory overflow validation upgrade release package allows affected crafted reads writes
+default server client certificate signature path traversal injection denial service unauthenticated
+für über größer naïve café año señor données sécurité проверка уязвимость 版本 漏洞 検証 → “quoted” 🔒
+"""
+WORDS = VOCABULARY.split()
 
 
 def make_items(source: str, run_id: str, count: int = BODIES, *, first: int = 0, revision: int = 0) -> list[Item]:
@@ -69,7 +69,7 @@ def _made_up(rng: random.Random) -> Item:
 def _advisories() -> Sequence[Item]:
     with ADVISORIES.open(encoding="utf-8") as lines:
         records = [json.loads(line) for line in lines]
-    return [_advisory(record, number) for number, record in enumerate(itertools.islice(itertools.cycle(records), BODIES))]
+    return [_advisory(records[number % len(records)], number) for number in range(BODIES)]
 
 
 def _advisory(record: dict[str, Any], number: int) -> Item:

@@ -10,8 +10,8 @@ def fill(page: str, parts: Mapping[str, str]) -> str:
     """Return the page with each part between `<!-- NAME -->` and `<!-- /NAME -->`."""
     for name, text in parts.items():
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        between = re.compile(f"(?<={re.escape(start)}).*(?={re.escape(end)})", re.DOTALL)
-        page, found = between.subn(lambda _, text=text: f"\n{text}\n", page)
-        if found != 1:
+        if not re.search(f"{re.escape(start)}.*{re.escape(end)}", page, re.DOTALL):
             raise ValueError(f"the page has no {start} ... {end}")
+        before, _, rest = page.partition(start)
+        page = f"{before}{start}\n{text}\n{end}{rest.partition(end)[2]}"
     return page

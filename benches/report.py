@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from benches.items import MADE_UP
 from benches.results import Results
-from benches.rivals import ALL
-from benches.rows import DOCUMENT, EMPTY_FILE, ROWS, TARGETS, value_text
+from benches.rivals import ALL, OURS
+from benches.rows import DOCUMENT, EMPTY_FILE, LIMIT, ROWS, TARGETS, value_text
 
 NONE = ""
 
@@ -28,13 +28,13 @@ def targets(results: Results, source: str = MADE_UP, *, gate: bool = False) -> s
         times = results.times(target, source)
         if times is None:
             continue
-        theirs = _value(results, target.row, target.rival, source)
-        found = f"{times:.2f}x as fast" if target.times >= 1 else f"{1 / times:.2f}x the time"
+        theirs, ours = (_value(results, target.row, name, source) for name in (target.rival, OURS))
+        found = f"{times:.2f}x" if target.times >= 1 else f"{1 / times:.2f}x the time"
         verdict = "yes" if times >= target.times else "**no**"
         least = [f"{target.gate:.2f}"] if gate else []
-        ours = _value(results, target.row, ALL[0], source)
-        lines.append((target.row, ours, target.rival, theirs, str(target), found, verdict, *least))
-    return _table(("work", ALL[0], "against", "takes", "target", "found", "met", *(["gate"] if gate else [])), lines)
+        against = target.rival if target.rival == LIMIT else f"{target.rival}: {theirs}"
+        lines.append((target.row, ours, against, str(target), found, verdict, *least))
+    return _table(("work", OURS, "against", "target", "found", "met", *(["gate"] if gate else [])), lines)
 
 
 def baselines(results: Results) -> str:

@@ -80,7 +80,7 @@ class Target:
             return f"<= {value_text(self.row, LIMITS[self.row])}"
         if self.times < 1:
             return f"<= {1 / self.times:.2f}x the time"
-        return f">= {self.times:.2f}x as fast"
+        return f">= {self.times:.2f}x"
 
 
 TARGETS = (
@@ -109,5 +109,3 @@ def value_text(row: str, value: float) -> str:
     if value >= 1e-3:
         return f"{value * 1e3:.{1 if value < 0.1 else 0}f} ms"
     return f"{value * 1e6:.{1 if value < 1e-4 else 0}f} us"
-
-

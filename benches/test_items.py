@@ -9,6 +9,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benches import rows
 from benches.conftest import RUN, OpenContender
 from benches.items import make_items
+from benches.timing import timed
 
 pytestmark = pytest.mark.real_items
 
@@ -20,7 +21,7 @@ def test_batch_of_new_items(
     benchmark: BenchmarkFixture, open_here: OpenContender, source: str, turn: int, contender: str
 ) -> None:
     store = open_here(contender)
-    benchmark.pedantic(store.upsert_batch, (make_items(source, RUN),))
+    timed(benchmark, store.upsert_batch, make_items(source, RUN))
 
 
 @pytest.mark.benchmark(group=rows.BATCH_AGAIN)
@@ -29,7 +30,7 @@ def test_batch_of_the_same_items_again(
 ) -> None:
     store = open_here(contender)
     store.upsert_batch(make_items(source, RUN))
-    benchmark.pedantic(store.upsert_batch, (make_items(source, RUN),))
+    timed(benchmark, store.upsert_batch, make_items(source, RUN))
 
 
 @pytest.mark.benchmark(group=rows.BATCH_CHANGED)
@@ -39,7 +40,7 @@ def test_batch_of_changed_items(
 ) -> None:
     store = open_here(contender)
     store.upsert_batch(make_items(source, RUN))
-    benchmark.pedantic(store.upsert_batch, (make_items(source, RUN, revision=1),))
+    timed(benchmark, store.upsert_batch, make_items(source, RUN, revision=1))
 
 
 @pytest.mark.benchmark(group=rows.LIST)
@@ -47,9 +48,9 @@ def test_batch_of_changed_items(
 def test_list(benchmark: BenchmarkFixture, open_here: OpenContender, source: str, turn: int, contender: str) -> None:
     items = make_items(source, RUN)
     if contender == rows.DOCUMENT:
-        listed = benchmark.pedantic(orjson.loads, (orjson.dumps([{**item, "created_at": STAMP} for item in items]),))
+        listed = timed(benchmark, orjson.loads, orjson.dumps([{**item, "created_at": STAMP} for item in items]))
     else:
         store = open_here(contender)
         store.upsert_batch(items)
-        listed = benchmark.pedantic(store.list_run, (RUN,))
+        listed = timed(benchmark, store.list_run, RUN)
     assert [{**item, "created_at": STAMP} for item in listed] == [{**item, "created_at": STAMP} for item in items]

@@ -13,6 +13,7 @@ from benches import rows
 from benches.conftest import RUN, OpenContender
 from benches.items import Item, make_items
 from benches.rivals import Contender
+from benches.timing import timed
 
 WARM_UP = 1_000
 """Upserts, some 20 MB of log: each contender has folded it by then, and writes it from its start again."""
@@ -41,7 +42,7 @@ def singles(benchmark: BenchmarkFixture, store: Contender, source: str, count: i
     """Time `count` upserts of new items."""
     warm(store, source)
     benchmark.extra_info["calls"] = count
-    benchmark.pedantic(upsert_each, (store, make_items(source, RUN, count, first=WARM_UP)))
+    timed(benchmark, upsert_each, store, make_items(source, RUN, count, first=WARM_UP))
 
 
 @pytest.mark.benchmark(group=rows.SINGLE_FULL)
@@ -82,4 +83,4 @@ def test_threads_of_singles(
             done.result()
 
     list(pool.map(get_ready, shares))
-    benchmark.pedantic(write_all)
+    timed(benchmark, write_all)

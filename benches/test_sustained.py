@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -14,6 +15,9 @@ from benches import rows
 from benches.conftest import RUN, OpenContender
 from benches.items import Item, make_items
 from benches.rivals import APSW, OURS, Contender
+from benches.timing import timed
+
+T = TypeVar("T")
 
 SINGLES = 50
 IDS = 100_000
@@ -30,10 +34,10 @@ class Outcome:
     longest: float = 0.0
     log_bytes: int = 0
 
-    def time(self, call: Callable[[], object], log: Path) -> None:
+    def note(self, log: Path, call: Callable[[T], object], value: T) -> None:
         """Do a call and note how long it took, and how large the log is after it."""
         start = time.perf_counter()
-        call()
+        call(value)
         self.longest = max(self.longest, time.perf_counter() - start)
         self.log_bytes = max(self.log_bytes, log.stat().st_size)
 
@@ -53,9 +57,9 @@ def sustain(store: Contender, source: str, log: Path, seconds: float) -> Outcome
     outcome, end = Outcome(), time.perf_counter() + seconds
     for items in slices(source):
         batch, singles = items[: rows.SUSTAINED_BATCH], items[rows.SUSTAINED_BATCH :]
-        outcome.time(lambda batch=batch: store.upsert_batch(batch), log)
+        outcome.note(log, store.upsert_batch, batch)
         for item in singles:
-            outcome.time(lambda item=item: store.upsert(item), log)
+            outcome.note(log, store.upsert, item)
         outcome.items += len(items)
         if time.perf_counter() >= end:
             return outcome
@@ -77,7 +81,7 @@ def test_sustained(
     seconds = SECONDS_IN_FULL if pytestconfig.getoption("--full") else SECONDS
     store = open_here(contender)
     start = time.perf_counter()
-    outcome = benchmark.pedantic(sustain, (store, source, folder / "bench.db-wal", seconds))
+    outcome = timed(benchmark, sustain, store, source, folder / "bench.db-wal", seconds)
     benchmark.extra_info["values"] = {
         rows.SUSTAINED: (time.perf_counter() - start) / outcome.items,
         rows.SUSTAINED_CALL: outcome.longest,

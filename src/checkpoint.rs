@@ -23,7 +23,7 @@ use crate::writer::Writer;
 
 /// Bytes of log that are folded at a time: two syncs each, and the log is bounded by this, by what is written
 /// during the passive part, and by the largest transaction.
-const FOLD_BYTES: u64 = 8 << 20;
+const FOLD_BYTES: u64 = 12 << 20;
 
 /// How long the turn may last: a long read, or another process's long transaction, keeps the log from starting over.
 const PATIENCE: Duration = Duration::from_millis(100);

@@ -2,7 +2,7 @@
 //!
 //! [`Store`] is the way in. The modules, from the file up:
 //!
-//! - `connection` opens SQLite, `migrations` its schema, `platform` the operating system, `fork` forks;
+//! - `connection` opens SQLite, `log_file` writes its log, `migrations` its schema, `platform` the operating system, `fork` forks;
 //! - `model` has the data, `runs`, `intel_items` and `telemetry` the SQL of a table each, `sql` binds;
 //! - `write` is a write that can be done for another thread, `queue` who may write next, `wait` until when;
 //! - `writer` groups and commits, `transaction` nests, `checkpoint` folds the log,
@@ -14,6 +14,7 @@ mod connection;
 mod error;
 mod fork;
 mod intel_items;
+mod log_file;
 mod migrations;
 mod model;
 mod platform;

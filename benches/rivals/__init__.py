@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -26,7 +27,7 @@ class Contender(Protocol):
     def start_run(self, run_id: str) -> None: ...
     def upsert(self, item: Item) -> None: ...
     def upsert_batch(self, items: list[Item]) -> None: ...
-    def list_run(self, run_id: str) -> list[dict[str, Any]]: ...
+    def list_run(self, run_id: str) -> Sequence[Mapping[str, Any]]: ...
     def close(self) -> None: ...
 
 
@@ -41,13 +42,13 @@ def open_contender(name: str, path: Path, synchronous: Synchronous = "FULL") -> 
 
         return Apsw(path, synchronous)
     if name == SQLITE3:
-        from benches.rivals.with_sqlite3 import Json
+        from benches.rivals.with_sqlite3 import Sqlite3
 
-        return Json(path, synchronous)
+        return Sqlite3(path, synchronous)
     if name == SQLITE3_ORJSON:
-        from benches.rivals.with_sqlite3_orjson import Orjson
+        from benches.rivals.with_sqlite3_orjson import Sqlite3Orjson
 
-        return Orjson(path, synchronous)
+        return Sqlite3Orjson(path, synchronous)
     if name == SQLITE_UTILS:
         from benches.rivals.with_sqlite_utils import SqliteUtils
 

@@ -1,4 +1,4 @@
-"""This package."""
+"""The store."""
 
 from __future__ import annotations
 

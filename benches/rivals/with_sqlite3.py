@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,19 @@ from benches.rivals.per_thread import PerThread
 encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-class Json:
+class Sqlite3:
     """A connection a thread, one transaction and one `executemany` a batch."""
 
-    dumps = staticmethod(encode)
-    loads = staticmethod(json.loads)
-
-    def __init__(self, path: Path, synchronous: Synchronous) -> None:
+    def __init__(
+        self,
+        path: Path,
+        synchronous: Synchronous,
+        dumps: Callable[[Any], str] = encode,
+        loads: Callable[[str], Any] = json.loads,
+    ) -> None:
         self._path = path
+        self._dumps = dumps
+        self._loads = loads
         self._pragmas = tables.pragmas(synchronous)
         self._connections = PerThread(self._connect)
         for statement in tables.SCHEMA:
@@ -38,14 +44,14 @@ class Json:
         self._connections.get().execute(tables.INSERT_RUN, (run_id, tables.now()))
 
     def upsert(self, item: Item) -> None:
-        self._connections.get().execute(tables.UPSERT, tables.to_row(item, tables.now(), self.dumps))
+        self._connections.get().execute(tables.UPSERT, tables.to_row(item, tables.now(), self._dumps))
 
     def upsert_batch(self, items: list[Item]) -> None:
-        connection, now, dumps = self._connections.get(), tables.now(), self.dumps
+        connection, now, dumps = self._connections.get(), tables.now(), self._dumps
         connection.execute("BEGIN IMMEDIATE")
         with connection:
             connection.executemany(tables.UPSERT, (tables.to_row(item, now, dumps) for item in items))
 
     def list_run(self, run_id: str) -> list[dict[str, Any]]:
-        loads, rows = self.loads, self._connections.get().execute(tables.LIST, (run_id,))
+        loads, rows = self._loads, self._connections.get().execute(tables.LIST, (run_id,))
         return [tables.to_item(row, loads) for row in rows]

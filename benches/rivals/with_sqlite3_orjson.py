@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import orjson
 
-from benches.rivals import orjson_text
-from benches.rivals.with_sqlite3 import Json
+from benches.rivals import Synchronous
+from benches.rivals.orjson_text import dumps
+from benches.rivals.with_sqlite3 import Sqlite3
 
 
-class Orjson(Json):
-    """As `Json`, with the faster parser."""
+class Sqlite3Orjson(Sqlite3):
+    """As `Sqlite3`, with the faster parser."""
 
-    dumps = staticmethod(orjson_text.dumps)
-    loads = staticmethod(orjson.loads)
+    def __init__(self, path: Path, synchronous: Synchronous) -> None:
+        super().__init__(path, synchronous, dumps, orjson.loads)

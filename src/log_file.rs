@@ -1,0 +1,296 @@
+//! A SQLite VFS that writes each commit to the write-ahead log in one system call.
+//!
+//! SQLite writes a page to the log as two short writes, a header of 24 bytes and the page, and a commit as a series
+//! of them. Here they are gathered and written together when the commit's last frame comes. The order of the bytes
+//! in the file, and what is in it when SQLite syncs it or tells other connections of a commit, stay the same:
+//!
+//! - a frame whose header names the size of the database ends a commit
+//!   (<https://www.sqlite.org/fileformat2.html#wal_file_format>), and is written through with all before it, so that
+//!   its write reports whatever failed;
+//! - only what continues the last write is gathered; anything else, and every other operation on the file, first
+//!   writes what was gathered.
+//!
+//! What is lost with a process that dies is thus never more than the frames of a transaction that had not committed.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::sync::OnceLock;
+
+use rusqlite::ffi::{
+    self, SQLITE_OK, SQLITE_OPEN_WAL, sqlite3_file, sqlite3_int64, sqlite3_io_methods, sqlite3_vfs,
+};
+
+/// Bytes of a frame's header.
+const HEADER: usize = 24;
+
+/// Bytes from which what was gathered is written. With the largest page on top it stays under the 128 KiB that
+/// SQLite's own VFS takes at once.
+const GATHERED: usize = 60 << 10;
+
+/// What the VFS is called.
+const NAME: &CStr = c"orchestrator-log";
+
+/// A log as SQLite holds it; the file of the system's own VFS follows it in memory.
+#[repr(C)]
+struct LogFile {
+    methods: *const sqlite3_io_methods,
+    gathered: Vec<u8>,
+    /// Where in the file what was gathered begins.
+    start: i64,
+    /// Where the last write ended.
+    end: i64,
+    /// The last header was that of a commit's last frame.
+    commits: bool,
+}
+
+/// The name of the VFS, registered when first asked for; `None` leaves connections with the system's own.
+pub(crate) fn vfs() -> Option<&'static CStr> {
+    static REGISTERED: OnceLock<bool> = OnceLock::new();
+    REGISTERED.get_or_init(register).then_some(NAME)
+}
+
+fn register() -> bool {
+    // SAFETY: the default VFS is never unregistered. The copy is leaked, as SQLite keeps a pointer to it; all of its
+    // functions but `xOpen` are those of the default VFS and rely on nothing but `pAppData`, which is copied.
+    unsafe {
+        let system = ffi::sqlite3_vfs_find(std::ptr::null());
+        if system.is_null() {
+            return false;
+        }
+        let vfs = Box::leak(Box::new(*system));
+        vfs.zName = NAME.as_ptr();
+        vfs.szOsFile += size_of::<LogFile>() as c_int;
+        vfs.xOpen = Some(open);
+        vfs.pNext = std::ptr::null_mut();
+        ffi::sqlite3_vfs_register(vfs, 0) == SQLITE_OK
+    }
+}
+
+/// # Safety
+/// As `sqlite3_vfs.xOpen`: `file` has room for `szOsFile` bytes.
+unsafe extern "C" fn open(
+    _: *mut sqlite3_vfs,
+    name: *const c_char,
+    file: *mut sqlite3_file,
+    flags: c_int,
+    out_flags: *mut c_int,
+) -> c_int {
+    // SAFETY: the default VFS was found when this one was registered.
+    unsafe {
+        let system = ffi::sqlite3_vfs_find(std::ptr::null());
+        let Some(open) = (*system).xOpen else { return ffi::SQLITE_CANTOPEN };
+        if flags & SQLITE_OPEN_WAL == 0 {
+            return open(system, name, file, flags, out_flags);
+        }
+        let log = file.cast::<LogFile>();
+        let code = open(system, name, system_file(file), flags, out_flags);
+        let methods = if code == SQLITE_OK { &raw const METHODS } else { std::ptr::null() };
+        log.write(LogFile { methods, gathered: Vec::new(), start: 0, end: 0, commits: false });
+        code
+    }
+}
+
+/// The file of the system's VFS, behind ours.
+unsafe fn system_file(file: *mut sqlite3_file) -> *mut sqlite3_file {
+    // SAFETY: `open` is given room for both.
+    unsafe { file.cast::<LogFile>().add(1).cast() }
+}
+
+static METHODS: sqlite3_io_methods = sqlite3_io_methods {
+    iVersion: 1,
+    xClose: Some(close),
+    xRead: Some(read),
+    xWrite: Some(write),
+    xTruncate: Some(truncate),
+    xSync: Some(sync),
+    xFileSize: Some(file_size),
+    xLock: Some(lock),
+    xUnlock: Some(unlock),
+    xCheckReservedLock: Some(check_reserved_lock),
+    xFileControl: Some(file_control),
+    xSectorSize: Some(sector_size),
+    xDeviceCharacteristics: Some(device_characteristics),
+    xShmMap: None,
+    xShmLock: None,
+    xShmBarrier: None,
+    xShmUnmap: None,
+    xFetch: None,
+    xUnfetch: None,
+};
+
+/// Call a method of the system's file.
+macro_rules! pass {
+    ($file:expr, $method:ident $(, $argument:expr)*) => {{
+        // SAFETY: SQLite calls this with a file that `open` set up, and with arguments as the method wants them.
+        unsafe {
+            let system = system_file($file);
+            (*(*system).pMethods).$method.map_or(ffi::SQLITE_IOERR, |method| method(system $(, $argument)*))
+        }
+    }};
+}
+
+/// Call a method of the system's file, after writing what was gathered.
+macro_rules! flush_and_pass {
+    ($file:expr, $method:ident $(, $argument:expr)*) => {{
+        // SAFETY: SQLite calls this with a file that `open` set up.
+        match unsafe { flush($file) } {
+            SQLITE_OK => pass!($file, $method $(, $argument)*),
+            failed => failed,
+        }
+    }};
+}
+
+unsafe extern "C" fn close(file: *mut sqlite3_file) -> c_int {
+    // What is gathered here belongs to no commit.
+    let code = pass!(file, xClose);
+    // SAFETY: `open` made it, and SQLite does not use it again.
+    unsafe { file.cast::<LogFile>().drop_in_place() };
+    code
+}
+
+unsafe extern "C" fn read(
+    file: *mut sqlite3_file,
+    to: *mut c_void,
+    count: c_int,
+    at: sqlite3_int64,
+) -> c_int {
+    flush_and_pass!(file, xRead, to, count, at)
+}
+
+unsafe extern "C" fn write(
+    file: *mut sqlite3_file,
+    from: *const c_void,
+    count: c_int,
+    at: sqlite3_int64,
+) -> c_int {
+    // SAFETY: SQLite calls this with a file that `open` set up, and with `count` bytes at `from`.
+    let (log, bytes) = unsafe {
+        (&mut *file.cast::<LogFile>(), std::slice::from_raw_parts(from.cast::<u8>(), count as usize))
+    };
+    let continues = at == log.end;
+    if let (HEADER, [_, _, _, _, size @ ..]) = (bytes.len(), bytes) {
+        log.commits = size[..4] != [0; 4];
+    }
+    log.end = at + i64::from(count);
+    if !continues {
+        return flush_and_pass!(file, xWrite, from, count, at);
+    }
+    if log.gathered.is_empty() {
+        log.start = at;
+    }
+    log.gathered.extend_from_slice(bytes);
+    let commit_is_whole = log.commits && bytes.len() != HEADER;
+    // SAFETY: as above; `log` is not used again.
+    if commit_is_whole || log.gathered.len() >= GATHERED { unsafe { flush(file) } } else { SQLITE_OK }
+}
+
+/// Write what was gathered.
+unsafe fn flush(file: *mut sqlite3_file) -> c_int {
+    // SAFETY: the caller has a file that `open` set up.
+    unsafe {
+        let log = &mut *file.cast::<LogFile>();
+        if log.gathered.is_empty() {
+            return SQLITE_OK;
+        }
+        let system = system_file(file);
+        let Some(write) = (*(*system).pMethods).xWrite else { return ffi::SQLITE_IOERR };
+        let code = write(system, log.gathered.as_ptr().cast(), log.gathered.len() as c_int, log.start);
+        log.gathered.clear();
+        code
+    }
+}
+
+unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c_int {
+    flush_and_pass!(file, xTruncate, size)
+}
+
+unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
+    flush_and_pass!(file, xSync, flags)
+}
+
+unsafe extern "C" fn file_size(file: *mut sqlite3_file, size: *mut sqlite3_int64) -> c_int {
+    flush_and_pass!(file, xFileSize, size)
+}
+
+unsafe extern "C" fn lock(file: *mut sqlite3_file, level: c_int) -> c_int {
+    pass!(file, xLock, level)
+}
+
+unsafe extern "C" fn unlock(file: *mut sqlite3_file, level: c_int) -> c_int {
+    pass!(file, xUnlock, level)
+}
+
+unsafe extern "C" fn check_reserved_lock(file: *mut sqlite3_file, out: *mut c_int) -> c_int {
+    pass!(file, xCheckReservedLock, out)
+}
+
+unsafe extern "C" fn file_control(file: *mut sqlite3_file, operation: c_int, argument: *mut c_void) -> c_int {
+    flush_and_pass!(file, xFileControl, operation, argument)
+}
+
+unsafe extern "C" fn sector_size(file: *mut sqlite3_file) -> c_int {
+    pass!(file, xSectorSize)
+}
+
+unsafe extern "C" fn device_characteristics(file: *mut sqlite3_file) -> c_int {
+    pass!(file, xDeviceCharacteristics)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::{Connection, OpenFlags};
+
+    use super::*;
+
+    fn count(connection: &Connection) -> i64 {
+        connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
+    }
+
+    /// Commits, rollbacks and savepoints, of transactions that do and that do not spill into the log before they
+    /// end; after each, a connection that does without this VFS sees exactly what was committed.
+    #[test]
+    fn every_commit_is_whole_in_the_file_when_it_returns() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.db");
+        let ours = Connection::open_with_flags_and_vfs(&path, OpenFlags::default(), vfs().unwrap()).unwrap();
+        ours.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;
+             PRAGMA cache_size = 10; CREATE TABLE t(x)",
+        )
+        .unwrap();
+        let plain = Connection::open(&path).unwrap();
+        let insert = |rows: usize| {
+            let many = "INSERT INTO t SELECT randomblob(2000) FROM (WITH RECURSIVE n(i) AS
+                (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT ?) SELECT i FROM n)";
+            ours.execute(many, [i64::try_from(rows).unwrap()]).unwrap()
+        };
+        let mut expected = 0;
+        for rows in [1, 300, 2, 40, 1000, 1] {
+            ours.execute_batch("BEGIN; SAVEPOINT s").unwrap();
+            insert(rows);
+            ours.execute_batch("ROLLBACK TO s; UPDATE t SET x = zeroblob(1500) WHERE rowid % 3 = 0").unwrap();
+            insert(rows);
+            assert_eq!(count(&ours), expected + i64::try_from(rows).unwrap());
+            assert_eq!(count(&plain), expected);
+            if rows == 40 {
+                ours.execute_batch("ROLLBACK").unwrap();
+            } else {
+                ours.execute_batch("COMMIT").unwrap();
+                expected += i64::try_from(rows).unwrap();
+            }
+            assert_eq!(count(&plain), expected);
+            if rows == 2 {
+                ours.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).unwrap();
+            }
+        }
+        let copy = folder.path().join("copy.db");
+        for suffix in ["", "-wal"] {
+            let from =
+                |path: &std::path::Path| std::path::PathBuf::from(format!("{}{suffix}", path.display()));
+            std::fs::copy(from(&path), from(&copy)).unwrap();
+        }
+        let recovered = Connection::open(&copy).unwrap();
+        assert_eq!(count(&recovered), expected);
+        let sound: String = recovered.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(sound, "ok");
+    }
+}
