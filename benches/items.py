@@ -20,8 +20,8 @@ BODIES = 10_000
 
 VOCABULARY = """
 a an the of in to is was that may can which before after when where attacker remote user versions parser
-buffer request header session token memory overflow validation upgrade release package allows affected crafted reads writes
-default server client certificate signature path traversal injection denial service unauthenticated
+buffer request header session token memory overflow validation upgrade release package allows affected crafted reads
+writes default server client certificate signature path traversal injection denial service unauthenticated
 für über größer naïve café año señor données sécurité проверка уязвимость 版本 漏洞 検証 → “quoted” 🔒
 """
 WORDS = VOCABULARY.split()
@@ -52,15 +52,15 @@ def _made_up(rng: random.Random) -> Item:
         "item_id": f"source-{rng.randrange(10**9):09}",
         "item_type": rng.choice(["advisory", "release", "note"]),
         "title": text(9),
-        "summary": text(45),
+        "summary": text(60),
         "claims_json": [
-            {"text": text(18), "confidence": rng.random()},
+            {"text": text(27), "confidence": rng.random()},
             {"affected": [f"package-{rng.randrange(1000)}" for _ in range(3)]},
         ],
         "evidence_json": [f"{host}/{name}" for name in ("report", "commit", "release")],
         "scores_json": {"severity": rng.random() * 10, "total": rng.randrange(100), "words": rng.randrange(2000)},
         "risk_flags_json": ["unverified"] if rng.random() < 0.6 else [],
-        "explainability_json": [{"rule": f"r{rng.randrange(7)}", "why": text(8)}],
+        "explainability_json": [{"rule": f"r{rng.randrange(7)}", "why": text(12)}],
         "decision": rng.choice(["monitor", None]),
         "decision_reason": None,
     }
@@ -79,15 +79,15 @@ def _advisory(record: dict[str, Any], number: int) -> Item:
         "item_id": record["id"],
         "item_type": "advisory",
         "title": (record.get("summary") or details)[:100],
-        "summary": details[:380],
+        "summary": details[:500],
         "claims_json": [
-            {"text": details[number % 50 :][:140], "confidence": 0.5 + number % 50 / 100},
+            {"text": details[number % 50 :][:220], "confidence": 0.5 + number % 50 / 100},
             {"affected": packages[:3]},
         ],
         "evidence_json": [reference["url"] for reference in record.get("references", [])][:3],
         "scores_json": {"severity": number % 10 / 3, "total": number % 100, "length": len(details)},
         "risk_flags_json": ["unverified"] if number % 3 else [],
-        "explainability_json": [{"rule": f"r{number % 7}", "why": details[:60]}],
+        "explainability_json": [{"rule": f"r{number % 7}", "why": details[:100]}],
         "decision": None if number % 2 else "monitor",
         "decision_reason": None,
     }

@@ -7,7 +7,7 @@
 //! - `write` is a write that can be done for another thread, `queue` who may write next, `wait` until when;
 //! - `writer` groups and commits, `transaction` nests, `checkpoint` folds the log,
 //!   `pool` reads, `query` reads ad hoc;
-//! - `store` is the facade, `error` what can go wrong, `py` the Python binding.
+//! - `opening` finds and judges a file, `store` is the facade, `error` what can go wrong, `py` the Python binding.
 
 mod checkpoint;
 mod connection;
@@ -17,6 +17,7 @@ mod intel_items;
 mod log_file;
 mod migrations;
 mod model;
+mod opening;
 mod platform;
 mod pool;
 #[cfg(feature = "python")]
@@ -38,9 +39,10 @@ pub use error::{ErrorKind, Result, StoreError};
 pub use fork::{after_in_child, after_in_parent, before};
 pub use intel_items::{Position, Slice};
 pub use model::{ITEM_COLUMNS, Items, NewItems, NewRun, RunEnd, Telemetry, TextRows, now};
+pub use opening::Options;
 pub use platform::network_file_system;
 pub use query::{Parameters, Rows, Stop};
-pub use store::{Options, Store};
+pub use store::Store;
 pub use transaction::Transaction;
 pub use wait::{Caller, Owner};
 pub use write::ItemSlices;

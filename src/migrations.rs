@@ -7,6 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::connection;
 use crate::error::{ErrorKind, Result, StoreError};
+use crate::model::ITEM_COLUMNS;
 
 /// Step `n` (from 0) brings a file from version `n` to version `n + 1`.
 const STEPS: [&str; 2] = [
@@ -49,30 +50,13 @@ const STEPS: [&str; 2] = [
      CREATE INDEX IF NOT EXISTS idx_intel_items_created_at ON intel_items(created_at);",
 ];
 
-/// What every file of ours, and of the predecessor, has.
+/// What every file of ours, and of the predecessor, has beside the [`ITEM_COLUMNS`] of its items.
 const REQUIRED: [(&str, &[&str]); 3] = [
     (
         "runs",
         &["run_id", "run_type", "started_at", "finished_at", "status", "settings_snapshot_json", "notes"],
     ),
-    (
-        "intel_items",
-        &[
-            "item_id",
-            "run_id",
-            "item_type",
-            "title",
-            "summary",
-            "claims_json",
-            "evidence_json",
-            "scores_json",
-            "risk_flags_json",
-            "explainability_json",
-            "decision",
-            "decision_reason",
-            "created_at",
-        ],
-    ),
+    ("intel_items", &["created_at"]),
     ("telemetry", &["run_id", "telemetry_json", "created_at"]),
 ];
 
@@ -100,7 +84,10 @@ pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
     for (table, columns) in REQUIRED {
         let mut there = connection.prepare("SELECT name FROM pragma_table_info(?)")?;
         let there = there.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
-        if let Some(missing) = columns.iter().find(|column| !there.iter().any(|name| name == *column)) {
+        let items: &[&str] = if table == "intel_items" { &ITEM_COLUMNS } else { &[] };
+        if let Some(missing) =
+            items.iter().chain(columns).find(|column| !there.iter().any(|name| name == *column))
+        {
             return Err(StoreError::new(
                 ErrorKind::ForeignDatabase,
                 format!(

@@ -3,55 +3,24 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
 
 use rusqlite::Connection;
 
-use crate::connection::{self, Synchronous};
+use crate::connection;
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::fork::{self, Exclusive, Forkable, Gate};
 use crate::intel_items::{self, Position, Slice};
 use crate::migrations::{self, Found};
 use crate::model::{Items, NewItems, NewRun, RunEnd, Telemetry};
+use crate::opening::{self, Options};
 use crate::platform::{self, FileId};
-use crate::pool::{self, Pool};
+use crate::pool::Pool;
 use crate::query::{self, Parameters, Rows, Stop};
 use crate::sync::lock;
 use crate::transaction::Transaction;
 use crate::wait::{Caller, Owner, Wait};
 use crate::write::{ItemSlices, Write};
 use crate::writer::{File, Inherited, Writer};
-
-/// The shortest that a database can be; SQLite itself takes some shorter files for empty ones.
-/// <https://www.sqlite.org/fileformat2.html#the_database_header>
-const HEADER_BYTES: u64 = 100;
-
-/// How a store is opened.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// When a commit counts as done.
-    pub synchronous: Synchronous,
-    /// The longest that a call may wait.
-    pub busy_timeout: Duration,
-    /// The most connections that read at one time.
-    pub pool_size: usize,
-    /// Never change the file.
-    pub read_only: bool,
-    /// Permission bits of a new file.
-    pub file_mode: u32,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            synchronous: Synchronous::Full,
-            busy_timeout: Duration::from_secs(30),
-            pool_size: 4,
-            read_only: false,
-            file_mode: 0o600,
-        }
-    }
-}
 
 /// Runs, intel items and telemetry in one SQLite file. Share it freely between threads.
 ///
@@ -114,7 +83,7 @@ impl Store {
         let open = || {
             connection::check_sqlite_version()?;
             fork::check()?;
-            let path = find(path, &options)?;
+            let path = opening::find(path, &options)?;
             let file = (!options.read_only).then(|| File::new(path.clone(), options.synchronous));
             // Registered before anything is opened: a fork meanwhile must find every connection.
             let pool = Pool::new(options.pool_size);
@@ -131,7 +100,7 @@ impl Store {
         let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
         let current = self.connections()?;
         match (&current.writer, &self.shared.path, &current.pool) {
-            (Some(writer), ..) => wait.until_free(|| writer.open_with(open_writer)),
+            (Some(writer), ..) => wait.until_free(|| writer.open_with(opening::open_writer)),
             (None, Some(path), Some(pool)) => {
                 pool.read(path, &mut wait, |connection| match migrations::inspect(connection)? {
                     Found::Store(_) => Ok(()),
@@ -457,49 +426,6 @@ impl Forkable for Shared {
         // Its locks may be held by threads that do not exist here.
         std::mem::forget(inherited);
     }
-}
-
-/// Where the file is, all links followed, as SQLite names what it puts beside it. Creates it if need be.
-fn find(path: &Path, options: &Options) -> Result<PathBuf> {
-    let path = platform::resolve(path).map_err(|error| cannot_open(&error))?;
-    if path.is_dir() {
-        return Err(StoreError::new(ErrorKind::CannotOpen, "it is a folder"));
-    }
-    if std::fs::metadata(&path).is_ok_and(|file| (1..HEADER_BYTES).contains(&file.len())) {
-        return Err(StoreError::new(ErrorKind::NotADatabase, "file is not a database: it is too short"));
-    }
-    let _gate = fork::enter();
-    let create = || {
-        if !options.read_only {
-            platform::create_parents(&path)?;
-            platform::create_file(&path, options.file_mode)?;
-        }
-        path.canonicalize()
-    };
-    create().map_err(|error| cannot_open(&error))
-}
-
-/// Open a file for writing: see that it is ours, and bring it up to date.
-fn open_writer(file: &File) -> Result<Connection> {
-    let mut connection = connection::open_file(&file.path)?;
-    let foreign_log = !pool::log_is_empty(&file.path);
-    match migrations::inspect(&connection) {
-        Ok(Found::Empty) => migrations::prepare_new(&connection)?,
-        Ok(Found::Store(_)) => {}
-        Err(refused) => {
-            if foreign_log {
-                connection::keep_log_on_close(&connection)?;
-            }
-            return Err(refused);
-        }
-    }
-    file.configure(&mut connection)?;
-    migrations::migrate(&mut connection)?;
-    Ok(connection)
-}
-
-fn cannot_open(error: &std::io::Error) -> StoreError {
-    StoreError::new(ErrorKind::CannotOpen, error)
 }
 
 #[cfg(test)]

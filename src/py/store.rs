@@ -16,7 +16,7 @@ use crate::connection::Synchronous;
 use crate::error::Result;
 use crate::intel_items::Position;
 use crate::model::{NewRun, RunEnd, Telemetry, now};
-use crate::store::Options;
+use crate::opening::Options;
 use crate::sync::lock;
 use crate::wait::{Caller, Owner};
 

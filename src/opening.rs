@@ -1,0 +1,86 @@
+//! Opening a store: how, where the file is, and whether it is one of ours.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::connection::{self, Synchronous};
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::migrations::{self, Found};
+use crate::writer::File;
+use crate::{fork, platform, pool};
+
+/// The shortest that a database can be; SQLite itself takes some shorter files for empty ones.
+/// <https://www.sqlite.org/fileformat2.html#the_database_header>
+const HEADER_BYTES: u64 = 100;
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// When a commit counts as done.
+    pub synchronous: Synchronous,
+    /// The longest that a call may wait.
+    pub busy_timeout: Duration,
+    /// The most connections that read at one time.
+    pub pool_size: usize,
+    /// Never change the file.
+    pub read_only: bool,
+    /// Permission bits of a new file.
+    pub file_mode: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            synchronous: Synchronous::Full,
+            busy_timeout: Duration::from_secs(30),
+            pool_size: 4,
+            read_only: false,
+            file_mode: 0o600,
+        }
+    }
+}
+
+/// Where the file is, all links followed, as SQLite names what it puts beside it. Creates it if need be.
+pub(crate) fn find(path: &Path, options: &Options) -> Result<PathBuf> {
+    let path = platform::resolve(path).map_err(|error| cannot_open(&error))?;
+    if path.is_dir() {
+        return Err(StoreError::new(ErrorKind::CannotOpen, "it is a folder"));
+    }
+    if std::fs::metadata(&path).is_ok_and(|file| (1..HEADER_BYTES).contains(&file.len())) {
+        return Err(StoreError::new(ErrorKind::NotADatabase, "file is not a database: it is too short"));
+    }
+    let _gate = fork::enter();
+    let create = || {
+        if !options.read_only {
+            platform::create_parents(&path)?;
+            platform::create_file(&path, options.file_mode)?;
+        }
+        path.canonicalize()
+    };
+    create().map_err(|error| cannot_open(&error))
+}
+
+/// Open a file for writing: see that it is ours, and bring it up to date.
+pub(crate) fn open_writer(file: &File) -> Result<Connection> {
+    let mut connection = connection::open_file(&file.path)?;
+    let foreign_log = !pool::log_is_empty(&file.path);
+    match migrations::inspect(&connection) {
+        Ok(Found::Empty) => migrations::prepare_new(&connection)?,
+        Ok(Found::Store(_)) => {}
+        Err(refused) => {
+            if foreign_log {
+                connection::keep_log_on_close(&connection)?;
+            }
+            return Err(refused);
+        }
+    }
+    file.configure(&mut connection)?;
+    migrations::migrate(&mut connection)?;
+    Ok(connection)
+}
+
+fn cannot_open(error: &std::io::Error) -> StoreError {
+    StoreError::new(ErrorKind::CannotOpen, error)
+}
