@@ -26,6 +26,8 @@ def levels(value: Any) -> int:
 def write_and_read(stack: int, kind: str, depths: list[int]) -> list[str]:
     """Write and read values in a thread with `stack` bytes; say of each depth how it went."""
     outcomes: list[str] = []
+    # Freeing a deep value takes stack in proportion on some versions of Python: not that of the small thread.
+    kept: list[Any] = []
 
     def work() -> None:
         with StateStore(":memory:") as store:
@@ -33,13 +35,15 @@ def write_and_read(stack: int, kind: str, depths: list[int]) -> list[str]:
                 run_id = f"run-{depth}"
                 store.start_run(run_id, "daily", {})
                 item = {"item_id": run_id, "run_id": run_id, "item_type": "note", "title": "t", "summary": "s"}
+                kept.append(nested(depth, kind))
                 try:
-                    store.upsert_intel_item({**item, "claims_json": nested(depth, kind)})
+                    store.upsert_intel_item({**item, "claims_json": kept[-1]})
                 except RecursionError as error:
                     outcomes.append(type(error).__name__)
                     continue
                 try:
                     [row] = store.list_intel_items_for_run(run_id)
+                    kept.append(row)
                     outcomes.append("equal" if levels(row["claims_json"]) == depth else "different")
                 except RecursionError as error:
                     outcomes.append(f"written, but {type(error).__name__}")
