@@ -12,7 +12,7 @@ DEV_REQUIREMENTS := import tomllib; \
 export VIRTUAL_ENV := $(CURDIR)/.venv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-rust test-python lint format bench build clean
+.PHONY: help demo test test-rust test-python lint format bench bench-gate bench-core build clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -43,8 +43,14 @@ format: .venv/tools ## Format Rust and Python
 	$(BIN)/ruff check --fix --quiet
 	$(BIN)/ruff format --quiet
 
-bench: .venv/extension ## Time the store
-	$(BIN)/python -m pytest -q benches
+bench: .venv/extension ## Time the store and its rivals; write docs/performance.md (some 10 minutes)
+	$(BIN)/python -m benches
+
+bench-gate: .venv/extension ## Fail if the store is not as much faster than its rivals as it must be (some 3 minutes)
+	$(BIN)/python -m benches.gate
+
+bench-core: ## Time the Rust core alone
+	cargo bench --quiet --no-default-features --bench core
 
 build: .venv/tools ## Build the sdist, and from it a wheel, into dist/
 	rm -rf dist

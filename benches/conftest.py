@@ -19,7 +19,7 @@ from benches import items
 from benches.rivals import ALL, GATED, Contender, Synchronous, open_contender
 
 RUN = "run"
-TURNS, TURNS_IN_FULL = 7, 11
+TURNS = 7
 
 FILES = Path(__file__).resolve().parents[1] / "target"
 """Not the system's temporary folder, which may be in memory, where a sync costs nothing."""
@@ -44,7 +44,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     full = metafunc.config.getoption("--full")
     marks = {mark.name: mark.args for mark in metafunc.definition.iter_markers()}
     names = (*marks.get("contenders", ALL if full else GATED), *marks.get("joined_by", ()))
-    turns = marks.get("turns", (TURNS, TURNS_IN_FULL))[full]
+    turns = marks.get("turns", (TURNS, TURNS))[full]
     sources = items.SOURCES if full and "real_items" in marks else (items.MADE_UP,)
     metafunc.parametrize(("source", "turn", "contender"), list(itertools.product(sources, range(turns), names)))
 

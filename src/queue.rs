@@ -16,7 +16,7 @@ pub(crate) struct Queue<J> {
 }
 
 struct State<J> {
-    /// The thread that has the turn.
+    /// The thread that has the turn, or for which another thread has it.
     holder: Option<u64>,
     closed: bool,
     /// Whose transaction holds the turn, where one does.
@@ -82,7 +82,7 @@ impl<J> Queue<J> {
             if state.closed {
                 return Err(StoreError::closed());
             }
-            let thread = Owner::thread().thread;
+            let thread = caller.thread;
             if state.holder.is_none() {
                 state.holder = Some(thread);
                 return Ok(Admission::Turn(Turn(Arc::clone(self)), job));

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from orchestrator.state_store import StateStore
 
-from tests.helpers import TIMEOUT, Peer, assert_sound, item_ids
-from tests.programs import forks
+from tests.helpers import TIMEOUT, Peer, assert_sound, in_process, item_ids
+from tests.programs import forks, hooks
 
 
 def check(path: Path, acknowledged: set[str]) -> None:
@@ -37,3 +37,23 @@ def test_end_of_the_interpreter_in_the_child_harms_nothing(path: Path) -> None:
         assert peer.process.wait(TIMEOUT) == 0
     assert len(acknowledged) == 35
     check(path, acknowledged)
+
+
+def test_hooks_of_the_users_own_may_use_and_drop_stores(path: Path) -> None:
+    with Peer(hooks.play, str(path)) as peer:
+        acknowledged = set(peer.lines()) - {"null"}
+        assert peer.process.wait(TIMEOUT) == 0, "it failed, or was killed because it hung"
+    check(path, acknowledged)
+
+
+def test_transaction_that_has_spilled_leaves_the_child_no_store_on_the_file(path: Path) -> None:
+    with Peer(forks.spilled_transaction, str(path)) as peer:
+        *acknowledged, size = peer.lines()
+        assert peer.process.wait(TIMEOUT) == 0
+    assert int(size) > 1_000_000, "nothing was spilled"
+    assert len(acknowledged) == 75
+    check(path, set(acknowledged))
+
+
+def test_fork_while_a_store_is_opened_leaves_the_child_none_of_its_files(tmp_path: Path) -> None:
+    assert in_process(forks.forks_while_stores_are_opened, str(tmp_path), 60) == 0

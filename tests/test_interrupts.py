@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from orchestrator.state_store import StateStore
 
-from tests.helpers import Peer, assert_sound, in_process, item_ids, value
+from tests.helpers import Peer, assert_sound, in_process, item_ids, make_item, value
 from tests.programs import plain, signals
 
 
@@ -41,6 +41,29 @@ def test_signal_handler_that_writes_does_not_deadlock(run_path: Path) -> None:
         names = item_ids(store)
         assert {f"main-{index}" for index in range(300)} <= set(names)
         assert sum(name.startswith("handler-") for name in names) >= handled
+
+
+@pytest.mark.parametrize("act", signals.ACTS)
+def test_signal_handler_that_writes_while_the_call_it_interrupts_waits_is_busy_at_once(
+    run_path: Path, act: str
+) -> None:
+    """The interrupted call has the turn: until the handler returns, it cannot end."""
+    with Peer(plain.hold, str(run_path)) as holder:
+        assert holder.hear() == "ready"
+        with Peer(signals.handler_that_writes_into_a_wait, str(run_path), act) as waiter:
+            assert waiter.hear() == "handled"
+            holder.tell()
+            holder.result()
+            [seconds] = waiter.result()
+            assert seconds < 2
+    with StateStore(run_path) as store:
+        assert item_ids(store) == ["main", "after"]
+
+
+def test_ctrl_c_at_any_moment_of_a_long_list_leaves_the_store_usable(run_path: Path) -> None:
+    with StateStore(run_path) as store:
+        store.upsert_intel_items_batch(make_item(f"{index}", claims_json=["c"] * 20) for index in range(5000))
+    assert in_process(signals.long_list_interrupted_at_random, str(run_path), 40) > 0
 
 
 def test_ctrl_c_at_any_moment_leaves_nothing_open_nor_half_written(run_path: Path) -> None:

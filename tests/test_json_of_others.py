@@ -49,6 +49,17 @@ INVALID_TEXTS = [
     "\ufeff1",
 ]
 
+DEEP = {
+    "two values": "1 2",
+    "no colon": '{"secret" 1}',
+    "a number for a key": '{5: "secret"}',
+    "no comma": '["secret" 2]',
+    "a bad escape": '"secret\\x"',
+    "cut off": '["secret"',
+    "trailing text": '"secret"] x',
+}
+"""What is no JSON, to be put where only the `json` module reads, which says things of its own."""
+
 
 def write_texts(path: Path, texts: list[str]) -> None:
     """Write JSON columns as they stand, as another program would."""
@@ -75,6 +86,19 @@ def test_text_that_is_no_json_is_an_error_that_names_the_item(path: Path, text: 
             store.list_intel_items_for_run("run-1")
         store.upsert_intel_item(make_item("00", claims_json=["repaired"]))
         assert store.list_intel_items_for_run("run-1")[0]["claims_json"] == ["repaired"]
+
+
+@pytest.mark.parametrize("depth", [0, 100, 300])
+@pytest.mark.parametrize("kind", DEEP)
+def test_text_that_is_no_json_deep_down_is_an_error_without_the_text(path: Path, kind: str, depth: int) -> None:
+    write_texts(path, ["[]", "[" * depth + DEEP[kind] + "]" * depth])
+    with (
+        StateStore(path) as store,
+        pytest.raises(InvalidJSONError, match=r"01.*claims_json|claims_json.*01") as caught,
+    ):
+        store.list_intel_items_for_run("run-1")
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_what_is_written_is_read_by_the_json_module(path: Path) -> None:

@@ -18,7 +18,18 @@ from orchestrator.state_store import (
     StateStore,
 )
 
-from tests.helpers import assert_sound, folder_bytes, in_threads, item_ids, make_item, plain_sqlite, value
+from tests.helpers import (
+    TIMEOUT,
+    Peer,
+    assert_sound,
+    folder_bytes,
+    in_threads,
+    item_ids,
+    make_item,
+    plain_sqlite,
+    value,
+)
+from tests.programs import plain
 
 
 def mode(path: Path) -> int:
@@ -133,6 +144,23 @@ def test_symbolic_link_leads_to_its_file(tmp_path: Path) -> None:
     assert {entry.name for entry in tmp_path.iterdir()} == {"real", "link.db"}
 
 
+def test_symbolic_link_to_nothing_has_its_target_created(tmp_path: Path) -> None:
+    link = tmp_path / "link.db"
+    link.symlink_to(Path("data") / "state.db")
+    with StateStore(link) as store:
+        store.start_run("run-1", "daily", {})
+        assert {entry.name for entry in tmp_path.iterdir()} == {"link.db", "data"}
+    with StateStore(tmp_path / "data" / "state.db") as store:
+        assert value(store, "SELECT run_id FROM runs") == "run-1"
+    assert link.is_symlink()
+
+
+def test_symbolic_link_to_itself_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to("link.db")
+    with pytest.raises(CannotOpenError, match=r"link\.db"):
+        StateStore(tmp_path / "link.db")
+
+
 def test_relative_path_stays_with_its_file_after_chdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -224,6 +252,28 @@ def test_database_of_another_program_is_left_byte_for_byte(path: Path, kind: str
 
 
 @pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize("through", ["its name", "a link"])
+def test_log_of_another_programs_database_is_left_as_it_is(tmp_path: Path, through: str, read_only: bool) -> None:
+    """A crash has left it: whoever closes the file last would fold the log into it, and delete it."""
+    path, link = tmp_path / "real" / "state.db", tmp_path / "link.db"
+    path.parent.mkdir()
+    link.symlink_to(path)
+    plain_sqlite(path, *FOREIGN["in WAL mode"])
+    with Peer(plain.run_and_die, str(path), ["INSERT INTO notes VALUES (2)"]) as peer:
+        assert peer.hear() == "ready"
+        assert peer.process.wait(TIMEOUT) == 0
+    before = folder_bytes(path.parent)
+    assert before["state.db-wal"]
+    with pytest.raises(ForeignDatabaseError):
+        StateStore(link if through == "a link" else path, read_only=read_only)
+    after = folder_bytes(path.parent)
+    assert {name: after[name] for name in ("state.db", "state.db-wal")} == {
+        name: before[name] for name in ("state.db", "state.db-wal")
+    }
+    assert plain_sqlite(path, "SELECT x FROM notes") == [[2]]
+
+
+@pytest.mark.parametrize("read_only", [False, True])
 @pytest.mark.parametrize("version", [999, 2**31 - 1])
 def test_newer_schema_is_refused_untouched(path: Path, version: int, read_only: bool) -> None:
     with StateStore(path) as store:
@@ -247,6 +297,15 @@ def test_file_as_a_parent_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(CannotOpenError, match="file"):
         StateStore(tmp_path / "file" / "sub" / "state.db")
     assert folder_bytes(tmp_path) == {"file": b"mine"}
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_path_with_a_newline_is_named_on_one_line(tmp_path: Path, read_only: bool) -> None:
+    path = tmp_path / "two\nlines.db"
+    path.mkdir()
+    with pytest.raises(CannotOpenError, match="lines") as caught:
+        StateStore(path, read_only=read_only)
+    assert "\n" not in str(caught.value)
 
 
 def test_path_that_nobody_can_create_is_refused_by_name() -> None:

@@ -13,8 +13,8 @@ import pytest
 from orchestrator.state_store import CannotOpenError, ReadOnlyError, StateStore
 
 from tests import predecessor
-from tests.helpers import Peer, everything, folder_bytes, in_process, item_ids, make_item, plain_sqlite, value
-from tests.programs import readers
+from tests.helpers import TIMEOUT, Peer, everything, folder_bytes, in_process, item_ids, make_item, plain_sqlite, value
+from tests.programs import plain, readers
 
 
 @pytest.fixture
@@ -23,7 +23,8 @@ def public() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="state-store-"))
     folder.chmod(0o755)
     yield folder
-    folder.chmod(0o755)
+    for each in (folder, *folder.glob("*/")):
+        each.chmod(0o755)
     shutil.rmtree(folder)
 
 
@@ -117,21 +118,65 @@ def test_read_only_folder(public: Path, journal: str) -> None:
     assert folder_bytes(public) == before
 
 
-def test_read_only_folder_with_a_log_left_by_a_crash_is_never_read_without_it(public: Path) -> None:
-    path = public / "state.db"
+def lock_up(public: Path, through: str) -> Path:
+    """Make everything in the folder of a store read-only; return the path by which it is to be opened."""
+    link = public / "link.db"
+    link.symlink_to(Path("real") / "state.db")
+    for entry in (public / "real").iterdir():
+        entry.chmod(0o444)
+    (public / "real").chmod(0o555)
+    public.chmod(0o555)
+    return link if through == "a link" else public / "real" / "state.db"
+
+
+@pytest.mark.parametrize("index", ["with the log's index", "without"])
+@pytest.mark.parametrize("through", ["its name", "a link"])
+def test_read_only_folder_with_a_log_left_by_a_crash_is_never_read_without_it(
+    public: Path, through: str, index: str
+) -> None:
+    path = public / "real" / "state.db"
+    path.parent.mkdir(0o755)
     fill(path, file_mode=0o644)
     with Peer(readers.write_and_die, str(path), "run-2", 3) as peer:
         assert peer.hear() == "written"
         peer.kill()
-    assert (public / "state.db-wal").stat().st_size
-    for entry in public.iterdir():
-        entry.chmod(0o444)
-    public.chmod(0o555)
-    result = in_process(readers.read_as_nobody, str(path), "run-2", {"read_only": True})
+    assert path.with_name("state.db-wal").stat().st_size
+    if index == "without":
+        path.with_name("state.db-shm").unlink()
+    result = in_process(readers.read_as_nobody, str(lock_up(public, through)), "run-2", {"read_only": True})
     if "error" not in result:
         assert result["items"] == ["run-2-0", "run-2-1", "run-2-2"]
     with StateStore(path) as store:
         assert item_ids(store, "run-2") == ["run-2-0", "run-2-1", "run-2-2"]
+
+
+UNCOMMITTED = [
+    "PRAGMA cache_size = 1",
+    "BEGIN",
+    "UPDATE intel_items SET title = hex(zeroblob(20000)) || 'uncommitted', run_id = 'never'",
+    "INSERT INTO runs SELECT 'never', 'daily', 's', NULL, 'x', hex(zeroblob(20000)), NULL",
+    "SELECT count(title) FROM intel_items",
+]
+"""More than fits into the cache, so that it is in the file already."""
+
+
+@pytest.mark.parametrize("through", ["its name", "a link"])
+def test_read_only_folder_with_a_journal_left_by_a_crash_is_an_error(public: Path, through: str) -> None:
+    """What is in the file was not committed, and the journal that undoes it cannot be played back."""
+    path = public / "real" / "state.db"
+    path.parent.mkdir(0o755)
+    plain_sqlite(path, *predecessor.file(indexes=True, journal="DELETE"))
+    before = path.read_bytes()
+    with Peer(plain.run_and_die, str(path), UNCOMMITTED) as peer:
+        assert peer.hear() == "ready"
+        assert peer.process.wait(TIMEOUT) == 0
+    assert path.with_name("state.db-journal").stat().st_size
+    assert path.read_bytes() != before
+    result = in_process(readers.read_as_nobody, str(lock_up(public, through)), "old-run", {"read_only": True})
+    assert result.get("error") in ("CannotOpenError", "ReadOnlyError"), result
+    with StateStore(path) as store:
+        assert item_ids(store, "old-run") == predecessor.ITEMS_IN_ORDER
+        assert item_ids(store, "never") == []
 
 
 def test_opening_to_write_without_the_right_names_the_path(public: Path) -> None:

@@ -1,4 +1,4 @@
-//! Waiting for what another thread does aside, in slices short enough that Ctrl-C is seen.
+//! Other threads: letting them run, and waiting for what one does aside in slices short enough that Ctrl-C is seen.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -7,6 +7,14 @@ use pyo3::prelude::*;
 
 /// How often a wait looks whether a signal came.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Let other Python threads run.
+///
+/// Detaching alone does not: this thread would attach again before one that waits has woken up, and its waking would
+/// have put off the moment at which it insists. Asleep for the shortest time there is, this thread is late enough.
+pub(super) fn breathe(py: Python<'_>) {
+    py.detach(|| std::thread::sleep(Duration::from_micros(1)));
+}
 
 /// What comes next, or `Timeout` when it is time to look for signals. Detached from the interpreter meanwhile; the
 /// exclusive borrow is what lets a detached thread have the receiver.

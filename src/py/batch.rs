@@ -49,7 +49,7 @@ pub(super) fn upsert_while_encoding(
         let _ = to_writer.send(Some(first));
         for (index, slice) in rest.chunks(SLICE).enumerate() {
             if index % (BREATH / SLICE) == BREATH / SLICE - 1 {
-                py.detach(|| {});
+                aside::breathe(py);
             }
             let Some(rows) = item::plain(slice) else {
                 drop(to_writer);

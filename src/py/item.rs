@@ -6,6 +6,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyString};
 
+use super::aside;
 use super::convert::{during, text};
 use super::errors::Refusal;
 use super::json;
@@ -15,9 +16,9 @@ use crate::model::{Items, NewItems};
 /// What messages call a batch.
 const BATCH: &str = "upsert_intel_items_batch";
 
-/// How many items are converted before other Python threads get a chance to run: some 5 ms, as long as Python
+/// How many items are converted before other Python threads get a chance to run: a few ms, about as long as Python
 /// itself lets a thread run. More often would make a batch wait for each of them as often.
-pub(super) const BREATH: usize = 2048;
+pub(super) const BREATH: usize = 1024;
 
 /// The columns of [`Items`] that hold JSON.
 const JSON: Range<usize> = 5..10;
@@ -42,7 +43,7 @@ pub(super) fn many(py: Python<'_>, items: &[Bound<'_, PyAny>]) -> PyResult<NewIt
     let mut rows = NewItems::new();
     for (index, item) in items.iter().enumerate() {
         if index % BREATH == BREATH - 1 {
-            py.detach(|| {});
+            aside::breathe(py);
         }
         push_any(&mut rows, item, &|| format!("{BATCH}: item {index}"))?;
     }

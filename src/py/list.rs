@@ -54,7 +54,10 @@ fn extend_while_reading(
         let mut failed = None;
         for turn in 1.. {
             // What has come already is taken without a pause for other Python threads, but not for too long.
-            let ready = if turn % (BREATH / SLICE_ROWS) == 0 { None } else { slices.try_recv().ok() };
+            if turn % (BREATH / SLICE_ROWS) == 0 {
+                aside::breathe(py);
+            }
+            let ready = slices.try_recv().ok();
             let result = match ready.map_or_else(|| aside::receive(py, &mut slices), Ok) {
                 Ok(_) if failed.is_some() => Ok(()),
                 Ok(Slice::Start) => {

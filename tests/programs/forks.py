@@ -2,14 +2,17 @@
 
 import contextlib
 import gc
+import importlib
 import itertools
 import multiprocessing
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import orchestrator.state_store.store
 from orchestrator.state_store import StateStore, StateStoreError, TransactionError
 
 from tests.programs import say
@@ -341,26 +344,37 @@ def own_transaction_in_a_with_block(store: StateStore, path: str) -> None:
     say("parent-before")
 
 
-def large_transaction(store: StateStore, path: str) -> None:
-    """Fork inside a transaction so large that part of it is in the -wal already; the child uses the store at once."""
-    names = [f"large-{index}" for index in range(200)]
-    transaction = store.transaction()
-    transaction.__enter__()
-    store.upsert_intel_items_batch({**item(name), "claims_json": "x" * 50_000} for name in names)
+def a_store_of_each_thread(store: StateStore, path: str) -> None:
+    """Fork while threads hold stores that only they know of: Python drops those in the child before any hook."""
+    local, over = threading.local(), threading.Event()
+    ready = threading.Barrier(4)
 
-    def child() -> None:
-        raises(TransactionError, store.upsert_intel_item, item("never"))
-        raises(TransactionError, transaction.__exit__, None, None, None)
-        with contextlib.suppress(StateStoreError):
-            assert store.list_intel_items_for_run("run-1") == []
-        with contextlib.suppress(StateStoreError):
-            store.close()
+    def work(thread: int) -> None:
+        local.store = StateStore(path)
+        write(local.store, f"thread-{thread}-before", 2)
+        ready.wait()
+        over.wait()
+        write(local.store, f"thread-{thread}-after", 2)
+        local.store.close()
 
-    fork(child)()
-    transaction.__exit__(None, None, None)
-    for name in names:
-        say(name)
+    threads = [threading.Thread(target=work, args=(thread,)) for thread in range(3)]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    join = fork(lambda: write(store, "child", 5))
     write(store, "parent", 5)
+    over.set()
+    join()
+    for thread in threads:
+        thread.join()
+
+
+def after_a_reload(store: StateStore, path: str) -> None:
+    """Fork after the module was loaded again, and with it the hooks registered again."""
+    importlib.reload(orchestrator.state_store.store)
+    join = fork(lambda: write(store, "child", 5))
+    write(store, "parent", 5)
+    join()
 
 
 def in_memory(store: StateStore, path: str) -> None:
@@ -395,7 +409,8 @@ SCENES = [
     own_transaction,
     own_transaction_dropped,
     own_transaction_in_a_with_block,
-    large_transaction,
+    a_store_of_each_thread,
+    after_a_reload,
     in_memory,
 ]
 
@@ -422,3 +437,69 @@ def interpreter_ends_in_the_child(path: str) -> None:
     assert os.waitpid(pid, 0)[1] == 0
     write(store, "parent", 30)
     os._exit(0)
+
+
+def spilled_transaction(path: str) -> int:
+    """Fork inside a transaction that has filled the writer's cache, so that part of it is in the -wal already.
+
+    The child is refused the file, by whatever store; return the bytes of the -wal at the fork.
+    """
+    names = [f"large-{index}" for index in range(70)]
+    refused: list[Callable[[StateStore], object]] = [
+        lambda each: each.upsert_intel_item(item("never")),
+        lambda each: each.list_intel_items_for_run("run-1"),
+        lambda each: each.connection.execute("SELECT count(*) FROM intel_items"),
+    ]
+    with StateStore(path, synchronous="NORMAL") as store, StateStore(path) as other:
+        store.start_run("run-1", "daily", {})
+        assert other.list_intel_items_for_run("run-1") == []
+        with store.transaction():
+            for name in names:
+                store.upsert_intel_item({**item(name), "claims_json": "x" * 1_000_000})
+            size = Path(f"{path}-wal").stat().st_size
+
+            def child() -> None:
+                for each in (store, other):
+                    for act in refused:
+                        raises(TransactionError, act, each)
+                raises(TransactionError, lambda: StateStore(path))
+                raises(TransactionError, lambda: StateStore(path, read_only=True))
+                store.close()
+                other.close()
+
+            fork(child)()
+        for name in names:
+            say(name)
+        write(other, "other", 5)
+    return size
+
+
+def forks_while_stores_are_opened(folder: str, forks: int) -> int:
+    """Fork while another thread opens and closes stores; return how many children had a file still open."""
+    stop = threading.Event()
+
+    def work() -> None:
+        for index in itertools.count():
+            StateStore(Path(folder) / f"{index % 3}.db").close()
+            if stop.is_set():
+                return
+
+    def child() -> None:
+        files = [str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+        os._exit(3 if any(folder in file for file in files) else 0)
+
+    opener = threading.Thread(target=work)
+    with StateStore(Path(folder) / "live.db"):
+        opener.start()
+        try:
+            codes = []
+            for _ in range(forks):
+                pid = os.fork()
+                if pid == 0:
+                    child()
+                codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        finally:
+            stop.set()
+            opener.join()
+    assert set(codes) <= {0, 3}
+    return codes.count(3)

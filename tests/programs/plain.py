@@ -1,5 +1,6 @@
 """The standard library's `sqlite3`, as the predecessor and other programs use it. No store is opened here."""
 
+import os
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,15 @@ def run(path: str, statements: Sequence[tuple[str, list[Any]]]) -> list[list[Any
         rows = connection.execute(sql, parameters).fetchall()
     connection.close()
     return rows
+
+
+def run_and_die(path: str, statements: Sequence[str]) -> None:
+    """Run statements and end as a crash does: the log, or the journal of what was not committed, stays."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=60)
+    for sql in statements:
+        connection.execute(sql).fetchall()
+    say()
+    os._exit(0)
 
 
 def hold(path: str) -> None:

@@ -2,13 +2,14 @@
 
 import contextlib
 import itertools
+import math
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable
 
-from orchestrator.state_store import StateStore, StateStoreError
+from orchestrator.state_store import StateStore, StateStoreError, StoreBusyError
 
 from tests.programs import hear, say
 from tests.programs.exits import item
@@ -37,9 +38,17 @@ def enter(store: StateStore) -> None:
         store.upsert_intel_item(item("interrupted"))
 
 
+def large(last: object) -> list[dict[str, object]]:
+    """Return a batch of so many items that it is encoded while it is written; the last has these scores."""
+    interrupted: dict[str, object] = {**item("interrupted")}
+    return [*[interrupted] * 899, {**item("last"), "scores_json": last}]
+
+
 ACTS: dict[str, Callable[[StateStore], object]] = {
     "upsert": lambda store: store.upsert_intel_item(item("interrupted")),
     "batch": lambda store: store.upsert_intel_items_batch([item("interrupted")]),
+    "large batch": lambda store: store.upsert_intel_items_batch(large({"a": 1})),
+    "large batch with something unusual": lambda store: store.upsert_intel_items_batch(large({"a": math.nan})),
     "transaction": enter,
     "start_run": lambda store: store.start_run("interrupted", "daily", {}),
 }
@@ -101,6 +110,49 @@ def handler_that_writes(path: str, count: int) -> int:
             store.list_intel_items_for_run("run-0")
         signal.setitimer(signal.ITIMER_REAL, 0)
     return done
+
+
+def handler_that_writes_into_a_wait(path: str, act: str) -> list[float]:
+    """Wait for another process, while a signal handler writes to the store; return how long it took to be refused."""
+    seconds = []
+    with StateStore(path, busy_timeout=10) as store:
+
+        def handle(_signal: int, _frame: object) -> None:
+            started = time.monotonic()
+            with contextlib.suppress(StoreBusyError):
+                ACTS[act](store)
+                raise AssertionError("the lock was not held")
+            seconds.append(time.monotonic() - started)
+            say("handled")
+
+        signal.signal(signal.SIGALRM, handle)
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with contextlib.suppress(StoreBusyError):
+            store.upsert_intel_item(item("main"))
+        store.upsert_intel_item(item("after"))
+    return seconds
+
+
+def long_list_interrupted_at_random(path: str, times: int) -> int:
+    """List many items while Ctrl-C comes at any moment; return how often it came in the middle of a list."""
+    interrupts = 0
+    with StateStore(path, pool_size=1) as store:
+        begun = time.monotonic()
+        length = len(store.list_intel_items_for_run("run-1"))
+        took = time.monotonic() - begun
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        for time_ in range(times):
+            with contextlib.suppress(KeyboardInterrupt):
+                interrupts += 1
+                signal.setitimer(signal.ITIMER_REAL, max(took * time_ / times, 1e-6))
+                items = store.list_intel_items_for_run("run-1")
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                interrupts -= 1
+                assert len(items) == length
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        assert len(store.list_intel_items_for_run("run-1")) == length
+        store.upsert_intel_item(item("after"))
+    return interrupts
 
 
 def interrupted_at_random(path: str, times: int) -> dict[str, list[int]]:

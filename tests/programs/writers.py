@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -54,6 +55,58 @@ def mixed_writes(path: str, process: int, threads: int, count: int) -> list[str]
         hear()
         parts = [pool.submit(mix, store, "run-1", f"{process}-{thread}", count) for thread in range(threads)]
         return [name for part in parts for name in part.result()]
+
+
+def batches_beside_busy_threads(path: str, threads: int, count: int) -> int:
+    """Write large batches while threads keep the interpreter busy; return how many were written."""
+    stop = threading.Event()
+
+    def spin() -> None:
+        while not stop.is_set():
+            sum(range(1000))
+
+    spinning = [threading.Thread(target=spin) for _ in range(threads)]
+    with StateStore(path, busy_timeout=60) as store:
+        batches = [[item("run-1", f"{batch}-{index}", [0.5] * 200) for index in range(3000)] for batch in range(count)]
+        for each in spinning:
+            each.start()
+        sys.setswitchinterval(0.01)
+        say()
+        try:
+            for batch in batches:
+                store.upsert_intel_items_batch(batch)
+        finally:
+            sys.setswitchinterval(0.005)
+            stop.set()
+    for each in spinning:
+        each.join()
+    return count
+
+
+def flip(path: str) -> int:
+    """Give all items the same decision, and then another, each in one transaction, until told to end."""
+    done = threading.Event()
+
+    def wait() -> None:
+        hear()
+        done.set()
+
+    with StateStore(path, synchronous="NORMAL") as store:
+        items = [item("run-1", each["item_id"]) for each in store.list_intel_items_for_run("run-1")]
+        threading.Thread(target=wait, daemon=True).start()
+        for turn in itertools.count():
+            changed = [{**each, "decision": f"{turn}"} for each in items]
+            if turn % 2:
+                store.upsert_intel_items_batch(changed)
+            else:
+                with store.transaction():
+                    for each in changed:
+                        store.upsert_intel_item(each)
+            if turn == 0:
+                say()
+            if done.is_set():
+                return turn
+    raise AssertionError("unreachable")
 
 
 def watch(path: str, size: int) -> int:

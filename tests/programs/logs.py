@@ -1,0 +1,114 @@
+"""Programs that write so much that the log is folded meanwhile."""
+
+import os
+import threading
+from pathlib import Path
+
+from orchestrator.state_store import StateStore
+
+from tests.programs import say
+from tests.programs.exits import item
+from tests.programs.forks import fork, write
+
+KEEP: list[object] = []
+"""What is still there when the interpreter ends."""
+PATIENCE = 20.0
+"""Seconds in which a thread that nobody needs must have ended."""
+
+
+def big(name: str) -> dict[str, object]:
+    """Return an item of some pages."""
+    return {**item(name), "claims_json": name * 1500}
+
+
+def is_folding() -> bool:
+    """Whether the thread that folds the log is there."""
+    names = []
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            names.append((task / "comm").read_text().strip())
+        except OSError:
+            continue
+    return "checkpointer" in names
+
+
+def begin_folding(store: StateStore, prefix: str) -> None:
+    """Write until the thread is there that folds the log; say what was acknowledged."""
+    for index in range(10_000):
+        name = f"{prefix}-{index}"
+        store.upsert_intel_item(big(name))
+        say(name)
+        if is_folding():
+            return
+    raise AssertionError("the log is not folded")
+
+
+def largest_log(path: str, count: int) -> int:
+    """Write items one by one while threads read; return the largest size of the log, in bytes."""
+    largest = 0
+    done = threading.Event()
+    with StateStore(path, synchronous="NORMAL") as store:
+        store.start_run("run-1", "daily", {})
+
+        def read() -> None:
+            while not done.is_set():
+                store.connection.execute("SELECT count(*) FROM intel_items WHERE title = 't'").fetchall()
+
+        readers = [threading.Thread(target=read) for _ in range(2)]
+        for reader in readers:
+            reader.start()
+        for index in range(count):
+            store.upsert_intel_item(item(f"{index * 7919 % 20011}"))
+            if index % 50 == 0:
+                largest = max(largest, Path(f"{path}-wal").stat().st_size)
+        done.set()
+        for reader in readers:
+            reader.join()
+    return largest
+
+
+def thread_ends_by_itself(path: str) -> bool:
+    """Have the log folded and then nothing to do, twice; return whether the thread ended each time."""
+    with StateStore(path, synchronous="NORMAL") as store:
+        store.start_run("run-1", "daily", {})
+        ended = []
+        for turn in range(2):
+            begin_folding(store, f"{turn}")
+            pause = threading.Event()
+            for _ in range(int(PATIENCE / 0.05)):
+                if not is_folding():
+                    break
+                pause.wait(0.05)
+            ended.append(not is_folding())
+    return all(ended)
+
+
+def forks_while_folding(path: str, forks: int) -> None:
+    """Fork again and again while the log is folded; parent and child write on, and the child closes."""
+    store = StateStore(path, synchronous="NORMAL")
+    store.start_run("run-1", "daily", {})
+    for index in range(forks):
+
+        def child(index: int = index) -> None:
+            write(store, f"child-{index}", 3)
+            for part in range(200):
+                store.upsert_intel_item(big(f"child-{index}-big-{part}"))
+                say(f"child-{index}-big-{part}")
+            store.close()
+
+        begin_folding(store, f"parent-{index}")
+        join = fork(child)
+        write(store, f"parent-after-{index}", 3)
+        join()
+    os._exit(0)
+
+
+def leave_while_folding(path: str, how: str) -> None:
+    """End without closing while the log is folded."""
+    store = StateStore(path, synchronous="NORMAL")
+    store.start_run("run-1", "daily", {})
+    begin_folding(store, "item")
+    if how == "closed":
+        store.close()
+    elif how == "kept":
+        KEEP.append(store)
