@@ -26,7 +26,7 @@ from tests.helpers import ROOT, TIMEOUT, in_process, in_threads, make_item
 
 RUN_ID = "run-1"
 BATCH = 10_000
-CALLS = 2_000
+CALLS = 6_000
 THREADS, EACH = 8, 25
 SINGLES = 20_000
 LOG_LIMIT = 16 << 20
@@ -210,6 +210,14 @@ def returned(events: list[Event]) -> list[str]:
     return [text.removeprefix("return ") for text in marks if text.startswith("return ")]
 
 
+@pytest.fixture
+def path_in_memory(tmp_path: Path) -> Iterator[Path]:
+    """Return a path where a sync takes no time, whatever else the disk has to do; not all systems have such a place."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as folder:
+        yield Path(folder) / "state.db"
+
+
 def test_every_acknowledged_write_was_synced_between_its_call_and_its_return(path: Path) -> None:
     events = traced(write_in_every_way, path)
     names = returned(events)
@@ -228,8 +236,8 @@ def test_threads_share_syncs_and_each_has_one_before_its_return(path: Path) -> N
     assert len(calls(events[first:last], "state.db-wal", *SYNCS)) <= 0.6 * len(names)
 
 
-def test_checkpoints_are_not_made_by_those_who_commit(path: Path) -> None:
-    events = span(traced(write_much, path), "begin", "end")
+def test_checkpoints_are_not_made_by_those_who_commit(path_in_memory: Path) -> None:
+    events = span(traced(write_much, path_in_memory), "begin", "end")
     committing = {event.thread for event in calls(events, "state.db-wal", "pwrite64")}
     folding = {event.thread for event in calls(events, "state.db", "pwrite64")}
     assert committing
@@ -237,8 +245,8 @@ def test_checkpoints_are_not_made_by_those_who_commit(path: Path) -> None:
     assert committing & folding == set()
 
 
-def test_log_is_written_over_and_not_cut_off_each_time(path: Path) -> None:
-    events = span(traced(write_much, path), "begin", "end")
+def test_log_is_written_over_and_not_cut_off_each_time(path_in_memory: Path) -> None:
+    events = span(traced(write_much, path_in_memory), "begin", "end")
     assert calls(events, "state.db", "pwrite64"), "the log was never folded"
     cut = [int(event.text) for event in calls(events, "state.db-wal", "ftruncate")]
     assert [size for size in cut if size < LOG_LIMIT] == [], "a log that outgrew its limit is cut back to it, no more"
@@ -266,14 +274,6 @@ def test_large_batch_is_encoded_by_one_thread_and_written_by_another(path: Path)
 def test_unchanged_items_are_not_written(path: Path) -> None:
     events = traced(write_a_batch, path)
     assert calls(span(events, "call again", "return again"), "state.db-wal", "pwrite64") == []
-
-
-@pytest.fixture
-def path_in_memory(tmp_path: Path) -> Iterator[Path]:
-    """Return a path where a sync takes no time, whatever else the disk has to do; not all systems have such a place."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as folder:
-        yield Path(folder) / "state.db"
 
 
 def test_log_stays_bounded_under_writers_and_readers(path_in_memory: Path) -> None:
