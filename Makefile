@@ -12,7 +12,7 @@ DEV_REQUIREMENTS := import tomllib; \
 export VIRTUAL_ENV := $(CURDIR)/.venv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-rust test-python lint format bench bench-gate bench-core build clean
+.PHONY: help demo test test-rust test-python test-faults lint format bench bench-gate bench-core build clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -27,6 +27,9 @@ test-rust: ## Run the core's tests, without Python
 
 test-python: .venv/extension ## Run the Python tests
 	$(BIN)/python -m pytest -q
+
+test-faults: .venv/extension ## Run every fault as often as it takes to be sure (some 40 minutes)
+	$(BIN)/python -m pytest -q --full tests/faults
 
 lint: .venv/extension ## Check formatting, types and stubs; warnings are errors
 	cargo fmt --check

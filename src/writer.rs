@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rusqlite::{Connection, ffi};
 
 use crate::checkpoint::Checkpointer;
 use crate::connection::{self, Synchronous};
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::fork;
+use crate::fork::{self, Gate};
 use crate::queue::{Admission, Queue, Taken, Turn};
 use crate::sync::lock;
 use crate::wait::{Owner, Wait};
@@ -92,13 +92,7 @@ impl Writer {
     pub(crate) fn write(&self, write: Write, owner: Owner, wait: &mut Wait) -> Result<()> {
         match self.queue.enter(Some(write), owner, wait)? {
             Admission::Turn(turn, Some(write)) => {
-                // Only the lock is waited for: what was begun is never begun again.
-                let (_gate, mut slot) = wait.until_free(|| {
-                    let gate = fork::enter();
-                    let mut slot = lock(&self.slot);
-                    begin(slot.open(self)?)?;
-                    Ok((gate, slot))
-                })?;
+                let (_gate, mut slot) = self.begun(wait)?;
                 commit_group(slot.open(self)?, &turn, &write)
             }
             Admission::Turn(_, None) | Admission::Done => Ok(()),
@@ -150,6 +144,36 @@ impl Writer {
     /// Do `write` within the caller's own open transaction; if it fails it is undone alone.
     pub(crate) fn write_inside(&self, write: &Write) -> Result<()> {
         self.inside(|connection| atomically(connection, write.rows(), || write.apply(connection)))
+    }
+
+    /// Do `work` in a transaction of its own and commit it; or within the caller's open one, where it is undone alone
+    /// if it fails. For writes that are rare, or return something: [`Self::write`] shares commits.
+    pub(crate) fn transact<T>(
+        &self,
+        owner: Owner,
+        wait: &mut Wait,
+        work: impl FnOnce(&Connection) -> Result<T>,
+    ) -> Result<T> {
+        if self.queue.is_owned_by(owner) {
+            return self.inside(|connection| atomically(connection, usize::MAX, || work(connection)));
+        }
+        let _turn = self.queue.enter(None, owner, wait)?;
+        let (_gate, mut slot) = self.begun(wait)?;
+        let connection = slot.open(self)?;
+        let done = work(connection).inspect_err(|_| roll_back(connection))?;
+        commit(connection)?;
+        Ok(done)
+    }
+
+    /// The slot, once SQLite's lock is had and a transaction begun: only that is waited for, so that what was begun
+    /// is never begun again.
+    fn begun(&self, wait: &mut Wait) -> Result<(Gate, MutexGuard<'_, Slot>)> {
+        wait.until_free(|| {
+            let gate = fork::enter();
+            let mut slot = lock(&self.slot);
+            begin(slot.open(self)?)?;
+            Ok((gate, slot))
+        })
     }
 
     /// Close the connection, rolling back what is open, and let nobody in any more.
@@ -307,7 +331,8 @@ pub(crate) fn commit(connection: &Connection) -> Result<()> {
     })
 }
 
-fn advise(error: StoreError, advice: &str) -> StoreError {
+/// Tell a caller who cannot know whether it was committed what to do.
+pub(crate) fn advise(error: StoreError, advice: &str) -> StoreError {
     if error.kind == ErrorKind::CommitOutcomeUnknown { error.note(advice) } else { error }
 }
 

@@ -27,6 +27,13 @@ HANG = 200.0
 stderr_of_the_run = os.dup(2)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of `tests/faults`."""
+    group = parser.getgroup("faults")
+    group.addoption("--full", action="store_true", help="repeat each fault as often as it takes to be sure")
+    group.addoption("--every-tool", action="store_true", help="fail where a tool that makes faults is missing")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Find the real stderr: while tests run, descriptor 2 is a file that nobody would see."""
     capture = config.pluginmanager.getplugin("capturemanager")

@@ -1,4 +1,10 @@
-//! The store as Rust sees it: one writer, a pool of readers, one file.
+//! The store as Rust sees it: one writer, a pool of readers, one file. The calls are in the submodules, by what
+//! they are about.
+
+mod forked;
+mod intel_items;
+mod runs;
+mod telemetry;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,19 +14,17 @@ use rusqlite::Connection;
 
 use crate::connection;
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::fork::{self, Exclusive, Forkable, Gate};
-use crate::intel_items::{self, Position, Slice};
+use crate::fork::{self, Forkable, Gate};
 use crate::migrations::{self, Found};
-use crate::model::{Items, NewItems, NewRun, RunEnd, Telemetry};
 use crate::opening::{self, Options};
 use crate::platform::{self, FileId};
 use crate::pool::Pool;
 use crate::query::{self, Parameters, Rows, Stop};
 use crate::sync::lock;
 use crate::transaction::Transaction;
-use crate::wait::{Caller, Owner, Wait};
-use crate::write::{ItemSlices, Write};
-use crate::writer::{File, Inherited, Writer};
+use crate::wait::{Caller, Wait};
+use crate::write::Write;
+use crate::writer::{self, File, Writer};
 
 /// Runs, intel items and telemetry in one SQLite file. Share it freely between threads.
 ///
@@ -65,7 +69,7 @@ struct Connections {
 
 /// Who wrote the SQL of a read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Sql {
+pub(crate) enum Sql {
     Ours,
     Callers,
 }
@@ -155,108 +159,6 @@ impl Store {
         self.shared.closed.load(Ordering::Acquire)
     }
 
-    /// Record a new run.
-    ///
-    /// # Errors
-    /// [`ErrorKind::RunExists`], and what every write can fail with: [`ErrorKind::StoreBusy`],
-    /// [`ErrorKind::StoreClosed`], [`ErrorKind::ReadOnly`], [`ErrorKind::DiskFull`], [`ErrorKind::StorageIO`],
-    /// [`ErrorKind::CommitOutcomeUnknown`], [`ErrorKind::TransactionDoomed`].
-    pub fn start_run(&self, caller: &Caller, run: NewRun) -> Result<()> {
-        self.write(caller, Write::StartRun(run))
-    }
-
-    /// Set a run's status, notes and end.
-    ///
-    /// # Errors
-    /// [`ErrorKind::RunNotFound`], and as [`Self::start_run`].
-    pub fn finish_run(&self, caller: &Caller, end: RunEnd) -> Result<()> {
-        self.write(caller, Write::FinishRun(end))
-    }
-
-    /// Insert or update one item, the only row of `item`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::RunNotFound`], and as [`Self::start_run`].
-    pub fn upsert_intel_item(&self, caller: &Caller, item: NewItems) -> Result<()> {
-        self.write(caller, Write::UpsertItem(item))
-    }
-
-    /// Insert or update items, all or none. Where an id comes twice the last wins.
-    ///
-    /// # Errors
-    /// [`ErrorKind::RunNotFound`], and as [`Self::start_run`].
-    pub fn upsert_intel_items_batch(&self, caller: &Caller, items: NewItems) -> Result<()> {
-        self.write(caller, Write::UpsertBatch(items))
-    }
-
-    /// As [`Self::upsert_intel_items_batch`], while the batch is still being made by another thread.
-    ///
-    /// The writer is held meanwhile, so whoever makes it must not wait for this store.
-    ///
-    /// # Errors
-    /// As [`Self::upsert_intel_items_batch`]; [`ErrorKind::Interrupted`] when the batch was abandoned.
-    pub fn upsert_intel_items_slices(&self, caller: &Caller, slices: ItemSlices) -> Result<()> {
-        self.write(caller, Write::UpsertSlices(slices))
-    }
-
-    /// Set a run's telemetry document.
-    ///
-    /// # Errors
-    /// [`ErrorKind::RunNotFound`], and as [`Self::start_run`].
-    pub fn write_telemetry(&self, caller: &Caller, telemetry: Telemetry) -> Result<()> {
-        self.write(caller, Write::Telemetry(telemetry))
-    }
-
-    /// Read a run's items, in the order in which they were first recorded.
-    ///
-    /// # Errors
-    /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::CorruptDatabase`].
-    pub fn list_intel_items_for_run(&self, caller: &Caller, run_id: &str) -> Result<Items> {
-        self.read(caller, Sql::Ours, |connection| intel_items::list_for_run(connection, run_id))
-            .map_err(|error| error.during(format!("list_intel_items_for_run {run_id:?}")))
-    }
-
-    /// As [`Self::list_intel_items_for_run`], handing slices on as they are read.
-    ///
-    /// # Errors
-    /// As [`Self::list_intel_items_for_run`]; what was handed on before does not count then.
-    pub fn list_intel_items_slices(
-        &self,
-        caller: &Caller,
-        run_id: &str,
-        hand_on: &(dyn Fn(Slice) + Sync),
-    ) -> Result<()> {
-        self.read(caller, Sql::Ours, |connection| {
-            intel_items::list_slices_for_run(connection, run_id, hand_on)
-        })
-        .map_err(|error| error.during(format!("list_intel_items_for_run {run_id:?}")))
-    }
-
-    /// Read the next items, at most `limit`, of one run or of all, the oldest first; and where they end, `None`
-    /// where none are left. Nothing is held between two pages.
-    ///
-    /// # Errors
-    /// As [`Self::list_intel_items_for_run`].
-    pub fn page_intel_items(
-        &self,
-        caller: &Caller,
-        run_id: Option<&str>,
-        after: &Position,
-        limit: usize,
-    ) -> Result<(Items, Option<Position>)> {
-        self.read(caller, Sql::Ours, |connection| intel_items::page(connection, run_id, after, limit))
-            .map_err(|error| error.during("iter_intel_items"))
-    }
-
-    /// Whether a run has more than so many items; found out without counting them.
-    ///
-    /// # Errors
-    /// As [`Self::list_intel_items_for_run`].
-    pub fn has_more_intel_items_than(&self, caller: &Caller, run_id: &str, count: usize) -> Result<bool> {
-        self.read(caller, Sql::Ours, |connection| intel_items::has_more_than(connection, run_id, count))
-            .map_err(|error| error.during(format!("list_intel_items_for_run {run_id:?}")))
-    }
-
     /// Run one pure read.
     ///
     /// # Errors
@@ -306,7 +208,8 @@ impl Store {
         readers_gone.map_err(|error| error.during("close"))
     }
 
-    fn write(&self, caller: &Caller, write: Write) -> Result<()> {
+    /// Do `write` in the caller's own transaction, or with what others write meanwhile.
+    pub(crate) fn write(&self, caller: &Caller, write: Write) -> Result<()> {
         let what = write.describe();
         let done = self.writer().and_then(|writer| {
             if writer.queue.is_owned_by(caller.owner) {
@@ -320,8 +223,32 @@ impl Store {
         done.map_err(|error| error.during(what))
     }
 
+    /// Do `work` in a transaction of its own, or within the caller's. `advice` is for a caller who cannot know
+    /// whether it was committed.
+    pub(crate) fn transact<T>(
+        &self,
+        caller: &Caller,
+        what: impl FnOnce() -> String,
+        advice: &str,
+        work: impl FnOnce(&Connection) -> Result<T>,
+    ) -> Result<T> {
+        let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
+        self.writer()
+            .and_then(|writer| {
+                let done = writer.transact(caller.owner, &mut wait, work);
+                writer.relieve_log();
+                done.map_err(|error| writer::advise(error, advice))
+            })
+            .map_err(|error| error.during(what()))
+    }
+
     /// Read from the pool, or from the caller's own transaction so that it sees what it wrote.
-    fn read<T>(&self, caller: &Caller, whose: Sql, read: impl Fn(&mut Connection) -> Result<T>) -> Result<T> {
+    pub(crate) fn read<T>(
+        &self,
+        caller: &Caller,
+        whose: Sql,
+        read: impl Fn(&mut Connection) -> Result<T>,
+    ) -> Result<T> {
         let current = self.connections()?;
         // A reader is restricted for good. The writer is so for the while, which makes it prepare all its
         // statements again: only for SQL that needs it.
@@ -391,46 +318,10 @@ impl Shared {
     }
 }
 
-impl Forkable for Shared {
-    fn start_over(&self, alone: &Exclusive) {
-        let mut current = lock(&self.current);
-        if let Some(pool) = &current.pool {
-            pool.discard_inherited(alone);
-        }
-        let mut lost = current.lost.clone();
-        let mut memory = None;
-        match current.writer.as_ref().map(|writer| writer.inherited(alone)) {
-            Some(Inherited::Closed) => return,
-            Some(Inherited::Spilled) => {
-                lost = Some(fork::lost_file());
-                if let Some(id) = self.file_id.get() {
-                    fork::lose(*id, alone);
-                }
-            }
-            Some(Inherited::Connection { connection, owner }) => {
-                if owner == Some(Owner::thread().thread) {
-                    lost = Some(fork::inside_transaction());
-                }
-                match self.path {
-                    None => memory = Some(connection),
-                    Some(_) => fork::discard(connection, alone),
-                }
-            }
-            Some(Inherited::Nothing) | None => {}
-        }
-        let file = self.path.clone().map(|path| File::new(path, self.options.synchronous));
-        let writer = current.writer.as_ref().map(|_| Writer::new(memory, file));
-        let pool = current.pool.as_ref().map(|_| Pool::new(self.options.pool_size));
-        let fresh = Connections { writer: writer.map(Arc::new), pool, lost };
-        let inherited = std::mem::replace(&mut *current, Arc::new(fresh));
-        // Its locks may be held by threads that do not exist here.
-        std::mem::forget(inherited);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::NewRun;
 
     fn run(run_id: &str, settings: &str) -> NewRun {
         let settings_snapshot_json = format!("{settings:?}").into_bytes();

@@ -1,0 +1,166 @@
+//! `_core.Store`: the calls of `StateStore`, each converted, detached and its errors mapped.
+
+mod intel_items;
+mod options;
+mod runs;
+mod telemetry;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+
+use super::errors::{Refusal, class};
+use super::transaction::{Transaction, detached, owner};
+use super::{convert, query};
+use crate::error::Result;
+use crate::opening::Options;
+use crate::sync::lock;
+use crate::wait::{Caller, Owner};
+
+/// The path that means a store in memory.
+const MEMORY: &str = ":memory:";
+
+/// A store's connections; `StateStore` documents each call.
+#[pyclass(frozen, module = "orchestrator.state_store._core")]
+pub(super) struct Store(Arc<Open>);
+
+/// The store, shared with its transactions.
+pub(super) struct Open {
+    store: Option<crate::Store>,
+    /// How many transactions are open, of whatever thread.
+    pub(super) transactions: AtomicUsize,
+}
+
+impl Open {
+    /// The store itself.
+    pub(super) fn store(&self) -> Result<&crate::Store> {
+        self.store.as_ref().ok_or_else(crate::StoreError::closed)
+    }
+
+    /// Who is calling. While no transaction is open, nobody need ask which task it is.
+    pub(super) fn caller(&self, py: Python<'_>) -> PyResult<Owner> {
+        if self.transactions.load(Ordering::Relaxed) == 0 { Ok(Owner::thread()) } else { owner(py) }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let store = self.store.take();
+        detached(move || drop(store));
+    }
+}
+
+#[pymethods]
+impl Store {
+    #[new]
+    #[pyo3(signature = (db_path, *, synchronous, busy_timeout, pool_size, read_only, file_mode))]
+    fn new(
+        py: Python<'_>,
+        db_path: &Bound<'_, PyAny>,
+        synchronous: &Bound<'_, PyAny>,
+        busy_timeout: &Bound<'_, PyAny>,
+        pool_size: &Bound<'_, PyAny>,
+        read_only: &Bound<'_, PyAny>,
+        file_mode: &Bound<'_, PyAny>,
+    ) -> PyResult<Self> {
+        let path = options::path(db_path)?;
+        let options = Options {
+            synchronous: options::synchronous(synchronous)?,
+            busy_timeout: options::busy_timeout(busy_timeout)?,
+            pool_size: options::pool_size(pool_size)?,
+            read_only: options::flag(read_only, "read_only")?,
+            file_mode: options::file_mode(file_mode)?,
+        };
+        let store = if path.as_os_str() == MEMORY {
+            if options.read_only {
+                let what = "read_only: a store in memory is always new, so that there is nothing to read";
+                return Err(Refusal::InvalidValue.error(py, what));
+            }
+            py.detach(|| crate::Store::open_in_memory(options))?
+        } else {
+            let store =
+                interruptible(py, Owner::thread(), |caller| crate::Store::open(&path, options, caller))?;
+            warn_of_network(py, &path)?;
+            store
+        };
+        Ok(Self(Arc::new(Open { store: Some(store), transactions: AtomicUsize::new(0) })))
+    }
+
+    /// Whether the store is closed.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.0.store.as_ref().is_none_or(crate::Store::is_closed)
+    }
+
+    /// Return a transaction that is not entered yet.
+    fn transaction(&self) -> PyResult<Transaction> {
+        if self.closed() {
+            return Err(crate::StoreError::closed().during("transaction").into());
+        }
+        Ok(Transaction::new(Arc::clone(&self.0)))
+    }
+
+    /// Run one pure read; return the column names and the rows.
+    fn query<'py>(
+        &self,
+        py: Python<'py>,
+        sql: &Bound<'py, PyAny>,
+        parameters: &Bound<'py, PyAny>,
+    ) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyList>)> {
+        let sql = convert::text(sql, "execute", "sql")?;
+        let parameters = convert::parameters(parameters)?;
+        convert::rows(py, query::rows(py, &self.0, sql, &parameters)?)
+    }
+
+    /// Close every connection.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        call(py, &self.0, |store, caller| store.close(caller))
+    }
+}
+
+/// Do `work` on the store, detached from the interpreter, as the thread or task that is calling.
+pub(super) fn call<T: Send>(
+    py: Python<'_>,
+    open: &Open,
+    work: impl FnOnce(&crate::Store, &Caller) -> Result<T> + Send,
+) -> PyResult<T> {
+    let store = open.store()?;
+    interruptible(py, open.caller(py)?, |caller| work(store, caller))
+}
+
+/// Do `work` detached from the interpreter; whatever a signal handler raises meanwhile is raised in its place.
+fn interruptible<T: Send>(
+    py: Python<'_>,
+    owner: Owner,
+    work: impl FnOnce(&Caller) -> Result<T> + Send,
+) -> PyResult<T> {
+    let raised: Mutex<Option<PyErr>> = Mutex::new(None);
+    let interrupted = || {
+        let mut raised = lock(&raised);
+        if raised.is_none() {
+            *raised = Python::attach(|py| py.check_signals().err());
+        }
+        raised.is_some()
+    };
+    let done = py.detach(|| {
+        let result = work(&Caller { owner, interrupted: &interrupted });
+        let interrupted = lock(&raised).take();
+        // What was begun is dropped here, still detached, when a signal handler raised.
+        interrupted.map_or_else(|| Ok(result), Err)
+    });
+    done?.map_err(PyErr::from)
+}
+
+/// Warn where SQLite's locks and shared memory cannot be relied on.
+fn warn_of_network(py: Python<'_>, path: &std::path::Path) -> PyResult<()> {
+    let Some(system) = py.detach(|| crate::network_file_system(path)) else { return Ok(()) };
+    let category = class(py, "NetworkFileSystemWarning")?;
+    let message = format!(
+        "{} is on a network file system ({system}): stores of several hosts cannot share it, and its locks may not hold",
+        path.display()
+    );
+    let message = std::ffi::CString::new(message)?;
+    PyErr::warn(py, &category, &message, 3)
+}

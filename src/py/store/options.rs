@@ -1,0 +1,91 @@
+//! The options of `StateStore`, checked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
+
+use crate::connection::Synchronous;
+use crate::py::errors::Refusal;
+
+/// The longest `busy_timeout`, in seconds: some thirty years.
+const LONGEST_TIMEOUT: f64 = 1e9;
+
+/// The largest `pool_size`.
+const LARGEST_POOL: usize = 64;
+
+pub(super) fn path(db_path: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
+    let py = db_path.py();
+    let path: PathBuf = db_path.extract().map_err(|_| {
+        let found = db_path.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
+        Refusal::InvalidType.error(py, format!("db_path must be a str or an os.PathLike of str, not {found}"))
+    })?;
+    if path.as_os_str().is_empty() {
+        return Err(Refusal::InvalidValue.error(py, "db_path is empty"));
+    }
+    Ok(path)
+}
+
+pub(super) fn synchronous(value: &Bound<'_, PyAny>) -> PyResult<Synchronous> {
+    let py = value.py();
+    let wanted = "synchronous must be \"FULL\" or \"NORMAL\"";
+    match value.cast::<PyString>().map_err(|_| Refusal::InvalidType.error(py, wanted))?.to_str()? {
+        "FULL" => Ok(Synchronous::Full),
+        "NORMAL" => Ok(Synchronous::Normal),
+        other => Err(Refusal::InvalidValue.error(py, format!("{wanted}, not {other:?}"))),
+    }
+}
+
+pub(super) fn busy_timeout(value: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    let py = value.py();
+    let wanted = format!("busy_timeout must be a number of seconds from 0 to {LONGEST_TIMEOUT:e}");
+    if value.is_instance_of::<PyBool>()
+        || !(value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>())
+    {
+        let found = value.get_type().name()?;
+        return Err(Refusal::InvalidType.error(py, format!("{wanted}, not a {found}")));
+    }
+    let seconds = value.extract::<f64>().ok().filter(|seconds| (0.0..=LONGEST_TIMEOUT).contains(seconds));
+    match seconds.map(Duration::try_from_secs_f64) {
+        Some(Ok(timeout)) => Ok(timeout),
+        _ => Err(Refusal::InvalidValue.error(py, format!("{wanted}, not {}", value.repr()?))),
+    }
+}
+
+pub(super) fn pool_size(value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    let py = value.py();
+    let wanted = format!("pool_size must be an int from 1 to {LARGEST_POOL}");
+    match integer(value, &wanted)?.filter(|size| (1..=LARGEST_POOL).contains(size)) {
+        Some(size) => Ok(size),
+        None => Err(Refusal::InvalidValue.error(py, format!("{wanted}, not {}", value.repr()?))),
+    }
+}
+
+pub(super) fn file_mode(value: &Bound<'_, PyAny>) -> PyResult<u32> {
+    let py = value.py();
+    let wanted = "file_mode must be permission bits that let the owner read and write, such as 0o600";
+    match integer(value, wanted)?.filter(|mode| *mode <= 0o777 && mode & 0o600 == 0o600) {
+        Some(mode) => Ok(mode as u32),
+        None => Err(Refusal::InvalidValue.error(py, format!("{wanted}, not {}", value.repr()?))),
+    }
+}
+
+pub(super) fn flag(value: &Bound<'_, PyAny>, name: &str) -> PyResult<bool> {
+    match value.cast::<PyBool>() {
+        Ok(flag) => Ok(flag.is_true()),
+        Err(_) => {
+            let found = value.get_type().name()?;
+            Err(Refusal::InvalidType.error(value.py(), format!("{name} must be a bool, not {found}")))
+        }
+    }
+}
+
+/// An int, but not a bool; `None` where it does not fit.
+fn integer(value: &Bound<'_, PyAny>, wanted: &str) -> PyResult<Option<usize>> {
+    if value.is_instance_of::<PyBool>() || !value.is_instance_of::<PyInt>() {
+        let found = value.get_type().name()?;
+        return Err(Refusal::InvalidType.error(value.py(), format!("{wanted}, not a {found}")));
+    }
+    Ok(value.extract().ok())
+}

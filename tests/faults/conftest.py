@@ -1,0 +1,59 @@
+"""Quick and full forms, the figures that they reach, and tools that a machine may lack."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+
+FIGURES = pytest.StashKey[dict[str, list[str]]]()
+MISSING = pytest.StashKey[set[str]]()
+
+
+@pytest.fixture
+def rounds(pytestconfig: pytest.Config) -> Callable[[int, int], int]:
+    """Return what chooses how often to repeat: the first number as a rule, the second with `--full`."""
+    full = pytestconfig.getoption("--full")
+    return lambda quick, all_: all_ if full else quick
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Return what notes the figure that a test reached, for the table at the end of the run."""
+    figures = request.config.stash.setdefault(FIGURES, {})
+    return figures.setdefault(request.node.nodeid, []).append
+
+
+@pytest.fixture
+def tool(pytestconfig: pytest.Config) -> Callable[[str], str]:
+    """Return what finds a program that makes faults; a machine without it skips the test, and says so."""
+
+    def find(name: str) -> str:
+        found = shutil.which(name)
+        if found is None:
+            miss(pytestconfig, name)
+        return str(found)
+
+    return find
+
+
+def miss(config: pytest.Config, name: str) -> None:
+    """Skip the test for want of a tool, or fail it where all must be there."""
+    config.stash.setdefault(MISSING, set()).add(name)
+    if config.getoption("--every-tool"):
+        pytest.fail(f"{name} is not installed")
+    pytest.skip(f"{name} is not installed")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Iterator[None]:
+    """Print the figures, and which tools were missing."""
+    yield
+    figures = config.stash.setdefault(FIGURES, {})
+    if any(figures.values()):
+        terminalreporter.section("faults")
+        for test, notes in sorted(figures.items()):
+            terminalreporter.write_line(f"{test.removeprefix('tests/faults/')}: {'; '.join(notes)}")
+    for name in sorted(config.stash.setdefault(MISSING, set())):
+        terminalreporter.write_line(f"NOT TESTED for want of {name}", red=True)
