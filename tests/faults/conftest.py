@@ -55,5 +55,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("faults")
         for test, notes in sorted(figures.items()):
             terminalreporter.write_line(f"{test.removeprefix('tests/faults/')}: {'; '.join(notes)}")
-    for name in sorted(config.stash.setdefault(MISSING, set())):
+    missing: set[str] = config.stash.setdefault(MISSING, set())
+    for name in sorted(missing):
         terminalreporter.write_line(f"NOT TESTED for want of {name}", red=True)
