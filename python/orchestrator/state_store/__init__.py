@@ -11,34 +11,38 @@
 """
 
 from orchestrator.state_store._core import SQLITE_VERSION, Transaction, __version__
-from orchestrator.state_store.connection import Connection, Cursor, Row
-from orchestrator.state_store.exceptions import (
-    CannotOpenError,
-    CommitOutcomeUnknownError,
-    CorruptDatabaseError,
-    DiskFullError,
-    ForeignDatabaseError,
-    InvalidJSONError,
-    InvalidTypeError,
-    InvalidValueError,
-    MissingFieldError,
-    NestingTooDeepError,
-    NetworkFileSystemWarning,
-    NotADatabaseError,
-    QueryError,
-    ReadOnlyError,
-    RunExistsError,
-    RunNotFoundError,
-    SchemaTooNewError,
-    StateStoreError,
-    StorageIOError,
-    StoreBusyError,
-    StoreClosedError,
-    TransactionDoomedError,
-    TransactionError,
-)
-from orchestrator.state_store.records import IntelItem, IntelItemInput, RunRecord
 from orchestrator.state_store.store import StateStore
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orchestrator.state_store.connection import Connection, Cursor, Row
+    from orchestrator.state_store.exceptions import (
+        CannotOpenError,
+        CommitOutcomeUnknownError,
+        CorruptDatabaseError,
+        DiskFullError,
+        ForeignDatabaseError,
+        InvalidJSONError,
+        InvalidTypeError,
+        InvalidValueError,
+        MissingFieldError,
+        NestingTooDeepError,
+        NetworkFileSystemWarning,
+        NotADatabaseError,
+        QueryError,
+        ReadOnlyError,
+        RunExistsError,
+        RunNotFoundError,
+        SchemaTooNewError,
+        StateStoreError,
+        StorageIOError,
+        StoreBusyError,
+        StoreClosedError,
+        TransactionDoomedError,
+        TransactionError,
+    )
+    from orchestrator.state_store.records import IntelItem, IntelItemInput
+    from orchestrator.state_store.run_record import RunRecord
 
 __all__ = [
     "SQLITE_VERSION",
@@ -75,3 +79,24 @@ __all__ = [
     "TransactionError",
     "__version__",
 ]
+
+_LOADED_LATER = ("exceptions", "connection", "run_record", "records")
+"""What a program that writes once and ends never needs: with them, importing the package takes twice as long."""
+
+
+def __getattr__(name: str) -> object:
+    """Find a public name in the modules that are loaded when they are first asked for."""
+    if name in __all__:
+        from importlib import import_module
+
+        for module in _LOADED_LATER:
+            found = getattr(import_module(f"{__name__}.{module}"), name, None)
+            if found is not None:
+                globals()[name] = found
+                return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the names of the modules that are not loaded yet as well."""
+    return sorted({*globals(), *__all__})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
 
-from orchestrator.state_store import _core
-from orchestrator.state_store.records import IntelItem, IntelItemInput
+    from orchestrator.state_store import _core
+    from orchestrator.state_store.records import IntelItem, IntelItemInput
 
 _PAGE_ITEMS = 512
 """How many items a page of `StateStore.iter_intel_items` has: about 1 MB of ordinary ones."""

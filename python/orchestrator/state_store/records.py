@@ -1,32 +1,6 @@
 """The shapes of what goes into a store and comes out of it."""
 
-from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """A run, as `StateStore.start_run` recorded it.
-
-    Attributes
-    ----------
-    run_id
-        The run's key.
-    run_type
-        What kind of run it is; free text.
-    started_at
-        When it started: UTC, ISO 8601, as `datetime.isoformat()` prints it.
-    status
-        `running` until `StateStore.finish_run` says otherwise.
-    settings_snapshot_json
-        The settings as they were given: the object itself, not its JSON text.
-    """
-
-    run_id: str
-    run_type: str
-    started_at: str
-    status: str
-    settings_snapshot_json: Any
 
 
 class IntelItemInput(TypedDict):

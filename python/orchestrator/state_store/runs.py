@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-from orchestrator.state_store import _core
-from orchestrator.state_store.records import RunRecord
+    from orchestrator.state_store import _core
+    from orchestrator.state_store.run_record import RunRecord
 
 
 class Runs:
@@ -35,6 +37,8 @@ class Runs:
         RunExistsError
             When there is a run with this run_id; it stays as it is.
         """
+        from orchestrator.state_store.run_record import RunRecord
+
         started_at = self._core.start_run(run_id, run_type, settings_snapshot)
         return RunRecord(run_id, run_type, started_at, "running", settings_snapshot)
 

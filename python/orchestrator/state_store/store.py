@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-import threading
-from pathlib import Path
-from types import TracebackType
-from typing import Literal, NoReturn, Self
 
 from orchestrator.state_store import _core
-from orchestrator.state_store.connection import Connection
 from orchestrator.state_store.intel_items import IntelItems
 from orchestrator.state_store.runs import Runs
 from orchestrator.state_store.telemetry import Telemetry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Literal, NoReturn, Self
+
+    from orchestrator.state_store.connection import Connection
 
 os.register_at_fork(
     before=_core.before_fork,
@@ -63,8 +66,6 @@ class StateStore(Runs, IntelItems, Telemetry):
     'running'
     """
 
-    db_path: Path
-
     def __init__(
         self,
         db_path: str | os.PathLike[str],
@@ -83,9 +84,8 @@ class StateStore(Runs, IntelItems, Telemetry):
             read_only=read_only,
             file_mode=file_mode,
         )
-        self.db_path = Path(db_path)
+        self._given_path = db_path
         self._read_only = read_only
-        self._local = threading.local()
 
     def transaction(self) -> _core.Transaction:
         """Return a context manager whose writes are kept all together, or not at all.
@@ -111,12 +111,21 @@ class StateStore(Runs, IntelItems, Telemetry):
         return self._core.transaction()
 
     @property
+    def db_path(self) -> Path:
+        """The path as it was given."""
+        from pathlib import Path
+
+        return Path(self._given_path)
+
+    @property
     def connection(self) -> Connection:
         """A read-only stand-in for `sqlite3.Connection`, for ad-hoc SELECTs: the same object within a thread."""
-        try:
-            connection: Connection = self._local.connection
-        except AttributeError:
-            connection = self._local.connection = Connection(self._core)
+        from threading import local
+
+        from orchestrator.state_store.connection import Connection
+
+        mine = self.__dict__.setdefault("_local", local()).__dict__
+        connection: Connection = mine.setdefault("connection", Connection(self._core))
         return connection
 
     @property
@@ -148,7 +157,7 @@ class StateStore(Runs, IntelItems, Telemetry):
         """Say which file, and whether it is open."""
         mode = ", read-only" if self._read_only else ""
         state = "closed" if self._core.closed else "open"
-        return f"<StateStore {str(self.db_path)!r}, {state}{mode}>"
+        return f"<StateStore {os.fspath(self._given_path)!r}, {state}{mode}>"
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied: connections belong to one process."""

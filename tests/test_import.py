@@ -1,0 +1,70 @@
+"""Importing the package is quick: what a program that writes once does not need is loaded when it is asked for."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+import pickle
+import subprocess
+import sys
+
+import orchestrator.state_store as package
+import pytest
+from orchestrator.state_store import RunRecord
+
+SLOW = {"asyncio", "contextlib", "dataclasses", "datetime", "inspect", "json", "pathlib", "re", "sqlite3", "typing"}
+WRITES_ONCE = """
+import sys
+from orchestrator.state_store import StateStore
+with StateStore(":memory:") as store:
+    store.start_run("run-1", "daily", {"limit": [10]})
+print(*sys.modules)
+"""
+
+
+def test_program_that_writes_once_loads_no_slow_module() -> None:
+    program = [sys.executable, "-S", "-c", f"import sys; sys.path[:] = {sys.path!r}\n{WRITES_ONCE}"]
+    loaded = subprocess.run(program, capture_output=True, text=True, check=True).stdout.split()
+    assert "orchestrator.state_store" in loaded
+    assert SLOW & set(loaded) == set()
+
+
+def test_every_public_name_is_there_and_no_other() -> None:
+    namespace: dict[str, object] = {}
+    exec("from orchestrator.state_store import *", namespace)
+    assert set(package.__all__) <= namespace.keys()
+    assert set(package.__all__) <= set(dir(package))
+    with pytest.raises(AttributeError, match="no attribute 'NoSuchName'"):
+        _ = package.NoSuchName
+
+
+class TestRunRecordIsAFrozenDataclass:
+    run = RunRecord("run-1", "daily", "now", "running", {"limit": 10})
+
+    def test_its_fields_are_found(self) -> None:
+        assert dataclasses.is_dataclass(RunRecord)
+        names = [field.name for field in dataclasses.fields(RunRecord)]
+        assert dataclasses.asdict(self.run) == {name: getattr(self.run, name) for name in names}
+        assert tuple(names) == vars(RunRecord)["__match_args__"] == tuple(inspect.signature(RunRecord).parameters)
+        assert dataclasses.replace(self.run, status="completed").status == "completed"
+        assert dataclasses.replace(self.run, status="completed") != self.run
+
+    def test_it_equals_its_copies(self) -> None:
+        for other in (copy.copy(self.run), copy.deepcopy(self.run), pickle.loads(pickle.dumps(self.run))):
+            assert other == self.run
+            assert repr(other) == repr(self.run)
+        assert hash(dataclasses.replace(self.run, settings_snapshot_json=1)) != hash("run-1")
+        assert repr(self.run).startswith("RunRecord(run_id='run-1', run_type='daily', started_at='now'")
+
+    def test_it_cannot_be_changed(self) -> None:
+        with pytest.raises(dataclasses.FrozenInstanceError, match="'status'"):
+            self.run.status = "completed"  # type: ignore[misc]
+        with pytest.raises(dataclasses.FrozenInstanceError, match="'status'"):
+            del self.run.status
+
+    def test_fields_that_are_wrong_are_refused(self) -> None:
+        with pytest.raises(TypeError, match="missing 1 required positional argument: 'settings_snapshot_json'"):
+            RunRecord("run-1", "daily", "now", "running")  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match="no_such"):
+            RunRecord("run-1", "daily", "now", "running", {}, no_such=1)  # type: ignore[call-arg]
