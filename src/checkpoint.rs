@@ -15,18 +15,23 @@ use std::time::Duration;
 use rusqlite::{Connection, ffi};
 
 use crate::connection::{self, Synchronous};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::fork::{self, Exclusive};
-use crate::sync::lock;
+use crate::sync::{lock, wait};
 use crate::wait::{Caller, Owner, Wait};
 use crate::writer::Writer;
 
-/// Bytes of log that are folded at a time: two syncs each, and the log is bounded by this, by what is written
-/// during the passive part, and by the largest transaction.
+/// Bytes of log that are folded at a time: two syncs each.
 const FOLD_BYTES: u64 = 12 << 20;
+
+/// Bytes of log from which the next writer waits while it is being folded: a slow disk must not let it grow.
+const HOLD_BACK_BYTES: u64 = 16 << 20;
 
 /// How long the turn may last: a long read, or another process's long transaction, keeps the log from starting over.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long the turn may be waited for: as long as a transaction may reasonably last. The wait costs nobody anything.
+const TURN_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long the thread stays when nothing is due. A process without it forks without Python's warning of threads.
 const IDLE: Duration = Duration::from_secs(1);
@@ -35,6 +40,8 @@ const IDLE: Duration = Duration::from_secs(1);
 pub(crate) struct Checkpointer {
     state: Mutex<State>,
     woken: Condvar,
+    /// The passive part is over.
+    folded: Condvar,
     /// Locked only behind the fork's gate.
     connection: Mutex<Option<Connection>>,
     path: PathBuf,
@@ -46,6 +53,8 @@ struct State {
     due: u64,
     /// Bytes of log when it was last found to be due.
     wanted: Option<u64>,
+    /// The passive part is under way.
+    folding: bool,
     thread: Option<JoinHandle<()>>,
     stopped: bool,
 }
@@ -53,8 +62,15 @@ struct State {
 impl Checkpointer {
     pub(crate) fn new(path: PathBuf, synchronous: Synchronous) -> Self {
         Self {
-            state: Mutex::new(State { due: FOLD_BYTES, wanted: None, thread: None, stopped: false }),
+            state: Mutex::new(State {
+                due: FOLD_BYTES,
+                wanted: None,
+                folding: false,
+                thread: None,
+                stopped: false,
+            }),
             woken: Condvar::new(),
+            folded: Condvar::new(),
             connection: Mutex::new(None),
             path,
             synchronous,
@@ -78,6 +94,25 @@ impl Checkpointer {
             state.thread = thread.spawn(move || this.work(&writer)).ok();
         }
         self.woken.notify_one();
+    }
+
+    /// Wait until the log, of `bytes`, is folded, if it is large and just being folded. For whoever has the turn, so
+    /// that nobody else writes meanwhile either.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Interrupted`]. A wait that lasts too long ends, and the log grows.
+    pub(crate) fn hold_back(&self, bytes: u64, wait_for: &Wait) -> Result<()> {
+        while bytes >= HOLD_BACK_BYTES && lock(&self.state).folding {
+            let slice = match wait_for.slice() {
+                Err(over) if over.kind == ErrorKind::StoreBusy => break,
+                slice => slice?,
+            };
+            let state = lock(&self.state);
+            if state.folding {
+                drop(wait(&self.folded, state, slice));
+            }
+        }
+        Ok(())
     }
 
     /// Stop the thread, wait until it is gone, and close its connection.
@@ -109,7 +144,10 @@ impl Checkpointer {
         while let Some(bytes) = self.next() {
             // A checkpoint that fails loses nothing. Whoever keeps the log from starting over is not bothered again
             // before it has grown by as much.
-            let folded = self.fold(ffi::SQLITE_CHECKPOINT_PASSIVE).and_then(|()| self.start_over(writer));
+            let folded = self.fold(ffi::SQLITE_CHECKPOINT_PASSIVE);
+            lock(&self.state).folding = false;
+            self.folded.notify_all();
+            let folded = folded.and_then(|()| self.start_over(writer));
             let mut state = lock(&self.state);
             state.due = if folded.is_ok() { FOLD_BYTES } else { bytes + FOLD_BYTES };
             state.wanted = None;
@@ -124,6 +162,7 @@ impl Checkpointer {
                 return None;
             }
             if let Some(bytes) = state.wanted.take() {
+                state.folding = true;
                 return Some(bytes);
             }
             let (locked, waited) =
@@ -140,7 +179,7 @@ impl Checkpointer {
     fn start_over(&self, writer: &Arc<Writer>) -> Result<()> {
         let stopped = || self.is_stopped();
         let caller = Caller { owner: Owner::thread(), interrupted: &stopped };
-        let _turn = writer.queue.enter(None, caller.owner, &Wait::new(caller, PATIENCE))?;
+        let _turn = writer.queue.enter(None, caller.owner, &Wait::new(caller, TURN_WITHIN))?;
         Wait::new(caller, PATIENCE).until_free(|| self.fold(ffi::SQLITE_CHECKPOINT_RESTART))
     }
 

@@ -29,6 +29,7 @@ impl Transaction {
             let Admission::Turn(turn, _) = writer.queue.enter(None, owner, wait)? else {
                 return Err(StoreError::closed());
             };
+            writer.hold_back(wait)?;
             let level = wait.until_free(|| writer.with_slot(|slot| slot.begin(writer, owner.thread)))?;
             turn.set_owner(owner);
             (level, Some(turn))

@@ -99,6 +99,13 @@ impl Writer {
         }
     }
 
+    /// Before a transaction: wait while the log is too large and being folded.
+    pub(crate) fn hold_back(&self, wait: &Wait) -> Result<()> {
+        self.file
+            .as_ref()
+            .map_or(Ok(()), |file| file.checkpointer.hold_back(file.log_bytes.load(Ordering::Relaxed), wait))
+    }
+
     /// After a commit: have the log folded if it is worth it.
     pub(crate) fn relieve_log(self: &Arc<Self>) {
         if let Some(file) = &self.file {
@@ -168,6 +175,7 @@ impl Writer {
     /// The slot, once SQLite's lock is had and a transaction begun: only that is waited for, so that what was begun
     /// is never begun again.
     fn begun(&self, wait: &mut Wait) -> Result<(Gate, MutexGuard<'_, Slot>)> {
+        self.hold_back(wait)?;
         wait.until_free(|| {
             let gate = fork::enter();
             let mut slot = lock(&self.slot);
