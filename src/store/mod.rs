@@ -225,6 +225,7 @@ impl Store {
 
     /// Do `work` in a transaction of its own, or within the caller's. `advice` is for a caller who cannot know
     /// whether it was committed.
+    #[expect(dead_code, reason = "the first of the rare writes is about to land")]
     pub(crate) fn transact<T>(
         &self,
         caller: &Caller,
