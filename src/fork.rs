@@ -11,11 +11,12 @@
 //!    exclusive lock nor deletes the -wal; and the parent commits nothing meanwhile (it waits for the end of a
 //!    pipe), so that the log's index in shared memory is what it was at the fork;
 //! 3. a transaction that was open at the fork is all in the child's own memory, so that rolling it back writes
-//!    nothing. What is left of closing is munmap, close and releasing locks that the child does not own.
+//!    nothing. What is left of closing is munmap and close: locks are left as they are ([`crate::guard::let_go`]).
 //!
 //! The third does not hold for a transaction so large that it has spilled pages into the log: rolling that back
 //! would clear the log's index in the shared memory that the parent is using. Such a connection is leaked, and
-//! its file refused in the child from then on.
+//! its file refused in the child from then on. Should the parent die inside that very transaction, its locks last as long
+//! as the child, which has the same descriptors.
 
 use std::cell::RefCell;
 use std::io::Read;
@@ -24,10 +25,10 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockReadGua
 
 use rusqlite::Connection;
 
-use crate::connection;
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::platform::FileId;
 use crate::sync::lock;
+use crate::{connection, guard};
 
 /// Held by every call while it is inside SQLite, or holds a lock that the child would inherit locked.
 ///
@@ -180,9 +181,8 @@ pub fn after_in_parent() {
 /// After a fork, in the child: let go of what was inherited.
 pub fn after_in_child() {
     let Some(pending) = PENDING.take() else { return };
-    for store in &pending.stores {
-        store.start_over(&Exclusive(()));
-    }
+    let alone = Exclusive(());
+    guard::let_go(&alone, || pending.stores.iter().for_each(|store| store.start_over(&alone)));
     SETTLED.store(generation(), Ordering::Relaxed);
     drop(pending.pipe);
     drop(pending.gate);

@@ -13,6 +13,7 @@ mod checkpoint;
 mod connection;
 mod error;
 mod fork;
+mod guard;
 mod intel_items;
 mod log_file;
 mod migrations;

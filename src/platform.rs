@@ -19,6 +19,15 @@ pub(crate) fn file_id(path: &Path) -> Option<FileId> {
     fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
+/// Which file a descriptor is open on.
+#[cfg(target_os = "linux")]
+pub(crate) fn descriptor_id(fd: std::ffi::c_int) -> Option<FileId> {
+    let mut facts = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `facts` has room for what fstat writes, and is read only if it succeeded.
+    unsafe { (libc::fstat(fd, facts.as_mut_ptr()) == 0).then(|| facts.assume_init()) }
+        .map(|facts| (facts.st_dev, facts.st_ino))
+}
+
 /// Create the missing folders above `path`, each synced into the one above it.
 pub(crate) fn create_parents(path: &Path) -> io::Result<()> {
     let missing: Vec<_> = path.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
@@ -30,8 +39,8 @@ pub(crate) fn create_parents(path: &Path) -> io::Result<()> {
 
 /// Create `path` with exactly these permission bits, synced into its folder, unless it is there already.
 ///
-/// Closing a descriptor drops all of the process's locks on the file. So no store may open the file between
-/// the creation and the close: each comes through here first, one at a time.
+/// Where there is no [`crate::guard`], closing a descriptor drops all of the process's locks on the file. So no store
+/// may open the file between the creation and the close: each comes through here first, one at a time.
 pub(crate) fn create_file(path: &Path, mode: u32) -> io::Result<()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _one = lock(&ONE_AT_A_TIME);
