@@ -17,6 +17,8 @@ STALL_BATCH = "longest stall of a thread, batch of 60,000"
 STALL_LIST = "longest stall of a thread, list of 60,000"
 LARGE_BATCH = "batch of 10,000, file of 1,000,000"
 LARGE_LIST = "list 10,000, file of 1,000,000"
+STREAM = "stream of 1,000,000 items, an item"
+STREAM_MEMORY = "stream of 1,000,000 items, memory"
 SUSTAINED = "sustained batches and singles, an item"
 SUSTAINED_CALL = "sustained, longest call"
 SUSTAINED_LOG = "sustained, largest log"
@@ -34,12 +36,14 @@ ROWS = (
     STALL_LIST,
     LARGE_BATCH,
     LARGE_LIST,
+    STREAM,
+    STREAM_MEMORY,
     SUSTAINED,
     SUSTAINED_CALL,
     SUSTAINED_LOG,
     PROCESS,
 )
-IN_BYTES = (SUSTAINED_LOG,)
+IN_BYTES = (SUSTAINED_LOG, STREAM_MEMORY)
 
 DOCUMENT = "orjson, one document"
 """Not a contender: `orjson.loads` of a run's items as one document, which is what building the objects costs."""
@@ -52,6 +56,7 @@ SUSTAINED_BATCH = 1_000
 LIMITS = {
     STALL_BATCH: 0.015,
     STALL_LIST: 0.015,
+    STREAM_MEMORY: 64_000_000,
     # The bound, and over it the largest batch, at a page an item.
     SUSTAINED_LOG: (16 << 20) + SUSTAINED_BATCH * 4096,
 }
@@ -96,6 +101,7 @@ TARGETS = (
     Target(STALL_LIST, LIMIT, 1),
     Target(LARGE_BATCH, EMPTY_FILE, 1 / 1.5),
     Target(LARGE_LIST, EMPTY_FILE, 1 / 1.5),
+    Target(STREAM_MEMORY, LIMIT, 1),
     Target(SUSTAINED, APSW, 1),
     Target(SUSTAINED_LOG, LIMIT, 1),
     Target(PROCESS, SQLITE3, 1 / 1.3),

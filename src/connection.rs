@@ -102,12 +102,12 @@ pub(crate) fn configure_writer(connection: &Connection, synchronous: Synchronous
     set_synchronous(connection, synchronous)?;
     journal_mode(connection)?;
     journal_size_limit(connection)?;
-    no_checkpoint_in_commits(connection)?;
     cache_size(connection, WRITER_CACHE_KIB)?;
     temp_store(connection)
 }
 
-/// Have `log_bytes` told how large the log is after each commit. <https://www.sqlite.org/c3ref/wal_hook.html>
+/// Have `log_bytes` told how large the log is after each commit. This takes the place of the hook by which commits
+/// checkpoint, and so leaves the log to [`crate::checkpoint`]. <https://www.sqlite.org/c3ref/wal_hook.html>
 pub(crate) fn watch_log(connection: &mut Connection, log_bytes: &Arc<AtomicU64>) -> Result<()> {
     let page_size: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
     let log_bytes = Arc::clone(log_bytes);
@@ -178,11 +178,6 @@ fn journal_mode(connection: &Connection) -> Result<()> {
 /// A log that once grew is cut back when it is reused. <https://www.sqlite.org/pragma.html#pragma_journal_size_limit>
 fn journal_size_limit(connection: &Connection) -> Result<()> {
     Ok(connection.pragma_update(None, "journal_size_limit", WAL_LIMIT_BYTES)?)
-}
-
-/// Commits leave the log to [`crate::checkpoint`]. <https://www.sqlite.org/pragma.html#pragma_wal_autocheckpoint>
-fn no_checkpoint_in_commits(connection: &Connection) -> Result<()> {
-    Ok(connection.pragma_update(None, "wal_autocheckpoint", 0)?)
 }
 
 /// <https://www.sqlite.org/pragma.html#pragma_cache_size>: a negative number is KiB.
