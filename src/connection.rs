@@ -74,6 +74,15 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Open an empty file to copy a database into. A copy that is not whole is thrown away: it needs neither a journal nor
+/// syncs of SQLite's own.
+pub(crate) fn open_copy(path: &Path) -> Result<Connection> {
+    let connection = open_file(path)?;
+    connection.pragma_update(None, "journal_mode", "OFF")?;
+    connection.pragma_update(None, "synchronous", "OFF")?;
+    Ok(connection)
+}
+
 /// Open a file that nobody can be writing to, from a folder that cannot be written to either.
 ///
 /// Without it SQLite must create a -shm file beside the database to read one in WAL mode

@@ -9,6 +9,7 @@
 //!   `pool` reads, `query` reads ad hoc;
 //! - `opening` finds and judges a file, `store` is the facade, `error` what can go wrong, `py` the Python binding.
 
+mod backup;
 mod checkpoint;
 mod connection;
 mod error;
@@ -35,6 +36,7 @@ mod wait;
 mod write;
 mod writer;
 
+pub use backup::Progress;
 pub use connection::{Synchronous, check_sqlite_version};
 pub use error::{ErrorKind, Result, StoreError};
 pub use fork::{after_in_child, after_in_parent, before};

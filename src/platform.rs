@@ -44,9 +44,8 @@ pub(crate) fn create_parents(path: &Path) -> io::Result<()> {
 pub(crate) fn create_file(path: &Path, mode: u32) -> io::Result<()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _one = lock(&ONE_AT_A_TIME);
-    match OpenOptions::new().write(true).create_new(true).mode(mode).open(path) {
+    match create_new(path, mode) {
         Ok(file) => {
-            file.set_permissions(fs::Permissions::from_mode(mode))?;
             drop(file);
             sync_parent(path)
         }
@@ -55,8 +54,15 @@ pub(crate) fn create_file(path: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
+/// Create `path`, where there is nothing yet, with exactly these permission bits.
+pub(crate) fn create_new(path: &Path, mode: u32) -> io::Result<File> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    Ok(file)
+}
+
 /// Sync the folder that `path` is in, where the file system and its permissions let folders be synced.
-fn sync_parent(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     let Some(parent) = path.parent() else { return Ok(()) };
     match File::open(parent).and_then(|folder| folder.sync_all()) {
         Err(error)

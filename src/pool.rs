@@ -31,6 +31,12 @@ struct Permits {
 /// The right to use one connection, until it is dropped.
 struct Permit<'a>(&'a Pool);
 
+/// Someone who reads on a connection of his own, until this is dropped.
+pub(crate) struct Guest<'a> {
+    pool: &'a Pool,
+    generation: u64,
+}
+
 /// What tells whether a file changed: device and inode aside, its size and when it was last written.
 type Stamp = Option<(u64, SystemTime)>;
 
@@ -94,6 +100,16 @@ impl Pool {
         }
     }
 
+    /// Let someone read on a connection of his own. Closing waits for him as well.
+    pub(crate) fn guest(&self) -> Result<Guest<'_>> {
+        let mut permits = lock(&self.permits);
+        if permits.closed {
+            return Err(StoreError::closed());
+        }
+        permits.size += 1;
+        Ok(Guest { pool: self, generation: fork::generation() })
+    }
+
     /// Keep a connection for the next reader, unless a transaction is open on it that will not end, or the pool
     /// was closed meanwhile.
     fn check_in(&self, connection: Connection, _: &Permit, _: &Gate) {
@@ -134,6 +150,16 @@ impl Drop for Permit<'_> {
     fn drop(&mut self) {
         lock(&self.0.permits).free += 1;
         self.0.returned.notify_all();
+    }
+}
+
+impl Drop for Guest<'_> {
+    fn drop(&mut self) {
+        // In a forked child the pool is no longer used, and may be locked by a thread that does not exist there.
+        if self.generation == fork::generation() {
+            lock(&self.pool.permits).size -= 1;
+            self.pool.returned.notify_all();
+        }
     }
 }
 

@@ -162,6 +162,32 @@ fn writes_that_share_a_commit_fail_alone() {
 }
 
 #[test]
+fn a_backup_is_whole_or_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("state.db"));
+    let dest = folder.path().join("copy.db");
+    store.start_run(&Caller::thread(), run("run-1")).unwrap();
+    store.upsert_intel_items_batch(&Caller::thread(), items("run-1", &["a", "b"], "first")).unwrap();
+    let stop = store.backup(&Caller::thread(), &dest, false, &mut |_| {
+        Err(orchestrator_state_store::StoreError::new(ErrorKind::Interrupted, "enough"))
+    });
+    assert_eq!(kind(stop), Some(ErrorKind::Interrupted));
+    assert!(!dest.exists());
+    let mut last = None;
+    let progress = &mut |progress| {
+        last = Some(progress);
+        Ok(())
+    };
+    store.backup(&Caller::thread(), &dest, false, progress).unwrap();
+    assert!(last.is_some_and(|progress| progress.copied == progress.total));
+    assert_eq!(titles(&open(&dest), "run-1"), titles(&store, "run-1"));
+    assert_eq!(
+        kind(store.backup(&Caller::thread(), &dest, false, &mut |_| Ok(()))),
+        Some(ErrorKind::CannotOpen)
+    );
+}
+
+#[test]
 fn a_closed_store_says_so() {
     let store = Store::open_in_memory(Options::default()).unwrap();
     let me = Caller::thread();

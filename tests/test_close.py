@@ -28,6 +28,7 @@ CALLS: dict[str, Callable[[StateStore], object]] = {
     "list_intel_items_for_run": lambda store: store.list_intel_items_for_run("run-1"),
     "iter_intel_items": lambda store: list(store.iter_intel_items()),
     "write_telemetry": lambda store: store.write_telemetry("run-1", {}),
+    "backup": lambda store: store.backup("never.db"),
     "transaction": lambda store: store.transaction().__enter__(),
     "connection": lambda store: store.connection.execute("SELECT 1"),
     "_conn": lambda store: store._conn.execute("SELECT 1"),

@@ -1,6 +1,7 @@
 //! The store as Rust sees it: one writer, a pool of readers, one file. The calls are in the submodules, by what
 //! they are about.
 
+mod backup;
 mod forked;
 mod intel_items;
 mod runs;

@@ -1,7 +1,7 @@
 """The native core. Use it through `StateStore`; the names here may change."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, final
 
@@ -80,6 +80,11 @@ class Store:
         self, sql: str, parameters: Sequence[Any] | Mapping[str, Any]
     ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
         """Run one pure read; return the column names and the rows."""
+
+    def backup(
+        self, dest: str | os.PathLike[str], overwrite: bool, progress: Callable[[int, int], object] | None
+    ) -> None:
+        """Copy the store to a file while others write; `progress` is called with pages copied and pages in all."""
 
     def close(self) -> None:
         """Close every connection."""

@@ -1,5 +1,6 @@
 //! `_core.Store`: the calls of `StateStore`, each converted, detached and its errors mapped.
 
+mod backup;
 mod intel_items;
 mod options;
 mod runs;
@@ -65,7 +66,7 @@ impl Store {
         read_only: &Bound<'_, PyAny>,
         file_mode: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
-        let path = options::path(db_path)?;
+        let path = options::path(db_path, "db_path")?;
         let options = Options {
             synchronous: options::synchronous(synchronous)?,
             busy_timeout: options::busy_timeout(busy_timeout)?,

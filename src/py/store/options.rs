@@ -15,14 +15,14 @@ const LONGEST_TIMEOUT: f64 = 1e9;
 /// The largest `pool_size`.
 const LARGEST_POOL: usize = 64;
 
-pub(super) fn path(db_path: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
-    let py = db_path.py();
-    let path: PathBuf = db_path.extract().map_err(|_| {
-        let found = db_path.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
-        Refusal::InvalidType.error(py, format!("db_path must be a str or an os.PathLike of str, not {found}"))
+pub(super) fn path(value: &Bound<'_, PyAny>, name: &str) -> PyResult<PathBuf> {
+    let py = value.py();
+    let path: PathBuf = value.extract().map_err(|_| {
+        let found = value.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
+        Refusal::InvalidType.error(py, format!("{name} must be a str or an os.PathLike of str, not {found}"))
     })?;
     if path.as_os_str().is_empty() {
-        return Err(Refusal::InvalidValue.error(py, "db_path is empty"));
+        return Err(Refusal::InvalidValue.error(py, format!("{name} is empty")));
     }
     Ok(path)
 }

@@ -1,0 +1,41 @@
+//! Backing the store up.
+
+use pyo3::prelude::*;
+
+use super::{Store, call, options};
+use crate::backup::Progress;
+use crate::error::{ErrorKind, StoreError};
+use crate::py::errors::Refusal;
+
+#[pymethods]
+impl Store {
+    /// Copy the store to a file while others write; `progress` is called with pages copied and pages in all.
+    fn backup(
+        &self,
+        py: Python<'_>,
+        dest: &Bound<'_, PyAny>,
+        overwrite: &Bound<'_, PyAny>,
+        progress: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let dest = options::path(dest, "dest")?;
+        let overwrite = options::flag(overwrite, "overwrite")?;
+        if !progress.is_none() && !progress.is_callable() {
+            let found = progress.get_type().name()?;
+            let message = format!("progress must be callable, or None, not {found}");
+            return Err(Refusal::InvalidType.error(py, message));
+        }
+        let callback = (!progress.is_none()).then(|| progress.clone().unbind());
+        let mut raised = None;
+        let mut report = |progress: Progress| {
+            let Some(callback) = &callback else { return Ok(()) };
+            Python::attach(|py| callback.call1(py, (progress.copied, progress.total))).map(drop).map_err(
+                |error| {
+                    raised = Some(error);
+                    StoreError::new(ErrorKind::Interrupted, "progress raised")
+                },
+            )
+        };
+        let done = call(py, &self.0, |store, caller| store.backup(caller, &dest, overwrite, &mut report));
+        raised.map_or(done, Err)
+    }
+}
