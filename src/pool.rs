@@ -204,3 +204,38 @@ fn is_empty(path: &Path, suffix: &str) -> bool {
     beside.push(suffix);
     fs::metadata(beside).map_or(true, |metadata| metadata.len() == 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::migrations;
+    use crate::wait::Caller;
+
+    #[test]
+    fn a_transaction_that_a_reader_leaves_open_is_not_handed_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        fs::write(&path, b"").unwrap();
+        let mut writer = connection::open_file(&path).unwrap();
+        connection::configure_writer(&writer, connection::Synchronous::Normal).unwrap();
+        migrations::migrate(&mut writer).unwrap();
+        let pool = Pool::new(1);
+        let mut wait_for = Wait::new(Caller::thread(), std::time::Duration::from_secs(1));
+        let runs = |connection: &Connection| -> Result<i64> {
+            Ok(connection.query_row("SELECT count(*) FROM runs", [], |row| row.get(0))?)
+        };
+        let leave_open = |connection: &mut Connection| {
+            query::unrestrict(connection)?;
+            connection.execute_batch("BEGIN")?;
+            runs(connection)
+        };
+        assert_eq!(pool.read(&path, &mut wait_for, leave_open).unwrap(), 0);
+        writer
+            .execute_batch(
+                "INSERT INTO runs(run_id, run_type, started_at, status, settings_snapshot_json)
+                 VALUES ('r', 't', 'now', 'running', '{}')",
+            )
+            .unwrap();
+        assert_eq!(pool.read(&path, &mut wait_for, |connection| runs(connection)).unwrap(), 1);
+    }
+}

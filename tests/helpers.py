@@ -7,12 +7,14 @@ the store's file locks. `plain_sqlite` does it in a process of its own.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -99,6 +101,24 @@ def assert_sound(store: StateStore) -> None:
 def folder_bytes(folder: Path) -> dict[str, bytes]:
     """Return each file in a folder that no store in this process is open on."""
     return {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.is_file()}
+
+
+def entries(folder: str) -> int:
+    return len(list(Path(folder).iterdir()))
+
+
+@contextlib.contextmanager
+def leaving_nothing() -> Iterator[None]:
+    """Check that descriptors and native threads are back at the start. A thread that was joined may still be ending."""
+    gc.collect()
+    before = entries("/proc/self/fd"), entries("/proc/self/task")
+    yield
+    gc.collect()
+    limit = time.monotonic() + TIMEOUT / 9
+    while entries("/proc/self/task") > before[1] and time.monotonic() < limit:
+        os.sched_yield()
+    assert entries("/proc/self/fd") == before[0], "descriptors are left open"
+    assert entries("/proc/self/task") <= before[1], "threads are left running"
 
 
 def in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:

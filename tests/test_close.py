@@ -1,23 +1,15 @@
 # ruff: noqa: PT012 - what a block does before it fails is the point
 from __future__ import annotations
 
-import contextlib
-import gc
-import itertools
-import os
-import random
 import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 from orchestrator.state_store import StateStore, StoreClosedError, TransactionError
 
-from tests.helpers import TIMEOUT, Peer, assert_sound, in_thread, in_threads, item_ids, make_item
-from tests.programs import exits
+from tests.helpers import TIMEOUT, in_thread, in_threads, item_ids, leaving_nothing, make_item
 
 CALLS: dict[str, Callable[[StateStore], object]] = {
     "start_run": lambda store: store.start_run("run-2", "daily", {}),
@@ -33,24 +25,6 @@ CALLS: dict[str, Callable[[StateStore], object]] = {
     "connection": lambda store: store.connection.execute("SELECT 1"),
     "_conn": lambda store: store._conn.execute("SELECT 1"),
 }
-
-
-def entries(folder: str) -> int:
-    return len(list(Path(folder).iterdir()))
-
-
-@contextlib.contextmanager
-def leaving_nothing() -> Iterator[None]:
-    """Check that descriptors and native threads are back at the start. A thread that was joined may still be ending."""
-    gc.collect()
-    before = entries("/proc/self/fd"), entries("/proc/self/task")
-    yield
-    gc.collect()
-    limit = time.monotonic() + TIMEOUT / 9
-    while entries("/proc/self/task") > before[1] and time.monotonic() < limit:
-        os.sched_yield()
-    assert entries("/proc/self/fd") == before[0], "descriptors are left open"
-    assert entries("/proc/self/task") <= before[1], "threads are left running"
 
 
 @pytest.mark.parametrize("where", ["same thread", "other thread"])
@@ -145,52 +119,6 @@ def test_writers_that_wait_when_the_store_is_closed_get_an_error(path: Path) -> 
         assert item_ids(store) == []
 
 
-def write_until_closed(store: StateStore, prefix: str, kept: list[str], progress: threading.Semaphore) -> None:
-    for index in itertools.count():
-        name = f"{prefix}-{index}"
-        try:
-            if index % 3:
-                store.upsert_intel_item(make_item(name))
-            else:
-                with store.transaction():
-                    store.upsert_intel_item(make_item(name))
-        except StoreClosedError:
-            return
-        kept.append(name)
-        progress.release()
-
-
-def read_until_closed(store: StateStore) -> None:
-    with pytest.raises(StoreClosedError):
-        while True:
-            store.list_intel_items_for_run("run-0")
-
-
-@pytest.mark.parametrize("readers", [0, 3])
-def test_close_among_eight_writers_keeps_what_was_acknowledged(path: Path, readers: int) -> None:
-    """Each call is either kept or refused; nothing hangs, nothing else is raised."""
-    random_ = random.Random(readers)
-    kept: list[str] = []
-    with leaving_nothing():
-        for round_ in range(20):
-            store = StateStore(path, synchronous="NORMAL", pool_size=2)
-            if round_ == 0:
-                store.start_run("run-1", "daily", {})
-            progress = threading.Semaphore(0)
-            with ThreadPoolExecutor(8 + readers) as pool:
-                names = [f"{round_}-{writer}" for writer in range(8)]
-                calls = [pool.submit(write_until_closed, store, name, kept, progress) for name in names]
-                calls += [pool.submit(read_until_closed, store) for _ in range(readers)]
-                for _ in range(random_.randrange(1, 40)):
-                    assert progress.acquire(timeout=TIMEOUT)
-                store.close()
-                for call in calls:
-                    call.result(TIMEOUT)
-    with StateStore(path) as store:
-        assert set(kept) <= set(item_ids(store))
-        assert_sound(store)
-
-
 @leaving_nothing()
 def test_descriptors_and_threads_are_back_after_close(path: Path) -> None:
     for round_ in range(5):
@@ -218,14 +146,3 @@ def test_dropped_store_gives_its_descriptors_back(path: Path) -> None:
         del store
     with StateStore(path) as store:
         assert store.connection.execute("SELECT run_id FROM runs").fetchall() == [("run-1",)]
-
-
-@pytest.mark.parametrize("how", ["idle", "in a transaction", "while threads write", "sys.exit in a thread's block"])
-def test_exit_without_close_hangs_nothing_and_loses_nothing(path: Path, how: str) -> None:
-    with Peer(exits.leave, str(path), how) as peer:
-        acknowledged = set(peer.lines()) - {"null"}
-        assert peer.process.wait(TIMEOUT) == 0
-    with StateStore(path) as store:
-        assert acknowledged <= set(item_ids(store))
-        assert "not committed" not in item_ids(store)
-        assert_sound(store)

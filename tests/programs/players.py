@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,10 @@ class Game:
     def leave(self, player: Player, store: int, fails: bool) -> None:
         """Leave the innermost transaction."""
         block = player.blocks[store].pop()
-        if not fails:
-            block.__exit__(None, None, None)
-        elif not block.__exit__(Fail, Fail(), None):
+        if fails:
+            block.__exit__(Fail, Fail(), None)
             raise Fail
+        block.__exit__(None, None, None)
 
     def fork(self, store: int, name: str, title: str) -> list[Any]:
         """Have a child read, write and read again; return what came of each."""
@@ -96,7 +97,7 @@ class Game:
         self.stores[store].close()
         for player in self.players:
             while player.blocks[store]:
-                left = player.thread.submit(outcome, lambda player=player: self.leave(player, store, False)).result()
+                left = player.thread.submit(outcome, partial(self.leave, player, store, False)).result()
                 assert left == "StoreClosedError", left
         closed = outcome(lambda: self.read(store))
         assert closed == "StoreClosedError", closed

@@ -54,18 +54,18 @@ ACTS: dict[str, Callable[[StateStore], object]] = {
 }
 
 
-def wait_for_another_process(path: str, act: str) -> list[float]:
-    """Wait for a lock that another process holds until it is told to let go; be interrupted twice."""
+def wait_for_another_process(path: str, act: str, times: int) -> list[float]:
+    """Wait for a lock that another process holds until it is told to let go; be interrupted so many times."""
     with StateStore(path, busy_timeout=60) as store:
-        seconds = [interrupted(lambda: ACTS[act](store)) for _ in range(2)]
+        seconds = [interrupted(lambda: ACTS[act](store)) for _ in range(times)]
         say("interrupted")
         hear()
         store.upsert_intel_item(item("after"))
     return seconds
 
 
-def wait_for_another_thread(path: str, act: str) -> list[float]:
-    """Wait for a transaction of another thread; be interrupted twice."""
+def wait_for_another_thread(path: str, act: str, times: int) -> list[float]:
+    """Wait for a transaction of another thread; be interrupted so many times."""
     entered, release = threading.Event(), threading.Event()
     with StateStore(path, busy_timeout=60) as store:
 
@@ -79,7 +79,7 @@ def wait_for_another_thread(path: str, act: str) -> list[float]:
         holder.start()
         entered.wait()
         try:
-            seconds = [interrupted(lambda: ACTS[act](store)) for _ in range(2)]
+            seconds = [interrupted(lambda: ACTS[act](store)) for _ in range(times)]
         finally:
             release.set()
             holder.join()

@@ -138,6 +138,25 @@ def open_first(process: int) -> None:
         say(path)
 
 
+def recover(path: str) -> None:
+    """Open a file that was not closed, and be killed."""
+    say("opening")
+    with StateStore(path):
+        hear()
+
+
+def count_up(path: str, count: int) -> None:
+    """Read a number in a transaction and write the next, so many times."""
+    with StateStore(path, synchronous="NORMAL") as store:
+        say()
+        hear()
+        for _ in range(count):
+            with store.transaction():
+                row = store.connection.execute("SELECT claims_json FROM intel_items WHERE item_id = 'sum'").fetchone()
+                assert row is not None
+                store.upsert_intel_item(item("run-1", "sum", int(row[0]) + 1))
+
+
 def write_until_killed(path: str, life: int) -> None:
     """Write from three threads for ever; say what was acknowledged. Batches and blocks have four items each."""
     store = StateStore(path)

@@ -1,7 +1,11 @@
+"""Hazard 8: SIGKILL at any time."""
+
 from __future__ import annotations
 
 import collections
 import random
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.state_store import StateStore
@@ -9,7 +13,9 @@ from orchestrator.state_store import StateStore
 from tests.helpers import Peer, assert_sound, value
 from tests.programs import writers
 
-KILLS = 25
+LIVES_OF_A_FILE = 50
+LONGEST_RECOVERY = 0.01
+"""Seconds within which a file is open again: the kill comes at any time of that."""
 
 
 def check(path: Path, acknowledged: set[str]) -> None:
@@ -32,15 +38,28 @@ def check(path: Path, acknowledged: set[str]) -> None:
         assert acknowledged - there == set(), "an acknowledged write is gone"
 
 
-def test_kill_in_the_middle_of_writing_loses_and_tears_nothing(path: Path) -> None:
+def test_kills_at_any_time_lose_and_tear_nothing(
+    tmp_path: Path, rounds: Callable[[int, int], int], figure: Callable[[str], None]
+) -> None:
+    """Neither kills while much is written, nor kills of those who open the file after that."""
     random_ = random.Random(25)
     acknowledged: set[str] = set()
-    for life in range(KILLS):
+    kills = rounds(20, 500)
+    for life in range(kills):
+        path = tmp_path / f"{life // LIVES_OF_A_FILE}.db"
+        if life % LIVES_OF_A_FILE == 0:
+            acknowledged.clear()
         with Peer(writers.write_until_killed, str(path), life) as peer:
             for _ in range(random_.randrange(1, 150)):
                 acknowledged.add(peer.hear())
             peer.kill()
             acknowledged.update(peer.lines())
+        if life % 2:
+            with Peer(writers.recover, str(path)) as peer:
+                assert peer.hear() == "opening"
+                time.sleep(random_.uniform(0, LONGEST_RECOVERY))
+                peer.kill()
         check(path, acknowledged)
     kinds = {line.split()[0] for line in acknowledged}
     assert kinds == {"run", "item", "group", "block"}
+    figure(f"{kills} kills, {kills // 2} more during recovery, nothing lost")

@@ -1,7 +1,8 @@
-"""After a fork parent and child both go on safely, or the child gets a typed error; never silence, never a hang."""
+"""Hazard 10: after a fork parent and child go on safely, or the child gets a typed error; no silence, no hang."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from orchestrator.state_store import StateStore
 
 from tests.helpers import TIMEOUT, Peer, assert_sound, in_process, item_ids
 from tests.programs import forks, hooks
+
+FULL_FORKS = 200
 
 
 def check(path: Path, acknowledged: set[str]) -> None:
@@ -22,13 +25,17 @@ def check(path: Path, acknowledged: set[str]) -> None:
 
 @pytest.mark.parametrize("close", [True, False], ids=["closed", "not closed"])
 @pytest.mark.parametrize("scene", [scene.__name__ for scene in forks.SCENES])
-def test_nothing_acknowledged_is_lost(tmp_path: Path, scene: str, close: bool) -> None:
-    for round_ in range(3):
+def test_nothing_acknowledged_is_lost_to_a_fork(
+    tmp_path: Path, scene: str, close: bool, rounds: Callable[[int, int], int], figure: Callable[[str], None]
+) -> None:
+    forks_ = rounds(1, -(-FULL_FORKS // (2 * len(forks.SCENES))))
+    for round_ in range(forks_):
         path = tmp_path / f"{round_}.db"
         with Peer(forks.play, str(path), scene, close) as peer:
             acknowledged = set(peer.lines()) - {"null"}
             assert peer.process.wait(TIMEOUT) == 0, "it failed, or was killed because it hung"
         check(path, acknowledged)
+    figure(f"{forks_} forks")
 
 
 def test_end_of_the_interpreter_in_the_child_harms_nothing(path: Path) -> None:
