@@ -48,13 +48,18 @@ def miss(config: pytest.Config, name: str) -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Iterator[None]:
-    """Print the figures, and which tools were missing."""
+    """Print the figures, those of a test's cases in one line, and which tools were missing."""
     yield
-    figures = config.stash.setdefault(FIGURES, {})
-    if any(figures.values()):
+    by_test: dict[str, list[list[str]]] = {}
+    for case, notes in config.stash.setdefault(FIGURES, {}).items():
+        if notes:
+            by_test.setdefault(case.removeprefix("tests/faults/").partition("[")[0], []).append(notes)
+    if by_test:
         terminalreporter.section("faults")
-        for test, notes in sorted(figures.items()):
-            terminalreporter.write_line(f"{test.removeprefix('tests/faults/')}: {'; '.join(notes)}")
+    for test, cases in sorted(by_test.items()):
+        count = f"{len(cases)} cases: " if len(cases) > 1 else ""
+        figures = dict.fromkeys(note for notes in cases for note in notes)
+        terminalreporter.write_line(f"{test}: {count}{'; '.join(figures)}")
     missing: set[str] = config.stash.setdefault(MISSING, set())
     for name in sorted(missing):
         terminalreporter.write_line(f"NOT TESTED for want of {name}", red=True)

@@ -25,11 +25,13 @@ class Cycle:
 
 @pytest.fixture
 def eager_collector() -> Iterator[None]:
-    """Have the garbage collector run all the time."""
+    """Have the garbage collector run all the time, over what is made from now on."""
     threshold = gc.get_threshold()
+    gc.freeze()
     gc.set_threshold(1)
     yield
     gc.set_threshold(*threshold)
+    gc.unfreeze()
 
 
 def mix(store: StateStore, thread: int) -> None:
