@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import collections
 import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.helpers import in_process
+from tests.helpers import Peer, in_process
 from tests.programs import damaged_logs, hostile
 
 OPENING = {"", "NotADatabaseError", "CorruptDatabaseError", "ForeignDatabaseError", "SchemaTooNewError"}
@@ -38,7 +39,8 @@ def test_damaged_log_loses_no_commit_that_ends_before_the_damage(
 ) -> None:
     """Nor does it bring back a part of one."""
     good = str(tmp_path / "good.db")
-    ends = in_process(damaged_logs.write_and_die, good)
+    with Peer(damaged_logs.write_and_wait, good) as peer:
+        ends: list[int] = json.loads(peer.hear())
     assert all(before < after for before, after in itertools.pairwise(ends)), "each commit is in the log"
     outcomes: collections.Counter[str] = collections.Counter()
     for seed in range(rounds(1, 12)):

@@ -7,13 +7,12 @@ is damaged at some place must give back exactly the commits that end before it.
 import bisect
 import faulthandler
 import json
-import os
 import random
 from pathlib import Path
 
 from orchestrator.state_store import StateStore
 
-from tests.programs import say
+from tests.programs import hear, say
 from tests.programs.exits import item
 from tests.programs.hostile import HANG
 
@@ -49,8 +48,8 @@ def write(store: StateStore, commit: int) -> None:
             store.upsert_intel_item(row)
 
 
-def write_and_die(path: str) -> None:
-    """Write, say where in the log each commit ended once it was acknowledged, and die."""
+def write_and_wait(path: str) -> None:
+    """Write, say where in the log each commit ended once it was acknowledged, and wait to be killed."""
     with StateStore(path) as store:
         store.start_run("run-1", "daily", {})
         for commit in range(FOLDED):
@@ -60,7 +59,7 @@ def write_and_die(path: str) -> None:
         write(store, commit)
         ends.append(Path(f"{path}-wal").stat().st_size)
     say(json.dumps(ends))
-    os._exit(0)
+    hear()
 
 
 def cut_off(log: bytes, ends: list[int], random_: random.Random) -> bytes:
