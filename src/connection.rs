@@ -68,7 +68,6 @@ pub(crate) fn open_memory() -> Result<Connection> {
 /// Open a file for reading.
 pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    distrust_file(&connection)?;
     cache_size(&connection, READER_CACHE_KIB)?;
     temp_store(&connection)?;
     Ok(connection)
@@ -90,14 +89,11 @@ pub(crate) fn open_immutable(path: &Path) -> Result<Connection> {
     }
     uri.push_str("?immutable=1");
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    let connection = open(Path::new(&uri), flags)?;
-    distrust_file(&connection)?;
-    Ok(connection)
+    open(Path::new(&uri), flags)
 }
 
 /// Set a connection up for writing a file of ours.
 pub(crate) fn configure_writer(connection: &Connection, synchronous: Synchronous) -> Result<()> {
-    distrust_file(connection)?;
     foreign_keys(connection)?;
     set_synchronous(connection, synchronous)?;
     journal_mode(connection)?;
@@ -127,13 +123,14 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
     if platform::file_id(path).is_some_and(fork::is_lost) {
         return Err(fork::lost_file());
     }
+    distrust_file(&connection)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     // Waiting is ours: one deadline over our queue and SQLite's locks, and Ctrl-C ends it.
     connection.busy_timeout(std::time::Duration::ZERO)?;
     Ok(connection)
 }
 
-/// A file may come from anyone: its schema must not run code, its pages are checked, and it is not mapped
+/// A file may come from anyone, so this comes before the first look at it: its schema must not run code, its pages are checked, and it is not mapped
 /// (<https://www.sqlite.org/security.html#untrusted_sqlite_database_files>).
 fn distrust_file(connection: &Connection) -> Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;

@@ -135,6 +135,8 @@ fn kind_of(extended_code: c_int) -> ErrorKind {
         ffi::SQLITE_NOTADB => ErrorKind::NotADatabase,
         ffi::SQLITE_INTERRUPT => ErrorKind::Interrupted,
         ffi::SQLITE_TOOBIG => ErrorKind::InvalidValue,
+        // Ours are checked before, so that it is one that somebody has added to the file.
+        ffi::SQLITE_CONSTRAINT => ErrorKind::InvalidValue,
         // Our own statements are right, so that what SQLite cannot make of them is the file's fault.
         ffi::SQLITE_ERROR => ErrorKind::CorruptDatabase,
         _ => ErrorKind::Other,

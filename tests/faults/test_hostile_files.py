@@ -8,7 +8,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.helpers import Peer, in_process
+import pytest
+from orchestrator.state_store import ForeignDatabaseError, InvalidValueError, StateStore
+
+from tests.helpers import Peer, folder_bytes, in_process, item_ids, make_item, plain_sqlite
 from tests.programs import damaged_logs, hostile
 
 OPENING = {"", "NotADatabaseError", "CorruptDatabaseError", "ForeignDatabaseError", "SchemaTooNewError"}
@@ -47,3 +50,37 @@ def test_damaged_log_loses_no_commit_that_ends_before_the_damage(
         outcomes.update(in_process(damaged_logs.open_damaged, good, ends, str(tmp_path), seed, FILES_A_PROCESS))
     assert outcomes["lost a commit"] > outcomes["opened"] / 2, "most of the damage is where it shows"
     figure(f"{outcomes['opened']} damaged logs, each exactly the commits before its damage")
+
+
+FOR_EVER = "(WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n)"
+HARMFUL = {
+    "a view by the name of a table": [
+        "DROP TABLE telemetry",
+        f"CREATE VIEW telemetry AS SELECT {FOR_EVER} AS run_id, '{{}}' AS telemetry_json, '' AS created_at",
+    ],
+    "a trigger": [f"CREATE TRIGGER harm AFTER INSERT ON intel_items BEGIN SELECT {FOR_EVER}; END"],
+}
+
+
+@pytest.mark.parametrize("kind", HARMFUL)
+def test_schema_that_would_compute_for_ever_is_refused_untouched(run_path: Path, kind: str) -> None:
+    plain_sqlite(run_path, *HARMFUL[kind])
+    before = folder_bytes(run_path.parent)
+    with pytest.raises(ForeignDatabaseError, match=r"telemetry|trigger"):
+        StateStore(run_path)
+    assert folder_bytes(run_path.parent) == before
+
+
+def test_file_with_a_trigger_can_be_read(run_path: Path) -> None:
+    plain_sqlite(run_path, *HARMFUL["a trigger"])
+    with StateStore(run_path, read_only=True) as store:
+        assert item_ids(store) == []
+
+
+def test_constraint_that_somebody_added_is_a_value_error(run_path: Path) -> None:
+    plain_sqlite(run_path, "CREATE UNIQUE INDEX titles ON intel_items (title)")
+    with StateStore(run_path) as store:
+        store.upsert_intel_item(make_item("a"))
+        with pytest.raises(InvalidValueError, match=r'"b".*UNIQUE'):
+            store.upsert_intel_item(make_item("b"))
+        assert item_ids(store) == ["a"]
