@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import json
 import math
 import random
 import struct
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 from orchestrator.state_store import StateStore
 
-from tests.helpers import plain_sqlite, stored
+from tests.helpers import stored
+from tests.programs import plain
 
 Figure = Callable[[str], None]
 
@@ -60,18 +62,10 @@ def test_decimal_of_another_program_is_the_double_next_to_it(
     numbers = [number for number in doubles(random.Random(form), count) if math.isfinite(number)]
     texts = [form % number for number in numbers]
     StateStore(path).close()
-    plain_sqlite(
-        path,
-        "INSERT INTO runs VALUES ('run-1', '', '', NULL, '', '{}', NULL, NULL)",
-        (
-            """INSERT INTO intel_items VALUES
-            ('a', 'run-1', '', '', '', ?, '[]', '[]', '[]', '[]', NULL, NULL, '', NULL)""",
-            [f"[{', '.join(texts)}]"],
-        ),
-    )
+    plain.record(str(path), [f"[{', '.join(texts)}]"])
     with StateStore(path) as store:
-        [item] = store.list_intel_items_for_run("run-1")
-    assert bits(item["claims_json"]) == bits([float(text) for text in texts])
+        [item] = store.list_intel_items_for_run("0")
+    assert bits(item["claims_json"]) == bits([json.loads(text) for text in texts])
     figure(f"{len(texts):,} decimals of the form {form}")
 
 

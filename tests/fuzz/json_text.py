@@ -7,16 +7,15 @@ import functools
 import json
 import random
 import re
-import sqlite3
 import tempfile
 from collections.abc import Iterable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from orchestrator.state_store import InvalidJSONError, NestingTooDeepError, StateStore
 
 from tests.fuzz.mutations import delete, flip, repeat
+from tests.programs import plain
 from tests.programs.exits import item
 
 SEPARATOR = b"\x1e"
@@ -66,7 +65,7 @@ def run(content: bytes) -> set[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state.db"
         path.write_bytes(empty_store())
-        write_as_another_program(path, texts)
+        plain.record(str(path), texts)
         with StateStore(path, synchronous="NORMAL") as store, store.transaction():
             return {outcome for number, text in enumerate(texts) for outcome in check(store, number, text)}
 
@@ -78,19 +77,6 @@ def empty_store() -> bytes:
         path = Path(folder) / "state.db"
         StateStore(path).close()
         return path.read_bytes()
-
-
-def write_as_another_program(path: Path, texts: Iterable[bytes]) -> None:
-    """Record a run of each text, its number for an id, with one item. No store is open on the file."""
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("PRAGMA synchronous = OFF")
-        for number, text in enumerate(texts):
-            connection.execute("INSERT INTO runs VALUES (?, '', '', NULL, '', '{}', NULL, NULL)", (str(number),))
-            connection.execute(
-                """INSERT INTO intel_items VALUES
-                (?1, ?1, '', '', '', CAST(?2 AS TEXT), '[]', '[]', '[]', '[]', NULL, NULL, '', NULL)""",
-                (str(number), text),
-            )
 
 
 def check(store: StateStore, number: int, text: bytes) -> Iterable[str]:

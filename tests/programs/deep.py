@@ -1,13 +1,13 @@
 """Deeply nested and circular JSON in threads of any stack size."""
 
-import sqlite3
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from functools import partial
 from typing import Any
 
 from orchestrator.state_store import StateStore
 
+from tests.programs import plain
 from tests.programs.exits import item
 
 WRAP: dict[str, Callable[[Any], Any]] = {
@@ -80,8 +80,8 @@ def write_and_read(stack: int, kind: str, depths: list[int]) -> list[str]:
                 run_id = f"run-{depth}"
                 store.start_run(run_id, "daily", {})
                 KEPT.append(nested(depth, kind))
-                refused = outcome(lambda run_id=run_id: write(store, run_id))
-                outcomes.append(refused or f"{read(store, run_id, depth)}")
+                refused = outcome(partial(write, store, run_id))
+                outcomes.append(refused or read(store, run_id, depth))
 
     on_stack(stack, work)
     return outcomes
@@ -104,28 +104,22 @@ def write_cycles(stack: int) -> dict[str, str]:
             store.start_run("run-1", "daily", {})
             for kind in CYCLES:
                 KEPT.append(circular(kind))
-                outcomes[kind] = outcome(lambda: write(store, "run-1"))
+                outcomes[kind] = outcome(partial(write, store, "run-1"))
 
     on_stack(stack, work)
     return outcomes
 
 
-def read_texts(path: str, stack: int, depths: list[int]) -> list[str]:
+def read_texts(path: str, stack: int, kind: str, depths: list[int]) -> list[str]:
     """Read texts that another program wrote in a thread with `stack` bytes; say of each depth how it went."""
+    before, after = {"list": ("[", "]"), "dict": ('{"k":', "}")}[kind]
     StateStore(path).close()
-    with closing(sqlite3.connect(path)) as connection, connection:
-        for depth in depths:
-            connection.execute("INSERT INTO runs VALUES (?, '', '', NULL, '', '{}', NULL, NULL)", (str(depth),))
-            connection.execute(
-                """INSERT INTO intel_items VALUES
-                (?1, ?1, '', '', '', ?2, '[]', '[]', '[]', '[]', NULL, NULL, '', NULL)""",
-                (str(depth), "[" * depth + "1" + "]" * depth),
-            )
+    plain.record(path, [before * depth + "1" + after * depth for depth in depths])
     outcomes: list[str] = []
 
     def work() -> None:
         with StateStore(path) as store:
-            outcomes.extend(outcome(lambda depth=depth: read(store, str(depth), depth)) for depth in depths)
+            outcomes.extend(outcome(partial(read, store, str(number), depth)) for number, depth in enumerate(depths))
 
     on_stack(stack, work)
     return outcomes
