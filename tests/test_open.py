@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import copy
-import os
 import pickle
-import stat
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +29,6 @@ from tests.helpers import (
 from tests.programs import plain
 
 
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
-
-
 def assert_untouched(path: Path, before: dict[str, bytes], read_only: bool) -> None:
     """Check that a file is as it was. Who may not write cannot remove the empty -wal and -shm of a look into a WAL."""
     after = folder_bytes(path.parent)
@@ -44,14 +37,6 @@ def assert_untouched(path: Path, before: dict[str, bytes], read_only: bool) -> N
         assert not after.get(f"{path.name}-wal")
     else:
         assert after == before
-
-
-@pytest.fixture
-def umask() -> Iterator[None]:
-    """Let the process hide no permission bit."""
-    before = os.umask(0)
-    yield
-    os.umask(before)
 
 
 @pytest.mark.parametrize(
@@ -122,16 +107,6 @@ def test_parents_are_created_for_str_and_path(tmp_path: Path, kind: Any) -> None
     assert path.is_file()
 
 
-@pytest.mark.parametrize("name", ["file:x?mode=memory", "file:x", "a b#c?d%20e", "ünï😀", "'; DROP TABLE runs"])
-def test_name_is_taken_literally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.chdir(tmp_path)
-    with StateStore(name) as store:
-        store.start_run("run-1", "daily", {})
-    assert [entry.name for entry in tmp_path.iterdir()] == [name]
-    with StateStore(name) as store:
-        assert value(store, "SELECT run_id FROM runs") == "run-1"
-
-
 def test_symbolic_link_leads_to_its_file(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     path, link = tmp_path / "real" / "state.db", tmp_path / "link.db"
@@ -178,39 +153,6 @@ def test_relative_path_stays_with_its_file_after_chdir(tmp_path: Path, monkeypat
     assert list((tmp_path / "elsewhere").iterdir()) == []
     with StateStore(tmp_path / "state.db") as store:
         assert item_ids(store) == ["item-1"]
-
-
-def test_new_files_can_be_read_by_their_owner_alone(path: Path, umask: None) -> None:
-    with StateStore(path) as store:
-        store.start_run("run-1", "daily", {})
-        modes = {entry.name: mode(entry) for entry in path.parent.iterdir()}
-        assert {"state.db", "state.db-wal", "state.db-shm"} <= set(modes)
-        assert set(modes.values()) == {0o600}
-    assert mode(path) == 0o600
-
-
-def test_file_mode_is_that_of_all_new_files(path: Path, umask: None) -> None:
-    with StateStore(path, file_mode=0o640) as store:
-        store.start_run("run-1", "daily", {})
-        assert {mode(entry) for entry in path.parent.iterdir()} == {0o640}
-
-
-def test_existing_file_keeps_its_mode(path: Path, umask: None) -> None:
-    StateStore(path).close()
-    path.chmod(0o644)
-    with StateStore(path, file_mode=0o600) as store:
-        store.start_run("run-1", "daily", {})
-        assert {mode(entry) for entry in path.parent.iterdir()} == {0o644}
-    assert mode(path) == 0o644
-
-
-def test_empty_file_becomes_a_store_and_keeps_its_mode(path: Path) -> None:
-    path.touch()
-    path.chmod(0o640)
-    with StateStore(path) as store:
-        store.start_run("run-1", "daily", {})
-        assert_sound(store)
-    assert mode(path) == 0o640
 
 
 def test_opening_and_closing_leaves_one_file(path: Path) -> None:
