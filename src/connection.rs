@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_is_durable_and_distrusts_the_file() {
+    fn a_writer_is_durable() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
         std::fs::write(&path, b"").unwrap();
@@ -234,9 +234,22 @@ mod tests {
         assert_eq!(pragma::<i64>(&connection, "synchronous"), 2);
         assert_eq!(pragma::<String>(&connection, "journal_mode"), "wal");
         assert_eq!(pragma::<i64>(&connection, "foreign_keys"), 1);
-        assert_eq!(pragma::<i64>(&connection, "trusted_schema"), 0);
         assert_eq!(pragma::<i64>(&connection, "auto_vacuum"), 2);
-        assert!(connection.db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE).unwrap());
+    }
+
+    #[test]
+    fn a_file_is_distrusted_before_the_first_look_at_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        std::fs::write(&path, b"").unwrap();
+        for open in [open_file, open_reader, open_immutable] {
+            let connection = open(&path).unwrap();
+            assert_eq!(pragma::<i64>(&connection, "trusted_schema"), 0);
+            assert_eq!(pragma::<i64>(&connection, "cell_size_check"), 1);
+            assert!(connection.db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE).unwrap());
+            Connection::open(&path).unwrap().execute_batch("CREATE TABLE IF NOT EXISTS t(x)").unwrap();
+            assert_eq!(pragma::<i64>(&connection, "mmap_size"), 0);
+        }
     }
 
     #[test]

@@ -79,6 +79,10 @@ def use(path: Path, **options: Any) -> list[str]:
     return errors
 
 
+UNTOUCHED = {"NotADatabaseError", "ForeignDatabaseError", "SchemaTooNewError"}
+"""What is not a store, or not one of this version, stays as it is."""
+
+
 def use_damaged(good: str, folder: str, seed: int, count: int) -> dict[str, dict[str, int]]:
     """Use damaged copies of a file; return how often opening, and the calls on what was opened, raised which error.
 
@@ -91,10 +95,12 @@ def use_damaged(good: str, folder: str, seed: int, count: int) -> dict[str, dict
     for number in range(count):
         faulthandler.dump_traceback_later(HANG, exit=True)
         path = Path(folder) / f"{seed}-{number}.db"
-        path.write_bytes(damage(content, random.Random(f"{seed}-{number}")))
+        damaged = damage(content, random.Random(f"{seed}-{number}"))
+        path.write_bytes(damaged)
         first, *rest = use(path, read_only=number % 2 == 0)
         opening[first] += 1
         calls.update(rest)
+        assert first not in UNTOUCHED or path.read_bytes() == damaged, (path, first)
         assert not any("untyped" in error for error in (first, *rest)), (path, first, rest)
         for each in Path(folder).glob(f"{path.name}*"):
             each.unlink()
