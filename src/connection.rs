@@ -247,7 +247,6 @@ mod tests {
             assert_eq!(pragma::<i64>(&connection, "trusted_schema"), 0);
             assert_eq!(pragma::<i64>(&connection, "cell_size_check"), 1);
             assert!(connection.db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE).unwrap());
-            Connection::open(&path).unwrap().execute_batch("CREATE TABLE IF NOT EXISTS t(x)").unwrap();
             assert_eq!(pragma::<i64>(&connection, "mmap_size"), 0);
         }
     }

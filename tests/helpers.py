@@ -101,17 +101,20 @@ def stored(store: StateStore, content: Any) -> Any:
     return store.list_intel_items_for_run("run-1")[0]["claims_json"]
 
 
-def assert_parity(store: StateStore, content: Any) -> None:
-    """Check one value against the `json` module. `repr` tells apart what `==` does not: nan, -0.0, 1 and True."""
+def assert_parity(store: StateStore, content: Any, back: Callable[[StateStore, Any], Any] = stored) -> None:
+    """Check one value, which `back` writes and reads, against the `json` module.
+
+    `repr` tells apart what `==` does not: nan, -0.0, 1 and True.
+    """
     try:
         text = json.dumps(content)
     except JSON_ERRORS as error:
         kind = next(kind for kind in JSON_ERRORS if isinstance(error, kind))
         with pytest.raises(kind) as caught:
-            stored(store, content)
+            back(store, content)
         assert isinstance(caught.value, StateStoreError)
     else:
-        assert repr(stored(store, content)) == repr(json.loads(text))
+        assert repr(back(store, content)) == repr(json.loads(text))
 
 
 def assert_sound(store: StateStore) -> None:
