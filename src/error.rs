@@ -34,7 +34,7 @@ pub enum ErrorKind {
     NotADatabase,
     /// The file is damaged, or holds values that no store writes.
     CorruptDatabase,
-    /// The file is a SQLite database of another program.
+    /// The file is a SQLite database of another program, or has triggers that a write would run.
     ForeignDatabase,
     /// The file was written by a newer version.
     SchemaTooNew,
@@ -44,7 +44,7 @@ pub enum ErrorKind {
     Transaction,
     /// SQLite rolled the transaction back by itself.
     TransactionDoomed,
-    /// A value or an option that is not accepted.
+    /// A value or an option that is not accepted, or that a constraint of the user's own forbids.
     InvalidValue,
     /// The caller's interrupt check ended a wait.
     Interrupted,

@@ -211,8 +211,26 @@ mod tests {
         let foreign = at_version(0);
         foreign.execute_batch("CREATE TABLE runs(run_id)").unwrap();
         assert_eq!(inspect(&foreign).unwrap_err().kind, ErrorKind::ForeignDatabase);
+        let view = at_version(STEPS.len());
+        view.execute_batch(
+            "DROP TABLE telemetry;
+            CREATE VIEW telemetry AS SELECT '' AS run_id, '{}' AS telemetry_json, '' AS created_at",
+        )
+        .unwrap();
+        assert_eq!(inspect(&view).unwrap_err().kind, ErrorKind::ForeignDatabase);
         let newer = at_version(STEPS.len());
         newer.pragma_update(None, "user_version", LATEST + 1).unwrap();
         assert_eq!(inspect(&newer).unwrap_err().kind, ErrorKind::SchemaTooNew);
+    }
+    #[test]
+    fn a_trigger_is_refused_by_its_name() {
+        let connection = at_version(STEPS.len());
+        refuse_triggers(&connection).unwrap();
+        connection
+            .execute_batch("CREATE TRIGGER harm AFTER INSERT ON runs BEGIN DELETE FROM intel_items; END")
+            .unwrap();
+        let refusal = refuse_triggers(&connection).unwrap_err();
+        assert_eq!(refusal.kind, ErrorKind::ForeignDatabase);
+        assert!(refusal.to_string().contains("harm"), "{refusal}");
     }
 }

@@ -112,6 +112,8 @@ def open_damaged(good: str, ends: list[int], folder: str, seed: int, count: int)
         path = Path(folder) / f"{seed}-{number}.db"
         path.write_bytes(content)
         path.with_name(f"{path.name}-wal").write_bytes(damaged)
+        # The index of the log means nothing without the processes that shared it.
+        path.with_name(f"{path.name}-shm").write_bytes(random_.randbytes(random_.choice([0, 5, 32768])))
         kept = FOLDED + bisect.bisect_right(ends, first_difference(log, damaged))
         losers += kept < COMMITS
         check(path, kept)
