@@ -130,7 +130,8 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
     Ok(connection)
 }
 
-/// A file may come from anyone, so this comes before the first look at it: its schema must not run code, its pages are checked, and it is not mapped
+/// A file may come from anyone, so this comes before the first look at it: its schema must not run code, its pages
+/// are checked, and it is not mapped
 /// (<https://www.sqlite.org/security.html#untrusted_sqlite_database_files>).
 fn distrust_file(connection: &Connection) -> Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;

@@ -84,8 +84,8 @@ pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
     for (table, columns) in REQUIRED {
         // A view by the name of a table could compute for ever whenever it is read.
         let mut there = connection.prepare(
-            "SELECT name FROM pragma_table_info(?1)
-            WHERE EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND lower(name) = ?1)",
+            "SELECT name FROM pragma_table_info(?1) WHERE EXISTS (
+                SELECT 1 FROM pragma_table_list WHERE schema = 'main' AND lower(name) = ?1 AND type = 'table')",
         )?;
         let there = there.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
         let items: &[&str] = if table == "intel_items" { &ITEM_COLUMNS } else { &[] };

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from orchestrator.state_store import ForeignDatabaseError, InvalidValueError, StateStore
+from orchestrator.state_store import CorruptDatabaseError, ForeignDatabaseError, InvalidValueError, StateStore
 
 from tests.helpers import Peer, folder_bytes, in_process, item_ids, make_item, plain_sqlite
 from tests.programs import damaged_logs, hostile
@@ -69,6 +69,14 @@ def test_schema_that_would_compute_for_ever_is_refused_untouched(run_path: Path,
     with pytest.raises(ForeignDatabaseError, match=r"telemetry|trigger"):
         StateStore(run_path)
     assert folder_bytes(run_path.parent) == before
+
+
+@pytest.mark.parametrize("disguise", ["table", "index", ""])
+def test_trigger_that_hides_among_other_entries_is_refused(run_path: Path, disguise: str) -> None:
+    sql = f"UPDATE sqlite_schema SET type = '{disguise}' WHERE type = 'trigger'"
+    plain_sqlite(run_path, *HARMFUL["a trigger"], "PRAGMA writable_schema = ON", sql)
+    with pytest.raises(CorruptDatabaseError, match="harm"):
+        StateStore(run_path)
 
 
 def test_file_with_a_trigger_can_be_read(run_path: Path) -> None:
