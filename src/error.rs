@@ -22,6 +22,8 @@ pub enum ErrorKind {
     DiskFull,
     /// The operating system failed to read or write; nothing was written.
     StorageIO,
+    /// Memory ran out, or a damaged file claims a record larger than memory can be.
+    OutOfMemory,
     /// COMMIT itself failed: it may or may not be on disk.
     CommitOutcomeUnknown,
     /// The path cannot be created or opened.
@@ -129,6 +131,7 @@ fn kind_of(extended_code: c_int) -> ErrorKind {
         ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => ErrorKind::StoreBusy,
         ffi::SQLITE_FULL => ErrorKind::DiskFull,
         ffi::SQLITE_IOERR => ErrorKind::StorageIO,
+        ffi::SQLITE_NOMEM => ErrorKind::OutOfMemory,
         ffi::SQLITE_CANTOPEN | ffi::SQLITE_PERM => ErrorKind::CannotOpen,
         ffi::SQLITE_READONLY | ffi::SQLITE_AUTH => ErrorKind::ReadOnly,
         ffi::SQLITE_CORRUPT => ErrorKind::CorruptDatabase,

@@ -15,7 +15,14 @@ from tests.helpers import Peer, folder_bytes, in_process, item_ids, make_item, p
 from tests.programs import damaged_logs, hostile
 
 OPENING = {"", "NotADatabaseError", "CorruptDatabaseError", "ForeignDatabaseError", "SchemaTooNewError"}
-CALLS = {"CorruptDatabaseError", "InvalidJSONError", "RunNotFoundError", "RunExistsError", "ReadOnlyError"}
+CALLS = {
+    "CorruptDatabaseError",
+    "OutOfMemoryError",
+    "InvalidJSONError",
+    "RunNotFoundError",
+    "RunExistsError",
+    "ReadOnlyError",
+}
 FILES_A_PROCESS = 500
 
 

@@ -38,6 +38,10 @@ class CommitOutcomeUnknownError(StorageIOError):
     """
 
 
+class OutOfMemoryError(StateStoreError, MemoryError):
+    """Memory ran out, or the file is damaged and claims a record larger than memory can be."""
+
+
 class CannotOpenError(StateStoreError, sqlite3.OperationalError):
     """The path cannot be created or opened; the message names it."""
 
