@@ -68,16 +68,16 @@ pub(crate) fn open_memory() -> Result<Connection> {
 /// Open a file for reading.
 pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    distrust_file(&connection)?;
     cache_size(&connection, READER_CACHE_KIB)?;
     temp_store(&connection)?;
     Ok(connection)
 }
 
 /// Open an empty file to copy a database into. A copy that is not whole is thrown away: it needs neither a journal nor
-/// syncs of SQLite's own.
+/// syncs of SQLite's own. Defensive connections insist on a journal, but this file is nobody's yet.
 pub(crate) fn open_copy(path: &Path) -> Result<Connection> {
     let connection = open_file(path)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
     connection.pragma_update(None, "journal_mode", "OFF")?;
     connection.pragma_update(None, "synchronous", "OFF")?;
     Ok(connection)
@@ -99,14 +99,11 @@ pub(crate) fn open_immutable(path: &Path) -> Result<Connection> {
     }
     uri.push_str("?immutable=1");
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    let connection = open(Path::new(&uri), flags)?;
-    distrust_file(&connection)?;
-    Ok(connection)
+    open(Path::new(&uri), flags)
 }
 
 /// Set a connection up for writing a file of ours.
 pub(crate) fn configure_writer(connection: &Connection, synchronous: Synchronous) -> Result<()> {
-    distrust_file(connection)?;
     foreign_keys(connection)?;
     set_synchronous(connection, synchronous)?;
     journal_mode(connection)?;
@@ -137,13 +134,15 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
     if platform::file_id(path).is_some_and(fork::is_lost) {
         return Err(fork::lost_file());
     }
+    distrust_file(&connection)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     // Waiting is ours: one deadline over our queue and SQLite's locks, and Ctrl-C ends it.
     connection.busy_timeout(std::time::Duration::ZERO)?;
     Ok(connection)
 }
 
-/// A file may come from anyone: its schema must not run code, its pages are checked, and it is not mapped
+/// A file may come from anyone, so this comes before the first look at it: its schema must not run code, its pages
+/// are checked, and it is not mapped
 /// (<https://www.sqlite.org/security.html#untrusted_sqlite_database_files>).
 fn distrust_file(connection: &Connection) -> Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_is_durable_and_distrusts_the_file() {
+    fn a_writer_is_durable() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
         std::fs::write(&path, b"").unwrap();
@@ -242,9 +241,21 @@ mod tests {
         assert_eq!(pragma::<i64>(&connection, "synchronous"), 2);
         assert_eq!(pragma::<String>(&connection, "journal_mode"), "wal");
         assert_eq!(pragma::<i64>(&connection, "foreign_keys"), 1);
-        assert_eq!(pragma::<i64>(&connection, "trusted_schema"), 0);
         assert_eq!(pragma::<i64>(&connection, "auto_vacuum"), 2);
-        assert!(connection.db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE).unwrap());
+    }
+
+    #[test]
+    fn a_file_is_distrusted_before_the_first_look_at_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        std::fs::write(&path, b"").unwrap();
+        for open in [open_file, open_reader, open_immutable] {
+            let connection = open(&path).unwrap();
+            assert_eq!(pragma::<i64>(&connection, "trusted_schema"), 0);
+            assert_eq!(pragma::<i64>(&connection, "cell_size_check"), 1);
+            assert!(connection.db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE).unwrap());
+            assert_eq!(pragma::<i64>(&connection, "mmap_size"), 0);
+        }
     }
 
     #[test]

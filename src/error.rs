@@ -22,6 +22,8 @@ pub enum ErrorKind {
     DiskFull,
     /// The operating system failed to read or write; nothing was written.
     StorageIO,
+    /// Memory ran out, or a damaged file claims a record larger than memory can be.
+    OutOfMemory,
     /// COMMIT itself failed: it may or may not be on disk.
     CommitOutcomeUnknown,
     /// The path cannot be created or opened.
@@ -34,7 +36,7 @@ pub enum ErrorKind {
     NotADatabase,
     /// The file is damaged, or holds values that no store writes.
     CorruptDatabase,
-    /// The file is a SQLite database of another program.
+    /// The file is a SQLite database of another program, or has triggers that a write would run.
     ForeignDatabase,
     /// The file was written by a newer version.
     SchemaTooNew,
@@ -44,7 +46,7 @@ pub enum ErrorKind {
     Transaction,
     /// SQLite rolled the transaction back by itself.
     TransactionDoomed,
-    /// A value or an option that is not accepted.
+    /// A value or an option that is not accepted, or that a constraint of the user's own forbids.
     InvalidValue,
     /// The caller's interrupt check ended a wait.
     Interrupted,
@@ -129,12 +131,15 @@ fn kind_of(extended_code: c_int) -> ErrorKind {
         ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => ErrorKind::StoreBusy,
         ffi::SQLITE_FULL => ErrorKind::DiskFull,
         ffi::SQLITE_IOERR => ErrorKind::StorageIO,
+        ffi::SQLITE_NOMEM => ErrorKind::OutOfMemory,
         ffi::SQLITE_CANTOPEN | ffi::SQLITE_PERM => ErrorKind::CannotOpen,
         ffi::SQLITE_READONLY | ffi::SQLITE_AUTH => ErrorKind::ReadOnly,
         ffi::SQLITE_CORRUPT => ErrorKind::CorruptDatabase,
         ffi::SQLITE_NOTADB => ErrorKind::NotADatabase,
         ffi::SQLITE_INTERRUPT => ErrorKind::Interrupted,
         ffi::SQLITE_TOOBIG => ErrorKind::InvalidValue,
+        // Ours are checked before, so that it is one that somebody has added to the file.
+        ffi::SQLITE_CONSTRAINT => ErrorKind::InvalidValue,
         // Our own statements are right, so that what SQLite cannot make of them is the file's fault.
         ffi::SQLITE_ERROR => ErrorKind::CorruptDatabase,
         _ => ErrorKind::Other,

@@ -82,7 +82,11 @@ pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
         return Ok(Found::Empty);
     }
     for (table, columns) in REQUIRED {
-        let mut there = connection.prepare("SELECT name FROM pragma_table_info(?)")?;
+        // A view by the name of a table could compute for ever whenever it is read.
+        let mut there = connection.prepare(
+            "SELECT name FROM pragma_table_info(?1) WHERE EXISTS (
+                SELECT 1 FROM pragma_table_list WHERE schema = 'main' AND lower(name) = ?1 AND type = 'table')",
+        )?;
         let there = there.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
         let items: &[&str] = if table == "intel_items" { &ITEM_COLUMNS } else { &[] };
         if let Some(missing) =
@@ -105,6 +109,22 @@ pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
         ));
     }
     Ok(Found::Store(version))
+}
+
+/// Refuse to write a file with a trigger: ours have none, and each write would run whatever it says, for ever if it
+/// likes. <https://www.sqlite.org/security.html#untrusted_sqlite_database_files>
+pub(crate) fn refuse_triggers(connection: &Connection) -> Result<()> {
+    let mut triggers = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger' LIMIT 1")?;
+    match triggers.query_map([], |row| row.get::<_, String>(0))?.next() {
+        None => Ok(()),
+        Some(name) => Err(StoreError::new(
+            ErrorKind::ForeignDatabase,
+            format!(
+                "it has the trigger {:?}, which each write would run; it was left as it is; drop the trigger, or open the file with read_only=True",
+                name?
+            ),
+        )),
+    }
 }
 
 /// Bring a file up to date, all steps in one transaction.
@@ -191,8 +211,26 @@ mod tests {
         let foreign = at_version(0);
         foreign.execute_batch("CREATE TABLE runs(run_id)").unwrap();
         assert_eq!(inspect(&foreign).unwrap_err().kind, ErrorKind::ForeignDatabase);
+        let view = at_version(STEPS.len());
+        view.execute_batch(
+            "DROP TABLE telemetry;
+            CREATE VIEW telemetry AS SELECT '' AS run_id, '{}' AS telemetry_json, '' AS created_at",
+        )
+        .unwrap();
+        assert_eq!(inspect(&view).unwrap_err().kind, ErrorKind::ForeignDatabase);
         let newer = at_version(STEPS.len());
         newer.pragma_update(None, "user_version", LATEST + 1).unwrap();
         assert_eq!(inspect(&newer).unwrap_err().kind, ErrorKind::SchemaTooNew);
+    }
+    #[test]
+    fn a_trigger_is_refused_by_its_name() {
+        let connection = at_version(STEPS.len());
+        refuse_triggers(&connection).unwrap();
+        connection
+            .execute_batch("CREATE TRIGGER harm AFTER INSERT ON runs BEGIN DELETE FROM intel_items; END")
+            .unwrap();
+        let refusal = refuse_triggers(&connection).unwrap_err();
+        assert_eq!(refusal.kind, ErrorKind::ForeignDatabase);
+        assert!(refusal.to_string().contains("harm"), "{refusal}");
     }
 }

@@ -66,7 +66,9 @@ pub(crate) fn find(path: &Path, options: &Options) -> Result<PathBuf> {
 pub(crate) fn open_writer(file: &File) -> Result<Connection> {
     let mut connection = connection::open_file(&file.path)?;
     let foreign_log = !pool::log_is_empty(&file.path);
-    match migrations::inspect(&connection) {
+    let found = migrations::inspect(&connection)
+        .and_then(|found| migrations::refuse_triggers(&connection).map(|()| found));
+    match found {
         Ok(Found::Empty) => migrations::prepare_new(&connection)?,
         Ok(Found::Store(_)) => {}
         Err(refused) => {

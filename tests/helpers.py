@@ -20,7 +20,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar
 
-from orchestrator.state_store import StateStore
+import pytest
+from orchestrator.state_store import StateStore, StateStoreError
 
 from tests.programs import plain
 
@@ -48,6 +49,10 @@ ITEM_KEYS = {
 }
 JSON_FIELDS = ("claims_json", "evidence_json", "scores_json", "risk_flags_json", "explainability_json")
 REQUIRED_FIELDS = ("item_id", "run_id", "item_type", "title", "summary")
+
+
+JSON_ERRORS = (TypeError, RecursionError, ValueError)
+"""What `json.dumps` raises."""
 
 
 class Boom(Exception):
@@ -90,6 +95,28 @@ def table(store: StateStore, name: str) -> list[tuple[Any, ...]]:
 def everything(store: StateStore) -> list[list[tuple[Any, ...]]]:
     """Return all three tables, to see that nothing has changed."""
     return [table(store, name) for name in ("runs", "intel_items", "telemetry")]
+
+
+def stored(store: StateStore, content: Any) -> Any:
+    """Write a value and read it back."""
+    store.upsert_intel_item(make_item(claims_json=content))
+    return store.list_intel_items_for_run("run-1")[0]["claims_json"]
+
+
+def assert_parity(store: StateStore, content: Any, back: Callable[[StateStore, Any], Any] = stored) -> None:
+    """Check one value, which `back` writes and reads, against the `json` module.
+
+    `repr` tells apart what `==` does not: nan, -0.0, 1 and True.
+    """
+    try:
+        text = json.dumps(content)
+    except JSON_ERRORS as error:
+        kind = next(kind for kind in JSON_ERRORS if isinstance(error, kind))
+        with pytest.raises(kind) as caught:
+            back(store, content)
+        assert isinstance(caught.value, StateStoreError)
+    else:
+        assert repr(back(store, content)) == repr(json.loads(text))
 
 
 def assert_sound(store: StateStore) -> None:

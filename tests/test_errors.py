@@ -19,6 +19,7 @@ from orchestrator.state_store import (
     MissingFieldError,
     NestingTooDeepError,
     NotADatabaseError,
+    OutOfMemoryError,
     QueryError,
     ReadOnlyError,
     RunExistsError,
@@ -31,6 +32,7 @@ from orchestrator.state_store import (
     TransactionError,
 )
 
+from tests.fuzz import driver, hostile_file
 from tests.helpers import held_transaction, make_item, plain_sqlite
 from tests.programs.deep import nested
 
@@ -99,6 +101,16 @@ def read_damaged(store: StateStore) -> None:
         again.list_intel_items_for_run("run-1")
 
 
+def read_huge(store: StateStore) -> None:
+    """Read a file whose log says that it has 2**31 pages, and whose record claims to fill them."""
+    path = store.db_path.with_name("other.db")
+    base, _, log = (driver.SEEDS / "hostile_file" / "huge_record.bin").read_bytes().partition(hostile_file.LOG)
+    path.write_bytes(base)
+    path.with_name("other.db-wal").write_bytes(log)
+    with StateStore(path, read_only=True) as other:
+        list(other.iter_intel_items())
+
+
 deep_item = make_item("item-7", claims_json=nested(100_000, "list"))
 circular: list[Any] = []
 circular.append(circular)
@@ -162,6 +174,7 @@ SCENARIOS: list[tuple[type[StateStoreError], type[Exception], list[str], Act]] =
     (ForeignDatabaseError, sqlite3.DatabaseError, ["other.db"], open_foreign),
     (SchemaTooNewError, sqlite3.DatabaseError, ["state.db"], items_of("PRAGMA user_version = 1000000")),
     (CorruptDatabaseError, sqlite3.DatabaseError, [], read_damaged),
+    (OutOfMemoryError, MemoryError, ["iter_intel_items"], read_huge),
     (
         CorruptDatabaseError,
         sqlite3.DatabaseError,

@@ -1,57 +1,25 @@
 from __future__ import annotations
 
 import copy
-import os
 import pickle
-import stat
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from orchestrator.state_store import (
     CannotOpenError,
-    ForeignDatabaseError,
-    NotADatabaseError,
-    SchemaTooNewError,
     StateStore,
 )
 
 from tests.helpers import (
-    TIMEOUT,
-    Peer,
     assert_sound,
     folder_bytes,
     in_threads,
     item_ids,
     make_item,
-    plain_sqlite,
     value,
 )
-from tests.programs import plain
-
-
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
-
-
-def assert_untouched(path: Path, before: dict[str, bytes], read_only: bool) -> None:
-    """Check that a file is as it was. Who may not write cannot remove the empty -wal and -shm of a look into a WAL."""
-    after = folder_bytes(path.parent)
-    if read_only:
-        assert after[path.name] == before[path.name]
-        assert not after.get(f"{path.name}-wal")
-    else:
-        assert after == before
-
-
-@pytest.fixture
-def umask() -> Iterator[None]:
-    """Let the process hide no permission bit."""
-    before = os.umask(0)
-    yield
-    os.umask(before)
 
 
 @pytest.mark.parametrize(
@@ -122,16 +90,6 @@ def test_parents_are_created_for_str_and_path(tmp_path: Path, kind: Any) -> None
     assert path.is_file()
 
 
-@pytest.mark.parametrize("name", ["file:x?mode=memory", "file:x", "a b#c?d%20e", "ünï😀", "'; DROP TABLE runs"])
-def test_name_is_taken_literally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.chdir(tmp_path)
-    with StateStore(name) as store:
-        store.start_run("run-1", "daily", {})
-    assert [entry.name for entry in tmp_path.iterdir()] == [name]
-    with StateStore(name) as store:
-        assert value(store, "SELECT run_id FROM runs") == "run-1"
-
-
 def test_symbolic_link_leads_to_its_file(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     path, link = tmp_path / "real" / "state.db", tmp_path / "link.db"
@@ -180,109 +138,10 @@ def test_relative_path_stays_with_its_file_after_chdir(tmp_path: Path, monkeypat
         assert item_ids(store) == ["item-1"]
 
 
-def test_new_files_can_be_read_by_their_owner_alone(path: Path, umask: None) -> None:
-    with StateStore(path) as store:
-        store.start_run("run-1", "daily", {})
-        modes = {entry.name: mode(entry) for entry in path.parent.iterdir()}
-        assert {"state.db", "state.db-wal", "state.db-shm"} <= set(modes)
-        assert set(modes.values()) == {0o600}
-    assert mode(path) == 0o600
-
-
-def test_file_mode_is_that_of_all_new_files(path: Path, umask: None) -> None:
-    with StateStore(path, file_mode=0o640) as store:
-        store.start_run("run-1", "daily", {})
-        assert {mode(entry) for entry in path.parent.iterdir()} == {0o640}
-
-
-def test_existing_file_keeps_its_mode(path: Path, umask: None) -> None:
-    StateStore(path).close()
-    path.chmod(0o644)
-    with StateStore(path, file_mode=0o600) as store:
-        store.start_run("run-1", "daily", {})
-        assert {mode(entry) for entry in path.parent.iterdir()} == {0o644}
-    assert mode(path) == 0o644
-
-
-def test_empty_file_becomes_a_store_and_keeps_its_mode(path: Path) -> None:
-    path.touch()
-    path.chmod(0o640)
-    with StateStore(path) as store:
-        store.start_run("run-1", "daily", {})
-        assert_sound(store)
-    assert mode(path) == 0o640
-
-
 def test_opening_and_closing_leaves_one_file(path: Path) -> None:
     with StateStore(path) as store:
         store.start_run("run-1", "daily", {})
     assert [entry.name for entry in path.parent.iterdir()] == ["state.db"]
-
-
-@pytest.mark.parametrize("read_only", [False, True])
-@pytest.mark.parametrize(
-    "content",
-    [b"x", b"hello, world\n" * 1000, b"\0" * 100_000, b"SQLite format 3\0" + b"\xff" * 8000, b"SQLite format 3\0"],
-    ids=["one byte", "text", "zeros", "header alone", "header cut off"],
-)
-def test_file_that_is_no_database_is_left_byte_for_byte(path: Path, content: bytes, read_only: bool) -> None:
-    path.write_bytes(content)
-    with pytest.raises(NotADatabaseError, match=r"state\.db"):
-        StateStore(path, read_only=read_only)
-    assert folder_bytes(path.parent) == {"state.db": content}
-
-
-FOREIGN = {
-    "other tables": ["CREATE TABLE notes (x)", "INSERT INTO notes VALUES (1)"],
-    "a table runs of its own": ["CREATE TABLE runs (id INTEGER PRIMARY KEY, distance REAL)"],
-    "its own user_version": ["CREATE TABLE notes (x)", "PRAGMA user_version = 1"],
-    "a view alone": ["CREATE VIEW v AS SELECT 1"],
-    "in WAL mode": ["PRAGMA journal_mode = WAL", "CREATE TABLE notes (x)"],
-}
-
-
-@pytest.mark.parametrize("read_only", [False, True])
-@pytest.mark.parametrize("kind", FOREIGN)
-def test_database_of_another_program_is_left_byte_for_byte(path: Path, kind: str, read_only: bool) -> None:
-    plain_sqlite(path, *FOREIGN[kind])
-    before = folder_bytes(path.parent)
-    with pytest.raises(ForeignDatabaseError, match=r"state\.db"):
-        StateStore(path, read_only=read_only)
-    assert_untouched(path, before, read_only)
-
-
-@pytest.mark.parametrize("read_only", [False, True])
-@pytest.mark.parametrize("through", ["its name", "a link"])
-def test_log_of_another_programs_database_is_left_as_it_is(tmp_path: Path, through: str, read_only: bool) -> None:
-    """A crash has left it: whoever closes the file last would fold the log into it, and delete it."""
-    path, link = tmp_path / "real" / "state.db", tmp_path / "link.db"
-    path.parent.mkdir()
-    link.symlink_to(path)
-    plain_sqlite(path, *FOREIGN["in WAL mode"])
-    with Peer(plain.run_and_die, str(path), ["INSERT INTO notes VALUES (2)"]) as peer:
-        assert peer.hear() == "ready"
-        assert peer.process.wait(TIMEOUT) == 0
-    before = folder_bytes(path.parent)
-    assert before["state.db-wal"]
-    with pytest.raises(ForeignDatabaseError):
-        StateStore(link if through == "a link" else path, read_only=read_only)
-    after = folder_bytes(path.parent)
-    assert {name: after[name] for name in ("state.db", "state.db-wal")} == {
-        name: before[name] for name in ("state.db", "state.db-wal")
-    }
-    assert plain_sqlite(path, "SELECT x FROM notes") == [[2]]
-
-
-@pytest.mark.parametrize("read_only", [False, True])
-@pytest.mark.parametrize("version", [999, 2**31 - 1])
-def test_newer_schema_is_refused_untouched(path: Path, version: int, read_only: bool) -> None:
-    with StateStore(path) as store:
-        store.start_run("run-1", "daily", {})
-    plain_sqlite(path, f"PRAGMA user_version = {version}")
-    before = folder_bytes(path.parent)
-    with pytest.raises(SchemaTooNewError, match=r"state\.db"):
-        StateStore(path, read_only=read_only)
-    assert_untouched(path, before, read_only)
 
 
 @pytest.mark.parametrize("read_only", [False, True])

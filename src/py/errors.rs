@@ -37,6 +37,7 @@ impl From<StoreError> for PyErr {
             ErrorKind::StoreBusy => "StoreBusyError",
             ErrorKind::DiskFull => "DiskFullError",
             ErrorKind::StorageIO => "StorageIOError",
+            ErrorKind::OutOfMemory => "OutOfMemoryError",
             ErrorKind::CommitOutcomeUnknown => "CommitOutcomeUnknownError",
             ErrorKind::CannotOpen => "CannotOpenError",
             ErrorKind::ReadOnly => "ReadOnlyError",

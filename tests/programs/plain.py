@@ -2,7 +2,8 @@
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from typing import Any
 
 from tests.programs import hear, say
@@ -26,6 +27,27 @@ def run_and_die(path: str, statements: Sequence[str]) -> None:
         connection.execute(sql).fetchall()
     say()
     os._exit(0)
+
+
+def record(path: str, texts: Iterable[str | bytes]) -> None:
+    """Record a run of each text, with its number for an id, and an item with the text, whatever it is, for its claims.
+
+    Where it is called in the process of a test, no store may be open on the file.
+    """
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        for number, text in enumerate(texts):
+            connection.execute(
+                """INSERT INTO runs (run_id, run_type, started_at, status, settings_snapshot_json)
+                VALUES (?, 't', '', 'running', '{}')""",
+                (str(number),),
+            )
+            connection.execute(
+                """INSERT INTO intel_items (item_id, run_id, item_type, title, summary, claims_json, evidence_json,
+                    scores_json, risk_flags_json, explainability_json, created_at)
+                VALUES (?1, ?1, 'note', 't', 's', CAST(?2 AS TEXT), '[]', '{}', '[]', '[]', '')""",
+                (str(number), text),
+            )
 
 
 def hold(path: str) -> None:

@@ -38,6 +38,10 @@ class CommitOutcomeUnknownError(StorageIOError):
     """
 
 
+class OutOfMemoryError(StateStoreError, MemoryError):
+    """Memory ran out, or the file is damaged and claims a record larger than memory can be."""
+
+
 class CannotOpenError(StateStoreError, sqlite3.OperationalError):
     """The path cannot be created or opened; the message names it."""
 
@@ -59,7 +63,7 @@ class CorruptDatabaseError(StateStoreError, sqlite3.DatabaseError):
 
 
 class ForeignDatabaseError(StateStoreError, sqlite3.DatabaseError):
-    """The file is a SQLite database of another program; it was left as it is."""
+    """The file is a SQLite database of another program, or has triggers to be run by writes; it was left as it is."""
 
 
 class SchemaTooNewError(StateStoreError, sqlite3.DatabaseError):
@@ -91,7 +95,7 @@ class InvalidTypeError(StateStoreError, TypeError):
 
 
 class InvalidValueError(StateStoreError, ValueError):
-    """A value that cannot be stored, such as a circular reference or a lone surrogate in a text column."""
+    """A value that cannot be stored: a circular reference, a lone surrogate, what a constraint of your own forbids."""
 
 
 class NestingTooDeepError(StateStoreError, RecursionError):
