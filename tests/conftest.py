@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -70,25 +69,3 @@ def run_path(path: Path) -> Path:
     with StateStore(path) as store:
         store.start_run("run-1", "daily", {})
     return path
-
-
-@pytest.fixture(scope="session")
-def faults_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compile what makes system calls fail."""
-    library = tmp_path_factory.mktemp("faults") / "faults.so"
-    source = Path(__file__).with_name("faults.c")
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
-    return library
-
-
-@pytest.fixture
-def fault(faults_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Return what switches a fault of `faults.c` on, or all off with "", in the programs that the test starts."""
-    switch = tmp_path / "fault"
-    monkeypatch.setenv("FAULT_SWITCH", str(switch))
-    monkeypatch.setenv("LD_PRELOAD", str(faults_library))
-
-    def set_fault(name: str) -> None:
-        switch.write_text(name)
-
-    return set_fault

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +38,33 @@ def tool(pytestconfig: pytest.Config) -> Callable[[str], str]:
         return str(found)
 
     return find
+
+
+@pytest.fixture(scope="session")
+def preload(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compile what makes system calls fail."""
+    library = tmp_path_factory.mktemp("preload") / "preload.so"
+    source = Path(__file__).with_name("preload.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
+@pytest.fixture
+def fault(
+    tool: Callable[[str], str], request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], None]:
+    """Return what switches a fault of `preload.c` on, or all off with "", in the programs that the test starts."""
+    tool("cc")
+    switch = tmp_path / "fault"
+    monkeypatch.setenv("FAULT_SWITCH", str(switch))
+    monkeypatch.setenv("LD_PRELOAD", str(request.getfixturevalue("preload")))
+
+    def set_fault(name: str) -> None:
+        new = switch.with_suffix(".new")
+        new.write_text(name)
+        new.replace(switch)
+
+    return set_fault
 
 
 def miss(config: pytest.Config, name: str) -> None:

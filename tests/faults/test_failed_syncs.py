@@ -42,7 +42,7 @@ def test_commit_whose_sync_fails_says_so_and_tears_nothing(path: Path, fault: Ca
 
 @pytest.mark.parametrize("network", [True, False])
 def test_network_file_system_is_warned_of_by_name(path: Path, fault: Callable[[str], None], network: bool) -> None:
-    fault("nfs" if network else "")
+    fault("statfs 6969" if network else "")
     warnings = in_process(disks.open_and_count_warnings, str(path))
     if network:
         [[kind, message]] = warnings
