@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,3 +70,11 @@ def run_path(path: Path) -> Path:
     with StateStore(path) as store:
         store.start_run("run-1", "daily", {})
     return path
+
+
+@pytest.fixture
+def path_in_memory(tmp_path: Path) -> Iterator[Path]:
+    """Return a path where a sync takes no time, whatever else the disk has to do; not all systems have such a place."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as folder:
+        yield Path(folder) / "state.db"

@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
 from orchestrator.state_store import StateStore
 
 from tests.helpers import ROOT, TIMEOUT, in_process, in_threads, make_item
@@ -208,14 +206,6 @@ def returned(events: list[Event]) -> list[str]:
     """Return the names of the calls that returned."""
     marks = [event.text for event in events if event.file == "null"]
     return [text.removeprefix("return ") for text in marks if text.startswith("return ")]
-
-
-@pytest.fixture
-def path_in_memory(tmp_path: Path) -> Iterator[Path]:
-    """Return a path where a sync takes no time, whatever else the disk has to do; not all systems have such a place."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as folder:
-        yield Path(folder) / "state.db"
 
 
 def test_every_acknowledged_write_was_synced_between_its_call_and_its_return(path: Path) -> None:

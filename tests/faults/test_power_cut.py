@@ -6,7 +6,7 @@ The controls show that the tool sees a loss where there is one: without a sync, 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,33 +36,31 @@ class Losses:
 
 
 @pytest.fixture
-def cut(tool: Callable[[str], str], tmp_path: Path) -> Iterator[Callable[[str, int], Losses]]:
-    """Return what records programs, cuts their power this often, and has a checker look at what is left."""
+def cut(tool: Callable[[str], str], tmp_path: Path, path_in_memory: Path) -> Callable[[str, int], Losses]:
+    """Return what records programs, cuts their power this often, and has what is left looked at."""
     tool("strace")
-    remains = tmp_path / "left"
-    remains.mkdir()
-    with Peer(power.look) as checker:
 
-        def look(left: power_cut.Remains, losses: Losses) -> None:
-            left.rebuild(remains)
-            checker.tell(json.dumps([str(remains / "state.db"), left.acknowledged]))
-            answer = json.loads(checker.hear())
-            losses.cuts += 1
-            losses.lost += [f"{answer['lost']}"] if answer["lost"] else []
-            losses.unsound += [f"{answer['wrong']}"] if answer["wrong"] else []
+    def look(left: power_cut.Remains, checker: Peer, losses: Losses) -> None:
+        left.rebuild(path_in_memory.parent)
+        checker.tell(json.dumps([str(path_in_memory), left.acknowledged]))
+        answer = json.loads(checker.hear())
+        losses.cuts += 1
+        losses.lost += [f"{answer['lost']}"] if answer["lost"] else []
+        losses.unsound += [f"{answer['wrong']}"] if answer["wrong"] else []
 
-        def cut(synchronous: str, cuts: int) -> Losses:
-            losses = Losses()
-            for seed in range(-(-cuts // CUTS)):
-                folder = tmp_path / f"recorded-{seed}"
-                folder.mkdir()
-                recording = power_cut.record(power.write, folder / "state.db", synchronous, WRITES)
-                assert recording.log_starts() > power.LIVES, "no log was folded and used again"
-                for left in recording.cuts(min(CUTS, cuts - losses.cuts), seed):
-                    look(left, losses)
-            return losses
+    def cut(synchronous: str, cuts: int) -> Losses:
+        losses = Losses()
+        while losses.cuts < cuts:
+            folder = tmp_path / f"recorded-{losses.cuts}"
+            folder.mkdir()
+            recording = power_cut.record(power.write, folder / "state.db", synchronous, WRITES)
+            assert recording.log_starts() > power.LIVES, "no log was folded and used again"
+            with Peer(power.look) as checker:
+                for left in recording.cuts(min(CUTS, cuts - losses.cuts), seed=losses.cuts):
+                    look(left, checker, losses)
+        return losses
 
-        yield cut
+    return cut
 
 
 def test_power_cut_loses_nothing_that_was_acknowledged(
