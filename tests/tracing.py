@@ -50,7 +50,6 @@ def trace(
     log: Path,
     calls: str,
     bytes_shown: int = 100,
-    options: tuple[str, ...] = (),
 ) -> Iterator[Call]:
     """Run a program under strace; return the system calls that it made, in the order in which they ended.
 
@@ -62,23 +61,18 @@ def trace(
         The names of the system calls, as strace takes them.
     bytes_shown
         How much of what is written is told.
-    options
-        More options of strace, such as an injected fault.
     """
-    tracer = ["strace", "-f", "--seccomp-bpf", "-y", "-xx", "-s", f"{bytes_shown}", "-e", f"trace={calls}"]
-    program = [sys.executable, "-m", "tests.programs", function.__module__, function.__name__]
-    command = [
-        *tracer,
-        "-e",
-        "signal=none",
-        *options,
-        "-o",
-        f"{log}",
-        *program,
-        json.dumps(arguments, default=os.fspath),
-    ]
+    shown = ("-y", "-xx", "-s", f"{bytes_shown}", "-e", f"trace={calls}", "-o", str(log))
+    command = under_strace(function, *arguments, options=shown)
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, timeout=TIMEOUT)
     return parse(log)
+
+
+def under_strace(function: Callable[..., object], *arguments: Any, options: tuple[str, ...]) -> list[str]:
+    """Return the command that runs a program under strace with these options."""
+    tracer = ["strace", "-f", "--seccomp-bpf", "-e", "signal=none", *options]
+    program = [sys.executable, "-m", "tests.programs", function.__module__, function.__name__]
+    return [*tracer, *program, json.dumps(arguments, default=os.fspath)]
 
 
 def parse(log: Path) -> Iterator[Call]:

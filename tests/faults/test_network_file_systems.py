@@ -1,0 +1,44 @@
+"""Network file systems are warned of by name: the log needs memory that all its users share. Row 32 of the hazards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import in_process
+from tests.programs import disks
+
+NAMES = {
+    0x6969: "NFS",
+    0x517B: "SMB",
+    0xFF534D42: "CIFS",
+    0xFE534D42: "SMB2",
+    0x01021997: "9P",
+    0x00C36400: "Ceph",
+    0x0BD00BD0: "Lustre",
+    0x5346414F: "AFS",
+    0x7461636F: "OCFS2",
+    0x01161970: "GFS2",
+}
+"""What statfs(2) says of network file systems."""
+
+LOCAL = {0xEF53: "ext4", 0x58465342: "XFS", 0x9123683E: "Btrfs", 0x01021994: "tmpfs"}
+
+
+@pytest.mark.parametrize(("magic", "name"), NAMES.items())
+def test_network_file_system_is_warned_of_by_name(
+    path: Path, fault: Callable[[str], None], magic: int, name: str
+) -> None:
+    fault(f"statfs {magic:x}")
+    [[kind, message]] = in_process(disks.open_and_count_warnings, str(path))
+    assert kind == "NetworkFileSystemWarning"
+    assert str(path) in message
+    assert name in message
+
+
+@pytest.mark.parametrize("magic", LOCAL)
+def test_local_file_system_is_not_warned_of(path: Path, fault: Callable[[str], None], magic: int) -> None:
+    fault(f"statfs {magic:x}")
+    assert in_process(disks.open_and_count_warnings, str(path)) == []
