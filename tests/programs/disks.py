@@ -11,6 +11,8 @@ from tests.programs import hear, say
 from tests.programs.exits import item
 
 BLOB = "x" * 50_000
+LARGE = 200
+"""How many items of ten such are more than a transaction keeps in memory, so that it fails before it commits."""
 
 
 def big(name: str) -> dict[str, Any]:
@@ -48,9 +50,9 @@ def fill_by_transaction(store: StateStore, swallow: bool) -> dict[str, Any]:
     inside = []
     try:
         with store.transaction():
-            for index in range(400):
+            for index in range(LARGE):
                 try:
-                    store.upsert_intel_item(big(f"{index}"))
+                    store.upsert_intel_item({**item(f"{index}"), "claims_json": [BLOB * 10]})
                 except StateStoreError as error:
                     inside.append(type(error).__name__)
                     if not swallow:
