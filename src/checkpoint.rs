@@ -30,6 +30,10 @@ const HOLD_BACK_BYTES: u64 = 16 << 20;
 /// How long the turn may last: a long read, or another process's long transaction, keeps the log from starting over.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// How long an attempt of that turn waits for each lock. SQLite keeps other processes from writing while it waits for
+/// their readers; between attempts they write, and all of it has to be folded again. It delays a fork by as much.
+const LOCK_WITHIN: Duration = Duration::from_millis(50);
+
 /// How long the turn may be waited for: as long as a transaction may reasonably last. The wait costs nobody anything.
 const TURN_WITHIN: Duration = Duration::from_secs(60);
 
@@ -191,6 +195,7 @@ impl Checkpointer {
             None => {
                 let connection = connection::open_file(&self.path)?;
                 connection::configure_writer(&connection, self.synchronous)?;
+                connection.busy_timeout(LOCK_WITHIN)?;
                 slot.insert(connection)
             }
         };
