@@ -1,6 +1,6 @@
 """The system calls of a program of `tests.programs`, as strace sees them.
 
-Such a program says where it is by `Marks`, which nothing but strace sees.
+What such a program says goes nowhere, and is a mark in strace's log of where the program was.
 """
 
 from __future__ import annotations
@@ -115,3 +115,19 @@ def as_call(thread: int, found: re.Match[str], begin: int, end: int) -> Call:
 def unescaped(text: str) -> bytes:
     """Return bytes that strace shows in hexadecimal."""
     return bytes.fromhex(text.replace("\\x", ""))
+
+
+def span(calls: list[Call], start: str, end: str) -> list[Call]:
+    """Return the calls that lie wholly between two marks."""
+    marks = {call.mark: call for call in calls if call.mark}
+    return [call for call in calls if call.begin > marks[start].end and call.end < marks[end].begin]
+
+
+def on(calls: list[Call], file: str, *names: str) -> list[Call]:
+    """Return the calls by these names on a file."""
+    return [call for call in calls if call.path.name == file and call.name in names]
+
+
+def returned(calls: list[Call]) -> list[str]:
+    """Return what the program said to have returned, by marks that begin so."""
+    return [call.mark.removeprefix("return ") for call in calls if call.mark.startswith("return ")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,8 +26,9 @@ def test_log_stays_small_under_writers_and_readers(
     run_path: Path, figure: Callable[[str], None], processes: int
 ) -> None:
     with contextlib.ExitStack() as stack:
-        write = partial(Peer, logs.write_under_readers, str(run_path))
-        peers = [stack.enter_context(write(process, WRITES // processes)) for process in range(processes)]
+        count = WRITES // processes
+        programs = [Peer(logs.write_under_readers, str(run_path), process, count) for process in range(processes)]
+        peers = [stack.enter_context(program) for program in programs]
         for peer in peers:
             assert peer.hear() == "ready"
         for peer in peers:
