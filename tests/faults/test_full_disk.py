@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from orchestrator.state_store import StateStore
 
-from tests.faults.conftest import miss
+from tests.faults.conftest import lack
 from tests.helpers import Peer, assert_sound, item_ids
 from tests.programs import disks
 
@@ -40,7 +40,7 @@ def small_disk(tool: Callable[[str], str], pytestconfig: pytest.Config, tmp_path
     folder = tmp_path / "disk"
     folder.mkdir()
     if not mount(folder, f"size={4 * MEGABYTE}"):
-        miss(pytestconfig, "the right to mount")
+        lack(pytestconfig, "right to mount")
     yield Disk(folder, {"DiskFullError"}, make_room=lambda: mount(folder, "remount", f"size={64 * MEGABYTE}"))
     subprocess.run(["umount", str(folder)], check=True)
 

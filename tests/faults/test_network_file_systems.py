@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from tests.helpers import in_process
 from tests.programs import disks
 
@@ -27,18 +25,18 @@ NAMES = {
 LOCAL = {0xEF53: "ext4", 0x58465342: "XFS", 0x9123683E: "Btrfs", 0x01021994: "tmpfs"}
 
 
-@pytest.mark.parametrize(("magic", "name"), NAMES.items())
-def test_network_file_system_is_warned_of_by_name(
-    path: Path, fault: Callable[[str], None], magic: int, name: str
+def test_network_file_systems_are_warned_of_by_name_and_no_others(
+    path: Path, fault: Callable[[str], None], figure: Callable[[str], None]
 ) -> None:
-    fault(f"statfs {magic:x}")
-    [[kind, message]] = in_process(disks.open_and_count_warnings, str(path))
-    assert kind == "NetworkFileSystemWarning"
-    assert str(path) in message
-    assert name in message
-
-
-@pytest.mark.parametrize("magic", LOCAL)
-def test_local_file_system_is_not_warned_of(path: Path, fault: Callable[[str], None], magic: int) -> None:
-    fault(f"statfs {magic:x}")
-    assert in_process(disks.open_and_count_warnings, str(path)) == []
+    for magic, name in NAMES.items():
+        fault(f"statfs {magic:x}")
+        [[kind, message]] = in_process(disks.open_and_count_warnings, str(path))
+        assert kind == "NetworkFileSystemWarning"
+        assert str(path) in message
+        assert name in message
+        path.unlink()
+    for magic in LOCAL:
+        fault(f"statfs {magic:x}")
+        assert in_process(disks.open_and_count_warnings, str(path)) == []
+        path.unlink()
+    figure(f"{', '.join(NAMES.values())} warned of; {', '.join(LOCAL.values())} not")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from orchestrator.state_store import _core
 
-from tests.faults.conftest import miss
+from tests.faults.conftest import lack
 from tests.helpers import in_process
 from tests.programs import imports
 
@@ -26,7 +26,7 @@ def answering(version: int) -> bytes:
 def relinked(pytestconfig: pytest.Config, tmp_path: Path) -> Callable[[int], Path]:
     """Return what makes a copy of the extension module whose SQLite says that it is of another version."""
     if platform.machine() != "x86_64":
-        miss(pytestconfig, "an x86-64 processor")
+        lack(pytestconfig, "x86-64 processor")
     module = Path(str(_core.__file__))
     code = module.read_bytes()
     major, minor, patch = map(int, _core.SQLITE_VERSION.split("."))
