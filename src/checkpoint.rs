@@ -27,6 +27,9 @@ const FOLD_BYTES: u64 = 12 << 20;
 /// Bytes of log from which the next writer waits while it is being folded: a slow disk must not let it grow.
 const HOLD_BACK_BYTES: u64 = 16 << 20;
 
+/// How long another process may take to fold the log before this one goes on writing all the same.
+const FOLD_WITHIN: Duration = Duration::from_secs(1);
+
 /// How long the turn may last: a long read, or another process's long transaction, keeps the log from starting over.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -148,7 +151,7 @@ impl Checkpointer {
         while let Some(bytes) = self.next() {
             // A checkpoint that fails loses nothing. Whoever keeps the log from starting over is not bothered again
             // before it has grown by as much.
-            let folded = self.fold(ffi::SQLITE_CHECKPOINT_PASSIVE);
+            let folded = self.fold_the_bulk();
             lock(&self.state).folding = false;
             self.folded.notify_all();
             let folded = folded.and_then(|()| self.start_over(writer));
@@ -177,6 +180,14 @@ impl Checkpointer {
                 return None;
             }
         }
+    }
+
+    /// Fold what nobody reads or writes any more. One process at a time can: the others wait, and have their writers
+    /// wait with them, or the log would grow faster than it is folded.
+    fn fold_the_bulk(&self) -> Result<()> {
+        let stopped = || self.is_stopped();
+        let caller = Caller { owner: Owner::thread(), interrupted: &stopped };
+        Wait::new(caller, FOLD_WITHIN).until_free(|| self.fold(ffi::SQLITE_CHECKPOINT_PASSIVE))
     }
 
     /// Fold the log while nobody of this process writes, so that the next write starts it over.
