@@ -33,9 +33,10 @@ const FOLD_WITHIN: Duration = Duration::from_secs(1);
 /// How long the turn may last: a long read, or another process's long transaction, keeps the log from starting over.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// How long an attempt of that turn waits for each lock. SQLite keeps other processes from writing while it waits for
-/// their readers; between attempts they write, and all of it has to be folded again. It delays a fork by as much.
-const LOCK_WITHIN: Duration = Duration::from_millis(50);
+/// How often an attempt of that turn looks for each lock, a millisecond apart: readers come and go quickly. SQLite
+/// keeps other processes from writing while it waits for their readers; between attempts they write, and all of it has
+/// to be folded again. It delays a fork by as much.
+const LOOKS: i32 = 50;
 
 /// How long the turn may be waited for: as long as a transaction may reasonably last. The wait costs nobody anything.
 const TURN_WITHIN: Duration = Duration::from_secs(60);
@@ -204,9 +205,9 @@ impl Checkpointer {
         let connection = match &mut *slot {
             Some(connection) => connection,
             None => {
-                let connection = connection::open_file(&self.path)?;
+                let mut connection = connection::open_file(&self.path)?;
                 connection::configure_writer(&connection, self.synchronous)?;
-                connection.busy_timeout(LOCK_WITHIN)?;
+                connection.busy_handler(Some(look_again))?;
                 slot.insert(connection)
             }
         };
@@ -222,4 +223,10 @@ impl Checkpointer {
             Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into())
         }
     }
+}
+
+/// Whether to look for a lock again, having waited a little. <https://www.sqlite.org/c3ref/busy_handler.html>
+fn look_again(looks: i32) -> bool {
+    std::thread::sleep(Duration::from_millis(1));
+    looks < LOOKS
 }
