@@ -26,10 +26,10 @@ test-rust: ## Run the core's tests, without Python
 	cargo test --quiet --no-default-features
 
 test-python: .venv/extension ## Run the Python tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)
 
 test-faults: .venv/extension ## Run every fault as often as it takes to be sure (some 40 minutes)
-	$(BIN)/python -m pytest -q --full tests/faults
+	$(BIN)/python -m pytest -q --full $(PYTEST_FLAGS) tests/faults
 
 lint: .venv/extension ## Check formatting, types and stubs; warnings are errors
 	cargo fmt --check

@@ -27,8 +27,16 @@ const FOLD_BYTES: u64 = 12 << 20;
 /// Bytes of log from which the next writer waits while it is being folded: a slow disk must not let it grow.
 const HOLD_BACK_BYTES: u64 = 16 << 20;
 
+/// How long another process may take to fold the log before this one goes on writing all the same.
+const FOLD_WITHIN: Duration = Duration::from_secs(1);
+
 /// How long the turn may last: a long read, or another process's long transaction, keeps the log from starting over.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How often an attempt of that turn looks for each lock, a millisecond apart: readers come and go quickly. SQLite
+/// keeps other processes from writing while it waits for their readers; between attempts they write, and all of it has
+/// to be folded again. It delays a fork by as much.
+const LOOKS: i32 = 50;
 
 /// How long the turn may be waited for: as long as a transaction may reasonably last. The wait costs nobody anything.
 const TURN_WITHIN: Duration = Duration::from_secs(60);
@@ -144,7 +152,7 @@ impl Checkpointer {
         while let Some(bytes) = self.next() {
             // A checkpoint that fails loses nothing. Whoever keeps the log from starting over is not bothered again
             // before it has grown by as much.
-            let folded = self.fold(ffi::SQLITE_CHECKPOINT_PASSIVE);
+            let folded = self.fold_the_bulk();
             lock(&self.state).folding = false;
             self.folded.notify_all();
             let folded = folded.and_then(|()| self.start_over(writer));
@@ -175,6 +183,14 @@ impl Checkpointer {
         }
     }
 
+    /// Fold what nobody reads or writes any more. One process at a time can: the others wait, and have their writers
+    /// wait with them, or the log would grow faster than it is folded.
+    fn fold_the_bulk(&self) -> Result<()> {
+        let stopped = || self.is_stopped();
+        let caller = Caller { owner: Owner::thread(), interrupted: &stopped };
+        Wait::new(caller, FOLD_WITHIN).until_free(|| self.fold(ffi::SQLITE_CHECKPOINT_PASSIVE))
+    }
+
     /// Fold the log while nobody of this process writes, so that the next write starts it over.
     fn start_over(&self, writer: &Arc<Writer>) -> Result<()> {
         let stopped = || self.is_stopped();
@@ -189,8 +205,9 @@ impl Checkpointer {
         let connection = match &mut *slot {
             Some(connection) => connection,
             None => {
-                let connection = connection::open_file(&self.path)?;
+                let mut connection = connection::open_file(&self.path)?;
                 connection::configure_writer(&connection, self.synchronous)?;
+                connection.busy_handler(Some(look_again))?;
                 slot.insert(connection)
             }
         };
@@ -206,4 +223,10 @@ impl Checkpointer {
             Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into())
         }
     }
+}
+
+/// Whether to look for a lock again, having waited a little. <https://www.sqlite.org/c3ref/busy_handler.html>
+fn look_again(looks: i32) -> bool {
+    std::thread::sleep(Duration::from_millis(1));
+    looks < LOOKS
 }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import subprocess
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -72,23 +72,9 @@ def run_path(path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def faults_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compile what makes system calls fail."""
-    library = tmp_path_factory.mktemp("faults") / "faults.so"
-    source = Path(__file__).with_name("faults.c")
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
-    return library
-
-
 @pytest.fixture
-def fault(faults_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Return what switches a fault of `faults.c` on, or all off with "", in the programs that the test starts."""
-    switch = tmp_path / "fault"
-    monkeypatch.setenv("FAULT_SWITCH", str(switch))
-    monkeypatch.setenv("LD_PRELOAD", str(faults_library))
-
-    def set_fault(name: str) -> None:
-        switch.write_text(name)
-
-    return set_fault
+def path_in_memory(tmp_path: Path) -> Iterator[Path]:
+    """Return a path where a sync takes no time, whatever else the disk has to do; not all systems have such a place."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as folder:
+        yield Path(folder) / "state.db"

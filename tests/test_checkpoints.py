@@ -7,12 +7,8 @@ from pathlib import Path
 import pytest
 from orchestrator.state_store import StateStore
 
-from tests.helpers import TIMEOUT, Peer, assert_sound, in_process, item_ids
+from tests.helpers import TIMEOUT, Peer, assert_sound, item_ids
 from tests.programs import logs
-
-LIMIT = 16 << 20
-STARVED = 4
-"""How many times the limit is still noise: without folding, the log of these writes takes 300 MB."""
 
 
 def check(path: Path, acknowledged: set[str]) -> None:
@@ -20,12 +16,6 @@ def check(path: Path, acknowledged: set[str]) -> None:
         assert acknowledged - set(item_ids(store)) == set(), "an acknowledged write is gone"
         assert_sound(store)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
-
-
-def test_log_of_many_small_writes_stays_small_and_goes_with_close(path: Path) -> None:
-    assert in_process(logs.largest_log, str(path), 20_000) <= LIMIT * STARVED
-    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
-    check(path, {f"{index * 7919 % 20011}" for index in range(20_000)})
 
 
 def test_thread_that_folds_ends_by_itself_and_comes_again(path: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -27,23 +30,51 @@ def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 @pytest.fixture
 def tool(pytestconfig: pytest.Config) -> Callable[[str], str]:
-    """Return what finds a program that makes faults; a machine without it skips the test, and says so."""
+    """Return what finds a program that makes faults; a machine without it skips the test, and says so.
+
+    With `--every-tool` the test fails there.
+    """
 
     def find(name: str) -> str:
         found = shutil.which(name)
-        if found is None:
-            miss(pytestconfig, name)
-        return str(found)
+        if found is None and pytestconfig.getoption("--every-tool"):
+            pytest.fail(f"{name} is not installed")
+        return found or lack(pytestconfig, name)
 
     return find
 
 
-def miss(config: pytest.Config, name: str) -> None:
-    """Skip the test for want of a tool, or fail it where all must be there."""
+@pytest.fixture(scope="session")
+def preload(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compile what makes system calls fail."""
+    library = tmp_path_factory.mktemp("preload") / "preload.so"
+    source = Path(__file__).with_name("preload.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
+@pytest.fixture
+def fault(
+    tool: Callable[[str], str], request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], None]:
+    """Return what switches a fault of `preload.c` on, or all off with "", in the programs that the test starts."""
+    tool("cc")
+    switch = tmp_path / "fault"
+    monkeypatch.setenv("FAULT_SWITCH", str(switch))
+    monkeypatch.setenv("LD_PRELOAD", str(request.getfixturevalue("preload")))
+
+    def set_fault(name: str) -> None:
+        new = switch.with_suffix(".new")
+        new.write_text(name)
+        new.replace(switch)
+
+    return set_fault
+
+
+def lack(config: pytest.Config, name: str) -> NoReturn:
+    """Skip the test for want of something, and have the end of the run say so."""
     config.stash.setdefault(MISSING, set()).add(name)
-    if config.getoption("--every-tool"):
-        pytest.fail(f"{name} is not installed")
-    pytest.skip(f"{name} is not installed")
+    pytest.skip(f"there is no {name}")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -1,7 +1,6 @@
 """Programs whose disk fails."""
 
 import contextlib
-import os
 import resource
 import warnings
 from typing import Any
@@ -12,6 +11,8 @@ from tests.programs import hear, say
 from tests.programs.exits import item
 
 BLOB = "x" * 50_000
+LARGE = 200
+"""How many items of ten such are more than a transaction keeps in memory, so that it fails before it commits."""
 
 
 def big(name: str) -> dict[str, Any]:
@@ -49,9 +50,9 @@ def fill_by_transaction(store: StateStore, swallow: bool) -> dict[str, Any]:
     inside = []
     try:
         with store.transaction():
-            for index in range(400):
+            for index in range(LARGE):
                 try:
-                    store.upsert_intel_item(big(f"{index}"))
+                    store.upsert_intel_item({**item(f"{index}"), "claims_json": [BLOB * 10]})
                 except StateStoreError as error:
                     inside.append(type(error).__name__)
                     if not swallow:
@@ -89,45 +90,6 @@ def fill(path: str, shape: str, limit: int | None) -> dict[str, Any]:
         store.upsert_intel_item(big("after"))
     outcome["items after"] = items(store)
     return outcome
-
-
-def fail_to_sync(path: str) -> list[list[str]]:
-    """Write while syncs fail, then while they do not, and end without closing; return each error."""
-    store = StateStore(path)
-    store.start_run("run-1", "daily", {})
-    store.upsert_intel_item(item("before"))
-    say("opened")
-    errors = []
-    for name in ("upsert", "batch", "start_run", "finish_run", "transaction"):
-        say(name)
-        hear()
-        try:
-            if name == "upsert":
-                store.upsert_intel_item(item("upsert"))
-            elif name == "batch":
-                store.upsert_intel_items_batch(item(f"batch-{part}") for part in range(5))
-            elif name == "start_run":
-                store.start_run("run-2", "daily", {})
-            elif name == "finish_run":
-                store.finish_run("run-1", "completed")
-            else:
-                with store.transaction():
-                    for part in range(5):
-                        store.upsert_intel_item(item(f"transaction-{part}"))
-        except StateStoreError as error:
-            errors.append([name, type(error).__name__, str(error)])
-        say("tried")
-        hear()
-        store.upsert_intel_item(item(f"after {name}"))
-        assert f"after {name}" in items(store)
-    return errors
-
-
-def fail_to_sync_and_die(path: str) -> None:
-    """Do as `fail_to_sync`, and end at once."""
-    for error in fail_to_sync(path):
-        say("\t".join(error))
-    os._exit(0)
 
 
 def open_and_count_warnings(path: str) -> list[list[str]]:

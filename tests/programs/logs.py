@@ -6,12 +6,13 @@ from pathlib import Path
 
 from orchestrator.state_store import StateStore
 
-from tests.programs import say
+from tests.programs import hear, say
 from tests.programs.exits import item
 from tests.programs.forks import fork, write
 
 KEEP: list[object] = []
 """What is still there when the interpreter ends."""
+TEXT = "The package lets an attacker do what only its owner may. " * 15
 PATIENCE = 20.0
 """Seconds in which a thread that nobody needs must have ended."""
 
@@ -43,28 +44,28 @@ def begin_folding(store: StateStore, prefix: str) -> None:
     raise AssertionError("the log is not folded")
 
 
-def largest_log(path: str, count: int) -> int:
-    """Write items one by one while threads read; return the largest size of the log, in bytes."""
-    largest = 0
-    done = threading.Event()
+def write_under_readers(path: str, process: int, count: int) -> list[int]:
+    """Once told to go, write items one by one while threads read; return the bytes of log after each write."""
+    log, sizes, done = Path(f"{path}-wal"), [], threading.Event()
     with StateStore(path, synchronous="NORMAL") as store:
-        store.start_run("run-1", "daily", {})
 
         def read() -> None:
             while not done.is_set():
                 store.connection.execute("SELECT count(*) FROM intel_items WHERE title = 't'").fetchall()
+                store.connection.execute("SELECT summary FROM intel_items LIMIT 50").fetchall()
 
+        say()
+        hear()
         readers = [threading.Thread(target=read) for _ in range(2)]
         for reader in readers:
             reader.start()
         for index in range(count):
-            store.upsert_intel_item(item(f"{index * 7919 % 20011}"))
-            if index % 50 == 0:
-                largest = max(largest, Path(f"{path}-wal").stat().st_size)
+            store.upsert_intel_item({**item(f"{process}-{index * 7919 % 20011}"), "summary": TEXT})
+            sizes.append(log.stat().st_size)
         done.set()
         for reader in readers:
             reader.join()
-    return largest
+    return sizes
 
 
 def thread_ends_by_itself(path: str) -> bool:

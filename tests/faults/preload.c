@@ -1,0 +1,108 @@
+/* Preloaded into a program to make the system fail on demand. While the file named by FAULT_SWITCH holds the name of a
+ * fault, it happens:
+ *
+ *   sync         fdatasync and fsync fail with EIO
+ *   sync once    as "sync", the next time only
+ *   no sync      fdatasync and fsync do nothing, and say that they did
+ *   full         writes fail with ENOSPC
+ *   flaky SEED   two of a hundred writes and syncs fail with EIO
+ *   statfs HEX   statfs says that every file system is of this type
+ *
+ * Only files whose name holds ".db" are touched, so that the program's own files stay sound. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+/* Whether `fault` is on; what comes after its name goes to `argument`. */
+static int on(const char *fault, char argument[32]) {
+    const char *name = getenv("FAULT_SWITCH");
+    char text[32] = "";
+    int saved = errno, fd = name ? open(name, O_RDONLY | O_CLOEXEC) : -1;
+    ssize_t size = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+    if (fd >= 0) close(fd);
+    errno = saved;
+    if (size <= 0 || strncmp(text, fault, strlen(fault)) != 0) return 0;
+    strcpy(argument, text + strlen(fault));
+    return 1;
+}
+
+static int ours(int fd) {
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t size = readlink(link, path, sizeof path - 1);
+    if (size < 0) return 0;
+    path[size] = 0;
+    return strstr(path, ".db") != NULL;
+}
+
+/* Two of a hundred calls, by the seed: the same calls in the same order fail each time. */
+static int unlucky(const char *seed) {
+    static atomic_uint_fast64_t calls;
+    uint64_t x = strtoull(seed, NULL, 10) * 1000000007 + atomic_fetch_add(&calls, 1) + 1;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+    return (x ^ (x >> 31)) % 50 == 0;
+}
+
+/* The error that a sync meets, 0 for none, or -1 if it is to be left out. */
+static int sync_fault(int fd) {
+    char argument[32];
+    if (!ours(fd)) return 0;
+    if (on("no sync", argument)) return -1;
+    if (on("flaky", argument)) return unlucky(argument) ? EIO : 0;
+    if (!on("sync", argument)) return 0;
+    if (strstr(argument, "once")) unlink(getenv("FAULT_SWITCH"));
+    return EIO;
+}
+
+/* The error that a write meets, or 0. */
+static int write_fault(int fd) {
+    char argument[32];
+    if (!ours(fd)) return 0;
+    if (on("full", argument)) return ENOSPC;
+    return on("flaky", argument) && unlucky(argument) ? EIO : 0;
+}
+
+#define NEXT(result, name, ...) ((result (*)(__VA_ARGS__))dlsym(RTLD_NEXT, name))
+#define SYNC(name) \
+    int error = sync_fault(fd); \
+    if (error > 0) errno = error; \
+    return error ? -(error > 0) : NEXT(int, name, int)(fd);
+#define WRITE(name, types, ...) \
+    int error = write_fault(fd); \
+    if (error) errno = error; \
+    return error ? -1 : NEXT(ssize_t, name, int, const void *, size_t types)(fd, data, size __VA_ARGS__);
+#define COMMA ,
+
+int fsync(int fd) { SYNC("fsync") }
+int fdatasync(int fd) { SYNC("fdatasync") }
+ssize_t write(int fd, const void *data, size_t size) { WRITE("write", , ) }
+ssize_t pwrite(int fd, const void *data, size_t size, off_t at) { WRITE("pwrite", COMMA off_t, COMMA at) }
+ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) { WRITE("pwrite64", COMMA off64_t, COMMA at) }
+
+static int typed(struct statfs *answer, int result) {
+    char argument[32];
+    if (result == 0 && on("statfs", argument)) answer->f_type = strtol(argument, NULL, 16);
+    return result;
+}
+int statfs(const char *path, struct statfs *answer) {
+    return typed(answer, NEXT(int, "statfs", const char *, struct statfs *)(path, answer));
+}
+int fstatfs(int fd, struct statfs *answer) {
+    return typed(answer, NEXT(int, "fstatfs", int, struct statfs *)(fd, answer));
+}
+int statfs64(const char *path, struct statfs64 *answer) {
+    return typed((struct statfs *)answer, NEXT(int, "statfs64", const char *, struct statfs64 *)(path, answer));
+}
+int fstatfs64(int fd, struct statfs64 *answer) {
+    return typed((struct statfs *)answer, NEXT(int, "fstatfs64", int, struct statfs64 *)(fd, answer));
+}

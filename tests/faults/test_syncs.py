@@ -1,0 +1,52 @@
+"""Each acknowledged write has been synced, and threads share syncs. Row 4 of the hazards.
+
+The calls themselves are seen, so that it does not matter what disk the test runs on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.programs import levers
+from tests.tracing import Call, on, returned, span, trace
+
+SYNCS = ("fdatasync", "fsync")
+
+
+@pytest.fixture
+def traced(tool: Callable[[str], str], path: Path) -> Callable[[Callable[[str], None]], list[Call]]:
+    """Return what runs a program and returns its writes and syncs."""
+    tool("strace")
+    calls = "write,pwrite64,fdatasync,fsync"
+    return lambda function: list(trace(function, path, log=path.with_suffix(".strace"), calls=calls))
+
+
+def syncs(calls: list[Call], name: str) -> list[Call]:
+    """Return the syncs of the log that began after a call and ended before its return."""
+    return on(span(calls, f"call {name}", f"return {name}"), "state.db-wal", *SYNCS)
+
+
+def test_every_kind_of_write_is_synced_between_its_call_and_its_return(
+    traced: Callable[[Callable[[str], None]], list[Call]], figure: Callable[[str], None]
+) -> None:
+    calls = traced(levers.write_in_every_way)
+    names = returned(calls)
+    assert len(names) == 7
+    assert [name for name in names if not syncs(calls, name)] == []
+    figure(f"{len(names)} of {len(names)} kinds of write synced before they returned")
+
+
+def test_threads_share_syncs_and_each_write_has_one_before_its_return(
+    traced: Callable[[Callable[[str], None]], list[Call]], figure: Callable[[str], None]
+) -> None:
+    calls = traced(levers.write_in_threads)
+    names = returned(calls)
+    assert len(names) == levers.THREADS * levers.EACH
+    assert [name for name in names if not syncs(calls, name)] == []
+    marks = [call for call in calls if call.mark.startswith(("call", "return"))]
+    made = on([call for call in calls if marks[0].end < call.begin < marks[-1].begin], "state.db-wal", *SYNCS)
+    figure(f"{len(names)} writes of {levers.THREADS} threads, {len(made)} syncs")
+    assert len(made) <= 0.6 * len(names)
