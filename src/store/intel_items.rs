@@ -1,6 +1,8 @@
 //! The calls about intel items.
 
 use super::{Sql, Store};
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::intel_items::{self, Position, Slice};
 use crate::model::{Items, NewItems};

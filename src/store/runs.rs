@@ -1,6 +1,8 @@
 //! The calls about runs.
 
 use super::Store;
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::model::{NewRun, RunEnd};
 use crate::wait::Caller;

@@ -1,6 +1,8 @@
 //! The calls about telemetry.
 
 use super::Store;
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::model::Telemetry;
 use crate::wait::Caller;
