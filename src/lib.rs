@@ -7,14 +7,20 @@
 //! - `write` is a write that can be done for another thread, `queue` who may write next, `wait` until when;
 //! - `writer` groups and commits, `transaction` nests, `checkpoint` folds the log,
 //!   `pool` reads, `query` reads ad hoc;
+//! - `cursor` pages lists, `condition` looks into JSON, `heartbeat` tells who is alive;
+//! - `backup` copies, `retention` deletes, `vacuum` gives space back, `check` and `stats` look at the file;
 //! - `opening` finds and judges a file, `store` is the facade, `error` what can go wrong, `py` the Python binding.
 
 mod backup;
+mod check;
 mod checkpoint;
+mod condition;
 mod connection;
+mod cursor;
 mod error;
 mod fork;
 mod guard;
+mod heartbeat;
 mod intel_items;
 mod log_file;
 mod migrations;
@@ -26,12 +32,15 @@ mod pool;
 mod py;
 mod query;
 mod queue;
+mod retention;
 mod runs;
 mod sql;
+mod stats;
 mod store;
 mod sync;
 mod telemetry;
 mod transaction;
+mod vacuum;
 mod wait;
 mod write;
 mod writer;

@@ -10,7 +10,7 @@ use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::ITEM_COLUMNS;
 
 /// Step `n` (from 0) brings a file from version `n` to version `n + 1`.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     // The tables of the pure-Python predecessor, whose files are version 0.
     "CREATE TABLE IF NOT EXISTS runs (
          run_id TEXT PRIMARY KEY,
@@ -48,6 +48,27 @@ const STEPS: [&str; 2] = [
      DROP INDEX IF EXISTS idx_intel_items_run_id;
      CREATE INDEX idx_intel_items_run_id ON intel_items(run_id, created_at);
      CREATE INDEX IF NOT EXISTS idx_intel_items_created_at ON intel_items(created_at);",
+    // An index for each filter of the lists, in the order of the list. The file's own number tells its cursors from
+    // those of other files.
+    "ALTER TABLE runs ADD COLUMN recovered_at TEXT;
+     ALTER TABLE runs ADD COLUMN pruned_at TEXT;
+     CREATE INDEX IF NOT EXISTS idx_runs_started_at ON runs(started_at);
+     CREATE INDEX IF NOT EXISTS idx_runs_run_type ON runs(run_type, started_at);
+     CREATE INDEX IF NOT EXISTS idx_runs_status ON runs(status, started_at);
+     CREATE INDEX IF NOT EXISTS idx_runs_run_type_status ON runs(run_type, status, started_at);
+     CREATE INDEX IF NOT EXISTS idx_runs_pruned_at ON runs(pruned_at) WHERE pruned_at IS NOT NULL;
+     CREATE INDEX IF NOT EXISTS idx_intel_items_item_type ON intel_items(item_type, created_at);
+     CREATE INDEX IF NOT EXISTS idx_intel_items_decision ON intel_items(decision, created_at);
+     CREATE TABLE store_identity (store_id TEXT NOT NULL);
+     INSERT INTO store_identity VALUES (lower(hex(randomblob(8))));",
+];
+
+/// The columns that steps have added, and the version that has them first.
+const ADDED_COLUMNS: [(i64, &str, &str); 4] = [
+    (2, "intel_items", "updated_at"),
+    (2, "runs", "heartbeat_at"),
+    (3, "runs", "recovered_at"),
+    (3, "runs", "pruned_at"),
 ];
 
 /// What every file of ours, and of the predecessor, has beside the [`ITEM_COLUMNS`] of its items.
@@ -147,6 +168,29 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<()> {
     Ok(())
 }
 
+/// Have an older file look like the latest to a connection that may only read it: our queries need not know of it.
+///
+/// A table of SQLite's has a `rowid`; so has each view.
+pub(crate) fn show_as_latest(connection: &Connection) -> Result<()> {
+    let version = user_version(connection)?;
+    for table in ["intel_items", "runs"] {
+        let missing = ADDED_COLUMNS
+            .iter()
+            .filter(|(since, of, _)| *since > version && *of == table)
+            .map(|(_, _, column)| format!("NULL AS {column}, "))
+            .collect::<String>();
+        if !missing.is_empty() {
+            connection.execute_batch(&format!(
+                "CREATE TEMP VIEW {table} AS SELECT *, {missing} rowid AS rowid FROM main.{table}"
+            ))?;
+        }
+    }
+    if version < 3 {
+        connection.execute_batch("CREATE TEMP VIEW store_identity AS SELECT '' AS store_id")?;
+    }
+    Ok(())
+}
+
 /// Give a file without a page its shape; does nothing to any other.
 pub(crate) fn prepare_new(connection: &Connection) -> Result<()> {
     let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
@@ -222,6 +266,18 @@ mod tests {
         newer.pragma_update(None, "user_version", LATEST + 1).unwrap();
         assert_eq!(inspect(&newer).unwrap_err().kind, ErrorKind::SchemaTooNew);
     }
+
+    #[test]
+    fn every_older_version_can_be_read_as_the_latest() {
+        for version in 1..=STEPS.len() {
+            let old = at_version(version);
+            show_as_latest(&old).unwrap();
+            let query = "SELECT heartbeat_at, recovered_at, pruned_at, r.rowid, updated_at, i.rowid, store_id
+                FROM runs r JOIN intel_items i USING (run_id) JOIN store_identity ORDER BY started_at";
+            assert!(!old.prepare(query).unwrap().exists([]).unwrap(), "from version {version}");
+        }
+    }
+
     #[test]
     fn a_trigger_is_refused_by_its_name() {
         let connection = at_version(STEPS.len());

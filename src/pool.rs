@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use crate::connection;
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::fork::{self, Exclusive, Gate};
+use crate::migrations::{self, Found};
 use crate::query;
 use crate::sync::{lock, wait};
 use crate::wait::Wait;
@@ -165,9 +166,8 @@ impl Drop for Guest<'_> {
 
 fn open(path: &Path) -> Result<Connection> {
     let mut connection = connection::open_reader(path)?;
-    query::restrict(&mut connection)?;
     // SQLite opens its files with the first read: here is where a read-only folder shows.
-    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    set_up(&mut connection)?;
     Ok(connection)
 }
 
@@ -176,12 +176,20 @@ fn open(path: &Path) -> Result<Connection> {
 fn read_unshared<T>(path: &Path, read: impl Fn(&mut Connection) -> Result<T>) -> Result<T> {
     let before = stamp(path);
     let mut connection = connection::open_immutable(path)?;
-    query::restrict(&mut connection)?;
+    set_up(&mut connection)?;
     let result = read(&mut connection);
     if before.is_some() && stamp(path) == before && is_settled(path) {
         return result;
     }
     Err(StoreError::new(ErrorKind::StoreBusy, "the file changed while it was being read"))
+}
+
+/// See to it that a connection finds the tables that it expects, and can change nothing.
+fn set_up(connection: &mut Connection) -> Result<()> {
+    if migrations::inspect(connection)? != Found::Empty {
+        migrations::show_as_latest(connection)?;
+    }
+    query::restrict(connection)
 }
 
 fn stamp(path: &Path) -> Stamp {
@@ -208,7 +216,6 @@ fn is_empty(path: &Path, suffix: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::migrations;
     use crate::wait::Caller;
 
     #[test]

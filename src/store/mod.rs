@@ -4,6 +4,8 @@
 mod backup;
 mod forked;
 mod intel_items;
+mod maintenance;
+mod retention;
 mod runs;
 mod telemetry;
 

@@ -2,7 +2,9 @@
 
 mod backup;
 mod intel_items;
+mod maintenance;
 mod options;
+mod retention;
 mod runs;
 mod telemetry;
 

@@ -1,0 +1,26 @@
+"""A page of a list, and where it ends."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TypeVar
+
+    _T = TypeVar("_T")
+
+
+class Page(list["_T"]):
+    """A list of what was asked for, at most `limit` long.
+
+    Attributes
+    ----------
+    next_cursor
+        Hand it to the same call as `cursor` to get the page behind this one; None where nothing is left.
+    """
+
+    next_cursor: str | None
+
+    def __init__(self, rows: Iterable[_T] = (), next_cursor: str | None = None) -> None:
+        super().__init__(rows)
+        self.next_cursor = next_cursor

@@ -1,0 +1,55 @@
+"""Points in time and spans of time, as callers give them and as the core takes them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from orchestrator.state_store.exceptions import InvalidTypeError, InvalidValueError
+
+
+def utc(value: datetime | str | None, operation: str, name: str) -> str | None:
+    """Return a time as the file has it: UTC, ISO 8601, as `datetime.isoformat()` prints it. None stays None.
+
+    Raises
+    ------
+    InvalidTypeError
+        When it is neither a datetime nor a str.
+    InvalidValueError
+        When a str is no time in ISO 8601, or the time says nothing of its offset from UTC.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise InvalidValueError(f"{operation}: {name} is not a time in ISO 8601: {value!r}") from None
+    elif not isinstance(value, datetime):
+        found = type(value).__name__
+        raise InvalidTypeError(f"{operation}: {name} must be a datetime, a str or None, not {found}")
+    if value.utcoffset() is None:
+        raise InvalidValueError(f"{operation}: {name} must have an offset from UTC (datetime.now(UTC), +00:00)")
+    try:
+        return value.astimezone(UTC).isoformat()
+    except OverflowError:
+        raise InvalidValueError(f"{operation}: {name} is out of range in UTC: {value}") from None
+
+
+def seconds(value: timedelta | float, operation: str, name: str) -> float:
+    """Return a span of time in seconds.
+
+    Raises
+    ------
+    InvalidTypeError
+        When it is neither a timedelta nor a number.
+    InvalidValueError
+        When it is negative, infinite or NaN.
+    """
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        found = type(value).__name__
+        raise InvalidTypeError(f"{operation}: {name} must be a timedelta or a number of seconds, not {found}")
+    if not 0 <= value <= 1e11:
+        raise InvalidValueError(f"{operation}: {name} must be from 0 to 1e11 seconds, not {value!r}")
+    return float(value)

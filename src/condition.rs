@@ -1,0 +1,1 @@
+//! Conditions on what is inside of JSON columns, decided by our own decoder.

@@ -1,0 +1,1 @@
+//! The calls that look after the file.

@@ -1,0 +1,1 @@
+//! The calls that delete, and that give space back.

@@ -1,0 +1,1 @@
+//! Deleting runs, with all that belongs to them.

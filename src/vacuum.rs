@@ -1,0 +1,1 @@
+//! Giving free pages back to the file system.
