@@ -57,8 +57,7 @@ const STEPS: [&str; 3] = [
      CREATE INDEX IF NOT EXISTS idx_runs_status ON runs(status, started_at);
      CREATE INDEX IF NOT EXISTS idx_runs_run_type_status ON runs(run_type, status, started_at);
      CREATE INDEX IF NOT EXISTS idx_runs_pruned_at ON runs(pruned_at) WHERE pruned_at IS NOT NULL;
-     CREATE INDEX IF NOT EXISTS idx_intel_items_item_type ON intel_items(item_type, created_at);
-     CREATE INDEX IF NOT EXISTS idx_intel_items_decision ON intel_items(decision, created_at);
+     CREATE INDEX IF NOT EXISTS idx_intel_items_item_type ON intel_items(item_type, decision, created_at);
      CREATE TABLE store_identity (store_id TEXT NOT NULL);
      INSERT INTO store_identity VALUES (lower(hex(randomblob(8))));",
 ];
