@@ -14,12 +14,14 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+from orchestrator.state_store import StateStore
 
 from benches import items
 from benches.rivals import ALL, GATED, Contender, Synchronous, open_contender
 
 RUN = "run"
 TURNS = 7
+LARGE_RUNS = 100
 
 FILES = Path(__file__).resolve().parents[1] / "target"
 """Not the system's temporary folder, which may be in memory, where a sync costs nothing."""
@@ -54,6 +56,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [] if config.getoption("--full") else [item for item in items if item.get_closest_marker("full_only")]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def large_file() -> Iterator[Path]:
+    """Make a file of 30,000 runs and of 1,000,000 items, in the first `LARGE_RUNS` of them. Who writes adds runs."""
+    FILES.mkdir(exist_ok=True)
+    path = FILES / "bench-large.db"
+    with StateStore(path, synchronous="NORMAL") as store:
+        for number in range(30_000):
+            with store.transaction():
+                store.start_run(f"run-{number}", "rare" if number % 3_000 == 7 else f"type-{number % 5}", {})
+                if number < LARGE_RUNS:
+                    store.upsert_intel_items_batch(items.make_items(items.MADE_UP, f"run-{number}"))
+                if number % 3_000 != 11:
+                    store.finish_run(f"run-{number}", "failed" if number % 100 == 3 else "completed")
+    yield path
+    path.unlink()
 
 
 @pytest.fixture

@@ -23,6 +23,32 @@ SUSTAINED = "sustained batches and singles, an item"
 SUSTAINED_CALL = "sustained, longest call"
 SUSTAINED_LOG = "sustained, largest log"
 PROCESS = "process: import, open, first write"
+LIST_WHERE = "list 10,000, where a score is over 80"
+PRUNE_WAIT = "prune half of 1,000,000 items: longest wait of a writer"
+PRUNE = "prune half of 1,000,000 items, an item"
+VACUUM = "vacuum after that, a MB"
+
+LOOK_UPS = (
+    "get_run, of 30,000",
+    "get_intel_item, of 1,000,000",
+    "list_runs(limit=50), of 30,000",
+    "list_runs(limit=50), a rare run_type",
+    "list_runs(limit=50), a rare status",
+    "list_runs(limit=50), two statuses",
+    "list_runs(limit=50), a run_type and a status",
+    "list_runs(limit=50), since and until",
+    "list_intel_items(limit=50), of 1,000,000",
+    "list_intel_items(limit=50), an item_type",
+    "list_intel_items(limit=50), undecided",
+)
+"""Single rows and first pages, in a file of 30,000 runs and 1,000,000 items."""
+
+COUNTS = (
+    "count_runs, of 30,000",
+    "count_runs, a status",
+    "count_intel_items, of 1,000,000",
+    "count_intel_items, a run of 10,000",
+)
 
 ROWS = (
     BATCH_NEW,
@@ -42,6 +68,12 @@ ROWS = (
     SUSTAINED_CALL,
     SUSTAINED_LOG,
     PROCESS,
+    *LOOK_UPS,
+    *COUNTS,
+    LIST_WHERE,
+    PRUNE_WAIT,
+    PRUNE,
+    VACUUM,
 )
 IN_BYTES = (SUSTAINED_LOG, STREAM_MEMORY)
 
@@ -51,12 +83,18 @@ DOCUMENT = "orjson, one document"
 EMPTY_FILE = "an empty file"
 """This package itself, in a new file."""
 
+UNFILTERED = "the whole list"
+"""This package itself, without the filter."""
+
 LIMIT = "limit"
 SUSTAINED_BATCH = 1_000
 LIMITS = {
     STALL_BATCH: 0.015,
     STALL_LIST: 0.015,
     STREAM_MEMORY: 64_000_000,
+    PRUNE_WAIT: 0.05,
+    **dict.fromkeys(LOOK_UPS, 0.002),
+    **dict.fromkeys(COUNTS, 0.02),
     # The bound, and over it the largest batch, at a page an item.
     SUSTAINED_LOG: (16 << 20) + SUSTAINED_BATCH * 4096,
 }
@@ -105,6 +143,9 @@ TARGETS = (
     Target(SUSTAINED, APSW, 1),
     Target(SUSTAINED_LOG, LIMIT, 1),
     Target(PROCESS, SQLITE3, 1 / 1.3),
+    *(Target(row, LIMIT, 1) for row in (*LOOK_UPS, *COUNTS)),
+    Target(LIST_WHERE, UNFILTERED, 1 / 3),
+    Target(PRUNE_WAIT, LIMIT, 1),
 )
 
 
