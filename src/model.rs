@@ -18,6 +18,18 @@ pub const ITEM_COLUMNS: [&str; 12] = [
     "decision_reason",
 ];
 
+/// The columns of a run as it is read, in the order of the documented API.
+pub const RUN_COLUMNS: [&str; 8] = [
+    "run_id",
+    "run_type",
+    "started_at",
+    "status",
+    "settings_snapshot_json",
+    "finished_at",
+    "notes",
+    "heartbeat_at",
+];
+
 /// A run that starts.
 #[derive(Debug, Clone)]
 pub struct NewRun {
@@ -56,6 +68,9 @@ pub type NewItems = TextRows<12>;
 
 /// Items as recorded: a row each of [`ITEM_COLUMNS`] and `created_at`.
 pub type Items = TextRows<13>;
+
+/// Runs as recorded: a row each of [`RUN_COLUMNS`].
+pub type Runs = TextRows<8>;
 
 /// Rows of `N` texts or NULLs, all in one buffer: a batch costs a handful of allocations, not thirteen an item.
 ///
