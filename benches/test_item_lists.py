@@ -15,7 +15,8 @@ from benches.rivals import OURS
 from benches.test_run_lists import slowest
 from benches.timing import timed
 
-pytestmark = [pytest.mark.full_only, pytest.mark.contenders(OURS)]
+pytestmark = pytest.mark.full_only
+ours = pytest.mark.contenders(OURS)
 
 FILTERS: tuple[dict[str, Any], ...] = (
     {},
@@ -39,6 +40,7 @@ def store(large_file: Path) -> Iterator[StateStore]:
         yield store
 
 
+@ours
 @pytest.mark.benchmark(group=rows.GET_ITEM)
 def test_get_intel_item(benchmark: BenchmarkFixture, store: StateStore, source: str, turn: int, contender: str) -> None:
     names = [item["item_id"] for item in store.list_intel_items(run_id=f"run-{turn * 10}", fields=["item_id"])][::10]
@@ -46,18 +48,21 @@ def test_get_intel_item(benchmark: BenchmarkFixture, store: StateStore, source: 
     timed(benchmark, lambda: [store.get_intel_item(name) for name in names])
 
 
+@ours
 @pytest.mark.benchmark(group=rows.LIST_ITEMS)
 def test_list(benchmark: BenchmarkFixture, store: StateStore, source: str, turn: int, contender: str) -> None:
     choice = slowest(store.list_intel_items, [{"limit": 50, **each} for each in FILTERS])
     timed(benchmark, store.list_intel_items, **choice)
 
 
+@ours
 @pytest.mark.benchmark(group=rows.COUNT_ITEMS)
 def test_count(benchmark: BenchmarkFixture, store: StateStore, source: str, turn: int, contender: str) -> None:
     store.count_intel_items()
     assert timed(benchmark, store.count_intel_items) >= 1_000_000
 
 
+@ours
 @pytest.mark.benchmark(group=rows.COUNT_ITEMS_OF_RUN)
 def test_count_of_a_run(benchmark: BenchmarkFixture, store: StateStore, source: str, turn: int, contender: str) -> None:
     assert timed(benchmark, store.count_intel_items, run_id=f"run-{turn}") == 10_000
