@@ -46,6 +46,7 @@ mod write;
 mod writer;
 
 pub use backup::Progress;
+pub use check::{Finding, FindingKind};
 pub use connection::{Synchronous, check_sqlite_version};
 pub use error::{ErrorKind, Result, StoreError};
 pub use fork::{after_in_child, after_in_parent, before};
@@ -54,7 +55,10 @@ pub use model::{ITEM_COLUMNS, Items, NewItems, NewRun, RunEnd, Telemetry, TextRo
 pub use opening::Options;
 pub use platform::network_file_system;
 pub use query::{Parameters, Rows, Stop};
-pub use store::Store;
+pub use retention::{Deleted, Prune};
+pub use stats::Stats;
+pub use store::{Checkpointed, Store};
 pub use transaction::Transaction;
+pub use vacuum::Vacuumed;
 pub use wait::{Caller, Owner};
 pub use write::ItemSlices;

@@ -31,6 +31,27 @@ pub(super) fn optional_text<'a>(
     if value.is_none() { Ok(None) } else { text(value, operation, name).map(Some) }
 }
 
+/// The texts of a filter: one str, or several; None for none.
+pub(super) fn one_or_several(
+    value: &Bound<'_, PyAny>,
+    operation: &str,
+    name: &str,
+) -> PyResult<Option<Vec<String>>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    if value.is_instance_of::<PyString>() {
+        return Ok(Some(vec![text(value, operation, name)?.to_owned()]));
+    }
+    let Ok(values) = value.try_iter() else {
+        let found = value.get_type().name()?;
+        let message = format!("{operation}: {name} must be a str, several of them, or None, not {found}");
+        return Err(Refusal::InvalidType.error(value.py(), message));
+    };
+    let values = values.map(|each| text(&each?, operation, name).map(str::to_owned));
+    values.collect::<PyResult<_>>().map(Some)
+}
+
 /// A JSON argument as text.
 pub(super) fn json_text(value: &Bound<'_, PyAny>, operation: &str, name: &str) -> PyResult<Vec<u8>> {
     let mut text = Vec::new();
