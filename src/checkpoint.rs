@@ -282,13 +282,32 @@ impl Checkpointer {
             let (handle, null) = (connection.handle(), std::ptr::null_mut());
             ffi::sqlite3_wal_checkpoint_v2(handle, std::ptr::null(), mode, null, null)
         };
-        if code == ffi::SQLITE_OK {
-            if mode != ffi::SQLITE_CHECKPOINT_PASSIVE {
-                self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok(())
-        } else {
-            Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into())
+        let code = match (code, mode) {
+            (ffi::SQLITE_OK, ffi::SQLITE_CHECKPOINT_PASSIVE) => sync_file(connection),
+            (code, _) => code,
+        };
+        if code != ffi::SQLITE_OK {
+            return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into());
+        }
+        if mode != ffi::SQLITE_CHECKPOINT_PASSIVE {
+            self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Sync the database itself. SQLite does so only at the end of a checkpoint that has folded all there is: left to that,
+/// all that a passive one has written would be synced in the turn, while everybody waits.
+fn sync_file(connection: &Connection) -> c_int {
+    let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
+    // SAFETY: the handle is open for as long as `connection` is borrowed, and so is its file.
+    unsafe {
+        let to = (&raw mut file).cast();
+        let operation = ffi::SQLITE_FCNTL_FILE_POINTER;
+        let code = ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), operation, to);
+        match file.as_ref().and_then(|file| file.pMethods.as_ref()).and_then(|methods| methods.xSync) {
+            Some(sync) if code == ffi::SQLITE_OK => sync(file, ffi::SQLITE_SYNC_NORMAL),
+            _ => code,
         }
     }
 }

@@ -165,7 +165,7 @@ impl Store {
     }
 
     /// Do what takes long in writes so short that others hardly wait: each is a transaction, and asks for its turn behind
-    /// those who wait already. `work` is told until when it may work, and says whether there is more to do; `done` is
+    /// those who wait already. Other processes are in no queue: between two writes there is time for them. `work` is told until when it may work, and says whether there is more to do; `done` is
     /// given what a transaction came to once it is committed.
     fn write_in_slices<T>(
         &self,
@@ -177,7 +177,6 @@ impl Store {
         let patience = Wait::new(*caller, Duration::MAX);
         let mut pace = Pace::new();
         loop {
-            patience.slice()?;
             writer.stand_back(&patience)?;
             let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
             let (more, came) =
@@ -188,6 +187,7 @@ impl Store {
             if !more {
                 return Ok(());
             }
+            patience.give_way()?;
         }
     }
 }
