@@ -29,8 +29,10 @@ pub struct Vacuumed {
     pub reason: Option<String>,
 }
 
-/// Whether the file's free pages can be given back in slices.
+/// Whether the file's free pages can be given back in slices. The pragma says what the last read has found, which may
+/// have been before the file was rewritten.
 pub(crate) fn is_incremental(connection: &Connection) -> Result<bool> {
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     let mode: i64 = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
     Ok(mode != 0)
 }

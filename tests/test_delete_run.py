@@ -1,3 +1,4 @@
+# ruff: noqa: PT012 - what a block does before it fails is the point
 """StateStore.delete_run: a run with all that belongs to it, or nothing."""
 
 from __future__ import annotations

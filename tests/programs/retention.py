@@ -1,5 +1,6 @@
 """Programs that prune and vacuum, and that look on."""
 
+import itertools
 import os
 import sqlite3
 import threading
@@ -11,7 +12,7 @@ from orchestrator.state_store import StateStore
 from tests.programs import hear, say
 from tests.programs.exits import item
 
-PARTS = 40
+PARTS = 100
 """Items of a run."""
 
 
@@ -67,12 +68,12 @@ def record(store: StateStore, run_id: str) -> None:
         store.finish_run(run_id, "completed")
 
 
-def prune(path: str) -> list[int]:
+def prune(path: str, older_than: float) -> list[int]:
     """Prune all runs that are old, once told to; return what was deleted."""
     with StateStore(path, synchronous="NORMAL") as store:
         say()
         hear()
-        done = store.prune(keep_last=0, run_type="old", keep_seen=False)
+        done = store.prune(older_than=older_than, run_type="old")
         return [done.runs, done.intel_items, done.telemetry]
 
 
@@ -95,9 +96,9 @@ def watch(path: str, runs: int) -> int:
 
 
 def see_again(path: str, runs: int) -> list[str]:
-    """Upsert an item of each old run as one of `run-1`, until told to end; return those that it was told are there."""
+    """Once told to, upsert the items of old runs as those of `run-1`, until told to end; return those that were."""
     done = threading.Event()
-    written: set[str] = set()
+    written: list[str] = []
 
     def wait() -> None:
         hear()
@@ -105,12 +106,11 @@ def see_again(path: str, runs: int) -> list[str]:
 
     with StateStore(path, synchronous="NORMAL") as store:
         say()
+        hear()
         threading.Thread(target=wait, daemon=True).start()
-        for turn in range(PARTS):
-            for run in range(runs):
-                name = f"old-{run}.{turn}"
-                store.upsert_intel_item(item(name))
-                written.add(name)
-                if done.is_set():
-                    return sorted(written)
-    return sorted(written)
+        for name in itertools.chain.from_iterable(names(f"old-{run}") for run in range(runs)):
+            store.upsert_intel_item({**item(name), "title": "again"})
+            written.append(name)
+            if done.is_set():
+                break
+    return written
