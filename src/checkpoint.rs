@@ -8,6 +8,7 @@
 
 use std::ffi::c_int;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,10 +16,14 @@ use std::time::Duration;
 use rusqlite::{Connection, ffi};
 
 use crate::connection::{self, Synchronous};
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, StoreError};
 use crate::fork::{self, Exclusive};
+use crate::log_file;
+use crate::queue::Queue;
+use crate::stats::Counters;
 use crate::sync::{lock, wait};
 use crate::wait::{Caller, Owner, Wait};
+use crate::write::Write;
 use crate::writer::Writer;
 
 /// Bytes of log that are folded at a time: two syncs each.
@@ -48,12 +53,13 @@ const IDLE: Duration = Duration::from_secs(1);
 pub(crate) struct Checkpointer {
     state: Mutex<State>,
     woken: Condvar,
-    /// The passive part is over.
+    /// The passive part is over, or all of it.
     folded: Condvar,
     /// Locked only behind the fork's gate.
     connection: Mutex<Option<Connection>>,
     path: PathBuf,
     synchronous: Synchronous,
+    counters: Arc<Counters>,
 }
 
 struct State {
@@ -63,17 +69,20 @@ struct State {
     wanted: Option<u64>,
     /// The passive part is under way.
     folding: bool,
+    /// The thread is at work, from before the passive part until the log can start over.
+    busy: bool,
     thread: Option<JoinHandle<()>>,
     stopped: bool,
 }
 
 impl Checkpointer {
-    pub(crate) fn new(path: PathBuf, synchronous: Synchronous) -> Self {
+    pub(crate) fn new(path: PathBuf, synchronous: Synchronous, counters: Arc<Counters>) -> Self {
         Self {
             state: Mutex::new(State {
                 due: FOLD_BYTES,
                 wanted: None,
                 folding: false,
+                busy: false,
                 thread: None,
                 stopped: false,
             }),
@@ -82,6 +91,7 @@ impl Checkpointer {
             connection: Mutex::new(None),
             path,
             synchronous,
+            counters,
         }
     }
 
@@ -123,6 +133,54 @@ impl Checkpointer {
         Ok(())
     }
 
+    /// Wait while the thread has work.
+    ///
+    /// # Errors
+    /// As [`Wait::slice`] has them.
+    pub(crate) fn stand_back(&self, wait_for: &Wait) -> Result<()> {
+        loop {
+            let slice = wait_for.slice()?;
+            let state = lock(&self.state);
+            if state.thread.is_none() || !(state.busy || state.wanted.is_some()) {
+                return Ok(());
+            }
+            drop(wait(&self.folded, state, slice));
+        }
+    }
+
+    /// Fold the log and cut it back to nothing; `false` where the wait ended before that could be. Whoever reads an
+    /// older state keeps it from happening, and the turn is given up between two attempts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StoreClosed`], [`ErrorKind::Interrupted`], [`ErrorKind::DiskFull`], [`ErrorKind::StorageIO`].
+    pub(crate) fn empty_log(
+        &self,
+        queue: &Arc<Queue<Write>>,
+        owner: Owner,
+        wait_for: &mut Wait,
+    ) -> Result<bool> {
+        let is_busy =
+            |done: &Result<()>| done.as_ref().is_err_and(|error| error.kind == ErrorKind::StoreBusy);
+        loop {
+            // The bulk, while others write; where another process is at it, the attempt will tell.
+            let folded = self.fold(ffi::SQLITE_CHECKPOINT_PASSIVE);
+            if !is_busy(&folded) {
+                folded?;
+            }
+            let emptied = queue
+                .enter(None, owner, wait_for)
+                .and_then(|_turn| self.fold(ffi::SQLITE_CHECKPOINT_TRUNCATE));
+            if !is_busy(&emptied) {
+                return emptied.map(|()| true);
+            }
+            let paused = wait_for.pause();
+            if is_busy(&paused) {
+                return Ok(false);
+            }
+            paused?;
+        }
+    }
+
     /// Stop the thread, wait until it is gone, and close its connection.
     pub(crate) fn stop(&self) {
         let thread = {
@@ -159,6 +217,8 @@ impl Checkpointer {
             let mut state = lock(&self.state);
             state.due = if folded.is_ok() { FOLD_BYTES } else { bytes + FOLD_BYTES };
             state.wanted = None;
+            state.busy = false;
+            self.folded.notify_all();
         }
     }
 
@@ -171,6 +231,7 @@ impl Checkpointer {
             }
             if let Some(bytes) = state.wanted.take() {
                 state.folding = true;
+                state.busy = true;
                 return Some(bytes);
             }
             let (locked, waited) =
@@ -195,18 +256,24 @@ impl Checkpointer {
     fn start_over(&self, writer: &Arc<Writer>) -> Result<()> {
         let stopped = || self.is_stopped();
         let caller = Caller { owner: Owner::thread(), interrupted: &stopped };
-        let _turn = writer.queue.enter(None, caller.owner, &Wait::new(caller, TURN_WITHIN))?;
-        Wait::new(caller, PATIENCE).until_free(|| self.fold(ffi::SQLITE_CHECKPOINT_RESTART))
+        Wait::new(caller, PATIENCE).until_free(|| {
+            let _turn = writer.queue.enter(None, caller.owner, &Wait::new(caller, TURN_WITHIN))?;
+            self.fold(ffi::SQLITE_CHECKPOINT_RESTART)
+        })
     }
 
     fn fold(&self, mode: c_int) -> Result<()> {
         let _gate = fork::enter();
         let mut slot = lock(&self.connection);
+        if self.is_stopped() {
+            return Err(StoreError::closed());
+        }
         let connection = match &mut *slot {
             Some(connection) => connection,
             None => {
                 let mut connection = connection::open_file(&self.path)?;
                 connection::configure_writer(&connection, self.synchronous)?;
+                log_file::count_syncs(&connection, &self.counters.syncs)?;
                 connection.busy_handler(Some(look_again))?;
                 slot.insert(connection)
             }
@@ -217,10 +284,32 @@ impl Checkpointer {
             let (handle, null) = (connection.handle(), std::ptr::null_mut());
             ffi::sqlite3_wal_checkpoint_v2(handle, std::ptr::null(), mode, null, null)
         };
-        if code == ffi::SQLITE_OK {
-            Ok(())
-        } else {
-            Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into())
+        let code = match (code, mode) {
+            (ffi::SQLITE_OK, ffi::SQLITE_CHECKPOINT_PASSIVE) => sync_file(connection),
+            (code, _) => code,
+        };
+        if code != ffi::SQLITE_OK {
+            return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into());
+        }
+        if mode != ffi::SQLITE_CHECKPOINT_PASSIVE {
+            self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Sync the database itself. SQLite does so only at the end of a checkpoint that has folded all there is: left to that,
+/// all that a passive one has written would be synced in the turn, while everybody waits.
+fn sync_file(connection: &Connection) -> c_int {
+    let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
+    // SAFETY: the handle is open for as long as `connection` is borrowed, and so is its file.
+    unsafe {
+        let to = (&raw mut file).cast();
+        let operation = ffi::SQLITE_FCNTL_FILE_POINTER;
+        let code = ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), operation, to);
+        match file.as_ref().and_then(|file| file.pMethods.as_ref()).and_then(|methods| methods.xSync) {
+            Some(sync) if code == ffi::SQLITE_OK => sync(file, ffi::SQLITE_SYNC_NORMAL),
+            _ => code,
         }
     }
 }

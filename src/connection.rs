@@ -164,6 +164,17 @@ pub(crate) fn shape_new_file(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
+/// Rewrite a file without its free pages, and have it give them back in slices from then on. The copy is as large as
+/// what it holds, and must not be made in memory. <https://www.sqlite.org/lang_vacuum.html>
+pub(crate) fn rewrite(connection: &Connection) -> Result<()> {
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.pragma_update(None, "temp_store", "FILE")?;
+    let rewritten = connection.execute_batch("VACUUM");
+    let restored = temp_store(connection);
+    rewritten?;
+    restored
+}
+
 /// Items and telemetry belong to a run. <https://www.sqlite.org/pragma.html#pragma_foreign_keys>
 fn foreign_keys(connection: &Connection) -> Result<()> {
     Ok(connection.pragma_update(None, "foreign_keys", true)?)

@@ -8,8 +8,8 @@ use rusqlite::{CachedStatement, Connection, Row, Rows};
 use crate::cursor::Position;
 use crate::error::{Result, StoreError};
 use crate::model::{self, ITEM_COLUMNS, Items, NewItems};
-use crate::runs;
 use crate::sql::{Text, push_cell};
+use crate::{retention, runs};
 
 /// An item that comes again unchanged is not written again, unless its `updated_at` is older than `?14`, a minute:
 /// that column says when an item was last seen, and need not be exact (the bargain of the mount option relatime).
@@ -57,6 +57,8 @@ pub(crate) struct Upsert<'a> {
     stale: String,
     /// The run that was last found to be there.
     known_run: Option<Vec<u8>>,
+    /// Some runs are being pruned, and must not take with them what comes again now.
+    pruning: bool,
 }
 
 impl<'a> Upsert<'a> {
@@ -69,6 +71,7 @@ impl<'a> Upsert<'a> {
             now: model::isoformat(now),
             stale: model::isoformat(now - SEEN_EVERY),
             known_run: None,
+            pruning: retention::is_any_marked(connection)?,
         })
     }
 
@@ -82,6 +85,9 @@ impl<'a> Upsert<'a> {
         if self.known_run.as_deref() != Some(run_id) {
             runs::require(self.connection, run_id)?;
             self.known_run = Some(run_id.to_vec());
+        }
+        if self.pruning {
+            retention::let_go(self.connection, items.get(row, ITEM_ID))?;
         }
         for column in 0..ITEM_COLUMNS.len() {
             self.statement.raw_bind_parameter(column + 1, Text(items.get(row, column)))?;
@@ -122,6 +128,9 @@ pub(crate) fn page(
     Ok((items, Some(Position { time, rowid })))
 }
 
+/// The run `?1` is not being pruned; looked up once a statement.
+const NOT_PRUNED: &str = "NOT EXISTS (SELECT 1 FROM runs WHERE run_id = ?1 AND pruned_at IS NOT NULL)";
+
 /// How many rows are read before they are handed on.
 pub(crate) const SLICE_ROWS: usize = 256;
 
@@ -135,8 +144,9 @@ pub enum Slice {
 
 /// Whether a run has more than so many items; at the most one more is looked at.
 pub(crate) fn has_more_than(connection: &Connection, run_id: &str, count: usize) -> Result<bool> {
-    let mut statement =
-        connection.prepare_cached("SELECT 1 FROM intel_items WHERE run_id = ? LIMIT 1 OFFSET ?")?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT 1 FROM intel_items WHERE run_id = ?1 AND {NOT_PRUNED} LIMIT 1 OFFSET ?2"
+    ))?;
     Ok(statement.exists((run_id, i64::try_from(count).unwrap_or(i64::MAX)))?)
 }
 
@@ -170,7 +180,7 @@ pub(crate) fn list_slices_for_run(
 }
 
 fn list_sql() -> String {
-    format!("SELECT {COLUMNS} FROM intel_items WHERE run_id = ? ORDER BY created_at, rowid")
+    format!("SELECT {COLUMNS} FROM intel_items WHERE run_id = ?1 AND {NOT_PRUNED} ORDER BY created_at, rowid")
 }
 
 /// Append the next row; `false` where there is none.

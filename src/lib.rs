@@ -47,6 +47,7 @@ mod write;
 mod writer;
 
 pub use backup::Progress;
+pub use check::{Finding, FindingKind};
 pub use connection::{Synchronous, check_sqlite_version};
 pub use cursor::Position;
 pub use error::{ErrorKind, Result, StoreError};
@@ -56,8 +57,11 @@ pub use model::{ITEM_COLUMNS, Items, NewItems, NewRun, RUN_COLUMNS, RunEnd, Runs
 pub use opening::Options;
 pub use platform::network_file_system;
 pub use query::{Parameters, Rows, Stop};
+pub use retention::{Deleted, Prune};
 pub use run_list::RunFilter;
-pub use store::Store;
+pub use stats::Stats;
+pub use store::{Checkpointed, Store};
 pub use transaction::Transaction;
+pub use vacuum::Vacuumed;
 pub use wait::{Caller, Owner};
 pub use write::ItemSlices;

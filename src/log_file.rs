@@ -13,11 +13,15 @@
 //! What is lost with a process that dies is thus never more than the frames of a transaction that had not committed.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use rusqlite::Connection;
 use rusqlite::ffi::{
     self, SQLITE_OK, SQLITE_OPEN_WAL, sqlite3_file, sqlite3_int64, sqlite3_io_methods, sqlite3_vfs,
 };
+
+use crate::error::Result;
 
 /// Bytes of a frame's header.
 const HEADER: usize = 24;
@@ -40,12 +44,34 @@ struct LogFile {
     end: i64,
     /// The last header was that of a commit's last frame.
     commits: bool,
+    /// Who counts the syncs.
+    syncs: Option<Arc<AtomicU64>>,
 }
 
 /// The name of the VFS, registered when first asked for; `None` leaves connections with the system's own.
 pub(crate) fn vfs() -> Option<&'static CStr> {
     static REGISTERED: OnceLock<bool> = OnceLock::new();
     REGISTERED.get_or_init(register).then_some(NAME)
+}
+
+/// Have the syncs of this connection's log counted. SQLite opens the log with the first read.
+/// <https://www.sqlite.org/c3ref/c_fcntl_begin_atomic_write.html#sqlitefcntljournalpointer>
+pub(crate) fn count_syncs(connection: &Connection, syncs: &Arc<AtomicU64>) -> Result<()> {
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    let mut file: *mut sqlite3_file = std::ptr::null_mut();
+    // SAFETY: the handle is open for as long as `connection` is borrowed, and nobody else uses it meanwhile. A file with
+    // these methods is one that `open` set up.
+    unsafe {
+        let operation = ffi::SQLITE_FCNTL_JOURNAL_POINTER;
+        let to = (&raw mut file).cast();
+        if ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), operation, to) == SQLITE_OK
+            && let Some(log) = file.cast::<LogFile>().as_mut()
+            && std::ptr::eq(log.methods, &raw const METHODS)
+        {
+            log.syncs = Some(Arc::clone(syncs));
+        }
+    }
+    Ok(())
 }
 
 fn register() -> bool {
@@ -84,7 +110,7 @@ unsafe extern "C" fn open(
         let log = file.cast::<LogFile>();
         let code = open(system, name, system_file(file), flags, out_flags);
         let methods = if code == SQLITE_OK { &raw const METHODS } else { std::ptr::null() };
-        log.write(LogFile { methods, gathered: Vec::new(), start: 0, end: 0, commits: false });
+        log.write(LogFile { methods, gathered: Vec::new(), start: 0, end: 0, commits: false, syncs: None });
         code
     }
 }
@@ -204,6 +230,10 @@ unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c
 }
 
 unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
+    // SAFETY: SQLite calls this with a file that `open` set up.
+    if let Some(syncs) = unsafe { &(*file.cast::<LogFile>()).syncs } {
+        syncs.fetch_add(1, Ordering::Relaxed);
+    }
     flush_and_pass!(file, xSync, flags)
 }
 
@@ -292,5 +322,25 @@ mod tests {
         assert_eq!(count(&recovered), expected);
         let sound: String = recovered.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(sound, "ok");
+    }
+
+    #[test]
+    fn syncs_are_counted_for_the_connection_that_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.db");
+        let open = || {
+            let flags = OpenFlags::default();
+            let connection = Connection::open_with_flags_and_vfs(&path, flags, vfs().unwrap()).unwrap();
+            connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL").unwrap();
+            connection
+        };
+        let (counted, other) = (open(), open());
+        let syncs = Arc::default();
+        count_syncs(&counted, &syncs).unwrap();
+        counted.execute_batch("CREATE TABLE t(x)").unwrap();
+        for connection in [&counted, &other, &counted] {
+            connection.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+        }
+        assert_eq!(syncs.load(Ordering::Relaxed), 4, "one for the log's own header");
     }
 }

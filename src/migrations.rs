@@ -48,8 +48,8 @@ const STEPS: [&str; 3] = [
      DROP INDEX IF EXISTS idx_intel_items_run_id;
      CREATE INDEX idx_intel_items_run_id ON intel_items(run_id, created_at);
      CREATE INDEX IF NOT EXISTS idx_intel_items_created_at ON intel_items(created_at);",
-    // An index for each filter of the lists, in the order of the list. The file's own number tells its cursors from
-    // those of other files.
+    // An index for each filter of the lists, in the order of the list; and one, of items that came again only, for when
+    // a run's were last seen. The file's own number tells its cursors from those of other files.
     "ALTER TABLE runs ADD COLUMN recovered_at TEXT;
      ALTER TABLE runs ADD COLUMN pruned_at TEXT;
      CREATE INDEX IF NOT EXISTS idx_runs_started_at ON runs(started_at);
@@ -58,6 +58,8 @@ const STEPS: [&str; 3] = [
      CREATE INDEX IF NOT EXISTS idx_runs_run_type_status ON runs(run_type, status, started_at);
      CREATE INDEX IF NOT EXISTS idx_runs_pruned_at ON runs(pruned_at) WHERE pruned_at IS NOT NULL;
      CREATE INDEX IF NOT EXISTS idx_intel_items_item_type ON intel_items(item_type, decision, created_at);
+     CREATE INDEX IF NOT EXISTS idx_intel_items_updated_at ON intel_items(run_id, updated_at)
+         WHERE updated_at IS NOT NULL;
      CREATE TABLE store_identity (store_id TEXT NOT NULL);
      INSERT INTO store_identity VALUES (lower(hex(randomblob(8))));",
 ];

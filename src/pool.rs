@@ -208,9 +208,14 @@ pub(crate) fn log_is_empty(path: &Path) -> bool {
 }
 
 fn is_empty(path: &Path, suffix: &str) -> bool {
+    size(path, suffix) == 0
+}
+
+/// How large the file with this suffix is; 0 where there is none.
+pub(crate) fn size(path: &Path, suffix: &str) -> u64 {
     let mut beside = path.as_os_str().to_owned();
     beside.push(suffix);
-    fs::metadata(beside).map_or(true, |metadata| metadata.len() == 0)
+    fs::metadata(beside).map_or(0, |metadata| metadata.len())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use rusqlite::{Connection, Row};
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::{NewRun, RUN_COLUMNS, RunEnd, Runs};
+use crate::retention;
 use crate::sql::{Text, push_cell};
 
 /// The status of a run that has started and not finished.
@@ -11,6 +12,16 @@ pub const RUNNING: &str = "running";
 
 /// Insert a run.
 pub(crate) fn insert(connection: &Connection, run: &NewRun) -> Result<()> {
+    if try_insert(connection, run)?
+        || retention::make_room(connection, &run.run_id)? && try_insert(connection, run)?
+    {
+        return Ok(());
+    }
+    Err(StoreError::new(ErrorKind::RunExists, "there is a run with this run_id already; nothing was changed"))
+}
+
+/// Insert a run unless there is one with its id.
+fn try_insert(connection: &Connection, run: &NewRun) -> Result<bool> {
     let inserted = connection
         .prepare_cached(
             "INSERT INTO runs(run_id, run_type, started_at, status, settings_snapshot_json)
@@ -23,19 +34,15 @@ pub(crate) fn insert(connection: &Connection, run: &NewRun) -> Result<()> {
             RUNNING,
             Text(Some(&run.settings_snapshot_json)),
         ))?;
-    if inserted == 0 {
-        return Err(StoreError::new(
-            ErrorKind::RunExists,
-            "there is a run with this run_id already; nothing was changed",
-        ));
-    }
-    Ok(())
+    Ok(inserted > 0)
 }
 
 /// Record how a run ended.
 pub(crate) fn finish(connection: &Connection, end: &RunEnd, finished_at: &str) -> Result<()> {
     let updated = connection
-        .prepare_cached("UPDATE runs SET status = ?, finished_at = ?, notes = ? WHERE run_id = ?")?
+        .prepare_cached(
+            "UPDATE runs SET status = ?, finished_at = ?, notes = ? WHERE run_id = ? AND pruned_at IS NULL",
+        )?
         .execute((&end.status, finished_at, &end.notes, &end.run_id))?;
     if updated == 0 { Err(not_found(&end.run_id)) } else { Ok(()) }
 }
@@ -61,11 +68,13 @@ pub(crate) fn push_row(row: &Row, runs: &mut Runs) -> Result<()> {
 
 /// Fail unless there is such a run.
 pub(crate) fn require(connection: &Connection, run_id: &[u8]) -> Result<()> {
-    let there =
-        connection.prepare_cached("SELECT 1 FROM runs WHERE run_id = ?")?.exists([Text(Some(run_id))])?;
+    let there = connection
+        .prepare_cached("SELECT 1 FROM runs WHERE run_id = ? AND pruned_at IS NULL")?
+        .exists([Text(Some(run_id))])?;
     if there { Ok(()) } else { Err(not_found(&String::from_utf8_lossy(run_id))) }
 }
 
-fn not_found(run_id: &str) -> StoreError {
+/// What a call about a run that is not there fails with.
+pub(crate) fn not_found(run_id: &str) -> StoreError {
     StoreError::new(ErrorKind::RunNotFound, format!("there is no run {run_id:?}; nothing was changed"))
 }

@@ -37,3 +37,8 @@ pub(crate) fn push_cell<const N: usize>(
     }
     Ok(())
 }
+
+/// A column that counts something, and so is never negative.
+pub(crate) fn count(row: &Row, column: usize) -> rusqlite::Result<u64> {
+    Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0))
+}

@@ -1,6 +1,7 @@
 //! Explicit transactions: a handle that rolls back unless it is committed; nested ones are savepoints.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::fork;
@@ -56,7 +57,11 @@ impl Transaction {
     /// store was closed inside it, [`ErrorKind::Transaction`] when a transaction nested in it is still open, or
     /// in a process forked inside it; and what COMMIT itself raises.
     pub fn commit(mut self) -> Result<()> {
+        let outermost = self.turn.is_some();
         self.end(Slot::keep)?;
+        if outermost {
+            self.writer.counters.commits.fetch_add(1, Ordering::Relaxed);
+        }
         self.writer.relieve_log();
         Ok(())
     }

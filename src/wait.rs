@@ -83,6 +83,14 @@ impl<'a> Wait<'a> {
         Ok(())
     }
 
+    /// Sleep, with no lock held, for longer than anyone pauses between two attempts at a lock: whoever waits for it, in
+    /// this process or another, comes next.
+    pub(crate) fn give_way(&self) -> Result<()> {
+        self.slice()?;
+        std::thread::sleep(LONGEST_PAUSE + LONGEST_PAUSE / 8);
+        Ok(())
+    }
+
     fn busy(&self) -> StoreError {
         let seconds = self.timeout.as_secs_f64();
         StoreError::new(

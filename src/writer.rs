@@ -10,7 +10,9 @@ use crate::checkpoint::Checkpointer;
 use crate::connection::{self, Synchronous};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::fork::{self, Gate};
+use crate::log_file;
 use crate::queue::{Admission, Queue, Taken, Turn};
+use crate::stats::Counters;
 use crate::sync::lock;
 use crate::wait::{Owner, Wait};
 use crate::write::Write;
@@ -27,6 +29,7 @@ pub(crate) struct Writer {
     /// Locked only behind the fork's gate, by whoever has the turn or owns the transaction.
     slot: Mutex<Slot>,
     file: Option<File>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 /// What a writer knows of its file; a store in memory has none.
@@ -36,6 +39,7 @@ pub(crate) struct File {
     /// How large the log was after the last commit.
     log_bytes: Arc<AtomicU64>,
     checkpointer: Arc<Checkpointer>,
+    counters: Arc<Counters>,
 }
 
 /// The connection, and the transaction open on it.
@@ -62,13 +66,15 @@ enum Slotted {
 impl File {
     /// The file at `path`, to be written with this durability.
     pub(crate) fn new(path: PathBuf, synchronous: Synchronous) -> Self {
-        let checkpointer = Arc::new(Checkpointer::new(path.clone(), synchronous));
-        Self { path, synchronous, log_bytes: Arc::default(), checkpointer }
+        let counters = Arc::<Counters>::default();
+        let checkpointer = Checkpointer::new(path.clone(), synchronous, Arc::clone(&counters));
+        Self { path, synchronous, log_bytes: Arc::default(), checkpointer: Arc::new(checkpointer), counters }
     }
 
     /// Set a connection up for writing it.
     pub(crate) fn configure(&self, connection: &mut Connection) -> Result<()> {
         connection::configure_writer(connection, self.synchronous)?;
+        log_file::count_syncs(connection, &self.counters.syncs)?;
         connection::watch_log(connection, &self.log_bytes)
     }
 }
@@ -85,7 +91,8 @@ impl Writer {
             spilled_before: 0,
             last_level: 0,
         };
-        Self { queue: Arc::new(Queue::new()), slot: Mutex::new(slot), file }
+        let counters = file.as_ref().map_or_else(Arc::default, |file| Arc::clone(&file.counters));
+        Self { queue: Arc::new(Queue::new()), slot: Mutex::new(slot), file, counters }
     }
 
     /// Do `write` and commit it, together with what other threads bring meanwhile.
@@ -93,7 +100,7 @@ impl Writer {
         match self.queue.enter(Some(write), owner, wait)? {
             Admission::Turn(turn, Some(write)) => {
                 let (_gate, mut slot) = self.begun(wait)?;
-                commit_group(slot.open(self)?, &turn, &write)
+                commit_group(slot.open(self)?, &turn, &write, &self.counters)
             }
             Admission::Turn(_, None) | Admission::Done => Ok(()),
         }
@@ -111,6 +118,17 @@ impl Writer {
         if let Some(file) = &self.file {
             file.checkpointer.relieve(self, file.log_bytes.load(Ordering::Relaxed));
         }
+    }
+
+    /// Wait while the log is being folded: for whoever writes much and is in no hurry, before asking for the turn. What
+    /// is written meanwhile would have to be folded in the turn, while others wait.
+    pub(crate) fn stand_back(&self, wait: &Wait) -> Result<()> {
+        self.file.as_ref().map_or(Ok(()), |file| file.checkpointer.stand_back(wait))
+    }
+
+    /// Fold the log into the file and empty it; `false` where the wait ended before all of it was.
+    pub(crate) fn empty_log(&self, owner: Owner, wait: &mut Wait) -> Result<bool> {
+        self.file.as_ref().map_or(Ok(true), |file| file.checkpointer.empty_log(&self.queue, owner, wait))
     }
 
     /// Open the connection; `open` is given the file. For the store that owns this, before anyone else uses it.
@@ -169,6 +187,7 @@ impl Writer {
         let connection = slot.open(self)?;
         let done = work(connection).inspect_err(|_| roll_back(connection))?;
         commit(connection)?;
+        self.counters.commits.fetch_add(1, Ordering::Relaxed);
         Ok(done)
     }
 
@@ -281,7 +300,7 @@ impl Slot {
 /// In the transaction that was begun, do `own` and the jobs of those who wait next, and commit them with one sync.
 ///
 /// Each caller is answered once its own is on disk; one that fails is undone alone.
-fn commit_group(connection: &Connection, turn: &Turn<Write>, own: &Write) -> Result<()> {
+fn commit_group(connection: &Connection, turn: &Turn<Write>, own: &Write, counters: &Counters) -> Result<()> {
     if let Err(error) = own.apply(connection) {
         // Nothing else is in the transaction yet.
         roll_back(connection);
@@ -301,6 +320,10 @@ fn commit_group(connection: &Connection, turn: &Turn<Write>, own: &Write) -> Res
         }
     }
     let committed = commit(connection);
+    if committed.is_ok() {
+        counters.commits.fetch_add(1, Ordering::Relaxed);
+        counters.grouped_writes.fetch_add(guests.len() as u64, Ordering::Relaxed);
+    }
     for (guest, done) in guests {
         // One that failed may have met what others wrote in this very commit: it is told so only if that counts.
         let advice = guest.job.advice();

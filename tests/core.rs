@@ -7,8 +7,8 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use orchestrator_state_store::{
-    Caller, ErrorKind, NewItems, NewRun, Options, Parameters, RUN_COLUMNS, Result, RunEnd, RunFilter, Runs,
-    Stop, Store, Telemetry, now,
+    Caller, Deleted, ErrorKind, FindingKind, NewItems, NewRun, Options, Parameters, Prune, RUN_COLUMNS,
+    Result, RunEnd, RunFilter, Runs, Stop, Store, Telemetry, now,
 };
 
 fn open(path: &Path) -> Store {
@@ -277,6 +277,60 @@ fn a_store_that_is_only_read_refuses_writes() {
         1
     );
     assert_eq!(kind(Store::open(&folder.path().join("absent"), options, &me)), Some(ErrorKind::CannotOpen));
+}
+
+#[test]
+fn runs_are_deleted_with_all_that_belongs_to_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("store.db"));
+    let me = Caller::thread();
+    for (run_id, item) in [("a", "a-1"), ("b", "b-1"), ("c", "c-1")] {
+        store.start_run(&me, run(run_id)).unwrap();
+        store.upsert_intel_item(&me, items(run_id, &[item], "t")).unwrap();
+        store
+            .write_telemetry(&me, Telemetry { run_id: run_id.into(), telemetry_json: b"1".to_vec() })
+            .unwrap();
+    }
+    let one = Deleted { runs: 1, intel_items: 1, telemetry: 1 };
+    assert_eq!(kind(store.delete_run(&me, "a", false)), Some(ErrorKind::RunActive));
+    assert_eq!(store.delete_run(&me, "a", true).unwrap(), one);
+    assert_eq!(kind(store.delete_run(&me, "a", true)), Some(ErrorKind::RunNotFound));
+    store.finish_run(&me, RunEnd { run_id: "b".into(), status: "completed".into(), notes: None }).unwrap();
+    assert_eq!(kind(store.prune(&me, &Prune::default(), false)), Some(ErrorKind::InvalidValue));
+    let prune = Prune { keep_last: Some(0), ..Prune::default() };
+    assert_eq!(store.prune(&me, &prune, true).unwrap(), one);
+    assert_eq!(store.prune(&me, &prune, false).unwrap(), one);
+    assert_eq!(titles(&store, "c"), ["t"]);
+}
+
+#[test]
+fn the_file_is_looked_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let store = open(&path);
+    let me = Caller::thread();
+    store.start_run(&me, run("r")).unwrap();
+    let big = "x".repeat(1_000_000);
+    store.upsert_intel_item(&me, items("r", &["a"], &big)).unwrap();
+    let stats = store.stats(&me).unwrap();
+    assert_eq!((stats.runs_by_status, stats.intel_items), (vec![("running".to_owned(), 1)], 1));
+    assert_eq!((stats.commits, stats.free_bytes), (2, 0));
+    store.delete_run(&me, "r", true).unwrap();
+    let done = store.vacuum(&me, false).unwrap();
+    assert!(done.bytes_freed > 900_000 && done.reason.is_none(), "{done:?}");
+    store.start_run(&me, run("s")).unwrap();
+    let folded = store.checkpoint(&me).unwrap();
+    assert!(folded.complete && folded.wal_bytes_before > 0 && folded.wal_bytes_after == 0, "{folded:?}");
+    let no_json = |text: &[u8]| Ok(Some(String::from_utf8_lossy(text).into_owned()));
+    let found = store.check(&me, Duration::from_secs(3600), &no_json).unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].kind, found[0].id.as_deref()), (FindingKind::Json, Some("s")));
+    let stale = store.check(&me, Duration::ZERO, &|_| Ok(None)).unwrap();
+    assert_eq!(stale[0].kind, FindingKind::StaleRun);
+    let inside = store.begin(&me).unwrap();
+    assert_eq!(kind(store.vacuum(&me, false)), Some(ErrorKind::Transaction));
+    assert_eq!(kind(store.checkpoint(&me)), Some(ErrorKind::Transaction));
+    inside.roll_back().unwrap();
 }
 
 #[test]

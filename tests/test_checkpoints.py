@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from orchestrator.state_store import StateStore
+from orchestrator.state_store import Checkpointed, ReadOnlyError, StateStore, TransactionError
 
-from tests.helpers import TIMEOUT, Peer, assert_sound, item_ids
-from tests.programs import logs
+from tests.helpers import TIMEOUT, Peer, assert_sound, held_transaction, item_ids, make_item, put
+from tests.programs import logs, retention
 
 
 def check(path: Path, acknowledged: set[str]) -> None:
@@ -39,3 +39,37 @@ def test_end_of_the_program_while_the_log_is_folded(path: Path, how: str) -> Non
         acknowledged = set(peer.lines()) - {"null"}
         assert peer.process.wait(TIMEOUT) == 0, "it failed, or was killed because it hung"
     check(path, acknowledged)
+
+
+def test_checkpoint_folds_the_log_and_empties_it(store: StateStore) -> None:
+    put(store, "a", "b")
+    log = store.db_path.with_name("state.db-wal")
+    before = log.stat().st_size
+    assert before > 0
+    assert store.checkpoint() == Checkpointed(wal_bytes_before=before, wal_bytes_after=0, complete=True)
+    assert log.stat().st_size == 0
+    assert item_ids(store) == ["a", "b"]
+    assert store.checkpoint() == Checkpointed(0, 0, complete=True)
+
+
+def test_checkpoint_does_what_a_reader_elsewhere_lets_it(run_path: Path) -> None:
+    with StateStore(run_path, busy_timeout=0.2) as store, Peer(retention.hold_a_read, str(run_path)) as reader:
+        assert reader.hear() == "ready"
+        put(store, "a")
+        done = store.checkpoint()
+        assert not done.complete
+        assert done.wal_bytes_after == done.wal_bytes_before > 0
+        reader.tell()
+        reader.result()
+        assert store.checkpoint().complete
+
+
+def test_checkpoint_waits_for_a_transaction_and_is_refused_in_ones_own(store: StateStore) -> None:
+    with store.transaction(), pytest.raises(TransactionError, match="checkpoint"):
+        store.checkpoint()
+    with StateStore(store.db_path, busy_timeout=0.1) as other, held_transaction(other, make_item("a")):
+        assert not other.checkpoint().complete
+    with StateStore(store.db_path, read_only=True) as reader, pytest.raises(ReadOnlyError, match="checkpoint"):
+        reader.checkpoint()
+    with StateStore(":memory:") as memory:
+        assert memory.checkpoint() == Checkpointed(0, 0, complete=True)

@@ -22,6 +22,7 @@ from orchestrator.state_store import (
     OutOfMemoryError,
     QueryError,
     ReadOnlyError,
+    RunActiveError,
     RunExistsError,
     RunNotFoundError,
     SchemaTooNewError,
@@ -120,6 +121,8 @@ NO_UTF8 = "UPDATE intel_items SET title = CAST(x'61ff' AS TEXT)"
 BLOB = "UPDATE intel_items SET title = x'00ff'"
 SCENARIOS: list[tuple[type[StateStoreError], type[Exception], list[str], Act]] = [
     (RunExistsError, sqlite3.IntegrityError, ["start_run", "run-1"], lambda s: s.start_run("run-1", "daily", {})),
+    (RunActiveError, sqlite3.IntegrityError, ["delete_run", "run-1", "force=True"], lambda s: s.delete_run("run-1")),
+    (RunNotFoundError, sqlite3.IntegrityError, ["delete_run", "run-9"], lambda s: s.delete_run("run-9")),
     (RunNotFoundError, sqlite3.IntegrityError, ["finish_run", "run-9"], lambda s: s.finish_run("run-9", "failed")),
     (RunNotFoundError, sqlite3.IntegrityError, ["write_telemetry", "run-9"], lambda s: s.write_telemetry("run-9", {})),
     (

@@ -41,6 +41,10 @@ WRITES: dict[str, Callable[[StateStore], object]] = {
     "upsert_intel_item": lambda store: store.upsert_intel_item(make_item("c")),
     "upsert_intel_items_batch": lambda store: store.upsert_intel_items_batch([make_item("c")]),
     "write_telemetry": lambda store: store.write_telemetry("run-1", {}),
+    "delete_run": lambda store: store.delete_run("run-1"),
+    "prune": lambda store: store.prune(keep_last=0),
+    "vacuum": lambda store: store.vacuum(),
+    "checkpoint": lambda store: store.checkpoint(),
     "execute": lambda store: store.connection.execute("DELETE FROM intel_items"),
 }
 

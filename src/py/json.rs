@@ -1,6 +1,6 @@
 //! JSON between Python objects and text: the ordinary straight through, anything unusual by the stdlib's `json`.
 
-use jiter::{JsonErrorType, PythonParse, StringCacheMode};
+use jiter::{Jiter, JsonErrorType, PythonParse, StringCacheMode};
 use pyo3::exceptions::{PyRecursionError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -15,6 +15,9 @@ const MAX_DEPTH: u32 = 128;
 /// `json.dumps` checks how deep it recurses, but not how much stack there is: with less than this it gets its own.
 const STACK_WANTED: usize = 1 << 20;
 const STACK_GIVEN: usize = 8 << 20;
+
+/// Numbers of fewer digits are never refused, whatever limit is set.
+const SHORTEST_LIMIT: usize = 640;
 
 /// Append `value` as JSON text.
 ///
@@ -50,6 +53,28 @@ pub(super) fn decode<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, P
         Err(error) if error.error_type == JsonErrorType::RecursionLimitExceeded => decode_deep(py, text),
         Err(_) => loads(py, text),
     }
+}
+
+/// What is wrong with text that [`decode`] would refuse; `None` for JSON. Attaches to the interpreter for what is
+/// unusual only.
+pub(super) fn fault(text: &[u8]) -> PyResult<Option<String>> {
+    if std::str::from_utf8(text).is_ok() && !has_long_number(text) {
+        let mut parser = Jiter::new(text).with_allow_inf_nan();
+        if parser.next_skip().is_ok() && parser.finish().is_ok() {
+            return Ok(None);
+        }
+    }
+    Python::attach(|py| match decode(py, text) {
+        Ok(_) => Ok(None),
+        Err(error) if error.is_instance_of::<PyValueError>(py) => Ok(Some(error.value(py).to_string())),
+        Err(error) => Err(error),
+    })
+}
+
+/// Whether a number is so long that the interpreter may refuse it (`sys.set_int_max_str_digits`).
+fn has_long_number(text: &[u8]) -> bool {
+    text.len() >= SHORTEST_LIMIT
+        && text.split(|byte| !byte.is_ascii_digit()).any(|run| run.len() >= SHORTEST_LIMIT)
 }
 
 fn dumps<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {

@@ -4,8 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rusqlite::types::Value;
@@ -19,9 +18,6 @@ use crate::{connection, fork, platform};
 
 /// What SQLite puts beside a database that is open, or was not closed.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
-
-/// How often the check of a copy is asked to stop, at most.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl Store {
     /// Copy the store to `dest` as it is now, while others go on writing: into a file beside it, which is checked,
@@ -56,12 +52,7 @@ impl Store {
         let (Some(path), Some(pool)) = (&self.shared.path, &current.pool) else {
             return Err(StoreError::new(ErrorKind::InvalidValue, "a store in memory has no file to copy"));
         };
-        if current.writer.as_ref().is_some_and(|writer| writer.queue.is_owned_by(caller.owner)) {
-            return Err(StoreError::new(
-                ErrorKind::Transaction,
-                "only what is committed is copied: leave the transaction first",
-            ));
-        }
+        self.refuse_inside(caller, "only what is committed is copied")?;
         let _guest = pool.guest()?;
         let dest = Destination::find(dest, path, overwrite)?;
         let partial = Partial::create(&dest.path, self.shared.options.file_mode)?;
@@ -83,34 +74,16 @@ impl Store {
 
     /// Have SQLite check the copy, on a thread of its own, so that an interrupt or the store's closing can end it.
     fn check_copy(&self, caller: &Caller, copy: &Path) -> Result<()> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stop_here = Stop::When(Arc::clone(&stop));
-        let (done, outcome) = mpsc::channel();
-        let rows = std::thread::scope(|scope| {
-            scope.spawn(move || {
-                let check = || {
-                    let _gate = fork::enter();
-                    let mut copy = connection::open_immutable(copy)?;
-                    query::restrict(&mut copy)?;
-                    let none = Parameters::Positional(Vec::new());
-                    query::run(&mut copy, "PRAGMA integrity_check", &none, &stop_here)
-                };
-                // The other end waits until it has heard.
-                let _ = done.send(Wait::new(Caller::thread(), Duration::MAX).until_free(check));
-            });
-            loop {
-                match outcome.recv_timeout(LOOK_EVERY) {
-                    Ok(rows) => return rows,
-                    Err(RecvTimeoutError::Disconnected) => return Err(StoreError::closed()),
-                    Err(RecvTimeoutError::Timeout) if self.is_closed() || (caller.interrupted)() => {
-                        stop.store(true, Ordering::Relaxed);
-                    }
-                    Err(RecvTimeoutError::Timeout) => {}
-                }
-            }
-        });
-        self.connections()?;
-        match rows?.rows.into_iter().flatten().next() {
+        let rows = self.aside(caller, |stop| {
+            Wait::new(Caller::thread(), Duration::MAX).until_free(|| {
+                let _gate = fork::enter();
+                let mut copy = connection::open_immutable(copy)?;
+                query::restrict(&mut copy)?;
+                let none = Parameters::Positional(Vec::new());
+                query::run(&mut copy, "PRAGMA integrity_check", &none, &Stop::When(Arc::clone(stop)))
+            })
+        })?;
+        match rows.rows.into_iter().flatten().next() {
             Some(Value::Text(verdict)) if verdict == "ok" => Ok(()),
             verdict => Err(StoreError::new(
                 ErrorKind::CorruptDatabase,

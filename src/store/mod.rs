@@ -9,9 +9,13 @@ mod retention;
 mod runs;
 mod telemetry;
 
+pub use maintenance::Checkpointed;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -28,6 +32,9 @@ use crate::transaction::Transaction;
 use crate::wait::{Caller, Wait};
 use crate::write::Write;
 use crate::writer::{self, File, Writer};
+
+/// How often what is done aside is asked to stop, at most.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Runs, intel items and telemetry in one SQLite file. Share it freely between threads.
 ///
@@ -228,7 +235,6 @@ impl Store {
 
     /// Do `work` in a transaction of its own, or within the caller's. `advice` is for a caller who cannot know
     /// whether it was committed.
-    #[expect(dead_code, reason = "the first of the rare writes is about to land")]
     pub(crate) fn transact<T>(
         &self,
         caller: &Caller,
@@ -278,6 +284,49 @@ impl Store {
                 writer.with(by_writer)
             }
             _ => Err(StoreError::closed()),
+        }
+    }
+
+    /// Do `work`, which asks nobody whether to go on, on a thread of its own: the flag tells it to end once the caller
+    /// is interrupted, or the store closed.
+    pub(crate) fn aside<T: Send>(
+        &self,
+        caller: &Caller,
+        work: impl FnOnce(&Arc<AtomicBool>) -> Result<T> + Send,
+    ) -> Result<T> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (done, outcome) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let told = Arc::clone(&stop);
+            // The other end waits until it has heard.
+            let run = move || done.send(work(&told)).unwrap_or_default();
+            std::thread::Builder::new()
+                .name("aside".into())
+                .spawn_scoped(scope, run)
+                .map_err(|error| StoreError::new(ErrorKind::Other, error))?;
+            loop {
+                match outcome.recv_timeout(LOOK_EVERY) {
+                    Ok(result) => {
+                        self.connections()?;
+                        return result;
+                    }
+                    Err(RecvTimeoutError::Disconnected) => return Err(StoreError::closed()),
+                    Err(RecvTimeoutError::Timeout) if self.is_closed() || (caller.interrupted)() => {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                }
+            }
+        })
+    }
+
+    /// Fail inside the caller's own transaction.
+    fn refuse_inside(&self, caller: &Caller, why: &str) -> Result<()> {
+        match &self.connections()?.writer {
+            Some(writer) if writer.queue.is_owned_by(caller.owner) => {
+                Err(StoreError::new(ErrorKind::Transaction, format!("{why}: leave the transaction first")))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         OutOfMemoryError,
         QueryError,
         ReadOnlyError,
+        RunActiveError,
         RunExistsError,
         RunNotFoundError,
         SchemaTooNewError,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         TransactionDoomedError,
         TransactionError,
     )
+    from orchestrator.state_store.maintenance_records import Checkpointed, Deleted, Finding, Stats, Vacuumed
     from orchestrator.state_store.page import Page
     from orchestrator.state_store.records import IntelItem, IntelItemInput
     from orchestrator.state_store.run_record import RunRecord
@@ -49,11 +51,14 @@ if TYPE_CHECKING:
 __all__ = [
     "SQLITE_VERSION",
     "CannotOpenError",
+    "Checkpointed",
     "CommitOutcomeUnknownError",
     "Connection",
     "CorruptDatabaseError",
     "Cursor",
+    "Deleted",
     "DiskFullError",
+    "Finding",
     "ForeignDatabaseError",
     "IntelItem",
     "IntelItemInput",
@@ -69,22 +74,25 @@ __all__ = [
     "QueryError",
     "ReadOnlyError",
     "Row",
+    "RunActiveError",
     "RunExistsError",
     "RunNotFoundError",
     "RunRecord",
     "SchemaTooNewError",
     "StateStore",
     "StateStoreError",
+    "Stats",
     "StorageIOError",
     "StoreBusyError",
     "StoreClosedError",
     "Transaction",
     "TransactionDoomedError",
     "TransactionError",
+    "Vacuumed",
     "__version__",
 ]
 
-_LOADED_LATER = ("exceptions", "connection", "run_record", "page", "records")
+_LOADED_LATER = ("exceptions", "connection", "run_record", "page", "records", "maintenance_records")
 """What a program that writes once and ends never needs: with them, importing the package takes twice as long."""
 
 

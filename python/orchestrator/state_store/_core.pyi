@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Self, final
+from typing import Any, Final, Literal, Self, final
 
 from orchestrator.state_store.records import IntelItem, IntelItemInput
 
@@ -94,6 +94,34 @@ class Store:
 
     def get_telemetry(self, run_id: str) -> Any:
         """Return a run's telemetry document; None where there is none."""
+
+    def delete_run(self, run_id: str, force: bool) -> tuple[int, int, int]:
+        """Delete a run; return how many runs, items and telemetry documents that were."""
+
+    def prune(
+        self,
+        older_than: float | None,
+        keep_last: int | None,
+        run_type: str | None,
+        status: str | Iterable[str] | None,
+        dry_run: bool,
+        keep_seen: bool,
+    ) -> tuple[int, int, int]:
+        """Delete finished runs; return how many runs, items and telemetry documents that were."""
+
+    def vacuum(self, full: bool) -> tuple[int, str | None]:
+        """Give free pages back; return how many bytes, and why not more."""
+
+    def stats(self) -> dict[str, Any]:
+        """Return what is in the file, and what this store has done to it, by name."""
+
+    def check(
+        self, stale_after: float
+    ) -> list[tuple[Literal["integrity", "foreign_key", "json", "stale_run"], str | None, str | None, str]]:
+        """Return what is wrong: kind, table, id and message of each finding."""
+
+    def checkpoint(self) -> tuple[int, int, bool]:
+        """Fold the log into the file; return its bytes before and after, and whether all of it was folded."""
 
     def transaction(self) -> Transaction:
         """Return a transaction that is not entered yet."""

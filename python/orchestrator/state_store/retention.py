@@ -4,10 +4,162 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import timedelta
+
     from orchestrator.state_store import _core
+    from orchestrator.state_store.maintenance_records import Deleted, Vacuumed
 
 
 class Retention:
     """Deleting: a mixin of `StateStore`."""
 
     _core: _core.Store
+
+    def delete_run(self, run_id: str, *, force: bool = False) -> Deleted:
+        """Delete a run with its items and telemetry: all of it, or nothing.
+
+        It is one transaction, which others wait for; of a run of very many items `prune` is the gentler end.
+
+        Parameters
+        ----------
+        run_id
+            The run.
+        force
+            Delete it even if it is `running`.
+
+        Returns
+        -------
+        Deleted
+            How many rows were deleted.
+
+        Raises
+        ------
+        RunNotFoundError
+            When there is no such run.
+        RunActiveError
+            When it is `running`, and `force` is False.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     run = store.start_run("run-1", "daily", {})
+        ...     store.finish_run("run-1", "completed")
+        ...     store.delete_run("run-1")
+        Deleted(runs=1, intel_items=0, telemetry=0)
+        """
+        from orchestrator.state_store.maintenance_records import Deleted
+
+        return Deleted(*self._core.delete_run(run_id, force))
+
+    def prune(
+        self,
+        *,
+        older_than: timedelta | float | None = None,
+        keep_last: int | None = None,
+        run_type: str | None = None,
+        status: str | Iterable[str] | None = None,
+        dry_run: bool = False,
+        keep_seen: bool = True,
+    ) -> Deleted:
+        """Delete old runs with their items and telemetry, while others write. Runs that are `running` stay.
+
+        A run disappears for readers at once. Its rows are then deleted in short transactions, between which others
+        write. If the call ends early (Ctrl-C, `close()`, a kill), the next prune deletes what it has left. An item that
+        comes again meanwhile is not lost with its old run: it belongs to the new one.
+
+        Parameters
+        ----------
+        older_than
+            Delete runs that finished (or, where that is not known, started) longer ago than this: a timedelta, or
+            seconds.
+        keep_last
+            Keep the newest so many, by `started_at`, of the runs of this `run_type` and `status`. With `older_than` as
+            well, only those runs go that both let go.
+        run_type
+            Only runs of this type.
+        status
+            Only runs of this status, or of one of these.
+        dry_run
+            Count what would be deleted, and change nothing.
+        keep_seen
+            Keep a run if one of its items has come again since (an update counts, and a repetition if the item was last
+            noted at least a minute before): later runs report it, but it belongs to the first. Since when: the earlier
+            of `older_than` ago and the start of the oldest run that `keep_last` keeps.
+
+        Returns
+        -------
+        Deleted
+            How many rows this call deleted, those that an earlier one had left included.
+
+        Raises
+        ------
+        InvalidValueError
+            When neither `older_than` nor `keep_last` is given, or either is negative.
+        TransactionError
+            Inside a transaction: leave it first.
+        StoreBusyError
+            When another process held the file's lock for `busy_timeout`; the next prune goes on.
+
+        Examples
+        --------
+        >>> from datetime import timedelta
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     for day in range(5):
+        ...         run = store.start_run(f"run-{day}", "daily", {})
+        ...         store.finish_run(f"run-{day}", "completed")
+        ...     store.prune(older_than=timedelta(days=90))
+        ...     store.prune(keep_last=3, run_type="daily")
+        Deleted(runs=0, intel_items=0, telemetry=0)
+        Deleted(runs=2, intel_items=0, telemetry=0)
+        """
+        from orchestrator.state_store import times
+        from orchestrator.state_store.maintenance_records import Deleted
+
+        age = None if older_than is None else times.seconds(older_than, "prune", "older_than")
+        return Deleted(*self._core.prune(age, keep_last, run_type, status, dry_run, keep_seen))
+
+    def vacuum(self, full: bool = False) -> Vacuumed:
+        """Give the file's free pages back to the file system.
+
+        As a rule this is done in short transactions, between which others write, and then the log is folded so that the
+        file shrinks. Free pages are used again before the file grows: it is worth it after much was deleted.
+
+        Parameters
+        ----------
+        full
+            Rewrite the whole file instead, which also leaves it without gaps. It holds the writer's lock, and so nobody
+            can write, for as long as it takes: many seconds a GB. A fork makes it start over. It needs room for the
+            file twice more, in the log and in the folder for temporary files (`SQLITE_TMPDIR`, `TMPDIR`). A file of the
+            predecessor can shrink only so, and afterwards as all others do.
+
+        Returns
+        -------
+        Vacuumed
+            How many bytes the file is smaller by, and why not more: others read what is to go, or held the lock for
+            `busy_timeout`, or the file is one of the predecessor.
+
+        Raises
+        ------
+        TransactionError
+            Inside a transaction: leave it first.
+        DiskFullError
+            When there is no room.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from orchestrator.state_store import StateStore
+        >>> with tempfile.TemporaryDirectory() as folder, StateStore(Path(folder) / "state.db") as store:
+        ...     run = store.start_run("run-1", "daily", {"text": "x" * 1_000_000})
+        ...     deleted = store.delete_run("run-1", force=True)
+        ...     done = store.vacuum()
+        >>> done.bytes_freed > 900_000, done.reason
+        (True, None)
+        """
+        from orchestrator.state_store.maintenance_records import Vacuumed
+
+        return Vacuumed(*self._core.vacuum(full))

@@ -82,7 +82,7 @@ pub(super) fn flag(value: &Bound<'_, PyAny>, name: &str) -> PyResult<bool> {
 }
 
 /// An int, but not a bool; `None` where it does not fit.
-fn integer(value: &Bound<'_, PyAny>, wanted: &str) -> PyResult<Option<usize>> {
+pub(super) fn integer(value: &Bound<'_, PyAny>, wanted: &str) -> PyResult<Option<usize>> {
     if value.is_instance_of::<PyBool>() || !value.is_instance_of::<PyInt>() {
         let found = value.get_type().name()?;
         return Err(Refusal::InvalidType.error(value.py(), format!("{wanted}, not a {found}")));

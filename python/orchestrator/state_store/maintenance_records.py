@@ -1,0 +1,138 @@
+"""What deleting, and looking after the file, comes to."""
+
+from __future__ import annotations
+
+from orchestrator.state_store.frozen import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+
+@frozen
+class Deleted:
+    """How many rows were deleted; with `dry_run=True`, how many would be.
+
+    Attributes
+    ----------
+    runs
+        Of runs.
+    intel_items
+        Of their items.
+    telemetry
+        Of their telemetry documents.
+    """
+
+    runs: int
+    intel_items: int
+    telemetry: int
+
+
+@frozen
+class Vacuumed:
+    """What `StateStore.vacuum` came to.
+
+    Attributes
+    ----------
+    bytes_freed
+        By how many bytes the file is smaller.
+    reason
+        Why that is less than there was to free; None where all was freed, or there was nothing.
+    """
+
+    bytes_freed: int
+    reason: str | None
+
+
+@frozen
+class Checkpointed:
+    """What `StateStore.checkpoint` came to.
+
+    Attributes
+    ----------
+    wal_bytes_before
+        Bytes of the log (`-wal`) before.
+    wal_bytes_after
+        Bytes of the log after.
+    complete
+        Whether all of it was folded into the file.
+    """
+
+    wal_bytes_before: int
+    wal_bytes_after: int
+    complete: bool
+
+
+@frozen
+class Stats:
+    """What is in a store's file, and what this store has done to it since it was opened (or its process forked).
+
+    Attributes
+    ----------
+    runs
+        How many runs there are.
+    runs_by_status
+        How many there are of each status.
+    intel_items
+        How many items there are.
+    telemetry
+        How many telemetry documents there are.
+    file_bytes
+        Bytes of the database file; of a store in memory, those of its pages.
+    wal_bytes
+        Bytes of the log (`-wal`) beside it.
+    free_bytes
+        Bytes of the file that hold nothing. They are used again before it grows; `StateStore.vacuum` gives them back.
+    page_size
+        Bytes of a page.
+    sqlite_version
+        Version of the SQLite that is compiled in.
+    schema_version
+        How many steps of its schema the file has taken.
+    commits
+        Commits of this store.
+    grouped_writes
+        Calls that shared another call's commit.
+    syncs
+        Syncs of the log by this store, each of which took its commits to the disk.
+    checkpoints
+        Times that this store folded all of the log into the file.
+    """
+
+    runs: int
+    runs_by_status: dict[str, int]
+    intel_items: int
+    telemetry: int
+    file_bytes: int
+    wal_bytes: int
+    free_bytes: int
+    page_size: int
+    sqlite_version: str
+    schema_version: int
+    commits: int
+    grouped_writes: int
+    syncs: int
+    checkpoints: int
+
+
+@frozen
+class Finding:
+    """Something that `StateStore.check` found to be wrong.
+
+    Attributes
+    ----------
+    kind
+        `"integrity"`: the file's structure is damaged. `"foreign_key"`: a row belongs to a run that is not there.
+        `"json"`: a JSON column holds what is no JSON. `"stale_run"`: a run is `running`, with no sign of life for long.
+    table
+        The table that it is in, or None.
+    id
+        The `run_id` or `item_id` of the row, or None.
+    message
+        What is wrong, in one line.
+    """
+
+    kind: Literal["integrity", "foreign_key", "json", "stale_run"]
+    table: str | None
+    id: str | None
+    message: str

@@ -1,0 +1,125 @@
+"""Killed in the middle of a prune: the next one completes it, and nobody ever reads half a run."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from orchestrator.state_store import StateStore
+
+from tests.helpers import Peer, assert_sound, item_ids, plain_sqlite, value
+from tests.programs import retention
+from tests.programs.exits import item
+
+RUNS = 60
+DAY = 86400
+LONGEST_PRUNE = 0.15
+"""Seconds within which the kill comes."""
+
+
+def fill(store: StateStore) -> None:
+    """Record old runs, and two that stay: one of another type and one that goes on."""
+    for run in range(RUNS):
+        retention.record(store, f"old-{run}")
+    store.start_run("run-1", "daily", {})
+    store.start_run("run-2", "daily", {})
+    store.finish_run("run-2", "completed")
+    for part in range(3):
+        store.upsert_intel_item({**item(f"kept.{part}"), "run_id": "run-2"})
+    store.write_telemetry("run-2", {})
+
+
+def rest(store: StateStore) -> list[list[tuple[object, ...]]]:
+    """Return all that belongs to no old run."""
+    return [
+        [tuple(row) for row in store.connection.execute(f"SELECT * FROM {table} WHERE run_id NOT LIKE 'old-%'")]
+        for table in ("runs", "intel_items", "telemetry")
+    ]
+
+
+def left(store: StateStore) -> list[int]:
+    """Return how many old runs are there, how many of them as if they were not, and how many items of old runs."""
+    return [
+        value(store, f"SELECT count(*) FROM {what}")
+        for what in (
+            "runs WHERE run_id LIKE 'old-%'",
+            "runs WHERE pruned_at IS NOT NULL",
+            "intel_items WHERE run_id LIKE 'old-%'",
+        )
+    ]
+
+
+def test_a_killed_prune_is_completed_by_the_next(
+    path: Path, rounds: Callable[[int, int], int], figure: Callable[[str], None]
+) -> None:
+    random_ = random.Random(5)
+    wanted = rounds(5, 150)
+    kills = halves = 0
+    with StateStore(path, synchronous="NORMAL") as store:
+        fill(store)
+        kept = rest(store)
+    while halves < wanted:
+        kills += 1
+        with Peer(retention.prune, str(path), 0) as peer:
+            assert peer.hear() == "ready"
+            peer.tell()
+            time.sleep(random_.uniform(0, LONGEST_PRUNE))
+            peer.kill()
+            peer.process.wait()
+        with StateStore(path, synchronous="NORMAL") as store:
+            assert_sound(store)
+            assert rest(store) == kept
+            runs, marked, items = left(store)
+            halves += marked > 0
+            sizes = {len(item_ids(store, f"old-{run}")) for run in range(RUNS)}
+            assert sizes <= {0, retention.PARTS}, "half a run is read"
+            done = store.prune(older_than=0, run_type="old")
+            assert (done.runs, done.intel_items) == (runs, items)
+            assert left(store) == [0, 0, 0]
+            assert rest(store) == kept
+            assert_sound(store)
+            for run in range(RUNS):
+                retention.record(store, f"old-{run}")
+    figure(f"{kills} kills, {halves} of them in the middle, each completed by the next prune")
+
+
+def test_nobody_reads_half_a_run_and_no_item_that_comes_again_is_lost(
+    path: Path, rounds: Callable[[int, int], int], figure: Callable[[str], None]
+) -> None:
+    """While one process prunes, others list the old runs, and upsert their items as those of a run that goes on.
+
+    An item that came again before its run was marked keeps the run; one that came later is new.
+    """
+    new = runs = 0
+    for turn in range(rounds(2, 20)):
+        with StateStore(path.with_name(f"{turn}.db"), synchronous="NORMAL") as store:
+            fill(store)
+        file = str(path.with_name(f"{turn}.db"))
+        plain_sqlite(Path(file), "UPDATE runs SET finished_at = '2026-01-01T00:00:00+00:00' WHERE run_type = 'old'")
+        with ExitStack() as stack:
+            readers = [stack.enter_context(Peer(retention.watch, file, RUNS)) for _ in range(2)]
+            writer = stack.enter_context(Peer(retention.see_again, file, RUNS))
+            pruner = stack.enter_context(Peer(retention.prune, file, DAY))
+            for each in (*readers, writer, pruner):
+                assert each.hear() == "ready"
+            writer.tell()
+            pruner.tell()
+            pruned = pruner.result()
+            assert pruned[0] == pruned[2] > 0
+            runs += pruned[0]
+            for each in (*readers, writer):
+                each.tell()
+            written = set(writer.result())
+            torn = [reader.result() for reader in readers]
+        assert torn == [0, 0], "half a run was read"
+        with StateStore(file) as store:
+            assert_sound(store)
+            assert left(store)[:2] == [RUNS - pruned[0], 0]
+            there = {row[0] for row in store.connection.execute("SELECT item_id FROM intel_items")}
+            assert written - there == set(), "an acknowledged upsert is gone"
+            new += len(item_ids(store, "run-1"))
+    assert new
+    figure(f"{runs} runs pruned, {new} of their items came again meanwhile and stayed")
