@@ -256,10 +256,8 @@ impl Checkpointer {
     fn start_over(&self, writer: &Arc<Writer>) -> Result<()> {
         let stopped = || self.is_stopped();
         let caller = Caller { owner: Owner::thread(), interrupted: &stopped };
-        Wait::new(caller, PATIENCE).until_free(|| {
-            let _turn = writer.queue.enter(None, caller.owner, &Wait::new(caller, TURN_WITHIN))?;
-            self.fold(ffi::SQLITE_CHECKPOINT_RESTART)
-        })
+        let _turn = writer.queue.enter(None, caller.owner, &Wait::new(caller, TURN_WITHIN))?;
+        Wait::new(caller, PATIENCE).until_free(|| self.fold(ffi::SQLITE_CHECKPOINT_RESTART))
     }
 
     fn fold(&self, mode: c_int) -> Result<()> {

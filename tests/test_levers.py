@@ -65,6 +65,9 @@ def test_unchanged_items_are_not_written(path: Path) -> None:
 
 def test_listing_of_a_run_needs_no_sorter(store: StateStore) -> None:
     source = re.sub(r"\s+", " ", (ROOT / "src" / "intel_items.rs").read_text(encoding="utf-8"))
-    [listing] = set(re.findall(r"FROM intel_items WHERE run_id = \? ORDER BY [a-z_, ]+", source))
-    plan = [row["detail"] for row in store.connection.execute(f"EXPLAIN QUERY PLAN SELECT * {listing}", ["run-1"])]
-    assert plan == ["SEARCH intel_items USING INDEX idx_intel_items_run_id (run_id=?)"]
+    [pruned] = re.findall(r'NOT_PRUNED: &str = "([^"]*)"', source)
+    [listing] = set(re.findall(r"FROM intel_items WHERE run_id = \?1 AND {NOT_PRUNED} ORDER BY [a-z_, ]+", source))
+    sql = f"EXPLAIN QUERY PLAN SELECT * {listing.replace('{NOT_PRUNED}', pruned)}"
+    plan = [row["detail"] for row in store.connection.execute(sql, ["run-1"])]
+    assert plan[0] == "SEARCH intel_items USING INDEX idx_intel_items_run_id (run_id=?)"
+    assert plan[1:] == ["SCALAR SUBQUERY 1", "SEARCH runs USING INDEX sqlite_autoindex_runs_1 (run_id=?)"]
