@@ -10,6 +10,7 @@ use crate::checkpoint::Checkpointer;
 use crate::connection::{self, Synchronous};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::fork::{self, Gate};
+use crate::heartbeat::{Heartbeats, Held};
 use crate::queue::{Admission, Queue, Taken, Turn};
 use crate::sync::lock;
 use crate::wait::{Owner, Wait};
@@ -27,6 +28,7 @@ pub(crate) struct Writer {
     /// Locked only behind the fork's gate, by whoever has the turn or owns the transaction.
     slot: Mutex<Slot>,
     file: Option<File>,
+    pub(crate) heartbeats: Arc<Heartbeats>,
 }
 
 /// What a writer knows of its file; a store in memory has none.
@@ -47,6 +49,8 @@ pub(crate) struct Slot {
     pub(crate) doomed: bool,
     /// The thread that the open transaction belongs to.
     owner: Option<u64>,
+    /// Since when the open transaction holds the file's lock.
+    pub(crate) held: Held,
     /// How many pages had spilled when it began.
     spilled_before: i32,
     last_level: u64,
@@ -82,18 +86,19 @@ impl Writer {
             levels: Vec::new(),
             doomed: false,
             owner: None,
+            held: Held::begin(),
             spilled_before: 0,
             last_level: 0,
         };
-        Self { queue: Arc::new(Queue::new()), slot: Mutex::new(slot), file }
+        Self { queue: Arc::new(Queue::new()), slot: Mutex::new(slot), file, heartbeats: Arc::default() }
     }
 
     /// Do `write` and commit it, together with what other threads bring meanwhile.
     pub(crate) fn write(&self, write: Write, owner: Owner, wait: &mut Wait) -> Result<()> {
         match self.queue.enter(Some(write), owner, wait)? {
             Admission::Turn(turn, Some(write)) => {
-                let (_gate, mut slot) = self.begun(wait)?;
-                commit_group(slot.open(self)?, &turn, &write)
+                let (_gate, mut slot, held) = self.begun(wait)?;
+                commit_group(slot.open(self)?, held, &turn, &write)
             }
             Admission::Turn(_, None) | Admission::Done => Ok(()),
         }
@@ -165,28 +170,29 @@ impl Writer {
             return self.inside(|connection| atomically(connection, usize::MAX, || work(connection)));
         }
         let _turn = self.queue.enter(None, owner, wait)?;
-        let (_gate, mut slot) = self.begun(wait)?;
+        let (_gate, mut slot, held) = self.begun(wait)?;
         let connection = slot.open(self)?;
-        let done = work(connection).inspect_err(|_| roll_back(connection))?;
-        commit(connection)?;
+        let done = work(connection).inspect_err(|_| abandon(connection, held))?;
+        commit(connection, held)?;
         Ok(done)
     }
 
     /// The slot, once SQLite's lock is had and a transaction begun: only that is waited for, so that what was begun
     /// is never begun again.
-    fn begun(&self, wait: &mut Wait) -> Result<(Gate, MutexGuard<'_, Slot>)> {
+    fn begun(&self, wait: &mut Wait) -> Result<(Gate, MutexGuard<'_, Slot>, Held)> {
         self.hold_back(wait)?;
         wait.until_free(|| {
             let gate = fork::enter();
             let mut slot = lock(&self.slot);
-            begin(slot.open(self)?)?;
-            Ok((gate, slot))
+            let held = begin(slot.open(self)?)?;
+            Ok((gate, slot, held))
         })
     }
 
     /// Close the connection, rolling back what is open, and let nobody in any more.
     pub(crate) fn close(&self) {
         self.queue.close();
+        self.heartbeats.stop();
         if let Some(file) = &self.file {
             file.checkpointer.stop();
         }
@@ -262,8 +268,9 @@ impl Slot {
     /// Begin an explicit transaction of this thread.
     pub(crate) fn begin(&mut self, writer: &Writer, owner: u64) -> Result<u64> {
         let connection = self.open(writer)?;
-        begin(connection)?;
+        let held = begin(connection)?;
         self.spilled_before = spilled_pages(connection);
+        self.held = held;
         self.owner = Some(owner);
         self.doomed = false;
         self.levels.clear();
@@ -281,10 +288,10 @@ impl Slot {
 /// In the transaction that was begun, do `own` and the jobs of those who wait next, and commit them with one sync.
 ///
 /// Each caller is answered once its own is on disk; one that fails is undone alone.
-fn commit_group(connection: &Connection, turn: &Turn<Write>, own: &Write) -> Result<()> {
+fn commit_group(connection: &Connection, held: Held, turn: &Turn<Write>, own: &Write) -> Result<()> {
     if let Err(error) = own.apply(connection) {
         // Nothing else is in the transaction yet.
-        roll_back(connection);
+        abandon(connection, held);
         return Err(error);
     }
     let mut guests: Vec<(Taken<Write>, Result<()>)> = Vec::new();
@@ -300,7 +307,7 @@ fn commit_group(connection: &Connection, turn: &Turn<Write>, own: &Write) -> Res
             return Err(error);
         }
     }
-    let committed = commit(connection);
+    let committed = commit(connection, held);
     for (guest, done) in guests {
         // One that failed may have met what others wrote in this very commit: it is told so only if that counts.
         let advice = guest.job.advice();
@@ -311,8 +318,9 @@ fn commit_group(connection: &Connection, turn: &Turn<Write>, own: &Write) -> Res
 
 /// Take the write lock now: a transaction that reads first and writes later can find itself unable to
 /// (<https://www.sqlite.org/rescode.html#busy_snapshot>).
-pub(crate) fn begin(connection: &Connection) -> Result<()> {
-    execute(connection, "BEGIN IMMEDIATE")
+pub(crate) fn begin(connection: &Connection) -> Result<Held> {
+    execute(connection, "BEGIN IMMEDIATE")?;
+    Ok(Held::begin())
 }
 
 /// Roll back, if SQLite has not done so already.
@@ -323,8 +331,24 @@ pub(crate) fn roll_back(connection: &Connection) {
     }
 }
 
+/// Roll back what was begun. If that kept runs from giving signs of life for long, make up for it at once.
+pub(crate) fn abandon(connection: &Connection, held: Held) {
+    roll_back(connection);
+    if held.is_long() && begin(connection).is_ok() {
+        // Whoever recovers runs gives them a moment, if this does not.
+        let made_up = held.make_up(connection).and_then(|()| execute(connection, "COMMIT"));
+        made_up.unwrap_or_else(|_| roll_back(connection));
+    }
+}
+
 /// Commit. On failure nothing is left open, and the error says whether anything may be written.
-pub(crate) fn commit(connection: &Connection) -> Result<()> {
+pub(crate) fn commit(connection: &Connection, held: Held) -> Result<()> {
+    // That no sign of life can be given is no reason to lose the rest, unless SQLite has rolled all of it back.
+    if let Err(error) = held.make_up(connection)
+        && connection.is_autocommit()
+    {
+        return Err(error.note("nothing was written"));
+    }
     execute(connection, "COMMIT").map_err(|error| {
         roll_back(connection);
         match error.kind {

@@ -6,7 +6,8 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use orchestrator_state_store::{
-    Caller, ErrorKind, NewItems, NewRun, Options, Parameters, Result, RunEnd, Stop, Store, Telemetry, now,
+    Caller, ErrorKind, IfOver, NewItems, NewRun, Options, Parameters, Result, RunEnd, Stop, Store, Telemetry,
+    now,
 };
 
 fn open(path: &Path) -> Store {
@@ -53,7 +54,12 @@ fn what_was_written_is_there_after_reopening() {
     store.upsert_intel_items_batch(&me, items("r", &["a", "b", "a"], "first")).unwrap();
     store.upsert_intel_item(&me, items("r", &["b"], "second")).unwrap();
     store.write_telemetry(&me, Telemetry { run_id: "r".into(), telemetry_json: b"1".to_vec() }).unwrap();
-    store.finish_run(&me, RunEnd { run_id: "r".into(), status: "completed".into(), notes: None }).unwrap();
+    store
+        .finish_run(
+            &me,
+            RunEnd { run_id: "r".into(), status: "completed".into(), notes: None, if_over: IfOver::Replace },
+        )
+        .unwrap();
     drop(store);
     assert_eq!(titles(&open(&path), "r"), ["first", "second"]);
     let left: Vec<_> = std::fs::read_dir(path.parent().unwrap()).unwrap().collect();
@@ -105,7 +111,10 @@ fn leaving_transactions_in_the_wrong_order_rolls_back() {
     assert_eq!(kind(outer.commit()), Some(ErrorKind::Transaction));
     assert_eq!(kind(inner.commit()), Some(ErrorKind::Transaction));
     assert_eq!(
-        kind(store.finish_run(&me, RunEnd { run_id: "r".into(), status: "x".into(), notes: None })),
+        kind(store.finish_run(
+            &me,
+            RunEnd { run_id: "r".into(), status: "x".into(), notes: None, if_over: IfOver::Replace }
+        )),
         Some(ErrorKind::RunNotFound)
     );
 }

@@ -31,6 +31,16 @@ pub(super) fn optional_text<'a>(
     if value.is_none() { Ok(None) } else { text(value, operation, name).map(Some) }
 }
 
+/// An argument that is a bool.
+pub(super) fn flag(value: &Bound<'_, PyAny>, operation: &str, name: &str) -> PyResult<bool> {
+    let Ok(flag) = value.cast::<PyBool>() else {
+        let found = value.get_type().name()?;
+        let what = format!("{operation}: {name} must be a bool, not {found}");
+        return Err(Refusal::InvalidType.error(value.py(), what));
+    };
+    Ok(flag.is_true())
+}
+
 /// A JSON argument as text.
 pub(super) fn json_text(value: &Bound<'_, PyAny>, operation: &str, name: &str) -> PyResult<Vec<u8>> {
     let mut text = Vec::new();
