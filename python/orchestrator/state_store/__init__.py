@@ -15,6 +15,7 @@ from orchestrator.state_store.store import StateStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from orchestrator.state_store.active_run import ActiveRun
     from orchestrator.state_store.connection import Connection, Cursor, Row
     from orchestrator.state_store.exceptions import (
         CannotOpenError,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         QueryError,
         ReadOnlyError,
         RunExistsError,
+        RunFinishedError,
         RunNotFoundError,
         SchemaTooNewError,
         StateStoreError,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SQLITE_VERSION",
+    "ActiveRun",
     "CannotOpenError",
     "CommitOutcomeUnknownError",
     "Connection",
@@ -70,6 +73,7 @@ __all__ = [
     "ReadOnlyError",
     "Row",
     "RunExistsError",
+    "RunFinishedError",
     "RunNotFoundError",
     "RunRecord",
     "SchemaTooNewError",
@@ -84,7 +88,7 @@ __all__ = [
     "__version__",
 ]
 
-_LOADED_LATER = ("exceptions", "connection", "run_record", "page", "records")
+_LOADED_LATER = ("exceptions", "connection", "run_record", "active_run", "page", "records")
 """What a program that writes once and ends never needs: with them, importing the package takes twice as long."""
 
 

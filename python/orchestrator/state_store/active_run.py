@@ -37,7 +37,7 @@ class ActiveRun:
         self._run_type = run_type
         self._settings_snapshot = settings_snapshot
         self._process: int | None = None
-        self._finished = False
+        self._over = False
 
     @property
     def started_at(self) -> str:
@@ -60,7 +60,7 @@ class ActiveRun:
             When it was recovered meanwhile by `StateStore.recover_stale_runs`.
         """
         self._core.finish_run(self.record.run_id, status, notes, False)
-        self._finished = True
+        self._over = True
         self._core.end_heartbeats(self.run_id)
 
     def __enter__(self) -> Self:
@@ -78,9 +78,9 @@ class ActiveRun:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Finish the run, unless that was done, or this is a forked child: the run is its parent's."""
-        if self._finished or self._process != os.getpid():
+        if self._over or self._process != os.getpid():
             return
-        self._finished = True
+        self._over = True
         try:
             if exc is None:
                 self._core.finish_running(self.run_id, "completed", None)
@@ -98,7 +98,7 @@ class ActiveRun:
 
     def __repr__(self) -> str:
         """Say which run, and how far it is."""
-        state = "finished" if self._finished else "new" if self._process is None else "running"
+        state = "over" if self._over else "new" if self._process is None else "running"
         return f"<ActiveRun {self.run_id!r}, {state}>"
 
 
