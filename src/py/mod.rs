@@ -8,6 +8,7 @@ mod item;
 mod json;
 mod list;
 mod query;
+mod run;
 mod store;
 mod transaction;
 
