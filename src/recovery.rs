@@ -42,8 +42,7 @@ const LAST_SIGN: &str = "SELECT max(started_at, coalesce(heartbeat_at, ''),
 /// Find the runs without a sign of life for so long, the oldest first. It may take long, and needs no lock.
 pub(crate) fn find(connection: &Connection, older_than: Duration) -> Result<Vec<Stale>> {
     let limit = limit(older_than);
-    let sql = format!("SELECT run_id FROM runs WHERE {SEEMS_DEAD} ORDER BY started_at, rowid");
-    let mut candidates = connection.prepare_cached(&sql)?;
+    let mut candidates = connection.prepare_cached(&candidates_sql())?;
     let mut sign = connection.prepare_cached(LAST_SIGN)?;
     let mut stale = Vec::new();
     let mut rows = candidates.query([&limit])?;
@@ -65,11 +64,7 @@ pub(crate) fn finish(
     status: &str,
 ) -> Result<Runs> {
     let (limit, now) = (limit(older_than), model::now());
-    let mut statement = connection.prepare_cached(&format!(
-        "UPDATE runs SET status = ?2, finished_at = ?3, recovered_at = ?3, notes = coalesce(notes, ?4)
-        WHERE run_id = ?5 AND {SEEMS_DEAD} RETURNING {}",
-        RUN_COLUMNS.join(", ")
-    ))?;
+    let mut statement = connection.prepare_cached(&finish_sql())?;
     let mut recovered = Runs::new();
     for run in stale {
         let notes = format!("no sign of life since {}", run.last_sign);
@@ -81,9 +76,50 @@ pub(crate) fn finish(
     Ok(recovered)
 }
 
+fn candidates_sql() -> String {
+    format!("SELECT run_id FROM runs WHERE {SEEMS_DEAD} ORDER BY started_at, rowid")
+}
+
+fn finish_sql() -> String {
+    format!(
+        "UPDATE runs SET status = ?2, finished_at = ?3, recovered_at = ?3, notes = coalesce(notes, ?4)
+        WHERE run_id = ?5 AND {SEEMS_DEAD} RETURNING {}",
+        RUN_COLUMNS.join(", ")
+    )
+}
+
 /// The time that the last sign of a dead run is before.
 fn limit(older_than: Duration) -> String {
     let limit = TimeDelta::from_std(older_than).ok().and_then(|span| Utc::now().checked_sub_signed(span));
     // Nothing is before the beginning of time.
     limit.map(isoformat).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{connection, migrations};
+
+    #[test]
+    fn runs_are_found_by_their_status_and_their_signs_by_seeks() {
+        let mut connection = connection::open_memory().unwrap();
+        migrations::migrate(&mut connection).unwrap();
+        for (sql, first) in [
+            (candidates_sql(), "SEARCH runs USING INDEX idx_runs_status (status=? AND started_at<?)"),
+            (LAST_SIGN.to_owned(), "SEARCH runs USING INDEX sqlite_autoindex_runs_1 (run_id=?)"),
+            (finish_sql(), "SEARCH runs USING INDEX sqlite_autoindex_runs_1 (run_id=?)"),
+        ] {
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            for parameter in 1..=statement.parameter_count() {
+                statement.raw_bind_parameter(parameter, "").unwrap();
+            }
+            let mut rows = statement.raw_query();
+            let mut plan = Vec::<String>::new();
+            while let Some(row) = rows.next().unwrap() {
+                plan.push(row.get("detail").unwrap());
+            }
+            assert_eq!(plan[0], first);
+            assert!(!plan.iter().any(|step| step.contains("SCAN") || step.contains("B-TREE")), "{plan:?}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Barrier};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use orchestrator_state_store::{
     Caller, ErrorKind, IfOver, NewItems, NewRun, Options, Parameters, Result, RunEnd, Stop, Store, Telemetry,
@@ -99,6 +99,51 @@ fn a_call_that_fails_inside_a_transaction_undoes_itself_alone() {
     assert_eq!(titles(&store, "r"), ["outer"], "the owner sees its own writes");
     outer.commit().unwrap();
     assert_eq!(titles(&store, "r"), ["outer"]);
+}
+
+#[test]
+fn a_run_without_a_sign_of_life_is_recovered_and_finished_by_force_alone() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let me = Caller::thread();
+    store.start_run(&me, run("r")).unwrap();
+    store.heartbeat(&me, "r").unwrap();
+    assert!(store.recover_stale_runs(&me, Duration::from_secs(60), "crashed").unwrap().is_empty());
+    let transaction = store.begin(&me).unwrap();
+    let refused = store.recover_stale_runs(&me, Duration::ZERO, "crashed");
+    assert_eq!(kind(refused.map(drop)), Some(ErrorKind::Transaction));
+    transaction.roll_back().unwrap();
+    let refused = store.recover_stale_runs(&me, Duration::ZERO, "running");
+    assert_eq!(kind(refused.map(drop)), Some(ErrorKind::InvalidValue));
+    let recovered = store.recover_stale_runs(&me, Duration::ZERO, "crashed").unwrap();
+    assert_eq!((recovered.len(), recovered.get(0, 3)), (1, Some(&b"crashed"[..])));
+    let end = |if_over| RunEnd { run_id: "r".into(), status: "completed".into(), notes: None, if_over };
+    for if_over in [IfOver::Replace, IfOver::Keep] {
+        assert_eq!(kind(store.finish_run(&me, end(if_over))), Some(ErrorKind::RunFinished));
+    }
+    assert_eq!(kind(store.heartbeat(&me, "r")), Some(ErrorKind::RunFinished));
+    store.finish_run(&me, end(IfOver::Force)).unwrap();
+    store.finish_run(&me, RunEnd { status: "late".into(), ..end(IfOver::Keep) }).unwrap();
+    assert_eq!(store.get_run(&me, "r").unwrap().get(0, 3), Some(&b"completed"[..]));
+}
+
+#[test]
+fn a_thread_beats_for_active_runs_until_the_store_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("store.db"));
+    let me = Caller::thread();
+    let heartbeat = || store.get_run(&me, "r").unwrap().get(0, 7).map(<[u8]>::to_vec);
+    store.start_run(&me, run("r")).unwrap();
+    store.begin_heartbeats("r").unwrap();
+    let started = Instant::now();
+    while heartbeat().is_none() {
+        assert!(started.elapsed() < Duration::from_secs(60));
+        std::thread::yield_now();
+    }
+    store.end_heartbeats("r");
+    store.begin_heartbeats("r").unwrap();
+    store.close(&me).unwrap();
+    store.end_heartbeats("r");
+    assert_eq!(kind(store.begin_heartbeats("r")), Some(ErrorKind::StoreClosed));
 }
 
 #[test]

@@ -28,9 +28,7 @@ class ActiveRun:
     run_id: str
     record: RunRecord
 
-    def __init__(
-        self, store: RunLife, core: _core.Store, run_id: str, run_type: str, settings_snapshot: Any
-    ) -> None:
+    def __init__(self, store: RunLife, core: _core.Store, run_id: str, run_type: str, settings_snapshot: Any) -> None:
         self.run_id = run_id
         self._store = store
         self._core = core
