@@ -23,6 +23,9 @@ SUSTAINED = "sustained batches and singles, an item"
 SUSTAINED_CALL = "sustained, longest call"
 SUSTAINED_LOG = "sustained, largest log"
 PROCESS = "process: import, open, first write"
+GET_RUN = "get one of 30,000 runs"
+LIST_RUNS = "list 50 of 30,000 runs, slowest filter"
+COUNT_RUNS = "count 30,000 runs, slowest filter"
 
 ROWS = (
     BATCH_NEW,
@@ -42,6 +45,9 @@ ROWS = (
     SUSTAINED_CALL,
     SUSTAINED_LOG,
     PROCESS,
+    GET_RUN,
+    LIST_RUNS,
+    COUNT_RUNS,
 )
 IN_BYTES = (SUSTAINED_LOG, STREAM_MEMORY)
 
@@ -57,6 +63,9 @@ LIMITS = {
     STALL_BATCH: 0.015,
     STALL_LIST: 0.015,
     STREAM_MEMORY: 64_000_000,
+    GET_RUN: 0.002,
+    LIST_RUNS: 0.002,
+    COUNT_RUNS: 0.020,
     # The bound, and over it the largest batch, at a page an item.
     SUSTAINED_LOG: (16 << 20) + SUSTAINED_BATCH * 4096,
 }
@@ -105,6 +114,9 @@ TARGETS = (
     Target(SUSTAINED, APSW, 1),
     Target(SUSTAINED_LOG, LIMIT, 1),
     Target(PROCESS, SQLITE3, 1 / 1.3),
+    Target(GET_RUN, LIMIT, 1),
+    Target(LIST_RUNS, LIMIT, 1),
+    Target(COUNT_RUNS, LIMIT, 1),
 )
 
 
