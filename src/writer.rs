@@ -331,9 +331,15 @@ pub(crate) fn roll_back(connection: &Connection) {
     }
 }
 
-/// Roll back what was begun. If that kept runs from giving signs of life for long, make up for it at once.
+/// Roll back what was begun.
 pub(crate) fn abandon(connection: &Connection, held: Held) {
     roll_back(connection);
+    make_up(connection, held);
+}
+
+/// After the file's lock was held for long, and given back otherwise than by [`commit`]: give the signs of life that
+/// could not be given. For whoever has the turn.
+pub(crate) fn make_up(connection: &Connection, held: Held) {
     if held.is_long() && begin(connection).is_ok() {
         // Whoever recovers runs gives them a moment, if this does not.
         let made_up = held.make_up(connection).and_then(|()| execute(connection, "COMMIT"));

@@ -249,7 +249,12 @@ fn runs_are_read_in_pages_the_newest_first() {
     let me = Caller::thread();
     for (run_id, status) in [("a", "completed"), ("b", "failed"), ("c", "completed"), ("d", "running")] {
         store.start_run(&me, run(run_id)).unwrap();
-        let end = RunEnd { run_id: run_id.into(), status: status.into(), notes: Some("n".into()) };
+        let end = RunEnd {
+            run_id: run_id.into(),
+            status: status.into(),
+            notes: Some("n".into()),
+            if_over: IfOver::Replace,
+        };
         store.finish_run(&me, end).unwrap();
     }
     let ids = |runs: &Runs| -> Vec<_> {

@@ -23,6 +23,7 @@ from orchestrator.state_store import (
     QueryError,
     ReadOnlyError,
     RunExistsError,
+    RunFinishedError,
     RunNotFoundError,
     SchemaTooNewError,
     StateStore,
@@ -42,6 +43,11 @@ Act = Callable[[StateStore], object]
 def use_closed(store: StateStore) -> None:
     store.close()
     store.finish_run("run-1", "completed")
+
+
+def beat_when_over(store: StateStore) -> None:
+    store.finish_run("run-1", "failed")
+    store.heartbeat("run-1")
 
 
 def write_while_held(store: StateStore) -> None:
@@ -120,6 +126,7 @@ NO_UTF8 = "UPDATE intel_items SET title = CAST(x'61ff' AS TEXT)"
 BLOB = "UPDATE intel_items SET title = x'00ff'"
 SCENARIOS: list[tuple[type[StateStoreError], type[Exception], list[str], Act]] = [
     (RunExistsError, sqlite3.IntegrityError, ["start_run", "run-1"], lambda s: s.start_run("run-1", "daily", {})),
+    (RunFinishedError, sqlite3.IntegrityError, ["heartbeat", "run-1", "failed"], beat_when_over),
     (RunNotFoundError, sqlite3.IntegrityError, ["finish_run", "run-9"], lambda s: s.finish_run("run-9", "failed")),
     (RunNotFoundError, sqlite3.IntegrityError, ["write_telemetry", "run-9"], lambda s: s.write_telemetry("run-9", {})),
     (

@@ -14,7 +14,6 @@ from orchestrator.state_store import (
     ActiveRun,
     InvalidTypeError,
     InvalidValueError,
-    ReadOnlyError,
     RunExistsError,
     RunFinishedError,
     RunNotFoundError,
@@ -208,18 +207,6 @@ def test_forked_child_leaves_the_run_to_its_parent(path: Path, closes: bool) -> 
     assert in_process(lives.fork_in_the_block, str(path), closes) == [True, False, True]
     with StateStore(path) as store:
         assert end(store, "run-1") == ("completed", None, True)
-
-
-def test_read_only_store_has_no_life(run_path: Path) -> None:
-    with StateStore(run_path, read_only=True) as store:
-        acts: list[Callable[[], object]] = [
-            lambda: store.heartbeat("run-1"),
-            lambda: store.recover_stale_runs(0),
-            lambda: store.run("run-2", "daily", {}).__enter__(),
-        ]
-        for act in acts:
-            with pytest.raises(ReadOnlyError):
-                act()
 
 
 def test_stale_run_is_finished_and_returned(store: StateStore) -> None:
