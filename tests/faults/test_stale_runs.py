@@ -9,40 +9,47 @@ from pathlib import Path
 import pytest
 from orchestrator.state_store import StateStore
 
-from tests.helpers import Peer, plain_sqlite
+from tests.helpers import Peer
 from tests.programs import lives
 
 RECOVERERS = 8
+LIFE = 40
+"""Rounds after which processes are started anew: none may live for long here."""
+THEN = "2020-01-01T00:00:00+00:00"
+
+
+def kill_and_recover(path: Path, names: list[str]) -> None:
+    """Kill the process of a run, have all recoverers race for it, and so for each name."""
+    with contextlib.ExitStack() as stack:
+        recoverers = [stack.enter_context(Peer(lives.recover, str(path), 60)) for _ in range(RECOVERERS)]
+        clock = stack.enter_context(Peer(lives.backdate, str(path), THEN))
+        for peer in (*recoverers, clock):
+            peer.hear()
+        for name in names:
+            with Peer(lives.live, str(path), name) as peer:
+                peer.hear()
+                peer.kill()
+            clock.tell()
+            clock.hear()
+            for recoverer in recoverers:
+                recoverer.tell()
+            won = [recoverer.hear() for recoverer in recoverers]
+            assert sorted(won) == sorted([name, *["none"] * (RECOVERERS - 1)])
+        for peer in (*recoverers, clock):
+            peer.tell("end")
+            peer.result()
 
 
 def test_run_of_a_killed_process_is_recovered_once(
     path: Path, rounds: Callable[[int, int], int], figure: Callable[[str], None]
 ) -> None:
     kills = rounds(5, 200)
-    with contextlib.ExitStack() as stack:
-        recoverers = [stack.enter_context(Peer(lives.recover, str(path), 60)) for _ in range(RECOVERERS)]
-        for recoverer in recoverers:
-            recoverer.hear()
-        for kill in range(kills):
-            with Peer(lives.live, str(path), f"run-{kill}") as peer:
-                peer.hear()
-                peer.kill()
-            then = "2020-01-01T00:00:00+00:00"
-            plain_sqlite(
-                path,
-                ("UPDATE runs SET started_at = ?, heartbeat_at = NULL", [then]),
-                ("UPDATE intel_items SET created_at = ?", [then]),
-            )
-            for recoverer in recoverers:
-                recoverer.tell()
-            won = [recoverer.hear() for recoverer in recoverers]
-            assert sorted(won) == sorted([f"run-{kill}", *["none"] * (RECOVERERS - 1)])
-        for recoverer in recoverers:
-            recoverer.tell("end")
-            recoverer.result()
+    for first in range(0, kills, LIFE):
+        kill_and_recover(path, [f"run-{number}" for number in range(first, min(first + LIFE, kills))])
     with StateStore(path) as store:
-        ends = {(run.status, run.notes) for run in store.list_runs()}
-    assert ends == {("crashed", f"no sign of life since {then}")}
+        runs = store.list_runs()
+    assert len(runs) == kills
+    assert {(run.status, run.notes) for run in runs} == {("crashed", f"no sign of life since {THEN}")}
     figure(f"{kills} runs, each recovered once by {RECOVERERS} at a time")
 
 

@@ -98,6 +98,16 @@ def recover(path: str, older_than: float) -> None:
             say(" ".join(run.run_id for run in store.recover_stale_runs(older_than)) or "none")
 
 
+def backdate(path: str, then: str) -> None:
+    """Have all runs give their last sign of life at a time of the past, each time when told to; say so."""
+    say()
+    while hear() == "go":
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("UPDATE runs SET started_at = ?, heartbeat_at = NULL", (then,))
+            connection.execute("UPDATE intel_items SET created_at = ?", (then,))
+        say()
+
+
 def recover_until_told(path: str, older_than: float) -> list[str]:
     """Recover runs again and again, until the test is done; return which."""
     done = threading.Event()
