@@ -204,7 +204,7 @@ def test_store_closed_inside_the_block(path: Path) -> None:
 
 @pytest.mark.parametrize("closes", [True, False])
 def test_forked_child_leaves_the_run_to_its_parent(path: Path, closes: bool) -> None:
-    assert in_process(lives.fork_in_the_block, str(path), closes) == [True, False, True]
+    assert in_process(lives.fork_in_the_block, str(path), closes) == [True, False, True, True]
     with StateStore(path) as store:
         assert end(store, "run-1") == ("completed", None, True)
 

@@ -127,7 +127,10 @@ def recover_until_told(path: str, older_than: float) -> list[str]:
 
 
 def fork_in_the_block(path: str, closes: bool) -> list[bool]:
-    """Let a child leave the block that it was forked in; return whether the thread was there, in the child too."""
+    """Let a child leave the block that it was forked in, and enter one of its own.
+
+    Return whether the thread was there: in the parent, in the child before and in its block, in the parent again.
+    """
     store = StateStore(path)
     beating = os.pipe()
     with store.run("run-1", "daily", {}) as run:
@@ -136,17 +139,18 @@ def fork_in_the_block(path: str, closes: bool) -> list[bool]:
         def child() -> None:
             os.write(beating[1], b"1" if is_beating() else b"0")
             run.__exit__(None, None, None)
+            with store.run("run-2", "daily", {}):
+                os.write(beating[1], b"1" if begins_to_beat() else b"0")
             if closes:
                 store.close()
 
         fork(child)()
-        row = store.connection.execute("SELECT status FROM runs").fetchone()
-        assert row is not None
-        assert row["status"] == "running"
+        assert [each.status for each in store.list_runs()] == ["completed", "running"]
         store.heartbeat("run-1")
         still = begins_to_beat()
     store.close()
-    return [in_parent, os.read(beating[0], 1) == b"1", still]
+    in_child = [os.read(beating[0], 1) == b"1" for _ in range(2)]
+    return [in_parent, *in_child, still]
 
 
 def leave(path: str, how: str) -> None:
