@@ -18,6 +18,8 @@ pub enum ErrorKind {
     RunNotFound,
     /// The run is running, and was not to be deleted by force.
     RunActive,
+    /// The run is over, or was recovered.
+    RunFinished,
     /// A wait reached the busy timeout, or could never have ended.
     StoreBusy,
     /// The disk is full; nothing was written.

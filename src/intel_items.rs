@@ -83,7 +83,7 @@ impl<'a> Upsert<'a> {
     fn write_row(&mut self, items: &NewItems, row: usize) -> Result<()> {
         let run_id = items.get(row, RUN_ID).unwrap_or_default();
         if self.known_run.as_deref() != Some(run_id) {
-            runs::require(self.connection, run_id)?;
+            runs::require(self.connection, run_id, &self.now)?;
             self.known_run = Some(run_id.to_vec());
         }
         if self.pruning {

@@ -7,7 +7,8 @@
 //! - `write` is a write that can be done for another thread, `queue` who may write next, `wait` until when;
 //! - `writer` groups and commits, `transaction` nests, `checkpoint` folds the log,
 //!   `pool` reads, `query` reads ad hoc;
-//! - `run_list` lists runs, `cursor` pages lists, `condition` looks into JSON, `heartbeat` tells who is alive;
+//! - `run_list` lists runs, `cursor` pages lists, `condition` looks into JSON, `heartbeat` tells who is alive,
+//!   `recovery` finishes who is not;
 //! - `backup` copies, `retention` deletes, `vacuum` gives space back, `check` and `stats` look at the file;
 //! - `opening` finds and judges a file, `store` is the facade, `error` what can go wrong, `py` the Python binding.
 
@@ -32,6 +33,7 @@ mod pool;
 mod py;
 mod query;
 mod queue;
+mod recovery;
 mod retention;
 mod run_list;
 mod runs;
@@ -53,7 +55,9 @@ pub use cursor::Position;
 pub use error::{ErrorKind, Result, StoreError};
 pub use fork::{after_in_child, after_in_parent, before};
 pub use intel_items::Slice;
-pub use model::{ITEM_COLUMNS, Items, NewItems, NewRun, RUN_COLUMNS, RunEnd, Runs, Telemetry, TextRows, now};
+pub use model::{
+    ITEM_COLUMNS, IfOver, Items, NewItems, NewRun, RUN_COLUMNS, RunEnd, Runs, Telemetry, TextRows, now,
+};
 pub use opening::Options;
 pub use platform::network_file_system;
 pub use query::{Parameters, Rows, Stop};

@@ -52,6 +52,19 @@ pub struct RunEnd {
     pub status: String,
     /// Remarks, if any.
     pub notes: Option<String>,
+    /// What becomes of a run that is over already.
+    pub if_over: IfOver,
+}
+
+/// What finishing a run that is over comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfOver {
+    /// It ends anew, unless it was recovered: then that is an error.
+    Replace,
+    /// It stays as it is; that it was recovered is an error.
+    Keep,
+    /// It ends anew, also if it was recovered.
+    Force,
 }
 
 /// A run's telemetry document.

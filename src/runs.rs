@@ -1,11 +1,11 @@
 //! The SQL of the `runs` table.
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::{NewRun, RUN_COLUMNS, RunEnd, Runs};
-use crate::retention;
+use crate::model::{IfOver, NewRun, RUN_COLUMNS, RunEnd, Runs};
 use crate::sql::{Text, push_cell};
+use crate::{heartbeat, retention};
 
 /// The status of a run that has started and not finished.
 pub const RUNNING: &str = "running";
@@ -39,12 +39,25 @@ fn try_insert(connection: &Connection, run: &NewRun) -> Result<bool> {
 
 /// Record how a run ended.
 pub(crate) fn finish(connection: &Connection, end: &RunEnd, finished_at: &str) -> Result<()> {
-    let updated = connection
-        .prepare_cached(
-            "UPDATE runs SET status = ?, finished_at = ?, notes = ? WHERE run_id = ? AND pruned_at IS NULL",
-        )?
+    let condition = match end.if_over {
+        IfOver::Replace => "recovered_at IS NULL",
+        IfOver::Keep => "recovered_at IS NULL AND status = 'running'",
+        IfOver::Force => "1",
+    };
+    let finished = connection
+        .prepare_cached(&format!(
+            "UPDATE runs SET status = ?, finished_at = ?, notes = ?, recovered_at = NULL
+            WHERE run_id = ? AND pruned_at IS NULL AND {condition}"
+        ))?
         .execute((&end.status, finished_at, &end.notes, &end.run_id))?;
-    if updated == 0 { Err(not_found(&end.run_id)) } else { Ok(()) }
+    if finished > 0 {
+        return Ok(());
+    }
+    let (recovered, error) = over(connection, &end.run_id)?;
+    if end.if_over == IfOver::Keep && error.kind == ErrorKind::RunFinished && !recovered {
+        return Ok(());
+    }
+    Err(error)
 }
 
 /// Read a run; no row where there is none.
@@ -66,12 +79,44 @@ pub(crate) fn push_row(row: &Row, runs: &mut Runs) -> Result<()> {
     (0..RUN_COLUMNS.len()).try_for_each(|column| push_cell(row, column, runs, "run"))
 }
 
-/// Fail unless there is such a run.
-pub(crate) fn require(connection: &Connection, run_id: &[u8]) -> Result<()> {
-    let there = connection
-        .prepare_cached("SELECT 1 FROM runs WHERE run_id = ? AND pruned_at IS NULL")?
-        .exists([Text(Some(run_id))])?;
-    if there { Ok(()) } else { Err(not_found(&String::from_utf8_lossy(run_id))) }
+/// Fail unless there is such a run; give its sign of life if it has given none this second.
+pub(crate) fn require(connection: &Connection, run_id: &[u8], now: &str) -> Result<()> {
+    let due = connection
+        .prepare_cached(
+            "SELECT status = 'running' AND coalesce(heartbeat_at, started_at) < ?2 FROM runs
+            WHERE run_id = ?1 AND pruned_at IS NULL",
+        )?
+        .query_row((Text(Some(run_id)), heartbeat::second(now)), |row| row.get(0))
+        .optional()?;
+    match due {
+        None => Err(not_found(&String::from_utf8_lossy(run_id))),
+        Some(false) => Ok(()),
+        Some(true) => heartbeat::give(connection, run_id, now),
+    }
+}
+
+/// Why a run that was to be running is not.
+pub(crate) fn why_over(connection: &Connection, run_id: &str) -> Result<StoreError> {
+    over(connection, run_id).map(|(_, why)| why)
+}
+
+/// Whether a run that is over was recovered, and what to say of it.
+fn over(connection: &Connection, run_id: &str) -> Result<(bool, StoreError)> {
+    let found: Option<(String, Option<String>)> = connection
+        .prepare_cached("SELECT status, recovered_at FROM runs WHERE run_id = ? AND pruned_at IS NULL")?
+        .query_row([run_id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let over = |what| StoreError::new(ErrorKind::RunFinished, format!("{what}; nothing was changed"));
+    Ok(match found {
+        None => (false, not_found(run_id)),
+        Some((status, Some(at))) => {
+            let what = format!(
+                "the run gave no sign of life and was finished as {status:?} by recover_stale_runs at {at}; finish_run with force=True finishes it all the same"
+            );
+            (true, over(what))
+        }
+        Some((status, None)) => (false, over(format!("the run is over: its status is {status:?}"))),
+    })
 }
 
 /// What a call about a run that is not there fails with.

@@ -9,7 +9,7 @@ use crate::sql::{Text, push_cell};
 
 /// Set a run's telemetry document.
 pub(crate) fn write(connection: &Connection, telemetry: &Telemetry, created_at: &str) -> Result<()> {
-    runs::require(connection, telemetry.run_id.as_bytes())?;
+    runs::require(connection, telemetry.run_id.as_bytes(), created_at)?;
     connection
         .prepare_cached(
             "INSERT INTO telemetry(run_id, telemetry_json, created_at) VALUES (?, ?, ?)

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::intel_items::Upsert;
 use crate::model::{self, NewItems, NewRun, RunEnd, Telemetry};
-use crate::{intel_items, runs, telemetry};
+use crate::{heartbeat, intel_items, runs, telemetry};
 
 /// How long the writer is held for the next slice of a batch.
 const SLICE_WITHIN: Duration = Duration::from_millis(100);
@@ -25,6 +25,9 @@ pub(crate) enum Write {
     UpsertBatch(NewItems),
     UpsertSlices(ItemSlices),
     Telemetry(Telemetry),
+    Heartbeat(String),
+    /// The runs that are active in the store.
+    Heartbeats(Vec<String>),
 }
 
 impl Write {
@@ -45,14 +48,18 @@ impl Write {
                 Ok(())
             }
             Self::Telemetry(document) => telemetry::write(connection, document, &model::now()),
+            Self::Heartbeat(run_id) => heartbeat::beat(connection, run_id),
+            Self::Heartbeats(active) => heartbeat::beat_all(connection, active),
         }
     }
 
-    /// How many rows it writes; of slices that is not known beforehand.
+    /// How many rows it writes; of slices that is not known beforehand. The run's sign of life, which may come with
+    /// them, is true whatever becomes of them.
     pub(crate) fn rows(&self) -> usize {
         match self {
             Self::UpsertBatch(items) => items.len(),
             Self::UpsertSlices(_) => usize::MAX,
+            Self::Heartbeats(active) => active.len(),
             _ => 1,
         }
     }
@@ -65,6 +72,8 @@ impl Write {
             Self::UpsertItem(items) => format!("upsert_intel_item {:?}", intel_items::item_id(items, 0)),
             Self::UpsertBatch(_) | Self::UpsertSlices(_) => "upsert_intel_items_batch".to_owned(),
             Self::Telemetry(document) => format!("write_telemetry {:?}", document.run_id),
+            Self::Heartbeat(run_id) => format!("heartbeat {run_id:?}"),
+            Self::Heartbeats(_) => "heartbeats".to_owned(),
         }
     }
 

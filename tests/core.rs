@@ -4,11 +4,11 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Barrier};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use orchestrator_state_store::{
-    Caller, Deleted, ErrorKind, FindingKind, NewItems, NewRun, Options, Parameters, Prune, RUN_COLUMNS,
-    Result, RunEnd, RunFilter, Runs, Stop, Store, Telemetry, now,
+    Caller, Deleted, ErrorKind, FindingKind, IfOver, NewItems, NewRun, Options, Parameters, Prune,
+    RUN_COLUMNS, Result, RunEnd, RunFilter, Runs, Stop, Store, Telemetry, now,
 };
 
 fn open(path: &Path) -> Store {
@@ -55,7 +55,12 @@ fn what_was_written_is_there_after_reopening() {
     store.upsert_intel_items_batch(&me, items("r", &["a", "b", "a"], "first")).unwrap();
     store.upsert_intel_item(&me, items("r", &["b"], "second")).unwrap();
     store.write_telemetry(&me, Telemetry { run_id: "r".into(), telemetry_json: b"1".to_vec() }).unwrap();
-    store.finish_run(&me, RunEnd { run_id: "r".into(), status: "completed".into(), notes: None }).unwrap();
+    store
+        .finish_run(
+            &me,
+            RunEnd { run_id: "r".into(), status: "completed".into(), notes: None, if_over: IfOver::Replace },
+        )
+        .unwrap();
     drop(store);
     assert_eq!(titles(&open(&path), "r"), ["first", "second"]);
     let left: Vec<_> = std::fs::read_dir(path.parent().unwrap()).unwrap().collect();
@@ -98,6 +103,51 @@ fn a_call_that_fails_inside_a_transaction_undoes_itself_alone() {
 }
 
 #[test]
+fn a_run_without_a_sign_of_life_is_recovered_and_finished_by_force_alone() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let me = Caller::thread();
+    store.start_run(&me, run("r")).unwrap();
+    store.heartbeat(&me, "r").unwrap();
+    assert!(store.recover_stale_runs(&me, Duration::from_secs(60), "crashed").unwrap().is_empty());
+    let transaction = store.begin(&me).unwrap();
+    let refused = store.recover_stale_runs(&me, Duration::ZERO, "crashed");
+    assert_eq!(kind(refused.map(drop)), Some(ErrorKind::Transaction));
+    transaction.roll_back().unwrap();
+    let refused = store.recover_stale_runs(&me, Duration::ZERO, "running");
+    assert_eq!(kind(refused.map(drop)), Some(ErrorKind::InvalidValue));
+    let recovered = store.recover_stale_runs(&me, Duration::ZERO, "crashed").unwrap();
+    assert_eq!((recovered.len(), recovered.get(0, 3)), (1, Some(&b"crashed"[..])));
+    let end = |if_over| RunEnd { run_id: "r".into(), status: "completed".into(), notes: None, if_over };
+    for if_over in [IfOver::Replace, IfOver::Keep] {
+        assert_eq!(kind(store.finish_run(&me, end(if_over))), Some(ErrorKind::RunFinished));
+    }
+    assert_eq!(kind(store.heartbeat(&me, "r")), Some(ErrorKind::RunFinished));
+    store.finish_run(&me, end(IfOver::Force)).unwrap();
+    store.finish_run(&me, RunEnd { status: "late".into(), ..end(IfOver::Keep) }).unwrap();
+    assert_eq!(store.get_run(&me, "r").unwrap().get(0, 3), Some(&b"completed"[..]));
+}
+
+#[test]
+fn a_thread_beats_for_active_runs_until_the_store_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("store.db"));
+    let me = Caller::thread();
+    let heartbeat = || store.get_run(&me, "r").unwrap().get(0, 7).map(<[u8]>::to_vec);
+    store.start_run(&me, run("r")).unwrap();
+    store.begin_heartbeats("r").unwrap();
+    let started = Instant::now();
+    while heartbeat().is_none() {
+        assert!(started.elapsed() < Duration::from_secs(60));
+        std::thread::yield_now();
+    }
+    store.end_heartbeats("r");
+    store.begin_heartbeats("r").unwrap();
+    store.close(&me).unwrap();
+    store.end_heartbeats("r");
+    assert_eq!(kind(store.begin_heartbeats("r")), Some(ErrorKind::StoreClosed));
+}
+
+#[test]
 fn leaving_transactions_in_the_wrong_order_rolls_back() {
     let store = Store::open_in_memory(Options::default()).unwrap();
     let me = Caller::thread();
@@ -107,7 +157,10 @@ fn leaving_transactions_in_the_wrong_order_rolls_back() {
     assert_eq!(kind(outer.commit()), Some(ErrorKind::Transaction));
     assert_eq!(kind(inner.commit()), Some(ErrorKind::Transaction));
     assert_eq!(
-        kind(store.finish_run(&me, RunEnd { run_id: "r".into(), status: "x".into(), notes: None })),
+        kind(store.finish_run(
+            &me,
+            RunEnd { run_id: "r".into(), status: "x".into(), notes: None, if_over: IfOver::Replace }
+        )),
         Some(ErrorKind::RunNotFound)
     );
 }
@@ -196,7 +249,12 @@ fn runs_are_read_in_pages_the_newest_first() {
     let me = Caller::thread();
     for (run_id, status) in [("a", "completed"), ("b", "failed"), ("c", "completed"), ("d", "running")] {
         store.start_run(&me, run(run_id)).unwrap();
-        let end = RunEnd { run_id: run_id.into(), status: status.into(), notes: Some("n".into()) };
+        let end = RunEnd {
+            run_id: run_id.into(),
+            status: status.into(),
+            notes: Some("n".into()),
+            if_over: IfOver::Replace,
+        };
         store.finish_run(&me, end).unwrap();
     }
     let ids = |runs: &Runs| -> Vec<_> {
@@ -295,7 +353,12 @@ fn runs_are_deleted_with_all_that_belongs_to_them() {
     assert_eq!(kind(store.delete_run(&me, "a", false)), Some(ErrorKind::RunActive));
     assert_eq!(store.delete_run(&me, "a", true).unwrap(), one);
     assert_eq!(kind(store.delete_run(&me, "a", true)), Some(ErrorKind::RunNotFound));
-    store.finish_run(&me, RunEnd { run_id: "b".into(), status: "completed".into(), notes: None }).unwrap();
+    store
+        .finish_run(
+            &me,
+            RunEnd { run_id: "b".into(), status: "completed".into(), notes: None, if_over: IfOver::Replace },
+        )
+        .unwrap();
     assert_eq!(kind(store.prune(&me, &Prune::default(), false)), Some(ErrorKind::InvalidValue));
     let prune = Prune { keep_last: Some(0), ..Prune::default() };
     assert_eq!(store.prune(&me, &prune, true).unwrap(), one);

@@ -24,6 +24,7 @@ from orchestrator.state_store import (
     ReadOnlyError,
     RunActiveError,
     RunExistsError,
+    RunFinishedError,
     RunNotFoundError,
     SchemaTooNewError,
     StateStore,
@@ -43,6 +44,11 @@ Act = Callable[[StateStore], object]
 def use_closed(store: StateStore) -> None:
     store.close()
     store.finish_run("run-1", "completed")
+
+
+def beat_when_over(store: StateStore) -> None:
+    store.finish_run("run-1", "failed")
+    store.heartbeat("run-1")
 
 
 def write_while_held(store: StateStore) -> None:
@@ -123,6 +129,7 @@ SCENARIOS: list[tuple[type[StateStoreError], type[Exception], list[str], Act]] =
     (RunExistsError, sqlite3.IntegrityError, ["start_run", "run-1"], lambda s: s.start_run("run-1", "daily", {})),
     (RunActiveError, sqlite3.IntegrityError, ["delete_run", "run-1", "force=True"], lambda s: s.delete_run("run-1")),
     (RunNotFoundError, sqlite3.IntegrityError, ["delete_run", "run-9"], lambda s: s.delete_run("run-9")),
+    (RunFinishedError, sqlite3.IntegrityError, ["heartbeat", "run-1", "failed"], beat_when_over),
     (RunNotFoundError, sqlite3.IntegrityError, ["finish_run", "run-9"], lambda s: s.finish_run("run-9", "failed")),
     (RunNotFoundError, sqlite3.IntegrityError, ["write_telemetry", "run-9"], lambda s: s.write_telemetry("run-9", {})),
     (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import json
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from orchestrator.state_store import MissingFieldError, RunExistsError, RunNotFoundError, StateStore
+from orchestrator.state_store import MissingFieldError, RunExistsError, RunFinishedError, RunNotFoundError, StateStore
 
 from tests.helpers import REQUIRED_FIELDS, Boom, item_ids
 
@@ -45,6 +46,11 @@ class Model:
     def finish_run(self, run_id: str, status: str, notes: str | None) -> None:
         self.known(run_id)
         self.runs[run_id][1:4] = [status, True, notes]
+
+    def heartbeat(self, run_id: str) -> None:
+        self.known(run_id)
+        if self.runs[run_id][1] != "running":
+            raise RunFinishedError
 
     def write_telemetry(self, run_id: str, telemetry: Any) -> None:
         text = json.dumps(telemetry)
@@ -132,13 +138,16 @@ def check_runs(store: StateStore, model: Model, prefix: str) -> None:
 def play(store: StateStore, model: Model, prefix: str, sequence: list[Any]) -> None:
     """Make the same calls on both; check that they raise the same and come to the same."""
     for name, *arguments in sequence:
+        if name == "run":
+            play_run(store, model, prefix, *arguments)
+            continue
         if name == "block":
             play_block(store, model, prefix, *arguments)
             continue
         arguments = [rename(prefix, each) for each in arguments]
         try:
             getattr(model, name)(*arguments)
-        except (RunExistsError, RunNotFoundError, MissingFieldError, TypeError) as error:
+        except (RunExistsError, RunFinishedError, RunNotFoundError, MissingFieldError, TypeError) as error:
             with pytest.raises(type(error)):
                 getattr(store, name)(*arguments)
         else:
@@ -157,6 +166,24 @@ def play_block(store: StateStore, model: Model, prefix: str, inner: list[Any], e
                 raise Boom
     except Boom:
         model.__dict__.update(saved)
+
+
+def play_run(store: StateStore, model: Model, prefix: str, run_id: str, inner: list[Any], ending: str) -> None:
+    """Make calls in the block of a run, which ends well or fails; a run that was finished inside it stays so."""
+    run_id = rename(prefix, run_id)
+    run = store.run(run_id, "daily", {})
+    try:
+        model.start_run(run_id, "daily", {})
+    except RunExistsError:
+        with pytest.raises(RunExistsError):
+            run.__enter__()
+        return
+    with contextlib.suppress(Boom), run:
+        play(store, model, prefix, inner)
+        if ending == "fail":
+            raise Boom
+    if model.runs[run_id][1] == "running":
+        model.runs[run_id][1:4] = ["failed", True, "Boom"] if ending == "fail" else ["completed", True, None]
 
 
 def rename(prefix: str, argument: Any) -> Any:
@@ -217,6 +244,7 @@ calls = st.one_of(
     st.tuples(st.just("start_run"), run_ids, texts, documents),
     st.tuples(st.just("start_run"), run_ids, texts, documents),
     st.tuples(st.just("finish_run"), run_ids, texts, st.none() | texts),
+    st.tuples(st.just("heartbeat"), run_ids),
     st.tuples(st.just("write_telemetry"), run_ids, documents),
     st.tuples(st.just("write_telemetry"), run_ids, bad_documents),
     st.tuples(st.just("upsert_intel_item"), items),
@@ -229,7 +257,12 @@ calls = st.one_of(
 )
 sequences = st.recursive(
     st.lists(calls, max_size=6),
-    lambda inner: st.lists(calls | st.tuples(st.just("block"), inner, st.sampled_from(["keep", "fail"])), max_size=6),
+    lambda inner: st.lists(
+        calls
+        | st.tuples(st.just("block"), inner, st.sampled_from(["keep", "fail"]))
+        | st.tuples(st.just("run"), run_ids, inner, st.sampled_from(["keep", "fail"])),
+        max_size=6,
+    ),
     max_leaves=8,
 )
 prefixes = (f"{number}: " for number in itertools.count())

@@ -34,6 +34,8 @@ CALLS: list[Callable[[StateStore], object]] = [
     lambda store: store.get_telemetry("run-1"),
     lambda store: store.connection.execute("SELECT * FROM runs LEFT JOIN intel_items USING (run_id)").fetchall(),
     lambda store: store.connection.execute("PRAGMA integrity_check").fetchall(),
+    lambda store: store.heartbeat("run-1"),
+    lambda store: store.recover_stale_runs(1),
     lambda store: store.upsert_intel_item(item("new")),
     lambda store: store.upsert_intel_items_batch({**item(f"{number:02}"), "title": "again"} for number in range(30)),
     in_a_transaction,

@@ -15,6 +15,7 @@ from orchestrator.state_store.store import StateStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from orchestrator.state_store.active_run import ActiveRun
     from orchestrator.state_store.connection import Connection, Cursor, Row
     from orchestrator.state_store.exceptions import (
         CannotOpenError,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         ReadOnlyError,
         RunActiveError,
         RunExistsError,
+        RunFinishedError,
         RunNotFoundError,
         SchemaTooNewError,
         StateStoreError,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SQLITE_VERSION",
+    "ActiveRun",
     "CannotOpenError",
     "Checkpointed",
     "CommitOutcomeUnknownError",
@@ -76,6 +79,7 @@ __all__ = [
     "Row",
     "RunActiveError",
     "RunExistsError",
+    "RunFinishedError",
     "RunNotFoundError",
     "RunRecord",
     "SchemaTooNewError",
@@ -92,7 +96,15 @@ __all__ = [
     "__version__",
 ]
 
-_LOADED_LATER = ("exceptions", "connection", "run_record", "page", "records", "maintenance_records")
+_LOADED_LATER = (
+    "exceptions",
+    "connection",
+    "run_record",
+    "active_run",
+    "page",
+    "records",
+    "maintenance_records",
+)
 """What a program that writes once and ends never needs: with them, importing the package takes twice as long."""
 
 

@@ -53,8 +53,23 @@ class Store:
     def start_run(self, run_id: str, run_type: str, settings_snapshot: Any) -> str:
         """Record a new run and return its `started_at`."""
 
-    def finish_run(self, run_id: str, status: str, notes: str | None) -> None:
-        """Set a run's status, notes and `finished_at`."""
+    def finish_run(self, run_id: str, status: str, notes: str | None, force: bool) -> None:
+        """Set a run's status, notes and `finished_at`; with `force` those of one that was recovered, too."""
+
+    def finish_running(self, run_id: str, status: str, notes: str | None) -> None:
+        """Set the same, unless the run is over; raise where it was recovered."""
+
+    def heartbeat(self, run_id: str) -> None:
+        """Give a run's sign of life."""
+
+    def begin_heartbeats(self, run_id: str) -> None:
+        """Have a thread give a run's signs of life."""
+
+    def end_heartbeats(self, run_id: str) -> None:
+        """Have it give them no more."""
+
+    def recover_stale_runs(self, older_than: float, status: str) -> list[tuple[Any, ...]]:
+        """Finish the runs that have given no sign of life for so many seconds; return each's `RunRecord` fields."""
 
     def get_run(self, run_id: str) -> tuple[Any, ...] | None:
         """Return the fields of a run's `RunRecord`; None where there is no such run."""

@@ -45,7 +45,7 @@ class Runs:
         started_at = self._core.start_run(run_id, run_type, settings_snapshot)
         return RunRecord(run_id, run_type, started_at, "running", settings_snapshot)
 
-    def finish_run(self, run_id: str, status: str, notes: str | None = None) -> None:
+    def finish_run(self, run_id: str, status: str, notes: str | None = None, *, force: bool = False) -> None:
         """Set a run's status and notes, and its `finished_at` to now.
 
         Parameters
@@ -56,13 +56,17 @@ class Runs:
             Free text: `completed`, `partial`, `failed` ...
         notes
             Free text, or None; replaces what was there.
+        force
+            Finish also a run that `recover_stale_runs` took for dead and finished.
 
         Raises
         ------
         RunNotFoundError
             When there is no such run.
+        RunFinishedError
+            When it was recovered, without `force`; it stays as it is.
         """
-        self._core.finish_run(run_id, status, notes)
+        self._core.finish_run(run_id, status, notes, force)
 
     def get_run(self, run_id: str) -> RunRecord | None:
         """Return a run, or None where there is no such run.

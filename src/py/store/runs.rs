@@ -3,8 +3,8 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
-use super::{Store, call};
-use crate::model::{NewRun, RunEnd, now};
+use super::{Open, Store, call, options};
+use crate::model::{IfOver, NewRun, RunEnd, now};
 use crate::py::{convert, run};
 use crate::run_list::RunFilter;
 
@@ -34,22 +34,28 @@ impl Store {
         Ok(started_at)
     }
 
-    /// Set a run's status, notes and `finished_at`.
+    /// Set a run's status, notes and `finished_at`; with `force` those of one that was recovered, too.
     fn finish_run(
         &self,
         py: Python<'_>,
         run_id: &Bound<'_, PyAny>,
         status: &Bound<'_, PyAny>,
         notes: &Bound<'_, PyAny>,
+        force: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        let run_id = convert::text(run_id, "finish_run", "run_id")?;
-        let operation = format!("finish_run {run_id:?}");
-        let end = RunEnd {
-            run_id: run_id.to_owned(),
-            status: convert::text(status, &operation, "status")?.to_owned(),
-            notes: convert::optional_text(notes, &operation, "notes")?.map(str::to_owned),
-        };
-        call(py, &self.0, |store, caller| store.finish_run(caller, end))
+        let force = options::flag(force, "finish_run: force")?;
+        finish(py, &self.0, run_id, status, notes, if force { IfOver::Force } else { IfOver::Replace })
+    }
+
+    /// Set the same, unless the run is over; raise where it was recovered.
+    fn finish_running(
+        &self,
+        py: Python<'_>,
+        run_id: &Bound<'_, PyAny>,
+        status: &Bound<'_, PyAny>,
+        notes: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        finish(py, &self.0, run_id, status, notes, IfOver::Keep)
     }
 
     /// Return the fields of a run's `RunRecord`; None where there is no such run.
@@ -114,4 +120,23 @@ fn filter(
         since: text(since, "since")?,
         until: text(until, "until")?,
     })
+}
+
+fn finish(
+    py: Python<'_>,
+    open: &Open,
+    run_id: &Bound<'_, PyAny>,
+    status: &Bound<'_, PyAny>,
+    notes: &Bound<'_, PyAny>,
+    if_over: IfOver,
+) -> PyResult<()> {
+    let run_id = convert::text(run_id, "finish_run", "run_id")?;
+    let operation = format!("finish_run {run_id:?}");
+    let end = RunEnd {
+        run_id: run_id.to_owned(),
+        status: convert::text(status, &operation, "status")?.to_owned(),
+        notes: convert::optional_text(notes, &operation, "notes")?.map(str::to_owned),
+        if_over,
+    };
+    call(py, open, |store, caller| store.finish_run(caller, end))
 }
