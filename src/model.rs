@@ -1,5 +1,7 @@
 //! Runs, items and telemetry as the core sees them: plain text, JSON already encoded.
 
+use std::ops::Range;
+
 use chrono::{DateTime, SecondsFormat, Timelike, Utc};
 
 /// The columns that an item comes with, in the order of the documented API.
@@ -17,6 +19,9 @@ pub const ITEM_COLUMNS: [&str; 12] = [
     "decision",
     "decision_reason",
 ];
+
+/// Those of [`ITEM_COLUMNS`] that hold JSON.
+pub(crate) const JSON_COLUMNS: Range<usize> = 5..10;
 
 /// A run that starts.
 #[derive(Debug, Clone)]
