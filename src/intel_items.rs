@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 
 use chrono::{TimeDelta, Utc};
-use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, Row, Rows};
 
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::cursor::Position;
+use crate::error::{Result, StoreError};
 use crate::model::{self, ITEM_COLUMNS, Items, NewItems};
 use crate::runs;
-use crate::sql::Text;
+use crate::sql::{Text, push_cell};
 
 /// An item that comes again unchanged is not written again, unless its `updated_at` is older than `?14`, a minute:
 /// that column says when an item was last seen, and need not be exact (the bargain of the mount option relatime).
@@ -93,15 +93,6 @@ impl<'a> Upsert<'a> {
     }
 }
 
-/// Where a page of items ended: the next one goes on behind it, whatever was written meanwhile.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Position {
-    /// The last item's time; empty before the first.
-    pub created_at: String,
-    /// The last item's place among those of the same time.
-    pub rowid: i64,
-}
-
 /// Read the next items, of one run or of all, the oldest first; and where they end, `None` where none are left.
 pub(crate) fn page(
     connection: &Connection,
@@ -117,7 +108,7 @@ pub(crate) fn page(
             "SELECT {COLUMNS}, rowid FROM intel_items WHERE {of_run} AND {behind} ORDER BY created_at, rowid LIMIT ?4"
         ))?;
         let left = i64::try_from(limit - items.len()).unwrap_or(i64::MAX);
-        let mut rows = statement.query((run_id, &after.created_at, after.rowid, left))?;
+        let mut rows = statement.query((run_id, &after.time, after.rowid, left))?;
         while let Some(row) = rows.next()? {
             push_row(row, &mut items)?;
             rowid = row.get(ITEM_COLUMNS.len() + 1)?;
@@ -127,8 +118,8 @@ pub(crate) fn page(
         return Ok((items, None));
     }
     let created_at = items.get(limit - 1, CREATED_AT).unwrap_or_default();
-    let created_at = String::from_utf8_lossy(created_at).into_owned();
-    Ok((items, Some(Position { created_at, rowid })))
+    let time = String::from_utf8_lossy(created_at).into_owned();
+    Ok((items, Some(Position { time, rowid })))
 }
 
 /// How many rows are read before they are handed on.
@@ -190,22 +181,7 @@ fn read_row(rows: &mut Rows, items: &mut Items) -> Result<bool> {
 }
 
 fn push_row(row: &Row, items: &mut Items) -> Result<()> {
-    for column in 0..ITEM_COLUMNS.len() + 1 {
-        match row.get_ref(column)? {
-            ValueRef::Text(text) => items.push(text),
-            ValueRef::Null => items.push_null(),
-            other => {
-                let item_id = row.get_ref(ITEM_ID)?.as_str().unwrap_or_default();
-                let name = row.as_ref().column_name(column).unwrap_or_default();
-                let found = other.data_type();
-                return Err(StoreError::new(
-                    ErrorKind::CorruptDatabase,
-                    format!("item {item_id:?}: {name} holds {found:?}, not text; another program wrote it"),
-                ));
-            }
-        }
-    }
-    Ok(())
+    (0..ITEM_COLUMNS.len() + 1).try_for_each(|column| push_cell(row, column, items, "item"))
 }
 
 /// The item's id, for messages.

@@ -53,9 +53,10 @@ mod writer;
 
 pub use backup::Progress;
 pub use connection::{Synchronous, check_sqlite_version};
+pub use cursor::Position;
 pub use error::{ErrorKind, Result, StoreError};
 pub use fork::{after_in_child, after_in_parent, before};
-pub use intel_items::{Position, Slice};
+pub use intel_items::Slice;
 pub use model::{ITEM_COLUMNS, Items, NewItems, NewRun, RunEnd, Telemetry, TextRows, now};
 pub use opening::Options;
 pub use platform::network_file_system;

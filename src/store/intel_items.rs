@@ -1,10 +1,11 @@
 //! The calls about intel items.
 
 use super::{Sql, Store};
+use crate::cursor::Position;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::intel_items::{self, Position, Slice};
+use crate::intel_items::{self, Slice};
 use crate::model::{Items, NewItems};
 use crate::wait::Caller;
 use crate::write::{ItemSlices, Write};

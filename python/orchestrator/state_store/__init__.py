@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         TransactionDoomedError,
         TransactionError,
     )
+    from orchestrator.state_store.page import Page
     from orchestrator.state_store.records import IntelItem, IntelItemInput
     from orchestrator.state_store.run_record import RunRecord
 
@@ -64,6 +65,7 @@ __all__ = [
     "NetworkFileSystemWarning",
     "NotADatabaseError",
     "OutOfMemoryError",
+    "Page",
     "QueryError",
     "ReadOnlyError",
     "Row",
@@ -82,7 +84,7 @@ __all__ = [
     "__version__",
 ]
 
-_LOADED_LATER = ("exceptions", "connection", "run_record", "records")
+_LOADED_LATER = ("exceptions", "connection", "run_record", "page", "records")
 """What a program that writes once and ends never needs: with them, importing the package takes twice as long."""
 
 

@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use super::{Store, call};
-use crate::intel_items::Position;
+use crate::cursor::Position;
 use crate::py::item::Dicts;
 use crate::py::{batch, convert, item, list};
 
@@ -48,11 +48,11 @@ impl Store {
         limit: usize,
     ) -> PyResult<Page<'py>> {
         let run_id = convert::optional_text(run_id, "iter_intel_items", "run_id")?;
-        let after = after.map(|(created_at, rowid)| Position { created_at, rowid }).unwrap_or_default();
+        let after = after.map(|(time, rowid)| Position { time, rowid }).unwrap_or_default();
         let (items, end) =
             call(py, &self.0, |store, caller| store.page_intel_items(caller, run_id, &after, limit))?;
         let mut dicts = Dicts::new(py)?;
         dicts.extend(&items, "iter_intel_items")?;
-        Ok((dicts.into_list(), end.map(|end| (end.created_at, end.rowid))))
+        Ok((dicts.into_list(), end.map(|end| (end.time, end.rowid))))
     }
 }
