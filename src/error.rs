@@ -16,6 +16,8 @@ pub enum ErrorKind {
     RunExists,
     /// No run has this id.
     RunNotFound,
+    /// No item has this id.
+    IntelItemNotFound,
     /// A wait reached the busy timeout, or could never have ended.
     StoreBusy,
     /// The disk is full; nothing was written.

@@ -47,6 +47,24 @@ pub(crate) fn require(connection: &Connection, run_id: &[u8]) -> Result<()> {
     if there { Ok(()) } else { Err(not_found(&String::from_utf8_lossy(run_id))) }
 }
 
+/// Whether any run is being pruned. Nearly always none is, and asking takes microseconds.
+pub(crate) fn is_any_pruned(connection: &Connection) -> Result<bool> {
+    Ok(connection.prepare_cached("SELECT 1 FROM runs WHERE pruned_at IS NOT NULL")?.exists([])?)
+}
+
+/// Whether this run is being pruned.
+pub(crate) fn is_pruned(connection: &Connection, run_id: &[u8]) -> Result<bool> {
+    let mut statement =
+        connection.prepare_cached("SELECT 1 FROM runs WHERE run_id = ? AND +pruned_at IS NOT NULL")?;
+    Ok(statement.exists([Text(Some(run_id))])?)
+}
+
+/// The runs that are being pruned.
+pub(crate) fn pruned(connection: &Connection) -> Result<Vec<String>> {
+    let mut statement = connection.prepare_cached("SELECT run_id FROM runs WHERE pruned_at IS NOT NULL")?;
+    Ok(statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
 fn not_found(run_id: &str) -> StoreError {
     StoreError::new(ErrorKind::RunNotFound, format!("there is no run {run_id:?}; nothing was changed"))
 }

@@ -34,6 +34,7 @@ impl From<StoreError> for PyErr {
         let class = match error.kind {
             ErrorKind::RunExists => "RunExistsError",
             ErrorKind::RunNotFound => "RunNotFoundError",
+            ErrorKind::IntelItemNotFound => "IntelItemNotFoundError",
             ErrorKind::StoreBusy => "StoreBusyError",
             ErrorKind::DiskFull => "DiskFullError",
             ErrorKind::StorageIO => "StorageIOError",
