@@ -1,5 +1,7 @@
 //! Arguments and results, other than items, on their way between Python and the core.
 
+use std::num::NonZeroUsize;
+
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyMapping, PySequence, PyString, PyTuple};
@@ -29,6 +31,22 @@ pub(super) fn optional_text<'a>(
     name: &str,
 ) -> PyResult<Option<&'a str>> {
     if value.is_none() { Ok(None) } else { text(value, operation, name).map(Some) }
+}
+
+/// How long a list may be; `None` is as long as there are rows.
+pub(super) fn limit(value: &Bound<'_, PyAny>, operation: &str) -> PyResult<Option<NonZeroUsize>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    let wanted = format!("{operation}: limit must be an int of 1 or more, or None");
+    if value.is_instance_of::<PyBool>() || !value.is_instance_of::<PyInt>() {
+        let found = value.get_type().name()?;
+        return Err(Refusal::InvalidType.error(value.py(), format!("{wanted}, not {found}")));
+    }
+    if value.lt(1)? {
+        return Err(Refusal::InvalidValue.error(value.py(), format!("{wanted}, not {}", value.repr()?)));
+    }
+    Ok(Some(value.extract().unwrap_or(NonZeroUsize::MAX)))
 }
 
 /// A JSON argument as text.

@@ -2,6 +2,8 @@
 
 use std::num::NonZeroUsize;
 
+use rusqlite::Connection;
+
 use super::{Sql, Store};
 use crate::cursor::Position;
 use crate::decisions::NewDecision;
@@ -75,11 +77,14 @@ impl Store {
     /// # Errors
     /// As [`Self::get_intel_item`].
     pub fn list_intel_items_for_run(&self, caller: &Caller, run_id: &str) -> Result<Items> {
-        let list =
-            ItemList { filter: ItemFilter::of_run(run_id), fields: Fields::ALL, limit: None, cursor: None };
-        self.list(caller, &list)
-            .map(|(items, _)| items)
-            .map_err(|error| error.during(format!("list_intel_items_for_run {run_id:?}")))
+        let list = ItemList {
+            name: format!("list_intel_items_for_run {run_id:?}"),
+            filter: ItemFilter::of_run(run_id),
+            fields: Fields::ALL,
+            limit: None,
+            cursor: None,
+        };
+        self.list_intel_items(caller, &list).map(|(items, _)| items)
     }
 
     /// Read items, the oldest first, and the cursor of the page behind, `None` where nothing is left.
@@ -87,22 +92,18 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::InvalidValue`] when the cursor is not one of this list, and as [`Self::get_intel_item`].
     pub fn list_intel_items(&self, caller: &Caller, list: &ItemList) -> Result<(Items, Option<String>)> {
-        self.list(caller, list).map_err(|error| error.during("list_intel_items"))
-    }
-
-    fn list(&self, caller: &Caller, list: &ItemList) -> Result<(Items, Option<String>)> {
         self.read(caller, Sql::Ours, |connection| {
             let mut items = Items::new();
             let cursor = item_list::list(connection, list, usize::MAX, &mut |all| items = all)?;
             Ok((items, cursor))
         })
+        .map_err(|error| error.during(&list.name))
     }
 
     /// As [`Self::list_intel_items`], handing slices on as they are read.
     ///
     /// # Errors
-    /// As [`Self::list_intel_items`], but not headed by what was being done; what was handed on before does not count
-    /// then.
+    /// As [`Self::list_intel_items`]; what was handed on before does not count then.
     pub fn list_intel_items_slices(
         &self,
         caller: &Caller,
@@ -113,6 +114,7 @@ impl Store {
             hand_on(Slice::Start);
             item_list::list(connection, list, SLICE_ROWS, &mut |items| hand_on(Slice::Rows(items)))
         })
+        .map_err(|error| error.during(&list.name))
     }
 
     /// Read the next items, at most `limit`, the oldest first; and where they end, `None` where none are left. Nothing
@@ -138,14 +140,16 @@ impl Store {
     /// Whether a list may have more than so many items, going by its run alone; found out without counting them.
     ///
     /// # Errors
-    /// As [`Self::get_intel_item`], but not headed by what was being done.
+    /// As [`Self::get_intel_item`].
     pub fn may_have_more_intel_items_than(
         &self,
         caller: &Caller,
-        filter: &ItemFilter,
+        list: &ItemList,
         count: usize,
     ) -> Result<bool> {
-        self.read(caller, Sql::Ours, |connection| item_list::may_have_more_than(connection, filter, count))
+        let read =
+            |connection: &mut Connection| item_list::may_have_more_than(connection, &list.filter, count);
+        self.read(caller, Sql::Ours, read).map_err(|error| error.during(&list.name))
     }
 
     /// Count the items that a filter lets through.

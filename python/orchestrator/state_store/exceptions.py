@@ -15,6 +15,10 @@ class RunNotFoundError(StateStoreError, sqlite3.IntegrityError):
     """No run has this run_id; nothing was changed."""
 
 
+class IntelItemNotFoundError(StateStoreError, sqlite3.IntegrityError):
+    """No item has this item_id; nothing was changed."""
+
+
 class StoreBusyError(StateStoreError, sqlite3.OperationalError):
     """The wait for the writer, a reader or the file's lock ended at `busy_timeout`; nothing was changed.
 
