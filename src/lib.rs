@@ -7,7 +7,7 @@
 //! - `write` is a write that can be done for another thread, `queue` who may write next, `wait` until when;
 //! - `writer` groups and commits, `transaction` nests, `checkpoint` folds the log,
 //!   `pool` reads, `query` reads ad hoc;
-//! - `item_list` lists and counts items, `item_filter` says which, `item_groups` merges what one index has apart,
+//! - `run_list` lists and counts runs, `item_list` items, `item_filter` says which, `item_groups` merges what one index has apart,
 //!   `cursor` pages lists, `condition` asks of JSON what `json_path` finds in it and `json_number` compares;
 //! - `decisions` changes what was decided, `heartbeat` tells who is alive;
 //! - `backup` copies, `retention` deletes, `vacuum` gives space back, `check` and `stats` look at the file;
@@ -41,6 +41,7 @@ mod py;
 mod query;
 mod queue;
 mod retention;
+mod run_list;
 mod runs;
 mod sql;
 mod stats;
@@ -63,10 +64,13 @@ pub use fork::{after_in_child, after_in_parent, before};
 pub use item_filter::{Decision, ItemFilter};
 pub use item_list::{ItemList, Slice};
 pub use json_number::Number;
-pub use model::{Fields, ITEM_COLUMNS, Items, NewItems, NewRun, RunEnd, Telemetry, TextRows, now};
+pub use model::{
+    Fields, ITEM_COLUMNS, Items, NewItems, NewRun, RUN_COLUMNS, RunEnd, Runs, Telemetry, TextRows, now,
+};
 pub use opening::Options;
 pub use platform::network_file_system;
 pub use query::{Parameters, Rows, Stop};
+pub use run_list::RunFilter;
 pub use store::Store;
 pub use transaction::Transaction;
 pub use wait::{Caller, Owner};

@@ -23,6 +23,18 @@ pub const ITEM_COLUMNS: [&str; 12] = [
 /// Those of [`ITEM_COLUMNS`] that hold JSON.
 pub(crate) const JSON_COLUMNS: Range<usize> = 5..10;
 
+/// The columns of a run as it is read, in the order of the documented API.
+pub const RUN_COLUMNS: [&str; 8] = [
+    "run_id",
+    "run_type",
+    "started_at",
+    "status",
+    "settings_snapshot_json",
+    "finished_at",
+    "notes",
+    "heartbeat_at",
+];
+
 /// A run that starts.
 #[derive(Debug, Clone)]
 pub struct NewRun {
@@ -94,6 +106,9 @@ impl BitOr for Fields {
         Self(self.0 | other.0)
     }
 }
+
+/// Runs as recorded: a row each of [`RUN_COLUMNS`].
+pub type Runs = TextRows<8>;
 
 /// Rows of `N` texts or NULLs, all in one buffer: a batch costs a handful of allocations, not thirteen an item.
 ///

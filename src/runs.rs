@@ -1,10 +1,10 @@
 //! The SQL of the `runs` table.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::{NewRun, RunEnd};
-use crate::sql::Text;
+use crate::model::{NewRun, RUN_COLUMNS, RunEnd, Runs};
+use crate::sql::{Text, push_cell};
 
 /// The status of a run that has started and not finished.
 pub const RUNNING: &str = "running";
@@ -38,6 +38,25 @@ pub(crate) fn finish(connection: &Connection, end: &RunEnd, finished_at: &str) -
         .prepare_cached("UPDATE runs SET status = ?, finished_at = ?, notes = ? WHERE run_id = ?")?
         .execute((&end.status, finished_at, &end.notes, &end.run_id))?;
     if updated == 0 { Err(not_found(&end.run_id)) } else { Ok(()) }
+}
+
+/// Read a run; no row where there is none.
+pub(crate) fn get(connection: &Connection, run_id: &str) -> Result<Runs> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {} FROM runs WHERE run_id = ? AND pruned_at IS NULL",
+        RUN_COLUMNS.join(", ")
+    ))?;
+    let mut rows = statement.query([run_id])?;
+    let mut runs = Runs::new();
+    while let Some(row) = rows.next()? {
+        push_row(row, &mut runs)?;
+    }
+    Ok(runs)
+}
+
+/// Append a row of [`RUN_COLUMNS`], and whatever columns follow them.
+pub(crate) fn push_row(row: &Row, runs: &mut Runs) -> Result<()> {
+    (0..RUN_COLUMNS.len()).try_for_each(|column| push_cell(row, column, runs, "run"))
 }
 
 /// Fail unless there is such a run.

@@ -1,12 +1,14 @@
 //! The core driven from Rust, with no Python in the process.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use orchestrator_state_store::{
-    Caller, ErrorKind, NewItems, NewRun, Options, Parameters, Result, RunEnd, Stop, Store, Telemetry, now,
+    Caller, ErrorKind, NewItems, NewRun, Options, Parameters, RUN_COLUMNS, Result, RunEnd, RunFilter, Runs,
+    Stop, Store, Telemetry, now,
 };
 
 fn open(path: &Path) -> Store {
@@ -185,6 +187,39 @@ fn a_backup_is_whole_or_not_there() {
         kind(store.backup(&Caller::thread(), &dest, false, &mut |_| Ok(()))),
         Some(ErrorKind::CannotOpen)
     );
+}
+
+#[test]
+fn runs_are_read_in_pages_the_newest_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("store.db"));
+    let me = Caller::thread();
+    for (run_id, status) in [("a", "completed"), ("b", "failed"), ("c", "completed"), ("d", "running")] {
+        store.start_run(&me, run(run_id)).unwrap();
+        let end = RunEnd { run_id: run_id.into(), status: status.into(), notes: Some("n".into()) };
+        store.finish_run(&me, end).unwrap();
+    }
+    let ids = |runs: &Runs| -> Vec<_> {
+        (0..runs.len()).map(|row| String::from_utf8(runs.get(row, 0).unwrap().to_vec()).unwrap()).collect()
+    };
+    let ended =
+        RunFilter { statuses: Some(vec!["completed".into(), "failed".into()]), ..RunFilter::default() };
+    let two = NonZeroUsize::new(2);
+    let (page, next) = store.list_runs(&me, &ended, two, None).unwrap();
+    assert_eq!(ids(&page), ["c", "b"]);
+    let (rest, end) = store.list_runs(&me, &ended, two, next.as_deref()).unwrap();
+    assert_eq!((ids(&rest), end), (vec!["a".to_owned()], None));
+    assert_eq!(store.count_runs(&me, &ended).unwrap(), 3);
+    let all = RunFilter::default();
+    assert_eq!(kind(store.list_runs(&me, &all, two, next.as_deref())), Some(ErrorKind::InvalidValue));
+    assert_eq!(ids(&store.list_runs(&me, &all, None, None).unwrap().0), ["d", "c", "b", "a"]);
+    let found = store.get_run(&me, "b").unwrap();
+    let notes = RUN_COLUMNS.iter().position(|column| *column == "notes").unwrap();
+    assert_eq!(found.get(0, notes), Some(&b"n"[..]));
+    assert!(store.get_run(&me, "x").unwrap().is_empty());
+    store.write_telemetry(&me, Telemetry { run_id: "a".into(), telemetry_json: b"1".to_vec() }).unwrap();
+    assert_eq!(store.get_telemetry(&me, "a").unwrap(), Some(b"1".to_vec()));
+    assert_eq!(store.get_telemetry(&me, "b").unwrap(), None);
 }
 
 #[test]

@@ -128,7 +128,8 @@ def call(name: str, function: Any) -> str:
 
 
 def test_every_method_of_the_store_is_in_the_readmes_table() -> None:
-    members = {name: value for name, value in vars(StateStore).items() if not name.startswith("_")}
+    classes = [kind for kind in StateStore.__mro__ if kind is not object]
+    members = {name: value for kind in classes for name, value in vars(kind).items() if not name.startswith("_")}
     calls = {call(name, value) if inspect.isfunction(value) else name for name, value in members.items()}
     assert calls | set(inspect.get_annotations(StateStore)) <= set(table(section(README, "API")))
 

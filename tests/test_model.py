@@ -108,6 +108,27 @@ def expected(model: Model) -> list[str]:
     return lines
 
 
+def check_runs(store: StateStore, model: Model, prefix: str) -> None:
+    """Ask for the runs of one example, one by one and in lists; check the answers."""
+    first = store.get_run(f"{prefix}run 1")
+    assert first is not None
+    since = first.started_at
+    mine = [run for run in store.list_runs(since=since) if run.run_id.startswith(prefix)]
+    assert [run.run_id for run in mine] == list(model.runs)[::-1]
+    for run in mine:
+        assert repr(store.get_run(run.run_id)) == repr(run)
+        run_type, status, finished, notes, snapshot = model.runs[run.run_id]
+        assert (run.run_type, run.status, run.finished_at is not None, run.notes) == (run_type, status, finished, notes)
+        assert repr(run.settings_snapshot_json) == repr(json.loads(snapshot))
+        assert repr(store.get_telemetry(run.run_id)) == repr(json.loads(model.telemetry.get(run.run_id, "null")))
+        alike = [other for other, fields in model.runs.items() if fields[:2] == [run_type, status]]
+        filters: dict[str, Any] = {"run_type": run_type, "status": status, "since": since}
+        assert {each.run_id for each in store.list_runs(**filters)} >= set(alike)
+        assert store.count_runs(**filters) == len(store.list_runs(**filters))
+    for run_id in ("run 1", "run 2", "run 3"):
+        assert (store.get_run(prefix + run_id) is None) == (prefix + run_id not in model.runs)
+
+
 def play(store: StateStore, model: Model, prefix: str, sequence: list[Any]) -> None:
     """Make the same calls on both; check that they raise the same and come to the same."""
     for name, *arguments in sequence:
@@ -131,6 +152,7 @@ def play_block(store: StateStore, model: Model, prefix: str, inner: list[Any], e
         with store.transaction():
             play(store, model, prefix, inner)
             assert seen(store, prefix) == expected(model)
+            check_runs(store, model, prefix)
             if ending == "fail":
                 raise Boom
     except Boom:
@@ -232,6 +254,7 @@ def compare(store: StateStore, sequence: list[Any]) -> None:
     first: list[Any] = [("start_run", "run 1", "daily", {})]
     play(store, model, prefix, first + sequence)
     assert seen(store, prefix) == expected(model)
+    check_runs(store, model, prefix)
     assert item_ids(store, f"{prefix}run 1") == [item["item_id"] for item in model.items_of(f"{prefix}run 1")]
 
 

@@ -9,6 +9,7 @@ use rusqlite::types::Value;
 
 use super::errors::Refusal;
 use super::json;
+use crate::error::{ErrorKind, StoreError};
 use crate::query::{Parameters, Rows};
 
 /// The text of a required argument.
@@ -33,6 +34,23 @@ pub(super) fn optional_text<'a>(
     if value.is_none() { Ok(None) } else { text(value, operation, name).map(Some) }
 }
 
+/// The texts of an argument that may be one, several or None.
+pub(super) fn texts(value: &Bound<'_, PyAny>, operation: &str, name: &str) -> PyResult<Option<Vec<String>>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    if value.is_instance_of::<PyString>() {
+        return Ok(Some(vec![text(value, operation, name)?.to_owned()]));
+    }
+    let Ok(several) = value.try_iter() else {
+        let found = value.get_type().name()?;
+        let what = format!("{operation}: {name} must be a str, an iterable of str or None, not {found}");
+        return Err(Refusal::InvalidType.error(value.py(), what));
+    };
+    let several = several.map(|each| Ok(text(&each?, operation, name)?.to_owned()));
+    several.collect::<PyResult<_>>().map(Some)
+}
+
 /// How long a list may be; `None` is as long as there are rows.
 pub(super) fn limit(value: &Bound<'_, PyAny>, operation: &str) -> PyResult<Option<NonZeroUsize>> {
     if value.is_none() {
@@ -47,6 +65,16 @@ pub(super) fn limit(value: &Bound<'_, PyAny>, operation: &str) -> PyResult<Optio
         return Err(Refusal::InvalidValue.error(value.py(), format!("{wanted}, not {}", value.repr()?)));
     }
     Ok(Some(value.extract().unwrap_or(NonZeroUsize::MAX)))
+}
+
+/// The object of a cell of text or NULL.
+pub(super) fn cell<'py>(py: Python<'py>, text: Option<&[u8]>) -> PyResult<Bound<'py, PyAny>> {
+    let Some(text) = text else { return Ok(py.None().into_bound(py)) };
+    let not_text = |_| {
+        let what = "not UTF-8; another program wrote it, or the file is damaged";
+        StoreError::new(ErrorKind::CorruptDatabase, what)
+    };
+    Ok(PyString::from_bytes(py, text).map_err(not_text)?.into_any())
 }
 
 /// A JSON argument as text.

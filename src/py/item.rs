@@ -5,10 +5,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyString};
 
 use super::aside;
-use super::convert::{during, text};
+use super::convert::{cell, during, text};
 use super::errors::Refusal;
 use super::json;
-use crate::error::{ErrorKind, StoreError};
 use crate::model::{Items, JSON_COLUMNS, NewItems};
 
 /// What messages call a batch.
@@ -283,14 +282,7 @@ impl<'py> Dicts<'py> {
         if JSON_COLUMNS.contains(&column) {
             return json::decode(py, text);
         }
-        let value = PyString::from_bytes(py, text)
-            .map_err(|_| {
-                StoreError::new(
-                    ErrorKind::CorruptDatabase,
-                    "not UTF-8; another program wrote it, or the file is damaged",
-                )
-            })?
-            .into_any();
+        let value = cell(py, Some(text))?;
         if REPEATED.contains(&column) {
             self.last[column] = Some((text.to_vec(), value.clone()));
         }

@@ -9,6 +9,7 @@ mod item_query;
 mod json;
 mod list;
 mod query;
+mod run;
 mod store;
 mod transaction;
 

@@ -75,6 +75,25 @@ class Store:
     def finish_run(self, run_id: str, status: str, notes: str | None) -> None:
         """Set a run's status, notes and `finished_at`."""
 
+    def get_run(self, run_id: str) -> tuple[Any, ...] | None:
+        """Return the fields of a run's `RunRecord`; None where there is no such run."""
+
+    def list_runs(
+        self,
+        run_type: str | None,
+        status: str | Iterable[str] | None,
+        since: str | None,
+        until: str | None,
+        limit: int | None,
+        cursor: str | None,
+    ) -> tuple[list[tuple[Any, ...]], str | None]:
+        """Return the fields of runs, the newest first, and the cursor of those that are left."""
+
+    def count_runs(
+        self, run_type: str | None, status: str | Iterable[str] | None, since: str | None, until: str | None
+    ) -> int:
+        """Return how many runs there are."""
+
     def upsert_intel_item(self, item: IntelItemInput | Mapping[str, Any]) -> None:
         """Insert or update one item."""
 
@@ -108,6 +127,9 @@ class Store:
 
     def write_telemetry(self, run_id: str, telemetry: Any) -> None:
         """Set a run's telemetry document."""
+
+    def get_telemetry(self, run_id: str) -> Any:
+        """Return a run's telemetry document; None where there is none."""
 
     def transaction(self) -> Transaction:
         """Return a transaction that is not entered yet."""
