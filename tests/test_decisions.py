@@ -1,7 +1,9 @@
+# ruff: noqa: PT012 - what a block does before it fails is the point
 """decide() and decide_batch(): what was decided on items, and nothing else of them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -130,7 +132,7 @@ def test_store_that_is_only_read_refuses(run_path: Path) -> None:
 @pytest.mark.parametrize("wrong", [5, b"promote", True, ["promote"]])
 def test_decision_of_another_type_is_refused(store: StateStore, wrong: Any) -> None:
     put(store, "a")
-    calls = [
+    calls: list[Callable[[], object]] = [
         lambda: store.decide("a", wrong),
         lambda: store.decide("a", "promote", wrong),
         lambda: store.decide(wrong, "promote"),

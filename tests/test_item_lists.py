@@ -182,15 +182,17 @@ def test_long_pages_are_whole(store: StateStore, limit: int) -> None:
 def test_many_types_and_decisions_are_walked_through(store: StateStore) -> None:
     items = [make_item(f"{number:03}", item_type=f"{number % 80}", decision=f"{number % 70}") for number in range(400)]
     store.upsert_intel_items_batch(items)
-    for filters in ({"item_type": "7"}, {"decision": "7"}, {"undecided": False}, {"item_type": "7", "decision": "7"}):
+    several: list[dict[str, Any]]
+    several = [{"item_type": "7"}, {"decision": "7"}, {"undecided": False}, {"item_type": "7", "decision": "7"}]
+    for filters in several:
         expected = [
             item["item_id"]
             for item in items
             if all(item[name] == each for name, each in filters.items() if name != "undecided")
         ]
-        assert ids(store.list_intel_items(**filters)) == expected  # type: ignore[arg-type]
+        assert ids(store.list_intel_items(**filters)) == expected
         assert paged(store, 3, **filters) == expected
-        assert store.count_intel_items(**filters) == len(expected)  # type: ignore[arg-type]
+        assert store.count_intel_items(**filters) == len(expected)
 
 
 def test_fields_are_just_those_in_their_order(many: StateStore) -> None:
@@ -358,12 +360,13 @@ def test_pages_under_writers_have_each_item_once(run_path: Path) -> None:
 
         def read() -> None:
             try:
-                for limit, filters in [
+                cases: list[tuple[int, dict[str, Any]]] = [
                     (50, {"run_id": "run-1", "fields": ["item_id"], "until": last}),
                     (60, {"item_type": "note", "until": last}),
                     (70, {"undecided": True, "where": {"scores_json.n": ("=", 1)}}),
                     (80, {"where": {"scores_json.n": ("=", 1)}}),
-                ]:
+                ]
+                for limit, filters in cases:
                     found = paged(store, limit, **filters)
                     assert len(found) == len(set(found))
                     assert [item_id for item_id in found if item_id.startswith("before")] == before
@@ -381,8 +384,8 @@ def test_iteration_ends_its_pages_where_little_is_let_through(store: StateStore)
     store.upsert_intel_items_batch(make_item(f"{number:05}", scores_json={"n": number}) for number in range(25_000))
     iterator = store.iter_intel_items(where={"scores_json.n": (">=", 24_998)}, fields=["item_id"])
     assert list(iterator) == [{"item_id": "24998"}, {"item_id": "24999"}]
-    query = {"where": {"scores_json.n": ("=", 10_000)}}
-    assert [item["item_id"] for item in store.iter_intel_items(**query)] == ["10000"]  # type: ignore[arg-type]
+    where = {"scores_json.n": ("=", 10_000)}
+    assert [item["item_id"] for item in store.iter_intel_items(where=where)] == ["10000"]
     assert list(store.iter_intel_items(where={"scores_json.n": ("<", 0)})) == []
 
 
@@ -403,9 +406,10 @@ def test_items_of_a_predecessors_file_are_read_without_migrating_it(path: Path) 
         expected = [item["item_id"] for item in OLDEST_FIRST]
         assert paged(store, 30) == paged(store, 30, run_id="old-run") == expected
         for name, wanted in (("item_type", "note"), ("decision", "block")):
+            filters: dict[str, Any] = {name: wanted}
             filtered = [item["item_id"] for item in OLDEST_FIRST if item[name] == wanted]
-            assert paged(store, 9, **{name: wanted}) == filtered
-            assert store.count_intel_items(**{name: wanted}) == len(filtered)  # type: ignore[arg-type]
+            assert paged(store, 9, **filters) == filtered
+            assert store.count_intel_items(**filters) == len(filtered)
         assert store.count_intel_items(undecided=True) == sum(item["decision"] is None for item in ITEMS)
         item = store.get_intel_item("item-7")
         assert item is not None

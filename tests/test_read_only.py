@@ -40,6 +40,8 @@ WRITES: dict[str, Callable[[StateStore], object]] = {
     "finish_run": lambda store: store.finish_run("run-1", "failed"),
     "upsert_intel_item": lambda store: store.upsert_intel_item(make_item("c")),
     "upsert_intel_items_batch": lambda store: store.upsert_intel_items_batch([make_item("c")]),
+    "decide": lambda store: store.decide("a", "promote"),
+    "decide_batch": lambda store: store.decide_batch({"a": "promote"}),
     "write_telemetry": lambda store: store.write_telemetry("run-1", {}),
     "execute": lambda store: store.connection.execute("DELETE FROM intel_items"),
 }
