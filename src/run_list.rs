@@ -8,7 +8,7 @@ use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, Row, Rows, params_from_iter};
 
 use crate::cursor::{self, Position};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::{RUN_COLUMNS, Runs};
 use crate::runs;
 
@@ -128,10 +128,14 @@ pub(crate) fn list(
                 None => return Ok((found, None)),
             }
         }
+        if !merge.is_more() {
+            return Ok((found, None));
+        }
         let (time, rowid) = last;
-        let last = Position { time: String::from_utf8_lossy(&time).into_owned(), rowid };
-        let next = merge.is_more().then(|| last.encode(&query, store_id));
-        Ok((found, next))
+        let time = String::from_utf8(time).map_err(|_| {
+            StoreError::new(ErrorKind::CorruptDatabase, "a started_at is not UTF-8; another program wrote it")
+        })?;
+        Ok((found, Some(Position { time, rowid }.encode(&query, store_id))))
     })
 }
 
