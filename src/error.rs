@@ -20,6 +20,8 @@ pub enum ErrorKind {
     RunActive,
     /// The run is over, or was recovered.
     RunFinished,
+    /// No item has this id.
+    IntelItemNotFound,
     /// A wait reached the busy timeout, or could never have ended.
     StoreBusy,
     /// The disk is full; nothing was written.

@@ -198,6 +198,12 @@ pub(crate) fn prepare_new(connection: &Connection) -> Result<()> {
     if pages == 0 { connection::shape_new_file(connection) } else { Ok(()) }
 }
 
+/// Whether a file has all indexes. An older one that is only read has not.
+pub(crate) fn is_latest(connection: &Connection) -> Result<bool> {
+    let version: i64 = connection.prepare_cached("PRAGMA user_version")?.query_row([], |row| row.get(0))?;
+    Ok(version == LATEST)
+}
+
 fn user_version(connection: &Connection) -> Result<i64> {
     Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
 }

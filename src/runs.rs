@@ -10,6 +10,9 @@ use crate::{heartbeat, retention};
 /// The status of a run that has started and not finished.
 pub const RUNNING: &str = "running";
 
+/// A row where any run is being pruned.
+pub(crate) const IS_ANY_PRUNED: &str = "SELECT 1 FROM runs WHERE pruned_at IS NOT NULL";
+
 /// Insert a run.
 pub(crate) fn insert(connection: &Connection, run: &NewRun) -> Result<()> {
     if try_insert(connection, run)?
@@ -93,6 +96,24 @@ pub(crate) fn require(connection: &Connection, run_id: &[u8], now: &str) -> Resu
         Some(false) => Ok(()),
         Some(true) => heartbeat::give(connection, run_id, now),
     }
+}
+
+/// Whether any run is being pruned. Nearly always none is, and asking takes microseconds.
+pub(crate) fn is_any_pruned(connection: &Connection) -> Result<bool> {
+    Ok(connection.prepare_cached(IS_ANY_PRUNED)?.exists([])?)
+}
+
+/// Whether this run is being pruned.
+pub(crate) fn is_pruned(connection: &Connection, run_id: &[u8]) -> Result<bool> {
+    let mut statement =
+        connection.prepare_cached("SELECT 1 FROM runs WHERE run_id = ? AND +pruned_at IS NOT NULL")?;
+    Ok(statement.exists([Text(Some(run_id))])?)
+}
+
+/// The runs that are being pruned.
+pub(crate) fn pruned(connection: &Connection) -> Result<Vec<String>> {
+    let mut statement = connection.prepare_cached("SELECT run_id FROM runs WHERE pruned_at IS NOT NULL")?;
+    Ok(statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Why a run that was to be running is not.

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use crate::decisions::NewDecision;
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::intel_items::Upsert;
 use crate::model::{self, NewItems, NewRun, RunEnd, Telemetry};
-use crate::{heartbeat, intel_items, runs, telemetry};
+use crate::{decisions, heartbeat, intel_items, runs, telemetry};
 
 /// How long the writer is held for the next slice of a batch.
 const SLICE_WITHIN: Duration = Duration::from_millis(100);
@@ -24,6 +25,8 @@ pub(crate) enum Write {
     UpsertItem(NewItems),
     UpsertBatch(NewItems),
     UpsertSlices(ItemSlices),
+    Decide(NewDecision),
+    DecideBatch(Vec<NewDecision>),
     Telemetry(Telemetry),
     Heartbeat(String),
     /// The runs that are active in the store.
@@ -47,6 +50,8 @@ impl Write {
                 }
                 Ok(())
             }
+            Self::Decide(decision) => decisions::decide(connection, decision),
+            Self::DecideBatch(batch) => batch.iter().try_for_each(|each| decisions::decide(connection, each)),
             Self::Telemetry(document) => telemetry::write(connection, document, &model::now()),
             Self::Heartbeat(run_id) => heartbeat::beat(connection, run_id),
             Self::Heartbeats(active) => heartbeat::beat_all(connection, active),
@@ -58,6 +63,7 @@ impl Write {
     pub(crate) fn rows(&self) -> usize {
         match self {
             Self::UpsertBatch(items) => items.len(),
+            Self::DecideBatch(batch) => batch.len(),
             Self::UpsertSlices(_) => usize::MAX,
             Self::Heartbeats(active) => active.len(),
             _ => 1,
@@ -71,6 +77,8 @@ impl Write {
             Self::FinishRun(end) => format!("finish_run {:?}", end.run_id),
             Self::UpsertItem(items) => format!("upsert_intel_item {:?}", intel_items::item_id(items, 0)),
             Self::UpsertBatch(_) | Self::UpsertSlices(_) => "upsert_intel_items_batch".to_owned(),
+            Self::Decide(decision) => format!("decide {:?}", decision.item_id),
+            Self::DecideBatch(_) => "decide_batch".to_owned(),
             Self::Telemetry(document) => format!("write_telemetry {:?}", document.run_id),
             Self::Heartbeat(run_id) => format!("heartbeat {run_id:?}"),
             Self::Heartbeats(_) => "heartbeats".to_owned(),

@@ -7,8 +7,9 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use orchestrator_state_store::{
-    Caller, Deleted, ErrorKind, FindingKind, IfOver, NewItems, NewRun, Options, Parameters, Prune,
-    RUN_COLUMNS, Result, RunEnd, RunFilter, Runs, Stop, Store, Telemetry, now,
+    Caller, Condition, Decision, Deleted, ErrorKind, Fields, FindingKind, IfOver, ItemFilter, ItemList,
+    NewDecision, NewItems, NewRun, Options, Parameters, Prune, RUN_COLUMNS, Result, RunEnd, RunFilter, Runs,
+    Stop, Store, Telemetry, Test, now,
 };
 
 fn open(path: &Path) -> Store {
@@ -401,4 +402,43 @@ fn the_file_is_looked_after() {
 fn no_python_is_in_the_process() {
     let mapped = std::fs::read_to_string("/proc/self/maps").unwrap();
     assert!(!mapped.contains("libpython"), "{mapped}");
+}
+
+#[test]
+fn items_are_listed_by_what_is_inside_of_them_and_decided_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("store.db"));
+    let me = Caller::thread();
+    store.start_run(&me, run("r")).unwrap();
+    store.upsert_intel_items_batch(&me, items("r", &["a", "b", "c"], "t")).unwrap();
+    assert_eq!(store.get_intel_item(&me, "b").unwrap().get(0, 0), Some(&b"b"[..]));
+    assert!(store.get_intel_item(&me, "d").unwrap().is_empty());
+
+    let decide = |item_id: &str, decision: &str| NewDecision {
+        item_id: item_id.into(),
+        decision: Some(decision.into()),
+        reason: None,
+    };
+    store.decide(&me, decide("b", "promote")).unwrap();
+    let unknown = store.decide_batch(&me, vec![decide("a", "block"), decide("d", "block")]);
+    assert_eq!(kind(unknown), Some(ErrorKind::IntelItemNotFound));
+    let filter = |decision| ItemFilter { decision: Some(decision), ..Default::default() };
+    assert_eq!(store.count_intel_items(&me, &filter(Decision::Open)).unwrap(), 2);
+    assert_eq!(store.count_intel_items(&me, &filter(Decision::Is("promote".into()))).unwrap(), 1);
+
+    let condition = Condition::new(b"scores_json.a", Test::Exists(false)).unwrap();
+    let mut list = ItemList {
+        name: "list_intel_items".into(),
+        filter: ItemFilter { conditions: vec![condition], ..filter(Decision::Open) },
+        fields: Fields::default().with(0),
+        limit: NonZeroUsize::new(1),
+        cursor: None,
+    };
+    let (first, cursor) = store.list_intel_items(&me, &list).unwrap();
+    assert_eq!((first.len(), first.get(0, 0), first.get(0, 3)), (1, Some(&b"a"[..]), None));
+    list.cursor = cursor;
+    let (second, cursor) = store.list_intel_items(&me, &list).unwrap();
+    assert_eq!((second.get(0, 0), cursor), (Some(&b"c"[..]), None));
+    list.filter = ItemFilter::default();
+    assert_eq!(kind(store.list_intel_items(&me, &list).map(drop)), Some(ErrorKind::InvalidValue));
 }

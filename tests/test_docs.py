@@ -28,6 +28,7 @@ GUIDE = ROOT / "docs" / "guide.md"
 EXECUTED = [README, *sorted((ROOT / "docs").glob("**/*.md"))]
 DOCUMENTS = [*EXECUTED, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 MODULES = [package.__name__, *(each.name for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."))]
+ITEM_FILTERS = ("run_id", "item_type", "decision", "undecided", "where", "since", "until")
 LAID_OUT = ("src", "python", "tests", "benches", "examples", "docs")
 
 
@@ -121,9 +122,12 @@ def test_every_public_name_is_documented(name: str) -> None:
 
 
 def call(name: str, function: Any) -> str:
-    """Return a method with its parameters, as a caller writes it."""
+    """Return a method with its parameters, as a caller writes it; the filters of items have one name for all."""
     _, *parameters = inspect.signature(function).parameters.values()
     bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
+    if {parameter.name for parameter in bare}.issuperset(ITEM_FILTERS):
+        others = [str(parameter) for parameter in bare if parameter.name not in ITEM_FILTERS]
+        return f"{name}(*, {', '.join(['FILTERS', *others])})"
     return f"{name}{inspect.Signature(bare)}"
 
 
@@ -131,7 +135,9 @@ def test_every_method_of_the_store_is_in_the_readmes_table() -> None:
     classes = [kind for kind in StateStore.__mro__ if kind is not object]
     members = {name: value for kind in classes for name, value in vars(kind).items() if not name.startswith("_")}
     calls = {call(name, value) if inspect.isfunction(value) else name for name, value in members.items()}
-    assert calls | set(inspect.get_annotations(StateStore)) <= set(table(section(README, "API")))
+    rows = set(table(section(README, "API")))
+    assert calls | set(inspect.get_annotations(StateStore)) <= rows
+    assert set(ITEM_FILTERS) <= {name for row in rows for name in row.split("`, `")}
 
 
 def test_every_option_of_the_store_is_in_the_readmes_table() -> None:

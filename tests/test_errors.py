@@ -13,6 +13,7 @@ from orchestrator.state_store import (
     CannotOpenError,
     CorruptDatabaseError,
     ForeignDatabaseError,
+    IntelItemNotFoundError,
     InvalidJSONError,
     InvalidTypeError,
     InvalidValueError,
@@ -143,6 +144,18 @@ SCENARIOS: list[tuple[type[StateStoreError], type[Exception], list[str], Act]] =
         sqlite3.IntegrityError,
         ["upsert_intel_items_batch", "item-7", "run-9", "1"],
         lambda s: s.upsert_intel_items_batch([make_item(), make_item("item-7", "run-9")]),
+    ),
+    (
+        IntelItemNotFoundError,
+        sqlite3.IntegrityError,
+        ["decide", "item-9", "nothing was changed"],
+        lambda s: s.decide("item-9", "promote"),
+    ),
+    (
+        IntelItemNotFoundError,
+        sqlite3.IntegrityError,
+        ["decide_batch", "item-9", "nothing was changed"],
+        lambda s: s.decide_batch({"item-9": "promote"}),
     ),
     (MissingFieldError, KeyError, ["upsert_intel_item", "item-7", "title"], lambda s: s.upsert_intel_item(untitled)),
     (

@@ -14,7 +14,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from orchestrator.state_store import MissingFieldError, RunExistsError, RunFinishedError, RunNotFoundError, StateStore
+from orchestrator.state_store import (
+    IntelItemNotFoundError,
+    MissingFieldError,
+    RunExistsError,
+    RunFinishedError,
+    RunNotFoundError,
+    StateStore,
+)
 
 from tests.helpers import REQUIRED_FIELDS, Boom, item_ids
 
@@ -67,6 +74,15 @@ class Model:
         for item in checked:
             first = self.items.get(item["item_id"], item)
             self.items[item["item_id"]] = {**item, "run_id": first["run_id"], "item_type": first["item_type"]}
+
+    def decide(self, item_id: str, decision: str | None, reason: str | None) -> None:
+        self.decide_batch({item_id: (decision, reason)})
+
+    def decide_batch(self, decisions: dict[str, tuple[str | None, str | None]]) -> None:
+        if not decisions.keys() <= self.items.keys():
+            raise IntelItemNotFoundError
+        for item_id, (decision, reason) in decisions.items():
+            self.items[item_id] = {**self.items[item_id], "decision": decision, "decision_reason": reason}
 
     def check(self, item: dict[str, Any]) -> dict[str, Any]:
         for field in REQUIRED_FIELDS:
@@ -135,6 +151,38 @@ def check_runs(store: StateStore, model: Model, prefix: str) -> None:
         assert (store.get_run(prefix + run_id) is None) == (prefix + run_id not in model.runs)
 
 
+def check_items(store: StateStore, model: Model, prefix: str) -> None:
+    """Ask for the items of one example, one by one and in lists; check the answers."""
+    first = store.get_run(f"{prefix}run 1")
+    assert first is not None
+    filters: dict[str, Any] = {"since": first.started_at}
+    mine = [item for item in store.list_intel_items(**filters) if item["item_id"].startswith(prefix)]
+    assert [item["item_id"] for item in mine] == list(model.items)
+    for item in mine:
+        assert repr(store.get_intel_item(item["item_id"])) == repr(item)
+        fields = model.items[item["item_id"]]
+        decided = {"undecided": True} if fields["decision"] is None else {"decision": fields["decision"]}
+        alike = {"run_id": fields["run_id"], "item_type": fields["item_type"], **decided}
+        expected = [
+            other
+            for other, each in model.items.items()
+            if all(each[name] == fields[name] for name in ("run_id", "item_type", "decision"))
+        ]
+        assert [each["item_id"] for each in store.list_intel_items(**alike, fields=["item_id"])] == expected
+        assert store.count_intel_items(**alike) == len(expected)
+        of_all = store.list_intel_items(item_type=fields["item_type"], **decided, **filters)
+        assert {each["item_id"] for each in of_all} >= set(expected)
+        title = fields["title"]
+        where = {"scores_json": ("=", title), "claims_json": ("exists", True)}
+        assert [each["item_id"] for each in store.iter_intel_items(run_id=fields["run_id"], where=where)] == [
+            other
+            for other, each in model.items.items()
+            if each["run_id"] == fields["run_id"] and each["scores_json"] == title
+        ]
+    for item_id in "abcd":
+        assert (store.get_intel_item(prefix + item_id) is None) == (prefix + item_id not in model.items)
+
+
 def play(store: StateStore, model: Model, prefix: str, sequence: list[Any]) -> None:
     """Make the same calls on both; check that they raise the same and come to the same."""
     for name, *arguments in sequence:
@@ -147,7 +195,14 @@ def play(store: StateStore, model: Model, prefix: str, sequence: list[Any]) -> N
         arguments = [rename(prefix, each) for each in arguments]
         try:
             getattr(model, name)(*arguments)
-        except (RunExistsError, RunFinishedError, RunNotFoundError, MissingFieldError, TypeError) as error:
+        except (
+            RunExistsError,
+            RunFinishedError,
+            RunNotFoundError,
+            IntelItemNotFoundError,
+            MissingFieldError,
+            TypeError,
+        ) as error:
             with pytest.raises(type(error)):
                 getattr(store, name)(*arguments)
         else:
@@ -162,6 +217,7 @@ def play_block(store: StateStore, model: Model, prefix: str, inner: list[Any], e
             play(store, model, prefix, inner)
             assert seen(store, prefix) == expected(model)
             check_runs(store, model, prefix)
+            check_items(store, model, prefix)
             if ending == "fail":
                 raise Boom
     except Boom:
@@ -190,6 +246,10 @@ def rename(prefix: str, argument: Any) -> Any:
     """Give the ids of an example a prefix, so that examples that share a store do not meet."""
     if isinstance(argument, str) and argument.startswith("run "):
         return prefix + argument
+    if isinstance(argument, ItemId):
+        return prefix + argument
+    if isinstance(argument, dict) and any(isinstance(key, ItemId) for key in argument):
+        return {prefix + item_id: decision for item_id, decision in argument.items()}
     if isinstance(argument, list) and argument and isinstance(argument[0], Item):
         return [rename(prefix, item) for item in argument]
     if isinstance(argument, Item):
@@ -198,10 +258,17 @@ def rename(prefix: str, argument: Any) -> Any:
     return argument
 
 
+class ItemId(str):
+    """An item's id that has no prefix yet."""
+
+    __slots__ = ()
+
+
 class Item(dict[str, Any]):
     """An item whose ids have no prefix yet."""
 
 
+known_ids = st.sampled_from([ItemId(name) for name in "abcd"])
 run_ids = st.sampled_from(["run 1", "run 2", "run 3"])
 texts = st.sampled_from(["", "t", "a\0b", "😀", "'; --"])
 odd: list[Any] = [
@@ -251,6 +318,10 @@ calls = st.one_of(
     st.tuples(st.just("upsert_intel_item"), items),
     st.tuples(st.just("upsert_intel_item"), bad_items),
     st.tuples(st.just("upsert_intel_items_batch"), st.lists(items, max_size=5)),
+    st.tuples(st.just("decide"), known_ids, st.none() | texts, st.none() | texts),
+    st.tuples(
+        st.just("decide_batch"), st.dictionaries(known_ids, st.tuples(st.none() | texts, st.none() | texts), max_size=3)
+    ),
     st.tuples(
         st.just("upsert_intel_items_batch"), st.builds(batch_with_one_bad_item, st.lists(items, max_size=2), bad_items)
     ),
@@ -288,6 +359,7 @@ def compare(store: StateStore, sequence: list[Any]) -> None:
     play(store, model, prefix, first + sequence)
     assert seen(store, prefix) == expected(model)
     check_runs(store, model, prefix)
+    check_items(store, model, prefix)
     assert item_ids(store, f"{prefix}run 1") == [item["item_id"] for item in model.items_of(f"{prefix}run 1")]
 
 

@@ -36,6 +36,7 @@ impl From<StoreError> for PyErr {
             ErrorKind::RunNotFound => "RunNotFoundError",
             ErrorKind::RunActive => "RunActiveError",
             ErrorKind::RunFinished => "RunFinishedError",
+            ErrorKind::IntelItemNotFound => "IntelItemNotFoundError",
             ErrorKind::StoreBusy => "StoreBusyError",
             ErrorKind::DiskFull => "DiskFullError",
             ErrorKind::StorageIO => "StorageIOError",

@@ -9,6 +9,7 @@ from orchestrator.state_store.records import IntelItem, IntelItemInput
 
 __all__ = [
     "SQLITE_VERSION",
+    "ItemQuery",
     "Store",
     "Transaction",
     "__version__",
@@ -31,6 +32,24 @@ def after_fork_in_parent() -> None:
 
 def after_fork_in_child() -> None:
     """Let go of all inherited connections; each store opens its own when it is next used."""
+
+@final
+class ItemQuery:
+    """The filters, conditions and fields of a call, checked."""
+
+    def __new__(
+        cls,
+        operation: str,
+        run_id: str | None,
+        item_type: str | None,
+        decision: str | None,
+        undecided: bool | None,
+        conditions: Mapping[str, tuple[str, Any]] | None,
+        fields: Iterable[str] | None,
+        since: str | None,
+        until: str | None,
+        /,
+    ) -> Self: ...
 
 @final
 class Store:
@@ -99,10 +118,27 @@ class Store:
     def list_intel_items_for_run(self, run_id: str) -> list[IntelItem]:
         """Return a run's items, the oldest first."""
 
+    def get_intel_item(self, item_id: str) -> IntelItem | None:
+        """Return an item; None where there is none."""
+
+    def list_intel_items(
+        self, query: ItemQuery, limit: int | None, cursor: str | None
+    ) -> tuple[list[IntelItem], str | None]:
+        """Return items, the oldest first, and the cursor of those that are left."""
+
     def page_intel_items(
-        self, run_id: str | None, after: tuple[str, int] | None, limit: int
+        self, query: ItemQuery, after: tuple[str, int] | None, limit: int
     ) -> tuple[list[IntelItem], tuple[str, int] | None]:
         """Return the next items, the oldest first, and where they end; None where none are left."""
+
+    def count_intel_items(self, query: ItemQuery) -> int:
+        """Return how many items there are."""
+
+    def decide(self, item_id: str, decision: str | None, reason: str | None) -> None:
+        """Change what was decided on an item."""
+
+    def decide_batch(self, decisions: Mapping[str, str | tuple[str | None, str | None] | None]) -> None:
+        """Change what was decided on several items, or on none."""
 
     def write_telemetry(self, run_id: str, telemetry: Any) -> None:
         """Set a run's telemetry document."""
