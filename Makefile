@@ -29,6 +29,7 @@ test-python: .venv/extension ## Run the Python tests
 	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)
 
 test-faults: .venv/extension ## Run every fault as often as it takes to be sure (some 40 minutes)
+	cargo test --quiet --no-default-features --lib pool::
 	$(BIN)/python -m pytest -q --full $(PYTEST_FLAGS) tests/faults
 
 lint: .venv/extension ## Check formatting, types and stubs; warnings are errors

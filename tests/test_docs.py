@@ -25,6 +25,7 @@ from tests.helpers import ROOT
 
 README = ROOT / "README.md"
 GUIDE = ROOT / "docs" / "guide.md"
+RELIABILITY = ROOT / "docs" / "reliability.md"
 EXECUTED = [README, *sorted((ROOT / "docs").glob("**/*.md"))]
 DOCUMENTS = [*EXECUTED, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 MODULES = [package.__name__, *(each.name for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."))]
@@ -171,6 +172,19 @@ def test_every_error_is_in_the_readmes_table_with_its_other_base() -> None:
         if base not in (StateStoreError, Exception)
     }
     assert {name: row[0] for name, row in table(section(README, "Errors")).items()} == wanted
+
+
+def test_reliability_says_what_to_do_on_every_error() -> None:
+    exported = [getattr(package, name) for name in package.__all__]
+    errors = {each.__name__ for each in exported if inspect.isclass(each) and issubclass(each, StateStoreError)}
+    assert errors - {"StateStoreError"} - set(table(section(RELIABILITY, "When a call fails"))) == set()
+
+
+def test_reliability_has_every_hazard_and_every_test_of_it() -> None:
+    text = section(RELIABILITY, "What is tested")
+    assert [int(number) for number in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)] == list(range(1, 33))
+    tests = {test.name for test in (ROOT / "tests" / "faults").glob("test_*.py")}
+    assert set(re.findall(r"`(test_\w+\.py)`", text)) == tests
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
