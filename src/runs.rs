@@ -70,7 +70,7 @@ pub(crate) fn get(connection: &Connection, run_id: &str) -> Result<Runs> {
     Ok(runs)
 }
 
-/// Append a row of [`RUN_COLUMNS`], and whatever columns follow them.
+/// Append a row whose first columns are [`RUN_COLUMNS`].
 pub(crate) fn push_row(row: &Row, runs: &mut Runs) -> Result<()> {
     (0..RUN_COLUMNS.len()).try_for_each(|column| push_cell(row, column, runs, "run"))
 }

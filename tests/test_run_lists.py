@@ -214,8 +214,13 @@ def test_error_of_a_status_iterable_passes_on(many: StateStore) -> None:
         yield "failed"
         raise Boom
 
-    with pytest.raises(Boom):
-        many.list_runs(status=failing())
+    class Failing:
+        def __iter__(self) -> Iterator[str]:
+            raise Boom
+
+    for status in (failing(), Failing()):
+        with pytest.raises(Boom):
+            many.list_runs(status=status)
 
 
 FILTERS: list[dict[str, Any]] = [

@@ -42,11 +42,8 @@ pub(super) fn texts(value: &Bound<'_, PyAny>, operation: &str, name: &str) -> Py
     if value.is_instance_of::<PyString>() {
         return Ok(Some(vec![text(value, operation, name)?.to_owned()]));
     }
-    let Ok(several) = value.try_iter() else {
-        let found = value.get_type().name()?;
-        let what = format!("{operation}: {name} must be a str, an iterable of str or None, not {found}");
-        return Err(Refusal::InvalidType.error(value.py(), what));
-    };
+    let wanted = format!("{operation}: {name} must be a str, an iterable of str or None");
+    let several = value.try_iter().map_err(|error| during(value.py(), error, &wanted))?;
     let several = several.map(|each| Ok(text(&each?, operation, name)?.to_owned()));
     several.collect::<PyResult<_>>().map(Some)
 }
