@@ -331,6 +331,8 @@ fn item_sql(columns: Fields) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use rusqlite::StatementStatus;
+
     use super::*;
     use crate::{connection, migrations};
 
@@ -432,6 +434,18 @@ pub(crate) mod tests {
         }
         let [step] = plan(&connection, &item_sql(Fields::ALL)).try_into().unwrap();
         assert_eq!(step, "SEARCH intel_items USING INTEGER PRIMARY KEY (rowid=?)");
+    }
+
+    #[test]
+    fn a_list_is_prepared_once() {
+        let connection = with_items(10);
+        let filter = ItemFilter::of_run("run");
+        for _ in 0..5 {
+            page(&connection, &filter, Fields::ALL, None, 5, 1000).unwrap();
+        }
+        let statement = connection.prepare_cached(&list_sql(Fields::ALL, &filter, "TRUE")).unwrap();
+        assert_eq!(statement.get_status(StatementStatus::Run), 5);
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
     }
 
     #[test]

@@ -469,3 +469,17 @@ def test_item_of_another_program_that_is_no_json_is_named(run_path: Path) -> Non
         with pytest.raises(InvalidJSONError, match=r'^list_intel_items: item "b", claims_json: not JSON'):
             store.list_intel_items()
         assert store.count_intel_items() == 2
+
+
+@pytest.mark.parametrize("damage", ["x'ff'", "CAST(x'32ff' AS TEXT)"], ids=["blob", "no UTF-8"])
+@pytest.mark.parametrize("filters", [{}, {"run_id": "run-1"}, {"item_type": "note"}])
+def test_time_of_another_program_that_is_no_text_ends_a_page_with_an_error(
+    run_path: Path, damage: str, filters: dict[str, Any]
+) -> None:
+    with StateStore(run_path) as store:
+        put(store, "a", "b", "c")
+    plain_sqlite(run_path, f"UPDATE intel_items SET created_at = {damage} WHERE item_id <> 'c'")
+    with StateStore(run_path) as store:
+        assert len(store.list_intel_items(fields=["title"], run_id="run-1")) == 3
+        with pytest.raises(CorruptDatabaseError, match=r"^list_intel_items: "):
+            paged(store, 2, **filters)
