@@ -113,9 +113,9 @@ impl From<rusqlite::Error> for StoreError {
             rusqlite::Error::InvalidParameterCount(..)
             | rusqlite::Error::InvalidParameterName(_)
             | rusqlite::Error::MultipleStatement => (ErrorKind::Query, None),
-            rusqlite::Error::Utf8Error(..) | rusqlite::Error::FromSqlConversionFailure(..) => {
-                (ErrorKind::CorruptDatabase, None)
-            }
+            rusqlite::Error::Utf8Error(..)
+            | rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..) => (ErrorKind::CorruptDatabase, None),
             _ => (ErrorKind::Other, None),
         };
         let message = match error {

@@ -13,7 +13,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from orchestrator.state_store import MissingFieldError, RunExistsError, RunNotFoundError, StateStore
+from orchestrator.state_store import (
+    MissingFieldError,
+    RunActiveError,
+    RunExistsError,
+    RunNotFoundError,
+    StateStore,
+)
 
 from tests.helpers import REQUIRED_FIELDS, Boom, item_ids
 
@@ -45,6 +51,14 @@ class Model:
     def finish_run(self, run_id: str, status: str, notes: str | None) -> None:
         self.known(run_id)
         self.runs[run_id][1:4] = [status, True, notes]
+
+    def delete_run(self, run_id: str) -> None:
+        self.known(run_id)
+        if self.runs[run_id][1] == "running":
+            raise RunActiveError
+        del self.runs[run_id]
+        self.telemetry.pop(run_id, None)
+        self.items = {item_id: item for item_id, item in self.items.items() if item["run_id"] != run_id}
 
     def write_telemetry(self, run_id: str, telemetry: Any) -> None:
         text = json.dumps(telemetry)
@@ -117,7 +131,7 @@ def play(store: StateStore, model: Model, prefix: str, sequence: list[Any]) -> N
         arguments = [rename(prefix, each) for each in arguments]
         try:
             getattr(model, name)(*arguments)
-        except (RunExistsError, RunNotFoundError, MissingFieldError, TypeError) as error:
+        except (RunExistsError, RunNotFoundError, RunActiveError, MissingFieldError, TypeError) as error:
             with pytest.raises(type(error)):
                 getattr(store, name)(*arguments)
         else:
@@ -195,6 +209,7 @@ calls = st.one_of(
     st.tuples(st.just("start_run"), run_ids, texts, documents),
     st.tuples(st.just("start_run"), run_ids, texts, documents),
     st.tuples(st.just("finish_run"), run_ids, texts, st.none() | texts),
+    st.tuples(st.just("delete_run"), run_ids),
     st.tuples(st.just("write_telemetry"), run_ids, documents),
     st.tuples(st.just("write_telemetry"), run_ids, bad_documents),
     st.tuples(st.just("upsert_intel_item"), items),
