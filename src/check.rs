@@ -124,7 +124,17 @@ pub(crate) fn stale_runs(
     before: &str,
     stop: &Arc<AtomicBool>,
 ) -> Result<Vec<Finding>> {
-    let sql = format!(
+    let stale = texts(connection, &stale_sql(), &[before], stop)?.map(|[run_id, sign]| Finding {
+        kind: FindingKind::StaleRun,
+        table: Some("runs"),
+        id: Some(run_id),
+        message: format!("it is {RUNNING}, and its last sign of life was at {sign}"),
+    });
+    Ok(stale.collect())
+}
+
+fn stale_sql() -> String {
+    format!(
         "SELECT run_id, sign FROM (
             SELECT run_id, started_at, max(
                 started_at,
@@ -135,14 +145,7 @@ pub(crate) fn stale_runs(
                 coalesce((SELECT created_at FROM telemetry WHERE run_id = runs.run_id), '')) AS sign
             FROM runs WHERE status = '{RUNNING}' AND pruned_at IS NULL)
          WHERE sign < ? ORDER BY started_at"
-    );
-    let stale = texts(connection, &sql, &[before], stop)?.map(|[run_id, sign]| Finding {
-        kind: FindingKind::StaleRun,
-        table: Some("runs"),
-        id: Some(run_id),
-        message: format!("it is {RUNNING}, and its last sign of life was at {sign}"),
-    });
-    Ok(stale.collect())
+    )
 }
 
 /// The next JSON of a table, behind a row; and the last row, `None` where none are left.
@@ -151,13 +154,7 @@ pub(crate) fn json_slice(
     table: &Table,
     after: i64,
 ) -> Result<(Vec<Cell>, Option<i64>)> {
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT rowid, {}, {} FROM {} WHERE rowid > ? AND run_id NOT IN (
-            SELECT run_id FROM runs WHERE pruned_at IS NOT NULL) ORDER BY rowid",
-        table.key,
-        table.columns.join(", "),
-        table.name,
-    ))?;
+    let mut statement = connection.prepare_cached(&json_sql(table))?;
     let mut rows = statement.query([after])?;
     let (mut cells, mut last, mut read, mut bytes) = (Vec::new(), None, 0, 0);
     while read < SLICE_ROWS
@@ -177,6 +174,16 @@ pub(crate) fn json_slice(
         }
     }
     Ok((cells, last))
+}
+
+fn json_sql(table: &Table) -> String {
+    format!(
+        "SELECT rowid, {}, {} FROM {} WHERE rowid > ? AND run_id NOT IN (
+            SELECT run_id FROM runs WHERE pruned_at IS NOT NULL) ORDER BY rowid",
+        table.key,
+        table.columns.join(", "),
+        table.name,
+    )
 }
 
 /// The rows of a query of `N` texts.
@@ -224,5 +231,31 @@ mod tests {
         let (cells, last) = json_slice(&connection, &TABLES[0], 2).unwrap();
         assert_eq!((cells.len(), last), (1, Some(3)));
         assert_eq!(json_slice(&connection, &TABLES[0], 3).unwrap().1, None);
+    }
+
+    #[test]
+    fn nothing_is_sorted_and_the_next_rows_are_sought() {
+        let mut connection = connection::open_memory().unwrap();
+        migrations::migrate(&mut connection).unwrap();
+        let plan = |sql: &str| {
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let steps = statement.raw_query().mapped(|row| row.get::<_, String>(3));
+            steps.collect::<rusqlite::Result<Vec<_>>>().unwrap().join("; ")
+        };
+        for table in &TABLES {
+            let plan = plan(&json_sql(table));
+            assert!(
+                plan.starts_with("SEARCH") && plan.contains("USING INTEGER PRIMARY KEY (rowid>?)"),
+                "{plan}"
+            );
+            assert!(!plan.contains("ORDER BY") && !plan.contains("SCAN"), "{plan}");
+        }
+        let stale = plan(&stale_sql());
+        for index in
+            ["idx_runs_status (status=?)", "idx_intel_items_run_id (run_id=?)", "idx_intel_items_updated_at"]
+        {
+            assert!(stale.contains(index), "{stale}");
+        }
+        assert!(!stale.contains("B-TREE") && !stale.contains("SCAN"), "{stale}");
     }
 }

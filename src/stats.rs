@@ -61,7 +61,7 @@ impl Counters {
 const COUNT: &str = "
     SELECT 'status', status, sum(rows) FROM (
         SELECT status, count(*) AS rows FROM runs GROUP BY status
-        UNION ALL SELECT status, -count(*) FROM runs WHERE pruned_at IS NOT NULL GROUP BY status)
+        UNION ALL SELECT status, -count(*) FROM runs WHERE pruned_at IS NOT NULL GROUP BY +status)
     GROUP BY status
     UNION ALL SELECT 'items', '', (SELECT count(*) FROM intel_items) - (
         SELECT count(*) FROM runs JOIN intel_items USING (run_id) WHERE pruned_at IS NOT NULL)
@@ -95,4 +95,23 @@ pub(crate) fn count(connection: &Connection) -> Result<Stats> {
     stats.file_bytes = pages * stats.page_size;
     stats.free_bytes = free * stats.page_size;
     Ok(stats)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{connection, migrations};
+
+    #[test]
+    fn only_indexes_are_counted() {
+        let mut connection = connection::open_memory().unwrap();
+        migrations::migrate(&mut connection).unwrap();
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {COUNT}")).unwrap();
+        let steps = statement.raw_query().mapped(|row| row.get::<_, String>(3));
+        for step in steps.collect::<rusqlite::Result<Vec<_>>>().unwrap() {
+            let of_rows = ["runs", "intel_items", "telemetry"].iter().any(|table| step.contains(table));
+            let covered = step.contains("COVERING INDEX") || step.contains("INDEX idx_runs_pruned_at");
+            assert!(!of_rows || covered, "{step}");
+        }
+    }
 }

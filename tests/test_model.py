@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from orchestrator.state_store import (
     IntelItemNotFoundError,
     MissingFieldError,
+    RunActiveError,
     RunExistsError,
     RunFinishedError,
     RunNotFoundError,
@@ -58,6 +59,14 @@ class Model:
         self.known(run_id)
         if self.runs[run_id][1] != "running":
             raise RunFinishedError
+
+    def delete_run(self, run_id: str) -> None:
+        self.known(run_id)
+        if self.runs[run_id][1] == "running":
+            raise RunActiveError
+        del self.runs[run_id]
+        self.telemetry.pop(run_id, None)
+        self.items = {item_id: item for item_id, item in self.items.items() if item["run_id"] != run_id}
 
     def write_telemetry(self, run_id: str, telemetry: Any) -> None:
         text = json.dumps(telemetry)
@@ -130,11 +139,14 @@ def expected(model: Model) -> list[str]:
     return lines
 
 
+def beginning(store: StateStore, model: Model) -> str | None:
+    """Return when the first run of the model started, so that the lists leave out what is older."""
+    return min((run.started_at for run in map(store.get_run, model.runs) if run), default=None)
+
+
 def check_runs(store: StateStore, model: Model, prefix: str) -> None:
     """Ask for the runs of one example, one by one and in lists; check the answers."""
-    first = store.get_run(f"{prefix}run 1")
-    assert first is not None
-    since = first.started_at
+    since = beginning(store, model)
     mine = [run for run in store.list_runs(since=since) if run.run_id.startswith(prefix)]
     assert [run.run_id for run in mine] == list(model.runs)[::-1]
     for run in mine:
@@ -153,9 +165,7 @@ def check_runs(store: StateStore, model: Model, prefix: str) -> None:
 
 def check_items(store: StateStore, model: Model, prefix: str) -> None:
     """Ask for the items of one example, one by one and in lists; check the answers."""
-    first = store.get_run(f"{prefix}run 1")
-    assert first is not None
-    filters: dict[str, Any] = {"since": first.started_at}
+    filters: dict[str, Any] = {"since": beginning(store, model)}
     mine = [item for item in store.list_intel_items(**filters) if item["item_id"].startswith(prefix)]
     assert [item["item_id"] for item in mine] == list(model.items)
     for item in mine:
@@ -197,6 +207,7 @@ def play(store: StateStore, model: Model, prefix: str, sequence: list[Any]) -> N
             getattr(model, name)(*arguments)
         except (
             RunExistsError,
+            RunActiveError,
             RunFinishedError,
             RunNotFoundError,
             IntelItemNotFoundError,
@@ -312,6 +323,7 @@ calls = st.one_of(
     st.tuples(st.just("start_run"), run_ids, texts, documents),
     st.tuples(st.just("finish_run"), run_ids, texts, st.none() | texts),
     st.tuples(st.just("heartbeat"), run_ids),
+    st.tuples(st.just("delete_run"), run_ids),
     st.tuples(st.just("write_telemetry"), run_ids, documents),
     st.tuples(st.just("write_telemetry"), run_ids, bad_documents),
     st.tuples(st.just("upsert_intel_item"), items),

@@ -127,15 +127,15 @@ impl Store {
         let fold = || {
             self.refuse_inside(caller, "only what is committed is folded")?;
             let wal_bytes_before = self.wal_bytes();
-            let complete = self.empty_log(caller)?;
+            let complete = self.empty_log(caller, self.shared.options.busy_timeout)?;
             Ok(Checkpointed { wal_bytes_before, wal_bytes_after: self.wal_bytes(), complete })
         };
         fold().map_err(|error: StoreError| error.during("checkpoint"))
     }
 
-    /// Fold the log into the file and empty it; `false` where that could not be done within the busy timeout.
-    pub(super) fn empty_log(&self, caller: &Caller) -> Result<bool> {
-        let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
+    /// Fold the log into the file and empty it; `false` where that could not be done in time.
+    pub(super) fn empty_log(&self, caller: &Caller, timeout: Duration) -> Result<bool> {
+        let mut wait = Wait::new(*caller, timeout);
         self.writer()?.empty_log(caller.owner, &mut wait)
     }
 

@@ -13,6 +13,9 @@ use crate::retention::{self, Deleted, Pace, Prune, Selection};
 use crate::vacuum::{self, Vacuumed};
 use crate::wait::{Caller, Owner, Wait};
 
+/// How long the log may take to be folded before the file is measured.
+const FOLD_WITHIN: Duration = Duration::from_millis(500);
+
 impl Store {
     /// Delete a run with its items and telemetry, in one transaction; one that is `running` only by `force`.
     ///
@@ -122,11 +125,13 @@ impl Store {
         if self.path().is_none() {
             return Ok(Vacuumed { bytes_freed: 0, reason: Some("a store in memory has no file".into()) });
         }
-        // What is only in the log yet is no part of the file that could be given back.
-        self.empty_log(caller)?;
+        // What is only in the log yet is no part of the file that could be given back. Where it cannot be folded soon, less
+        // is counted as freed.
+        let timeout = self.shared.options.busy_timeout;
+        self.empty_log(caller, timeout.min(FOLD_WITHIN))?;
         let before = self.file_bytes();
         let done = if full { self.rewrite(caller) } else { self.give_back_in_slices(caller) };
-        let emptied = self.empty_log(caller)?;
+        let emptied = self.empty_log(caller, timeout)?;
         let reason = match done {
             Ok(None) if emptied => None,
             Ok(None) => Some("the log could not be folded within busy_timeout, as others read or write; the file shrinks when it is".to_owned()),

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 from orchestrator.state_store import StateStore
 
-from tests.helpers import Peer, assert_sound, item_ids, plain_sqlite, value
+from tests.helpers import Peer, assert_sound, in_process, item_ids, plain_sqlite, value
 from tests.programs import retention
 from tests.programs.exits import item
 
@@ -123,3 +124,20 @@ def test_nobody_reads_half_a_run_and_no_item_that_comes_again_is_lost(
             new += len(item_ids(store, "run-1"))
     assert new
     figure(f"{runs} runs pruned, {new} of their items came again meanwhile and stayed")
+
+
+@pytest.mark.parametrize("act", retention.LONG)
+def test_ctrl_c_ends_what_takes_long_and_the_next_prune_completes_it(
+    path: Path, act: str, figure: Callable[[str], None]
+) -> None:
+    seconds = in_process(retention.be_interrupted, str(path), act)
+    assert seconds < 2
+    with StateStore(path, synchronous="NORMAL") as store:
+        assert_sound(store)
+        runs, marked, items = left(store)
+        assert (marked > 0) == (act == "prune")
+        done = store.prune(keep_last=0)
+        assert (done.runs, left(store)) == (runs, [0, 0, 0])
+        assert value(store, "SELECT run_id FROM runs") == "after"
+        assert done.intel_items == items
+    figure(f"after {seconds * 1000:.0f} ms")

@@ -50,6 +50,13 @@ CALLS: list[Callable[[StateStore], object]] = [
     lambda store: store.finish_run("run-1", "completed"),
     lambda store: store.start_run("run-2", "daily", {}),
     lambda store: store.list_intel_items_for_run("run-1"),
+    lambda store: store.stats(),
+    lambda store: store.check(),
+    lambda store: store.prune(keep_last=0, dry_run=True),
+    lambda store: store.delete_run("run-2", force=True),
+    lambda store: store.prune(keep_last=0),
+    lambda store: store.vacuum(),
+    lambda store: store.checkpoint(),
 ]
 
 

@@ -4,13 +4,14 @@ import itertools
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from orchestrator.state_store import StateStore
 
 from tests.programs import hear, say
 from tests.programs.exits import item
+from tests.programs.signals import interrupted
 
 PARTS = 100
 """Items of a run."""
@@ -114,3 +115,29 @@ def see_again(path: str, runs: int) -> list[str]:
             if done.is_set():
                 break
     return written
+
+
+def again_and_again(act: Callable[[], object]) -> None:
+    """Do something until it is interrupted."""
+    while True:
+        act()
+
+
+LONG: dict[str, Callable[[StateStore], object]] = {
+    "prune": lambda store: store.prune(keep_last=0),
+    "vacuum": lambda store: again_and_again(lambda: store.vacuum(full=True)),
+    "check": lambda store: again_and_again(store.check),
+    "stats": lambda store: again_and_again(store.stats),
+}
+
+
+def be_interrupted(path: str, act: str) -> float:
+    """Do what takes long, be interrupted, and write; return the seconds from the signal to KeyboardInterrupt."""
+    with StateStore(path, synchronous="NORMAL") as store:
+        for run in range(20):
+            store.start_run(f"old-{run}", "old", {})
+            store.upsert_intel_items_batch({**item(f"{run}.{part}"), "run_id": f"old-{run}"} for part in range(2000))
+            store.finish_run(f"old-{run}", "completed")
+        seconds = interrupted(lambda: LONG[act](store))
+        store.start_run("after", "daily", {})
+        return seconds
