@@ -8,9 +8,9 @@
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::{self, RUN_COLUMNS, Runs, isoformat};
 use crate::runs;
 
@@ -48,7 +48,11 @@ pub(crate) fn find(connection: &Connection, older_than: Duration) -> Result<Vec<
     let mut rows = candidates.query([&limit])?;
     while let Some(row) = rows.next()? {
         let run_id: String = row.get(0)?;
-        let last_sign: String = sign.query_row([&run_id], |row| row.get(0))?;
+        let last_sign: Option<String> = sign.query_row([&run_id], |row| row.get(0)).optional()?;
+        let last_sign = last_sign.ok_or_else(|| {
+            let what = format!("the indexes of the file do not agree on the run {run_id:?}");
+            StoreError::new(ErrorKind::CorruptDatabase, what)
+        })?;
         if last_sign < limit {
             stale.push(Stale { run_id, last_sign });
         }

@@ -236,7 +236,7 @@ def play_block(store: StateStore, model: Model, prefix: str, inner: list[Any], e
 
 
 def play_run(store: StateStore, model: Model, prefix: str, run_id: str, inner: list[Any], ending: str) -> None:
-    """Make calls in the block of a run, which ends well or fails; a run that was finished inside it stays so."""
+    """Make calls in the block of a run, which ends well or fails; what became of the run inside it stays so."""
     run_id = rename(prefix, run_id)
     run = store.run(run_id, "daily", {})
     try:
@@ -245,11 +245,15 @@ def play_run(store: StateStore, model: Model, prefix: str, run_id: str, inner: l
         with pytest.raises(RunExistsError):
             run.__enter__()
         return
-    with contextlib.suppress(Boom), run:
-        play(store, model, prefix, inner)
-        if ending == "fail":
-            raise Boom
-    if model.runs[run_id][1] == "running":
+    try:
+        with contextlib.suppress(Boom), run:
+            play(store, model, prefix, inner)
+            if ending == "fail":
+                raise Boom
+        assert run_id in model.runs or ending == "fail"
+    except RunNotFoundError:
+        assert run_id not in model.runs
+    if run_id in model.runs and model.runs[run_id][1] == "running":
         model.runs[run_id][1:4] = ["failed", True, "Boom"] if ending == "fail" else ["completed", True, None]
 
 

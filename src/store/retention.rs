@@ -8,10 +8,12 @@ use rusqlite::Connection;
 
 use super::{Sql, Store};
 use crate::error::{ErrorKind, Result, StoreError};
+use crate::heartbeat::Held;
 use crate::model;
 use crate::retention::{self, Deleted, Pace, Prune, Selection};
 use crate::vacuum::{self, Vacuumed};
 use crate::wait::{Caller, Owner, Wait};
+use crate::writer;
 
 /// How long the log may take to be folded before the file is measured.
 const FOLD_WITHIN: Duration = Duration::from_millis(500);
@@ -164,14 +166,22 @@ impl Store {
             let stopped = || stop.load(Ordering::Relaxed);
             let me = Caller { owner: Owner::thread(), interrupted: &stopped };
             let _turn = writer.queue.enter(None, me.owner, &Wait::new(me, timeout))?;
-            Wait::new(me, timeout).until_free(|| writer.with(|connection| vacuum::rewrite(connection, stop)))
+            Wait::new(me, timeout).until_free(|| {
+                writer.with(|connection| {
+                    let held = Held::begin();
+                    let rewritten = vacuum::rewrite(connection, stop);
+                    writer::make_up(connection, held);
+                    rewritten
+                })
+            })
         })?;
         Ok(None)
     }
 
-    /// Do what takes long in writes so short that others hardly wait: each is a transaction, and asks for its turn behind
-    /// those who wait already. Other processes are in no queue: between two writes there is time for them. `work` is told until when it may work, and says whether there is more to do; `done` is
-    /// given what a transaction came to once it is committed.
+    /// Do what takes long in writes so short that others hardly wait: each is a transaction, and asks for its turn
+    /// behind those who wait already. Other processes are in no queue: between two writes there is time for them.
+    /// `work` is told until when it may work, and says whether there is more to do; `done` is given what a transaction
+    /// came to once it is committed.
     fn write_in_slices<T>(
         &self,
         caller: &Caller,
