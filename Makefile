@@ -29,6 +29,7 @@ test-python: .venv/extension ## Run the Python tests
 	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)
 
 test-faults: .venv/extension ## Run every fault as often as it takes to be sure (some 40 minutes)
+	cargo test --quiet --no-default-features --lib pool::
 	$(BIN)/python -m pytest -q --full $(PYTEST_FLAGS) tests/faults
 
 lint: .venv/extension ## Check formatting, types and stubs; warnings are errors
@@ -49,7 +50,8 @@ format: .venv/tools ## Format Rust and Python
 bench: .venv/extension ## Time the store and its rivals; write docs/performance.md (some 10 minutes)
 	$(BIN)/python -m benches
 
-bench-gate: .venv/extension ## Fail if the store is not as much faster than its rivals as it must be (some 3 minutes)
+bench-gate: .venv/extension ## Fail if a lever is off, or a rival comes too close (some 3 minutes)
+	$(BIN)/python -m pytest -q $(PYTEST_FLAGS) tests/test_levers.py tests/faults/test_syncs.py
 	$(BIN)/python -m benches.gate
 
 bench-core: ## Time the Rust core alone

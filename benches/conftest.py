@@ -14,12 +14,14 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+from orchestrator.state_store import StateStore
 
 from benches import items
 from benches.rivals import ALL, GATED, Contender, Synchronous, open_contender
 
 RUN = "run"
 TURNS = 7
+LARGE_RUNS = 100
 
 FILES = Path(__file__).resolve().parents[1] / "target"
 """Not the system's temporary folder, which may be in memory, where a sync costs nothing."""
@@ -54,6 +56,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [] if config.getoption("--full") else [item for item in items if item.get_closest_marker("full_only")]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def large_file() -> Iterator[Path]:
+    """Make a file of `LARGE_RUNS` runs of 10,000 items once. Whoever writes to it adds runs."""
+    FILES.mkdir(exist_ok=True)
+    path = FILES / "bench-large.db"
+    with StateStore(path, synchronous="NORMAL") as store:
+        for number in range(LARGE_RUNS):
+            store.start_run(f"run-{number}", "bench", {})
+            store.upsert_intel_items_batch(items.make_items(items.MADE_UP, f"run-{number}"))
+            store.finish_run(f"run-{number}", "completed")
+    yield path
+    path.unlink()
 
 
 @pytest.fixture

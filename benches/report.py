@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from benches.items import MADE_UP
 from benches.results import Results
 from benches.rivals import ALL, OURS
-from benches.rows import DOCUMENT, EMPTY_FILE, LIMIT, ROWS, TARGETS, value_text
+from benches.rows import DOCUMENT, EMPTY_FILE, LIMIT, ROWS, TARGETS, UNFILTERED, value_text
 
 NONE = ""
 
@@ -39,7 +39,7 @@ def targets(results: Results, source: str = MADE_UP, *, gate: bool = False) -> s
 
 def baselines(results: Results) -> str:
     """Return what is compared with, and is no contender."""
-    pairs = [(row, name) for name in (DOCUMENT, EMPTY_FILE) for row in ROWS if results.median(row, name)]
+    pairs = [(row, name) for name in (DOCUMENT, EMPTY_FILE, UNFILTERED) for row in ROWS if results.median(row, name)]
     return _table(("work", "compared with", "takes"), [(row, name, _value(results, row, name)) for row, name in pairs])
 
 

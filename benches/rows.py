@@ -23,6 +23,18 @@ SUSTAINED = "sustained batches and singles, an item"
 SUSTAINED_CALL = "sustained, longest call"
 SUSTAINED_LOG = "sustained, largest log"
 PROCESS = "process: import, open, first write"
+LIST_WHERE = "list 10,000, where a score is over 80"
+PRUNE_WAIT = "prune half of 1,000,000 items: longest wait of a writer"
+PRUNE = "prune half of 1,000,000 items, an item"
+VACUUM = "vacuum after that, a MB"
+
+GET_RUN = "get one of 30,000 runs"
+LIST_RUNS = "list 50 of 30,000 runs, slowest filter"
+COUNT_RUNS = "count 30,000 runs, slowest filter"
+GET_ITEM = "get one of 1,000,000 items"
+LIST_ITEMS = "list 50 of 1,000,000 items, slowest filter"
+COUNT_ITEMS = "count 1,000,000 items"
+COUNT_ITEMS_OF_RUN = "count the 10,000 items of a run among 1,000,000"
 
 ROWS = (
     BATCH_NEW,
@@ -42,6 +54,17 @@ ROWS = (
     SUSTAINED_CALL,
     SUSTAINED_LOG,
     PROCESS,
+    GET_RUN,
+    LIST_RUNS,
+    COUNT_RUNS,
+    GET_ITEM,
+    LIST_ITEMS,
+    COUNT_ITEMS,
+    COUNT_ITEMS_OF_RUN,
+    LIST_WHERE,
+    PRUNE,
+    PRUNE_WAIT,
+    VACUUM,
 )
 IN_BYTES = (SUSTAINED_LOG, STREAM_MEMORY)
 
@@ -51,12 +74,23 @@ DOCUMENT = "orjson, one document"
 EMPTY_FILE = "an empty file"
 """This package itself, in a new file."""
 
+UNFILTERED = "the whole list"
+"""This package itself, without the filter."""
+
 LIMIT = "limit"
 SUSTAINED_BATCH = 1_000
 LIMITS = {
     STALL_BATCH: 0.015,
     STALL_LIST: 0.015,
     STREAM_MEMORY: 64_000_000,
+    PRUNE_WAIT: 0.05,
+    GET_RUN: 0.002,
+    LIST_RUNS: 0.002,
+    COUNT_RUNS: 0.020,
+    GET_ITEM: 0.002,
+    LIST_ITEMS: 0.002,
+    COUNT_ITEMS: 0.020,
+    COUNT_ITEMS_OF_RUN: 0.020,
     # The bound, and over it the largest batch, at a page an item.
     SUSTAINED_LOG: (16 << 20) + SUSTAINED_BATCH * 4096,
 }
@@ -105,6 +139,11 @@ TARGETS = (
     Target(SUSTAINED, APSW, 1),
     Target(SUSTAINED_LOG, LIMIT, 1),
     Target(PROCESS, SQLITE3, 1 / 1.3),
+    *(
+        Target(row, LIMIT, 1)
+        for row in (GET_RUN, LIST_RUNS, COUNT_RUNS, GET_ITEM, LIST_ITEMS, COUNT_ITEMS, COUNT_ITEMS_OF_RUN, PRUNE_WAIT)
+    ),
+    Target(LIST_WHERE, UNFILTERED, 1 / 3),
 )
 
 

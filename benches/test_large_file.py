@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -11,27 +10,12 @@ from orchestrator.state_store import StateStore
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benches import rows
-from benches.conftest import FILES
-from benches.items import MADE_UP, make_items
+from benches.conftest import LARGE_RUNS
+from benches.items import make_items
 from benches.rivals import OURS
 from benches.timing import timed
 
 pytestmark = [pytest.mark.full_only, pytest.mark.contenders(OURS, rows.EMPTY_FILE)]
-
-RUNS = 100
-
-
-@pytest.fixture(scope="module")
-def large_file() -> Iterator[Path]:
-    """Make the file once."""
-    FILES.mkdir(exist_ok=True)
-    path = FILES / "bench-large.db"
-    with StateStore(path, synchronous="NORMAL") as store:
-        for number in range(RUNS):
-            store.start_run(f"run-{number}", "bench", {})
-            store.upsert_intel_items_batch(make_items(MADE_UP, f"run-{number}"))
-    yield path
-    path.unlink()
 
 
 @pytest.fixture
@@ -50,7 +34,7 @@ def test_batch(benchmark: BenchmarkFixture, path: Path, source: str, turn: int, 
 
 @pytest.mark.benchmark(group=rows.LARGE_LIST)
 def test_list(benchmark: BenchmarkFixture, path: Path, source: str, turn: int, contender: str) -> None:
-    run_id = f"run-{RUNS // 2 + turn}"
+    run_id = f"run-{LARGE_RUNS // 2 + turn}"
     with closing(StateStore(path)) as store:
         if contender == rows.EMPTY_FILE:
             store.start_run(run_id, "bench", {})

@@ -60,9 +60,11 @@ pub(crate) fn open_file(path: &Path) -> Result<Connection> {
 
 /// Open a private database in memory.
 pub(crate) fn open_memory() -> Result<Connection> {
-    Ok(Connection::open_in_memory_with_flags(
+    let connection = Connection::open_in_memory_with_flags(
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?)
+    )?;
+    stable_plans(&connection)?;
+    Ok(connection)
 }
 
 /// Open a file for reading.
@@ -135,6 +137,7 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
         return Err(fork::lost_file());
     }
     distrust_file(&connection)?;
+    stable_plans(&connection)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     // Waiting is ours: one deadline over our queue and SQLite's locks, and Ctrl-C ends it.
     connection.busy_timeout(std::time::Duration::ZERO)?;
@@ -149,6 +152,14 @@ fn distrust_file(connection: &Connection) -> Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "mmap_size", 0)?;
+    Ok(())
+}
+
+/// A statement's plan goes by its text alone. Otherwise SQLite prepares a list anew each time that values are bound to
+/// it, in case they make for a better plan, which takes longer than to find a short list.
+/// <https://www.sqlite.org/queryplanner-ng.html#qpstab>
+fn stable_plans(connection: &Connection) -> Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }
 

@@ -18,6 +18,10 @@ pub enum ErrorKind {
     RunNotFound,
     /// The run is running, and was not to be deleted by force.
     RunActive,
+    /// The run is over, or was recovered.
+    RunFinished,
+    /// No item has this id.
+    IntelItemNotFound,
     /// A wait reached the busy timeout, or could never have ended.
     StoreBusy,
     /// The disk is full; nothing was written.

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use chrono::{TimeDelta, Utc};
-use rusqlite::types::ValueRef;
-use rusqlite::{CachedStatement, Connection, Row, Rows};
+use rusqlite::{CachedStatement, Connection};
 
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::{Result, StoreError};
+use crate::item_filter::{ITEM_ID, RUN_ID};
 use crate::model::{self, ITEM_COLUMNS, Items, NewItems};
-use crate::sql::Text;
+use crate::sql::{Text, push_cell};
 use crate::{retention, runs};
 
 /// An item that comes again unchanged is not written again, unless its `updated_at` is older than `?14`, a minute:
@@ -38,16 +38,9 @@ const UPSERT: &str = "INSERT INTO intel_items(
 /// How long an unchanged item may come again before its `updated_at` is brought up to date.
 const SEEN_EVERY: TimeDelta = TimeDelta::minutes(1);
 
-/// The columns of [`Items`].
-const COLUMNS: &str = "item_id, run_id, item_type, title, summary, claims_json, evidence_json, scores_json,
-    risk_flags_json, explainability_json, decision, decision_reason, created_at";
-
-/// The columns of [`NewItems`] that name the item and its run.
-const ITEM_ID: usize = 0;
-const RUN_ID: usize = 1;
-
-/// The column of [`Items`] that says when one was first recorded.
-const CREATED_AT: usize = 12;
+/// What holds for an item unless its run is being pruned.
+pub(crate) const NOT_PRUNED: &str =
+    "NOT EXISTS (SELECT 1 FROM runs WHERE runs.run_id = intel_items.run_id AND +pruned_at IS NOT NULL)";
 
 /// Inserts or updates items, in their order, all with the same time.
 pub(crate) struct Upsert<'a> {
@@ -71,7 +64,7 @@ impl<'a> Upsert<'a> {
             now: model::isoformat(now),
             stale: model::isoformat(now - SEEN_EVERY),
             known_run: None,
-            pruning: retention::is_any_marked(connection)?,
+            pruning: runs::is_any_pruned(connection)?,
         })
     }
 
@@ -83,7 +76,7 @@ impl<'a> Upsert<'a> {
     fn write_row(&mut self, items: &NewItems, row: usize) -> Result<()> {
         let run_id = items.get(row, RUN_ID).unwrap_or_default();
         if self.known_run.as_deref() != Some(run_id) {
-            runs::require(self.connection, run_id)?;
+            runs::require(self.connection, run_id, &self.now)?;
             self.known_run = Some(run_id.to_vec());
         }
         if self.pruning {
@@ -99,123 +92,18 @@ impl<'a> Upsert<'a> {
     }
 }
 
-/// Where a page of items ended: the next one goes on behind it, whatever was written meanwhile.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Position {
-    /// The last item's time; empty before the first.
-    pub created_at: String,
-    /// The last item's place among those of the same time.
-    pub rowid: i64,
-}
-
-/// Read the next items, of one run or of all, the oldest first; and where they end, `None` where none are left.
-pub(crate) fn page(
-    connection: &Connection,
-    run_id: Option<&str>,
-    after: &Position,
-    limit: usize,
-) -> Result<(Items, Option<Position>)> {
-    let of_run = if run_id.is_some() { "run_id = ?1" } else { "?1 IS NULL" };
-    let (mut items, mut rowid) = (Items::new(), after.rowid);
-    // A whole batch has one time. Two seeks find the place within it, where comparing the pair would scan it.
-    for behind in ["created_at = ?2 AND rowid > ?3", "created_at > ?2 AND ?3 NOTNULL"] {
-        let mut statement = connection.prepare_cached(&format!(
-            "SELECT {COLUMNS}, rowid FROM intel_items WHERE {of_run} AND {behind} ORDER BY created_at, rowid LIMIT ?4"
-        ))?;
-        let left = i64::try_from(limit - items.len()).unwrap_or(i64::MAX);
-        let mut rows = statement.query((run_id, &after.created_at, after.rowid, left))?;
-        while let Some(row) = rows.next()? {
-            push_row(row, &mut items)?;
-            rowid = row.get(ITEM_COLUMNS.len() + 1)?;
-        }
-    }
-    if items.len() < limit {
-        return Ok((items, None));
-    }
-    let created_at = items.get(limit - 1, CREATED_AT).unwrap_or_default();
-    let created_at = String::from_utf8_lossy(created_at).into_owned();
-    Ok((items, Some(Position { created_at, rowid })))
-}
-
-/// The run `?1` is not being pruned; looked up once a statement.
-const NOT_PRUNED: &str = "NOT EXISTS (SELECT 1 FROM runs WHERE run_id = ?1 AND pruned_at IS NOT NULL)";
-
-/// How many rows are read before they are handed on.
-pub(crate) const SLICE_ROWS: usize = 256;
-
-/// A part of a long list.
-pub enum Slice {
-    /// The list starts, or starts over: what came before does not count.
-    Start,
-    /// The next items.
-    Rows(Items),
-}
-
-/// Whether a run has more than so many items; at the most one more is looked at.
-pub(crate) fn has_more_than(connection: &Connection, run_id: &str, count: usize) -> Result<bool> {
+/// Read an item; no row where there is none.
+pub(crate) fn get(connection: &Connection, item_id: &str) -> Result<Items> {
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT 1 FROM intel_items WHERE run_id = ?1 AND {NOT_PRUNED} LIMIT 1 OFFSET ?2"
+        "SELECT {}, created_at FROM intel_items WHERE item_id = ? AND {NOT_PRUNED}",
+        ITEM_COLUMNS.join(", ")
     ))?;
-    Ok(statement.exists((run_id, i64::try_from(count).unwrap_or(i64::MAX)))?)
-}
-
-/// Read a run's items, in the order in which they were first recorded.
-pub(crate) fn list_for_run(connection: &Connection, run_id: &str) -> Result<Items> {
-    let mut statement = connection.prepare_cached(&list_sql())?;
-    let mut rows = statement.query([run_id])?;
+    let mut rows = statement.query([item_id])?;
     let mut items = Items::new();
-    while read_row(&mut rows, &mut items)? {}
+    if let Some(row) = rows.next()? {
+        (0..=ITEM_COLUMNS.len()).try_for_each(|column| push_cell(row, column, &mut items, "item"))?;
+    }
     Ok(items)
-}
-
-/// Read a run's items as [`list_for_run`] does, and hand them on as they come.
-pub(crate) fn list_slices_for_run(
-    connection: &Connection,
-    run_id: &str,
-    hand_on: &dyn Fn(Slice),
-) -> Result<()> {
-    hand_on(Slice::Start);
-    let mut statement = connection.prepare_cached(&list_sql())?;
-    let mut rows = statement.query([run_id])?;
-    loop {
-        let mut items = Items::new();
-        while items.len() < SLICE_ROWS && read_row(&mut rows, &mut items)? {}
-        let last = items.len() < SLICE_ROWS;
-        hand_on(Slice::Rows(items));
-        if last {
-            return Ok(());
-        }
-    }
-}
-
-fn list_sql() -> String {
-    format!("SELECT {COLUMNS} FROM intel_items WHERE run_id = ?1 AND {NOT_PRUNED} ORDER BY created_at, rowid")
-}
-
-/// Append the next row; `false` where there is none.
-fn read_row(rows: &mut Rows, items: &mut Items) -> Result<bool> {
-    let Some(row) = rows.next()? else { return Ok(false) };
-    push_row(row, items)?;
-    Ok(true)
-}
-
-fn push_row(row: &Row, items: &mut Items) -> Result<()> {
-    for column in 0..ITEM_COLUMNS.len() + 1 {
-        match row.get_ref(column)? {
-            ValueRef::Text(text) => items.push(text),
-            ValueRef::Null => items.push_null(),
-            other => {
-                let item_id = row.get_ref(ITEM_ID)?.as_str().unwrap_or_default();
-                let name = row.as_ref().column_name(column).unwrap_or_default();
-                let found = other.data_type();
-                return Err(StoreError::new(
-                    ErrorKind::CorruptDatabase,
-                    format!("item {item_id:?}: {name} holds {found:?}, not text; another program wrote it"),
-                ));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The item's id, for messages.

@@ -7,7 +7,9 @@
 //! - `write` is a write that can be done for another thread, `queue` who may write next, `wait` until when;
 //! - `writer` groups and commits, `transaction` nests, `checkpoint` folds the log,
 //!   `pool` reads, `query` reads ad hoc;
-//! - `cursor` pages lists, `condition` looks into JSON, `heartbeat` tells who is alive;
+//! - `run_list` lists and counts runs, `item_list` items, `item_filter` says which, `item_groups` merges what one index
+//!   has apart, `cursor` pages lists, `condition` asks of JSON what `json_path` finds in it and `json_number` compares;
+//! - `decisions` changes what was decided, `heartbeat` tells who is alive, `recovery` finishes who is not;
 //! - `backup` copies, `retention` deletes, `vacuum` gives space back, `check` and `stats` look at the file;
 //! - `opening` finds and judges a file, `store` is the facade, `error` what can go wrong, `py` the Python binding.
 
@@ -17,11 +19,17 @@ mod checkpoint;
 mod condition;
 mod connection;
 mod cursor;
+mod decisions;
 mod error;
 mod fork;
 mod guard;
 mod heartbeat;
 mod intel_items;
+mod item_filter;
+mod item_groups;
+mod item_list;
+mod json_number;
+mod json_path;
 mod log_file;
 mod migrations;
 mod model;
@@ -32,7 +40,9 @@ mod pool;
 mod py;
 mod query;
 mod queue;
+mod recovery;
 mod retention;
+mod run_list;
 mod runs;
 mod sql;
 mod stats;
@@ -47,15 +57,24 @@ mod writer;
 
 pub use backup::Progress;
 pub use check::{Finding, FindingKind};
+pub use condition::{Condition, Scalar, Test};
 pub use connection::{Synchronous, check_sqlite_version};
+pub use cursor::Position;
+pub use decisions::NewDecision;
 pub use error::{ErrorKind, Result, StoreError};
 pub use fork::{after_in_child, after_in_parent, before};
-pub use intel_items::{Position, Slice};
-pub use model::{ITEM_COLUMNS, Items, NewItems, NewRun, RunEnd, Telemetry, TextRows, now};
+pub use item_filter::{Decision, ItemFilter};
+pub use item_list::{ItemList, Slice};
+pub use json_number::Number;
+pub use model::{
+    Fields, ITEM_COLUMNS, IfOver, Items, NewItems, NewRun, RUN_COLUMNS, RunEnd, Runs, Telemetry, TextRows,
+    now,
+};
 pub use opening::Options;
 pub use platform::network_file_system;
 pub use query::{Parameters, Rows, Stop};
 pub use retention::{Deleted, Prune};
+pub use run_list::RunFilter;
 pub use stats::Stats;
 pub use store::{Checkpointed, Store};
 pub use transaction::Transaction;

@@ -57,8 +57,7 @@ const STEPS: [&str; 3] = [
      CREATE INDEX IF NOT EXISTS idx_runs_status ON runs(status, started_at);
      CREATE INDEX IF NOT EXISTS idx_runs_run_type_status ON runs(run_type, status, started_at);
      CREATE INDEX IF NOT EXISTS idx_runs_pruned_at ON runs(pruned_at) WHERE pruned_at IS NOT NULL;
-     CREATE INDEX IF NOT EXISTS idx_intel_items_item_type ON intel_items(item_type, created_at);
-     CREATE INDEX IF NOT EXISTS idx_intel_items_decision ON intel_items(decision, created_at);
+     CREATE INDEX IF NOT EXISTS idx_intel_items_item_type ON intel_items(item_type, decision, created_at);
      CREATE INDEX IF NOT EXISTS idx_intel_items_updated_at ON intel_items(run_id, updated_at)
          WHERE updated_at IS NOT NULL;
      CREATE TABLE store_identity (store_id TEXT NOT NULL);
@@ -197,6 +196,12 @@ pub(crate) fn show_as_latest(connection: &Connection) -> Result<()> {
 pub(crate) fn prepare_new(connection: &Connection) -> Result<()> {
     let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
     if pages == 0 { connection::shape_new_file(connection) } else { Ok(()) }
+}
+
+/// Whether a file has all indexes. An older one that is only read has not.
+pub(crate) fn is_latest(connection: &Connection) -> Result<bool> {
+    let version: i64 = connection.prepare_cached("PRAGMA user_version")?.query_row([], |row| row.get(0))?;
+    Ok(version == LATEST)
 }
 
 fn user_version(connection: &Connection) -> Result<i64> {

@@ -1,5 +1,7 @@
 //! Runs, items and telemetry as the core sees them: plain text, JSON already encoded.
 
+use std::ops::{BitOr, Range};
+
 use chrono::{DateTime, SecondsFormat, Timelike, Utc};
 
 /// The columns that an item comes with, in the order of the documented API.
@@ -16,6 +18,21 @@ pub const ITEM_COLUMNS: [&str; 12] = [
     "explainability_json",
     "decision",
     "decision_reason",
+];
+
+/// Those of [`ITEM_COLUMNS`] that hold JSON.
+pub(crate) const JSON_COLUMNS: Range<usize> = 5..10;
+
+/// The columns of a run as it is read, in the order of the documented API.
+pub const RUN_COLUMNS: [&str; 8] = [
+    "run_id",
+    "run_type",
+    "started_at",
+    "status",
+    "settings_snapshot_json",
+    "finished_at",
+    "notes",
+    "heartbeat_at",
 ];
 
 /// A run that starts.
@@ -40,6 +57,19 @@ pub struct RunEnd {
     pub status: String,
     /// Remarks, if any.
     pub notes: Option<String>,
+    /// What becomes of a run that is over already.
+    pub if_over: IfOver,
+}
+
+/// What finishing a run that is over comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfOver {
+    /// It ends anew, unless it was recovered: then that is an error.
+    Replace,
+    /// It stays as it is; that it was recovered is an error.
+    Keep,
+    /// It ends anew, also if it was recovered.
+    Force,
 }
 
 /// A run's telemetry document.
@@ -56,6 +86,42 @@ pub type NewItems = TextRows<12>;
 
 /// Items as recorded: a row each of [`ITEM_COLUMNS`] and `created_at`.
 pub type Items = TextRows<13>;
+
+/// The name of a column of [`Items`].
+pub(crate) fn item_column(column: usize) -> &'static str {
+    ITEM_COLUMNS.get(column).unwrap_or(&"created_at")
+}
+
+/// Some of the columns of [`Items`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fields(u16);
+
+impl Fields {
+    /// All of them.
+    pub const ALL: Self = Self((1 << (ITEM_COLUMNS.len() + 1)) - 1);
+
+    /// These, and another.
+    #[must_use]
+    pub const fn with(self, column: usize) -> Self {
+        Self(self.0 | 1 << column)
+    }
+
+    /// Whether this column is one of them.
+    pub const fn has(self, column: usize) -> bool {
+        self.0 >> column & 1 == 1
+    }
+}
+
+impl BitOr for Fields {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// Runs as recorded: a row each of [`RUN_COLUMNS`].
+pub type Runs = TextRows<8>;
 
 /// Rows of `N` texts or NULLs, all in one buffer: a batch costs a handful of allocations, not thirteen an item.
 ///

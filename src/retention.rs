@@ -31,9 +31,6 @@ const SHORT: Duration = Duration::from_millis(10);
 const LEAST_WORK: Duration = Duration::from_micros(500);
 const MOST_WORK: Duration = Duration::from_millis(8);
 
-/// Whether any run is being pruned. Nearly always none is, and asking takes microseconds.
-const IS_ANY_MARKED: &str = "SELECT 1 FROM runs WHERE pruned_at IS NOT NULL";
-
 /// How many rows were deleted, by table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Deleted {
@@ -233,11 +230,6 @@ pub(crate) fn before(now: DateTime<Utc>, span: Duration) -> String {
     model::isoformat(earlier.unwrap_or(DateTime::<Utc>::MIN_UTC))
 }
 
-/// Whether any run is being pruned.
-pub(crate) fn is_any_marked(connection: &Connection) -> Result<bool> {
-    Ok(connection.prepare_cached(IS_ANY_MARKED)?.exists([])?)
-}
-
 /// Count what is marked and not yet swept up.
 pub(crate) fn count_marked(connection: &Connection) -> Result<Deleted> {
     let sql = format!("SELECT {COUNTS} FROM runs WHERE pruned_at IS NOT NULL");
@@ -375,7 +367,7 @@ mod tests {
         }
         let newest = plan(&connection, &newest_sql(&Selection::by_filters(&prune).conditions));
         assert_eq!(newest, "SCAN runs USING INDEX idx_runs_started_at");
-        let marked = plan(&connection, IS_ANY_MARKED);
+        let marked = plan(&connection, runs::IS_ANY_PRUNED);
         assert!(marked.contains("USING COVERING INDEX idx_runs_pruned_at"), "{marked}");
     }
 

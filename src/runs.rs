@@ -1,14 +1,17 @@
 //! The SQL of the `runs` table.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::{NewRun, RunEnd};
-use crate::retention;
-use crate::sql::Text;
+use crate::model::{IfOver, NewRun, RUN_COLUMNS, RunEnd, Runs};
+use crate::sql::{Text, push_cell};
+use crate::{heartbeat, retention};
 
 /// The status of a run that has started and not finished.
 pub const RUNNING: &str = "running";
+
+/// A row where any run is being pruned.
+pub(crate) const IS_ANY_PRUNED: &str = "SELECT 1 FROM runs WHERE pruned_at IS NOT NULL";
 
 /// Insert a run.
 pub(crate) fn insert(connection: &Connection, run: &NewRun) -> Result<()> {
@@ -39,20 +42,102 @@ fn try_insert(connection: &Connection, run: &NewRun) -> Result<bool> {
 
 /// Record how a run ended.
 pub(crate) fn finish(connection: &Connection, end: &RunEnd, finished_at: &str) -> Result<()> {
-    let updated = connection
-        .prepare_cached(
-            "UPDATE runs SET status = ?, finished_at = ?, notes = ? WHERE run_id = ? AND pruned_at IS NULL",
-        )?
+    let condition = match end.if_over {
+        IfOver::Replace => "recovered_at IS NULL",
+        IfOver::Keep => "recovered_at IS NULL AND status = 'running'",
+        IfOver::Force => "1",
+    };
+    let finished = connection
+        .prepare_cached(&format!(
+            "UPDATE runs SET status = ?, finished_at = ?, notes = ?, recovered_at = NULL
+            WHERE run_id = ? AND pruned_at IS NULL AND {condition}"
+        ))?
         .execute((&end.status, finished_at, &end.notes, &end.run_id))?;
-    if updated == 0 { Err(not_found(&end.run_id)) } else { Ok(()) }
+    if finished > 0 {
+        return Ok(());
+    }
+    let (recovered, error) = over(connection, &end.run_id)?;
+    if end.if_over == IfOver::Keep && error.kind == ErrorKind::RunFinished && !recovered {
+        return Ok(());
+    }
+    Err(error)
 }
 
-/// Fail unless there is such a run.
-pub(crate) fn require(connection: &Connection, run_id: &[u8]) -> Result<()> {
-    let there = connection
-        .prepare_cached("SELECT 1 FROM runs WHERE run_id = ? AND pruned_at IS NULL")?
-        .exists([Text(Some(run_id))])?;
-    if there { Ok(()) } else { Err(not_found(&String::from_utf8_lossy(run_id))) }
+/// Read a run; no row where there is none.
+pub(crate) fn get(connection: &Connection, run_id: &str) -> Result<Runs> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {} FROM runs WHERE run_id = ? AND pruned_at IS NULL",
+        RUN_COLUMNS.join(", ")
+    ))?;
+    let mut rows = statement.query([run_id])?;
+    let mut runs = Runs::new();
+    while let Some(row) = rows.next()? {
+        push_row(row, &mut runs)?;
+    }
+    Ok(runs)
+}
+
+/// Append a row whose first columns are [`RUN_COLUMNS`].
+pub(crate) fn push_row(row: &Row, runs: &mut Runs) -> Result<()> {
+    (0..RUN_COLUMNS.len()).try_for_each(|column| push_cell(row, column, runs, "run"))
+}
+
+/// Fail unless there is such a run; give its sign of life if it has given none this second.
+pub(crate) fn require(connection: &Connection, run_id: &[u8], now: &str) -> Result<()> {
+    let due = connection
+        .prepare_cached(
+            "SELECT status = 'running' AND coalesce(heartbeat_at, started_at) < ?2 FROM runs
+            WHERE run_id = ?1 AND pruned_at IS NULL",
+        )?
+        .query_row((Text(Some(run_id)), heartbeat::second(now)), |row| row.get(0))
+        .optional()?;
+    match due {
+        None => Err(not_found(&String::from_utf8_lossy(run_id))),
+        Some(false) => Ok(()),
+        Some(true) => heartbeat::give(connection, run_id, now),
+    }
+}
+
+/// Whether any run is being pruned. Nearly always none is, and asking takes microseconds.
+pub(crate) fn is_any_pruned(connection: &Connection) -> Result<bool> {
+    Ok(connection.prepare_cached(IS_ANY_PRUNED)?.exists([])?)
+}
+
+/// Whether this run is being pruned.
+pub(crate) fn is_pruned(connection: &Connection, run_id: &[u8]) -> Result<bool> {
+    let mut statement =
+        connection.prepare_cached("SELECT 1 FROM runs WHERE run_id = ? AND +pruned_at IS NOT NULL")?;
+    Ok(statement.exists([Text(Some(run_id))])?)
+}
+
+/// The runs that are being pruned.
+pub(crate) fn pruned(connection: &Connection) -> Result<Vec<String>> {
+    let mut statement = connection.prepare_cached("SELECT run_id FROM runs WHERE pruned_at IS NOT NULL")?;
+    Ok(statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Why a run that was to be running is not.
+pub(crate) fn why_over(connection: &Connection, run_id: &str) -> Result<StoreError> {
+    over(connection, run_id).map(|(_, why)| why)
+}
+
+/// Whether a run that is over was recovered, and what to say of it.
+fn over(connection: &Connection, run_id: &str) -> Result<(bool, StoreError)> {
+    let found: Option<(String, Option<String>)> = connection
+        .prepare_cached("SELECT status, recovered_at FROM runs WHERE run_id = ? AND pruned_at IS NULL")?
+        .query_row([run_id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let over = |what| StoreError::new(ErrorKind::RunFinished, format!("{what}; nothing was changed"));
+    Ok(match found {
+        None => (false, not_found(run_id)),
+        Some((status, Some(at))) => {
+            let what = format!(
+                "the run gave no sign of life and was finished as {status:?} by recover_stale_runs at {at}; finish_run with force=True finishes it all the same"
+            );
+            (true, over(what))
+        }
+        Some((status, None)) => (false, over(format!("the run is over: its status is {status:?}"))),
+    })
 }
 
 /// What a call about a run that is not there fails with.

@@ -100,7 +100,7 @@ impl Slot {
     /// Commit the transaction, or release the savepoint, of this level.
     fn keep(&mut self, level: u64) -> Result<()> {
         let depth = self.levels.iter().position(|open| *open == level);
-        let doomed = self.refuse_doomed();
+        let (doomed, held) = (self.refuse_doomed(), self.held);
         let innermost = depth.filter(|depth| depth + 1 == self.levels.len());
         let Some(connection) = self.connection() else {
             return Err(StoreError::closed().note("the transaction was rolled back"));
@@ -111,7 +111,7 @@ impl Slot {
                 .and(Err(misuse("one nested in it is still open, or it is over; it was rolled back")));
         };
         let kept = match depth {
-            0 => writer::commit(connection).map_err(|error| match error.kind {
+            0 => writer::commit(connection, held).map_err(|error| match error.kind {
                 ErrorKind::CommitOutcomeUnknown => error.note("look before repeating the transaction"),
                 _ => error,
             }),
@@ -125,10 +125,10 @@ impl Slot {
     fn undo(&mut self, level: u64) -> Result<()> {
         let Some(depth) = self.levels.iter().position(|open| *open == level) else { return Ok(()) };
         self.levels.truncate(depth);
-        let doomed = self.doomed;
+        let (doomed, held) = (self.doomed, self.held);
         let Some(connection) = self.connection() else { return Ok(()) };
         if depth == 0 {
-            writer::roll_back(connection);
+            writer::abandon(connection, held);
             self.doomed = false;
         } else if !doomed {
             let name = savepoint(depth);

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use crate::decisions::NewDecision;
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::intel_items::Upsert;
 use crate::model::{self, NewItems, NewRun, RunEnd, Telemetry};
-use crate::{intel_items, runs, telemetry};
+use crate::{decisions, heartbeat, intel_items, runs, telemetry};
 
 /// How long the writer is held for the next slice of a batch.
 const SLICE_WITHIN: Duration = Duration::from_millis(100);
@@ -24,7 +25,12 @@ pub(crate) enum Write {
     UpsertItem(NewItems),
     UpsertBatch(NewItems),
     UpsertSlices(ItemSlices),
+    Decide(NewDecision),
+    DecideBatch(Vec<NewDecision>),
     Telemetry(Telemetry),
+    Heartbeat(String),
+    /// The runs that are active in the store.
+    Heartbeats(Vec<String>),
 }
 
 impl Write {
@@ -44,15 +50,22 @@ impl Write {
                 }
                 Ok(())
             }
+            Self::Decide(decision) => decisions::decide(connection, decision),
+            Self::DecideBatch(batch) => batch.iter().try_for_each(|each| decisions::decide(connection, each)),
             Self::Telemetry(document) => telemetry::write(connection, document, &model::now()),
+            Self::Heartbeat(run_id) => heartbeat::beat(connection, run_id),
+            Self::Heartbeats(active) => heartbeat::beat_all(connection, active),
         }
     }
 
-    /// How many rows it writes; of slices that is not known beforehand.
+    /// How many rows it writes; of slices that is not known beforehand. The run's sign of life, which may come with
+    /// them, is true whatever becomes of them.
     pub(crate) fn rows(&self) -> usize {
         match self {
             Self::UpsertBatch(items) => items.len(),
+            Self::DecideBatch(batch) => batch.len(),
             Self::UpsertSlices(_) => usize::MAX,
+            Self::Heartbeats(active) => active.len(),
             _ => 1,
         }
     }
@@ -64,7 +77,11 @@ impl Write {
             Self::FinishRun(end) => format!("finish_run {:?}", end.run_id),
             Self::UpsertItem(items) => format!("upsert_intel_item {:?}", intel_items::item_id(items, 0)),
             Self::UpsertBatch(_) | Self::UpsertSlices(_) => "upsert_intel_items_batch".to_owned(),
+            Self::Decide(decision) => format!("decide {:?}", decision.item_id),
+            Self::DecideBatch(_) => "decide_batch".to_owned(),
             Self::Telemetry(document) => format!("write_telemetry {:?}", document.run_id),
+            Self::Heartbeat(run_id) => format!("heartbeat {run_id:?}"),
+            Self::Heartbeats(_) => "heartbeats".to_owned(),
         }
     }
 

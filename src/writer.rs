@@ -10,6 +10,7 @@ use crate::checkpoint::Checkpointer;
 use crate::connection::{self, Synchronous};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::fork::{self, Gate};
+use crate::heartbeat::{Heartbeats, Held};
 use crate::log_file;
 use crate::queue::{Admission, Queue, Taken, Turn};
 use crate::stats::Counters;
@@ -30,6 +31,7 @@ pub(crate) struct Writer {
     slot: Mutex<Slot>,
     file: Option<File>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) heartbeats: Arc<Heartbeats>,
 }
 
 /// What a writer knows of its file; a store in memory has none.
@@ -51,6 +53,8 @@ pub(crate) struct Slot {
     pub(crate) doomed: bool,
     /// The thread that the open transaction belongs to.
     owner: Option<u64>,
+    /// Since when the open transaction holds the file's lock.
+    pub(crate) held: Held,
     /// How many pages had spilled when it began.
     spilled_before: i32,
     last_level: u64,
@@ -88,19 +92,21 @@ impl Writer {
             levels: Vec::new(),
             doomed: false,
             owner: None,
+            held: Held::begin(),
             spilled_before: 0,
             last_level: 0,
         };
         let counters = file.as_ref().map_or_else(Arc::default, |file| Arc::clone(&file.counters));
-        Self { queue: Arc::new(Queue::new()), slot: Mutex::new(slot), file, counters }
+        let heartbeats = Arc::default();
+        Self { queue: Arc::new(Queue::new()), slot: Mutex::new(slot), file, counters, heartbeats }
     }
 
     /// Do `write` and commit it, together with what other threads bring meanwhile.
     pub(crate) fn write(&self, write: Write, owner: Owner, wait: &mut Wait) -> Result<()> {
         match self.queue.enter(Some(write), owner, wait)? {
             Admission::Turn(turn, Some(write)) => {
-                let (_gate, mut slot) = self.begun(wait)?;
-                commit_group(slot.open(self)?, &turn, &write, &self.counters)
+                let (_gate, mut slot, held) = self.begun(wait)?;
+                commit_group(slot.open(self)?, held, &turn, &write, &self.counters)
             }
             Admission::Turn(_, None) | Admission::Done => Ok(()),
         }
@@ -183,29 +189,30 @@ impl Writer {
             return self.inside(|connection| atomically(connection, usize::MAX, || work(connection)));
         }
         let _turn = self.queue.enter(None, owner, wait)?;
-        let (_gate, mut slot) = self.begun(wait)?;
+        let (_gate, mut slot, held) = self.begun(wait)?;
         let connection = slot.open(self)?;
-        let done = work(connection).inspect_err(|_| roll_back(connection))?;
-        commit(connection)?;
+        let done = work(connection).inspect_err(|_| abandon(connection, held))?;
+        commit(connection, held)?;
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
         Ok(done)
     }
 
     /// The slot, once SQLite's lock is had and a transaction begun: only that is waited for, so that what was begun
     /// is never begun again.
-    fn begun(&self, wait: &mut Wait) -> Result<(Gate, MutexGuard<'_, Slot>)> {
+    fn begun(&self, wait: &mut Wait) -> Result<(Gate, MutexGuard<'_, Slot>, Held)> {
         self.hold_back(wait)?;
         wait.until_free(|| {
             let gate = fork::enter();
             let mut slot = lock(&self.slot);
-            begin(slot.open(self)?)?;
-            Ok((gate, slot))
+            let held = begin(slot.open(self)?)?;
+            Ok((gate, slot, held))
         })
     }
 
     /// Close the connection, rolling back what is open, and let nobody in any more.
     pub(crate) fn close(&self) {
         self.queue.close();
+        self.heartbeats.stop();
         if let Some(file) = &self.file {
             file.checkpointer.stop();
         }
@@ -281,8 +288,9 @@ impl Slot {
     /// Begin an explicit transaction of this thread.
     pub(crate) fn begin(&mut self, writer: &Writer, owner: u64) -> Result<u64> {
         let connection = self.open(writer)?;
-        begin(connection)?;
+        let held = begin(connection)?;
         self.spilled_before = spilled_pages(connection);
+        self.held = held;
         self.owner = Some(owner);
         self.doomed = false;
         self.levels.clear();
@@ -300,10 +308,16 @@ impl Slot {
 /// In the transaction that was begun, do `own` and the jobs of those who wait next, and commit them with one sync.
 ///
 /// Each caller is answered once its own is on disk; one that fails is undone alone.
-fn commit_group(connection: &Connection, turn: &Turn<Write>, own: &Write, counters: &Counters) -> Result<()> {
+fn commit_group(
+    connection: &Connection,
+    held: Held,
+    turn: &Turn<Write>,
+    own: &Write,
+    counters: &Counters,
+) -> Result<()> {
     if let Err(error) = own.apply(connection) {
         // Nothing else is in the transaction yet.
-        roll_back(connection);
+        abandon(connection, held);
         return Err(error);
     }
     let mut guests: Vec<(Taken<Write>, Result<()>)> = Vec::new();
@@ -319,7 +333,7 @@ fn commit_group(connection: &Connection, turn: &Turn<Write>, own: &Write, counte
             return Err(error);
         }
     }
-    let committed = commit(connection);
+    let committed = commit(connection, held);
     if committed.is_ok() {
         counters.commits.fetch_add(1, Ordering::Relaxed);
         counters.grouped_writes.fetch_add(guests.len() as u64, Ordering::Relaxed);
@@ -334,8 +348,9 @@ fn commit_group(connection: &Connection, turn: &Turn<Write>, own: &Write, counte
 
 /// Take the write lock now: a transaction that reads first and writes later can find itself unable to
 /// (<https://www.sqlite.org/rescode.html#busy_snapshot>).
-pub(crate) fn begin(connection: &Connection) -> Result<()> {
-    execute(connection, "BEGIN IMMEDIATE")
+pub(crate) fn begin(connection: &Connection) -> Result<Held> {
+    execute(connection, "BEGIN IMMEDIATE")?;
+    Ok(Held::begin())
 }
 
 /// Roll back, if SQLite has not done so already.
@@ -346,8 +361,30 @@ pub(crate) fn roll_back(connection: &Connection) {
     }
 }
 
+/// Roll back what was begun.
+pub(crate) fn abandon(connection: &Connection, held: Held) {
+    roll_back(connection);
+    make_up(connection, held);
+}
+
+/// After the file's lock was held for long, and given back otherwise than by [`commit`]: give the signs of life that
+/// could not be given. For whoever has the turn.
+pub(crate) fn make_up(connection: &Connection, held: Held) {
+    if held.is_long() && begin(connection).is_ok() {
+        // Whoever recovers runs gives them a moment, if this does not.
+        let made_up = held.make_up(connection).and_then(|()| execute(connection, "COMMIT"));
+        made_up.unwrap_or_else(|_| roll_back(connection));
+    }
+}
+
 /// Commit. On failure nothing is left open, and the error says whether anything may be written.
-pub(crate) fn commit(connection: &Connection) -> Result<()> {
+pub(crate) fn commit(connection: &Connection, held: Held) -> Result<()> {
+    // That no sign of life can be given is no reason to lose the rest, unless SQLite has rolled all of it back.
+    if let Err(error) = held.make_up(connection)
+        && connection.is_autocommit()
+    {
+        return Err(error.note("nothing was written"));
+    }
     execute(connection, "COMMIT").map_err(|error| {
         roll_back(connection);
         match error.kind {

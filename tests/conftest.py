@@ -24,6 +24,9 @@ settings.load_profile("store")
 HANG = 200.0
 """Seconds after which one test is taken to hang: all stacks are printed and the run ends."""
 
+FULL_HANG = 600.0
+"""The same with `--full`: a busy machine takes minutes for what is repeated most often."""
+
 stderr_of_the_run = os.dup(2)
 
 
@@ -43,9 +46,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def watchdog() -> Iterator[None]:
+def watchdog(pytestconfig: pytest.Config) -> Iterator[None]:
     """End the run, with all stacks, where a test hangs inside native code."""
-    faulthandler.dump_traceback_later(HANG, exit=True, file=stderr_of_the_run)
+    limit = FULL_HANG if pytestconfig.getoption("--full") else HANG
+    faulthandler.dump_traceback_later(limit, exit=True, file=stderr_of_the_run)
     yield
     faulthandler.cancel_dump_traceback_later()
 

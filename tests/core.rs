@@ -1,13 +1,15 @@
 //! The core driven from Rust, with no Python in the process.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Barrier};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use orchestrator_state_store::{
-    Caller, Deleted, ErrorKind, FindingKind, NewItems, NewRun, Options, Parameters, Prune, Result, RunEnd,
-    Stop, Store, Telemetry, now,
+    Caller, Condition, Decision, Deleted, ErrorKind, Fields, FindingKind, IfOver, ItemFilter, ItemList,
+    NewDecision, NewItems, NewRun, Options, Parameters, Prune, RUN_COLUMNS, Result, RunEnd, RunFilter, Runs,
+    Stop, Store, Telemetry, Test, now,
 };
 
 fn open(path: &Path) -> Store {
@@ -54,7 +56,12 @@ fn what_was_written_is_there_after_reopening() {
     store.upsert_intel_items_batch(&me, items("r", &["a", "b", "a"], "first")).unwrap();
     store.upsert_intel_item(&me, items("r", &["b"], "second")).unwrap();
     store.write_telemetry(&me, Telemetry { run_id: "r".into(), telemetry_json: b"1".to_vec() }).unwrap();
-    store.finish_run(&me, RunEnd { run_id: "r".into(), status: "completed".into(), notes: None }).unwrap();
+    store
+        .finish_run(
+            &me,
+            RunEnd { run_id: "r".into(), status: "completed".into(), notes: None, if_over: IfOver::Replace },
+        )
+        .unwrap();
     drop(store);
     assert_eq!(titles(&open(&path), "r"), ["first", "second"]);
     let left: Vec<_> = std::fs::read_dir(path.parent().unwrap()).unwrap().collect();
@@ -97,6 +104,51 @@ fn a_call_that_fails_inside_a_transaction_undoes_itself_alone() {
 }
 
 #[test]
+fn a_run_without_a_sign_of_life_is_recovered_and_finished_by_force_alone() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let me = Caller::thread();
+    store.start_run(&me, run("r")).unwrap();
+    store.heartbeat(&me, "r").unwrap();
+    assert!(store.recover_stale_runs(&me, Duration::from_secs(60), "crashed").unwrap().is_empty());
+    let transaction = store.begin(&me).unwrap();
+    let refused = store.recover_stale_runs(&me, Duration::ZERO, "crashed");
+    assert_eq!(kind(refused.map(drop)), Some(ErrorKind::Transaction));
+    transaction.roll_back().unwrap();
+    let refused = store.recover_stale_runs(&me, Duration::ZERO, "running");
+    assert_eq!(kind(refused.map(drop)), Some(ErrorKind::InvalidValue));
+    let recovered = store.recover_stale_runs(&me, Duration::ZERO, "crashed").unwrap();
+    assert_eq!((recovered.len(), recovered.get(0, 3)), (1, Some(&b"crashed"[..])));
+    let end = |if_over| RunEnd { run_id: "r".into(), status: "completed".into(), notes: None, if_over };
+    for if_over in [IfOver::Replace, IfOver::Keep] {
+        assert_eq!(kind(store.finish_run(&me, end(if_over))), Some(ErrorKind::RunFinished));
+    }
+    assert_eq!(kind(store.heartbeat(&me, "r")), Some(ErrorKind::RunFinished));
+    store.finish_run(&me, end(IfOver::Force)).unwrap();
+    store.finish_run(&me, RunEnd { status: "late".into(), ..end(IfOver::Keep) }).unwrap();
+    assert_eq!(store.get_run(&me, "r").unwrap().get(0, 3), Some(&b"completed"[..]));
+}
+
+#[test]
+fn a_thread_beats_for_active_runs_until_the_store_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("store.db"));
+    let me = Caller::thread();
+    let heartbeat = || store.get_run(&me, "r").unwrap().get(0, 7).map(<[u8]>::to_vec);
+    store.start_run(&me, run("r")).unwrap();
+    store.begin_heartbeats("r").unwrap();
+    let started = Instant::now();
+    while heartbeat().is_none() {
+        assert!(started.elapsed() < Duration::from_secs(60));
+        std::thread::yield_now();
+    }
+    store.end_heartbeats("r");
+    store.begin_heartbeats("r").unwrap();
+    store.close(&me).unwrap();
+    store.end_heartbeats("r");
+    assert_eq!(kind(store.begin_heartbeats("r")), Some(ErrorKind::StoreClosed));
+}
+
+#[test]
 fn leaving_transactions_in_the_wrong_order_rolls_back() {
     let store = Store::open_in_memory(Options::default()).unwrap();
     let me = Caller::thread();
@@ -106,7 +158,10 @@ fn leaving_transactions_in_the_wrong_order_rolls_back() {
     assert_eq!(kind(outer.commit()), Some(ErrorKind::Transaction));
     assert_eq!(kind(inner.commit()), Some(ErrorKind::Transaction));
     assert_eq!(
-        kind(store.finish_run(&me, RunEnd { run_id: "r".into(), status: "x".into(), notes: None })),
+        kind(store.finish_run(
+            &me,
+            RunEnd { run_id: "r".into(), status: "x".into(), notes: None, if_over: IfOver::Replace }
+        )),
         Some(ErrorKind::RunNotFound)
     );
 }
@@ -189,6 +244,44 @@ fn a_backup_is_whole_or_not_there() {
 }
 
 #[test]
+fn runs_are_read_in_pages_the_newest_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("store.db"));
+    let me = Caller::thread();
+    for (run_id, status) in [("a", "completed"), ("b", "failed"), ("c", "completed"), ("d", "running")] {
+        store.start_run(&me, run(run_id)).unwrap();
+        let end = RunEnd {
+            run_id: run_id.into(),
+            status: status.into(),
+            notes: Some("n".into()),
+            if_over: IfOver::Replace,
+        };
+        store.finish_run(&me, end).unwrap();
+    }
+    let ids = |runs: &Runs| -> Vec<_> {
+        (0..runs.len()).map(|row| String::from_utf8(runs.get(row, 0).unwrap().to_vec()).unwrap()).collect()
+    };
+    let ended =
+        RunFilter { statuses: Some(vec!["completed".into(), "failed".into()]), ..RunFilter::default() };
+    let two = NonZeroUsize::new(2);
+    let (page, next) = store.list_runs(&me, &ended, two, None).unwrap();
+    assert_eq!(ids(&page), ["c", "b"]);
+    let (rest, end) = store.list_runs(&me, &ended, two, next.as_deref()).unwrap();
+    assert_eq!((ids(&rest), end), (vec!["a".to_owned()], None));
+    assert_eq!(store.count_runs(&me, &ended).unwrap(), 3);
+    let all = RunFilter::default();
+    assert_eq!(kind(store.list_runs(&me, &all, two, next.as_deref())), Some(ErrorKind::InvalidValue));
+    assert_eq!(ids(&store.list_runs(&me, &all, None, None).unwrap().0), ["d", "c", "b", "a"]);
+    let found = store.get_run(&me, "b").unwrap();
+    let notes = RUN_COLUMNS.iter().position(|column| *column == "notes").unwrap();
+    assert_eq!(found.get(0, notes), Some(&b"n"[..]));
+    assert!(store.get_run(&me, "x").unwrap().is_empty());
+    store.write_telemetry(&me, Telemetry { run_id: "a".into(), telemetry_json: b"1".to_vec() }).unwrap();
+    assert_eq!(store.get_telemetry(&me, "a").unwrap(), Some(b"1".to_vec()));
+    assert_eq!(store.get_telemetry(&me, "b").unwrap(), None);
+}
+
+#[test]
 fn a_closed_store_says_so() {
     let store = Store::open_in_memory(Options::default()).unwrap();
     let me = Caller::thread();
@@ -261,7 +354,12 @@ fn runs_are_deleted_with_all_that_belongs_to_them() {
     assert_eq!(kind(store.delete_run(&me, "a", false)), Some(ErrorKind::RunActive));
     assert_eq!(store.delete_run(&me, "a", true).unwrap(), one);
     assert_eq!(kind(store.delete_run(&me, "a", true)), Some(ErrorKind::RunNotFound));
-    store.finish_run(&me, RunEnd { run_id: "b".into(), status: "completed".into(), notes: None }).unwrap();
+    store
+        .finish_run(
+            &me,
+            RunEnd { run_id: "b".into(), status: "completed".into(), notes: None, if_over: IfOver::Replace },
+        )
+        .unwrap();
     assert_eq!(kind(store.prune(&me, &Prune::default(), false)), Some(ErrorKind::InvalidValue));
     let prune = Prune { keep_last: Some(0), ..Prune::default() };
     assert_eq!(store.prune(&me, &prune, true).unwrap(), one);
@@ -304,4 +402,43 @@ fn the_file_is_looked_after() {
 fn no_python_is_in_the_process() {
     let mapped = std::fs::read_to_string("/proc/self/maps").unwrap();
     assert!(!mapped.contains("libpython"), "{mapped}");
+}
+
+#[test]
+fn items_are_listed_by_what_is_inside_of_them_and_decided_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("store.db"));
+    let me = Caller::thread();
+    store.start_run(&me, run("r")).unwrap();
+    store.upsert_intel_items_batch(&me, items("r", &["a", "b", "c"], "t")).unwrap();
+    assert_eq!(store.get_intel_item(&me, "b").unwrap().get(0, 0), Some(&b"b"[..]));
+    assert!(store.get_intel_item(&me, "d").unwrap().is_empty());
+
+    let decide = |item_id: &str, decision: &str| NewDecision {
+        item_id: item_id.into(),
+        decision: Some(decision.into()),
+        reason: None,
+    };
+    store.decide(&me, decide("b", "promote")).unwrap();
+    let unknown = store.decide_batch(&me, vec![decide("a", "block"), decide("d", "block")]);
+    assert_eq!(kind(unknown), Some(ErrorKind::IntelItemNotFound));
+    let filter = |decision| ItemFilter { decision: Some(decision), ..Default::default() };
+    assert_eq!(store.count_intel_items(&me, &filter(Decision::Open)).unwrap(), 2);
+    assert_eq!(store.count_intel_items(&me, &filter(Decision::Is("promote".into()))).unwrap(), 1);
+
+    let condition = Condition::new(b"scores_json.a", Test::Exists(false)).unwrap();
+    let mut list = ItemList {
+        name: "list_intel_items".into(),
+        filter: ItemFilter { conditions: vec![condition], ..filter(Decision::Open) },
+        fields: Fields::default().with(0),
+        limit: NonZeroUsize::new(1),
+        cursor: None,
+    };
+    let (first, cursor) = store.list_intel_items(&me, &list).unwrap();
+    assert_eq!((first.len(), first.get(0, 0), first.get(0, 3)), (1, Some(&b"a"[..]), None));
+    list.cursor = cursor;
+    let (second, cursor) = store.list_intel_items(&me, &list).unwrap();
+    assert_eq!((second.get(0, 0), cursor), (Some(&b"c"[..]), None));
+    list.filter = ItemFilter::default();
+    assert_eq!(kind(store.list_intel_items(&me, &list).map(drop)), Some(ErrorKind::InvalidValue));
 }

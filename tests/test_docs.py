@@ -25,9 +25,11 @@ from tests.helpers import ROOT
 
 README = ROOT / "README.md"
 GUIDE = ROOT / "docs" / "guide.md"
+RELIABILITY = ROOT / "docs" / "reliability.md"
 EXECUTED = [README, *sorted((ROOT / "docs").glob("**/*.md"))]
 DOCUMENTS = [*EXECUTED, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 MODULES = [package.__name__, *(each.name for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."))]
+ITEM_FILTERS = ("run_id", "item_type", "decision", "undecided", "where", "since", "until")
 LAID_OUT = ("src", "python", "tests", "benches", "examples", "docs")
 
 
@@ -121,16 +123,22 @@ def test_every_public_name_is_documented(name: str) -> None:
 
 
 def call(name: str, function: Any) -> str:
-    """Return a method with its parameters, as a caller writes it."""
+    """Return a method with its parameters, as a caller writes it; the filters of items have one name for all."""
     _, *parameters = inspect.signature(function).parameters.values()
     bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
+    if {parameter.name for parameter in bare}.issuperset(ITEM_FILTERS):
+        others = [str(parameter) for parameter in bare if parameter.name not in ITEM_FILTERS]
+        return f"{name}(*, {', '.join(['FILTERS', *others])})"
     return f"{name}{inspect.Signature(bare)}"
 
 
 def test_every_method_of_the_store_is_in_the_readmes_table() -> None:
-    members = {name: value for name, value in vars(StateStore).items() if not name.startswith("_")}
+    classes = [kind for kind in StateStore.__mro__ if kind is not object]
+    members = {name: value for kind in classes for name, value in vars(kind).items() if not name.startswith("_")}
     calls = {call(name, value) if inspect.isfunction(value) else name for name, value in members.items()}
-    assert calls | set(inspect.get_annotations(StateStore)) <= set(table(section(README, "API")))
+    rows = set(table(section(README, "API")))
+    assert calls | set(inspect.get_annotations(StateStore)) <= rows
+    assert set(ITEM_FILTERS) <= {name for row in rows for name in row.split("`, `")}
 
 
 def test_every_option_of_the_store_is_in_the_readmes_table() -> None:
@@ -164,6 +172,19 @@ def test_every_error_is_in_the_readmes_table_with_its_other_base() -> None:
         if base not in (StateStoreError, Exception)
     }
     assert {name: row[0] for name, row in table(section(README, "Errors")).items()} == wanted
+
+
+def test_reliability_says_what_to_do_on_every_error() -> None:
+    exported = [getattr(package, name) for name in package.__all__]
+    errors = {each.__name__ for each in exported if inspect.isclass(each) and issubclass(each, StateStoreError)}
+    assert errors - {"StateStoreError"} - set(table(section(RELIABILITY, "When a call fails"))) == set()
+
+
+def test_reliability_has_every_hazard_and_every_test_of_it() -> None:
+    text = section(RELIABILITY, "What is tested")
+    assert [int(number) for number in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)] == list(range(1, 33))
+    tests = {test.name for test in (ROOT / "tests" / "faults").glob("test_*.py")}
+    assert set(re.findall(r"`(test_\w+\.py)`", text)) == tests
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)

@@ -13,6 +13,7 @@ from orchestrator.state_store import (
     CannotOpenError,
     CorruptDatabaseError,
     ForeignDatabaseError,
+    IntelItemNotFoundError,
     InvalidJSONError,
     InvalidTypeError,
     InvalidValueError,
@@ -24,6 +25,7 @@ from orchestrator.state_store import (
     ReadOnlyError,
     RunActiveError,
     RunExistsError,
+    RunFinishedError,
     RunNotFoundError,
     SchemaTooNewError,
     StateStore,
@@ -43,6 +45,11 @@ Act = Callable[[StateStore], object]
 def use_closed(store: StateStore) -> None:
     store.close()
     store.finish_run("run-1", "completed")
+
+
+def beat_when_over(store: StateStore) -> None:
+    store.finish_run("run-1", "failed")
+    store.heartbeat("run-1")
 
 
 def write_while_held(store: StateStore) -> None:
@@ -123,6 +130,7 @@ SCENARIOS: list[tuple[type[StateStoreError], type[Exception], list[str], Act]] =
     (RunExistsError, sqlite3.IntegrityError, ["start_run", "run-1"], lambda s: s.start_run("run-1", "daily", {})),
     (RunActiveError, sqlite3.IntegrityError, ["delete_run", "run-1", "force=True"], lambda s: s.delete_run("run-1")),
     (RunNotFoundError, sqlite3.IntegrityError, ["delete_run", "run-9"], lambda s: s.delete_run("run-9")),
+    (RunFinishedError, sqlite3.IntegrityError, ["heartbeat", "run-1", "failed"], beat_when_over),
     (RunNotFoundError, sqlite3.IntegrityError, ["finish_run", "run-9"], lambda s: s.finish_run("run-9", "failed")),
     (RunNotFoundError, sqlite3.IntegrityError, ["write_telemetry", "run-9"], lambda s: s.write_telemetry("run-9", {})),
     (
@@ -136,6 +144,18 @@ SCENARIOS: list[tuple[type[StateStoreError], type[Exception], list[str], Act]] =
         sqlite3.IntegrityError,
         ["upsert_intel_items_batch", "item-7", "run-9", "1"],
         lambda s: s.upsert_intel_items_batch([make_item(), make_item("item-7", "run-9")]),
+    ),
+    (
+        IntelItemNotFoundError,
+        sqlite3.IntegrityError,
+        ["decide", "item-9", "nothing was changed"],
+        lambda s: s.decide("item-9", "promote"),
+    ),
+    (
+        IntelItemNotFoundError,
+        sqlite3.IntegrityError,
+        ["decide_batch", "item-9", "nothing was changed"],
+        lambda s: s.decide_batch({"item-9": "promote"}),
     ),
     (MissingFieldError, KeyError, ["upsert_intel_item", "item-7", "title"], lambda s: s.upsert_intel_item(untitled)),
     (

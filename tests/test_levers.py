@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
-from orchestrator.state_store import StateStore
-
-from tests.helpers import ROOT
 from tests.programs import levers
 from tests.tracing import Call, on, span, trace
 
@@ -61,13 +57,3 @@ def test_large_batch_is_encoded_by_one_thread_and_written_by_another(path: Path)
 def test_unchanged_items_are_not_written(path: Path) -> None:
     events = traced(levers.write_a_batch, path)
     assert on(span(events, "call again", "return again"), "state.db-wal", "pwrite64") == []
-
-
-def test_listing_of_a_run_needs_no_sorter(store: StateStore) -> None:
-    source = re.sub(r"\s+", " ", (ROOT / "src" / "intel_items.rs").read_text(encoding="utf-8"))
-    [pruned] = re.findall(r'NOT_PRUNED: &str = "([^"]*)"', source)
-    [listing] = set(re.findall(r"FROM intel_items WHERE run_id = \?1 AND {NOT_PRUNED} ORDER BY [a-z_, ]+", source))
-    sql = f"EXPLAIN QUERY PLAN SELECT * {listing.replace('{NOT_PRUNED}', pruned)}"
-    plan = [row["detail"] for row in store.connection.execute(sql, ["run-1"])]
-    assert plan[0] == "SEARCH intel_items USING INDEX idx_intel_items_run_id (run_id=?)"
-    assert plan[1:] == ["SCALAR SUBQUERY 1", "SEARCH runs USING INDEX sqlite_autoindex_runs_1 (run_id=?)"]

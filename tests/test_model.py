@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import json
@@ -14,9 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from orchestrator.state_store import (
+    IntelItemNotFoundError,
     MissingFieldError,
     RunActiveError,
     RunExistsError,
+    RunFinishedError,
     RunNotFoundError,
     StateStore,
 )
@@ -60,6 +63,11 @@ class Model:
         self.telemetry.pop(run_id, None)
         self.items = {item_id: item for item_id, item in self.items.items() if item["run_id"] != run_id}
 
+    def heartbeat(self, run_id: str) -> None:
+        self.known(run_id)
+        if self.runs[run_id][1] != "running":
+            raise RunFinishedError
+
     def write_telemetry(self, run_id: str, telemetry: Any) -> None:
         text = json.dumps(telemetry)
         self.known(run_id)
@@ -75,6 +83,15 @@ class Model:
         for item in checked:
             first = self.items.get(item["item_id"], item)
             self.items[item["item_id"]] = {**item, "run_id": first["run_id"], "item_type": first["item_type"]}
+
+    def decide(self, item_id: str, decision: str | None, reason: str | None) -> None:
+        self.decide_batch({item_id: (decision, reason)})
+
+    def decide_batch(self, decisions: dict[str, tuple[str | None, str | None]]) -> None:
+        if not decisions.keys() <= self.items.keys():
+            raise IntelItemNotFoundError
+        for item_id, (decision, reason) in decisions.items():
+            self.items[item_id] = {**self.items[item_id], "decision": decision, "decision_reason": reason}
 
     def check(self, item: dict[str, Any]) -> dict[str, Any]:
         for field in REQUIRED_FIELDS:
@@ -122,16 +139,80 @@ def expected(model: Model) -> list[str]:
     return lines
 
 
+def check_runs(store: StateStore, model: Model, prefix: str) -> None:
+    """Ask for the runs of one example, one by one and in lists; check the answers."""
+    first = store.get_run(f"{prefix}run 1")
+    assert first is not None
+    since = first.started_at
+    mine = [run for run in store.list_runs(since=since) if run.run_id.startswith(prefix)]
+    assert [run.run_id for run in mine] == list(model.runs)[::-1]
+    for run in mine:
+        assert repr(store.get_run(run.run_id)) == repr(run)
+        run_type, status, finished, notes, snapshot = model.runs[run.run_id]
+        assert (run.run_type, run.status, run.finished_at is not None, run.notes) == (run_type, status, finished, notes)
+        assert repr(run.settings_snapshot_json) == repr(json.loads(snapshot))
+        assert repr(store.get_telemetry(run.run_id)) == repr(json.loads(model.telemetry.get(run.run_id, "null")))
+        alike = [other for other, fields in model.runs.items() if fields[:2] == [run_type, status]]
+        filters: dict[str, Any] = {"run_type": run_type, "status": status, "since": since}
+        assert {each.run_id for each in store.list_runs(**filters)} >= set(alike)
+        assert store.count_runs(**filters) == len(store.list_runs(**filters))
+    for run_id in ("run 1", "run 2", "run 3"):
+        assert (store.get_run(prefix + run_id) is None) == (prefix + run_id not in model.runs)
+
+
+def check_items(store: StateStore, model: Model, prefix: str) -> None:
+    """Ask for the items of one example, one by one and in lists; check the answers."""
+    first = store.get_run(f"{prefix}run 1")
+    assert first is not None
+    filters: dict[str, Any] = {"since": first.started_at}
+    mine = [item for item in store.list_intel_items(**filters) if item["item_id"].startswith(prefix)]
+    assert [item["item_id"] for item in mine] == list(model.items)
+    for item in mine:
+        assert repr(store.get_intel_item(item["item_id"])) == repr(item)
+        fields = model.items[item["item_id"]]
+        decided = {"undecided": True} if fields["decision"] is None else {"decision": fields["decision"]}
+        alike = {"run_id": fields["run_id"], "item_type": fields["item_type"], **decided}
+        expected = [
+            other
+            for other, each in model.items.items()
+            if all(each[name] == fields[name] for name in ("run_id", "item_type", "decision"))
+        ]
+        assert [each["item_id"] for each in store.list_intel_items(**alike, fields=["item_id"])] == expected
+        assert store.count_intel_items(**alike) == len(expected)
+        of_all = store.list_intel_items(item_type=fields["item_type"], **decided, **filters)
+        assert {each["item_id"] for each in of_all} >= set(expected)
+        title = fields["title"]
+        where = {"scores_json": ("=", title), "claims_json": ("exists", True)}
+        assert [each["item_id"] for each in store.iter_intel_items(run_id=fields["run_id"], where=where)] == [
+            other
+            for other, each in model.items.items()
+            if each["run_id"] == fields["run_id"] and each["scores_json"] == title
+        ]
+    for item_id in "abcd":
+        assert (store.get_intel_item(prefix + item_id) is None) == (prefix + item_id not in model.items)
+
+
 def play(store: StateStore, model: Model, prefix: str, sequence: list[Any]) -> None:
     """Make the same calls on both; check that they raise the same and come to the same."""
     for name, *arguments in sequence:
+        if name == "run":
+            play_run(store, model, prefix, *arguments)
+            continue
         if name == "block":
             play_block(store, model, prefix, *arguments)
             continue
         arguments = [rename(prefix, each) for each in arguments]
         try:
             getattr(model, name)(*arguments)
-        except (RunExistsError, RunNotFoundError, RunActiveError, MissingFieldError, TypeError) as error:
+        except (
+            RunActiveError,
+            RunExistsError,
+            RunFinishedError,
+            RunNotFoundError,
+            IntelItemNotFoundError,
+            MissingFieldError,
+            TypeError,
+        ) as error:
             with pytest.raises(type(error)):
                 getattr(store, name)(*arguments)
         else:
@@ -145,16 +226,40 @@ def play_block(store: StateStore, model: Model, prefix: str, inner: list[Any], e
         with store.transaction():
             play(store, model, prefix, inner)
             assert seen(store, prefix) == expected(model)
+            check_runs(store, model, prefix)
+            check_items(store, model, prefix)
             if ending == "fail":
                 raise Boom
     except Boom:
         model.__dict__.update(saved)
 
 
+def play_run(store: StateStore, model: Model, prefix: str, run_id: str, inner: list[Any], ending: str) -> None:
+    """Make calls in the block of a run, which ends well or fails; a run that was finished inside it stays so."""
+    run_id = rename(prefix, run_id)
+    run = store.run(run_id, "daily", {})
+    try:
+        model.start_run(run_id, "daily", {})
+    except RunExistsError:
+        with pytest.raises(RunExistsError):
+            run.__enter__()
+        return
+    with contextlib.suppress(Boom), run:
+        play(store, model, prefix, inner)
+        if ending == "fail":
+            raise Boom
+    if model.runs[run_id][1] == "running":
+        model.runs[run_id][1:4] = ["failed", True, "Boom"] if ending == "fail" else ["completed", True, None]
+
+
 def rename(prefix: str, argument: Any) -> Any:
     """Give the ids of an example a prefix, so that examples that share a store do not meet."""
     if isinstance(argument, str) and argument.startswith("run "):
         return prefix + argument
+    if isinstance(argument, ItemId):
+        return prefix + argument
+    if isinstance(argument, dict) and any(isinstance(key, ItemId) for key in argument):
+        return {prefix + item_id: decision for item_id, decision in argument.items()}
     if isinstance(argument, list) and argument and isinstance(argument[0], Item):
         return [rename(prefix, item) for item in argument]
     if isinstance(argument, Item):
@@ -163,10 +268,17 @@ def rename(prefix: str, argument: Any) -> Any:
     return argument
 
 
+class ItemId(str):
+    """An item's id that has no prefix yet."""
+
+    __slots__ = ()
+
+
 class Item(dict[str, Any]):
     """An item whose ids have no prefix yet."""
 
 
+known_ids = st.sampled_from([ItemId(name) for name in "abcd"])
 run_ids = st.sampled_from(["run 1", "run 2", "run 3"])
 texts = st.sampled_from(["", "t", "a\0b", "😀", "'; --"])
 odd: list[Any] = [
@@ -210,19 +322,29 @@ calls = st.one_of(
     st.tuples(st.just("start_run"), run_ids, texts, documents),
     st.tuples(st.just("finish_run"), run_ids, texts, st.none() | texts),
     st.tuples(st.just("delete_run"), run_ids),
+    st.tuples(st.just("heartbeat"), run_ids),
     st.tuples(st.just("write_telemetry"), run_ids, documents),
     st.tuples(st.just("write_telemetry"), run_ids, bad_documents),
     st.tuples(st.just("upsert_intel_item"), items),
     st.tuples(st.just("upsert_intel_item"), items),
     st.tuples(st.just("upsert_intel_item"), bad_items),
     st.tuples(st.just("upsert_intel_items_batch"), st.lists(items, max_size=5)),
+    st.tuples(st.just("decide"), known_ids, st.none() | texts, st.none() | texts),
+    st.tuples(
+        st.just("decide_batch"), st.dictionaries(known_ids, st.tuples(st.none() | texts, st.none() | texts), max_size=3)
+    ),
     st.tuples(
         st.just("upsert_intel_items_batch"), st.builds(batch_with_one_bad_item, st.lists(items, max_size=2), bad_items)
     ),
 )
 sequences = st.recursive(
     st.lists(calls, max_size=6),
-    lambda inner: st.lists(calls | st.tuples(st.just("block"), inner, st.sampled_from(["keep", "fail"])), max_size=6),
+    lambda inner: st.lists(
+        calls
+        | st.tuples(st.just("block"), inner, st.sampled_from(["keep", "fail"]))
+        | st.tuples(st.just("run"), run_ids, inner, st.sampled_from(["keep", "fail"])),
+        max_size=6,
+    ),
     max_leaves=8,
 )
 prefixes = (f"{number}: " for number in itertools.count())
@@ -247,6 +369,8 @@ def compare(store: StateStore, sequence: list[Any]) -> None:
     first: list[Any] = [("start_run", "run 1", "daily", {})]
     play(store, model, prefix, first + sequence)
     assert seen(store, prefix) == expected(model)
+    check_runs(store, model, prefix)
+    check_items(store, model, prefix)
     assert item_ids(store, f"{prefix}run 1") == [item["item_id"] for item in model.items_of(f"{prefix}run 1")]
 
 

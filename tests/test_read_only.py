@@ -38,8 +38,13 @@ def fill(path: Path, **options: Any) -> None:
 WRITES: dict[str, Callable[[StateStore], object]] = {
     "start_run": lambda store: store.start_run("run-2", "daily", {}),
     "finish_run": lambda store: store.finish_run("run-1", "failed"),
+    "run": lambda store: store.run("run-2", "daily", {}).__enter__(),
+    "heartbeat": lambda store: store.heartbeat("run-1"),
+    "recover_stale_runs": lambda store: store.recover_stale_runs(0),
     "upsert_intel_item": lambda store: store.upsert_intel_item(make_item("c")),
     "upsert_intel_items_batch": lambda store: store.upsert_intel_items_batch([make_item("c")]),
+    "decide": lambda store: store.decide("a", "promote"),
+    "decide_batch": lambda store: store.decide_batch({"a": "promote"}),
     "write_telemetry": lambda store: store.write_telemetry("run-1", {}),
     "delete_run": lambda store: store.delete_run("run-1"),
     "prune": lambda store: store.prune(keep_last=0),

@@ -2,12 +2,21 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
-from orchestrator.state_store import RunNotFoundError, StateStore
+from hypothesis import given
+from hypothesis import strategies as st
+from orchestrator.state_store import (
+    CorruptDatabaseError,
+    InvalidJSONError,
+    InvalidTypeError,
+    RunNotFoundError,
+    StateStore,
+)
 
-from tests.helpers import table, value
+from tests.helpers import assert_parity, in_thread, plain_sqlite, table, value
 
 
 def telemetry(store: StateStore, run_id: str = "run-1") -> Any:
@@ -18,6 +27,7 @@ def telemetry(store: StateStore, run_id: str = "run-1") -> Any:
 def test_any_json_value_comes_back(store: StateStore, document: Any) -> None:
     store.write_telemetry("run-1", document)
     assert telemetry(store) == document
+    assert store.get_telemetry("run-1") == document
 
 
 def test_second_document_replaces_the_first(store: StateStore) -> None:
@@ -60,3 +70,49 @@ def test_telemetry_of_a_finished_run_is_kept_and_may_change(store: StateStore) -
     assert telemetry(store) == {"a": 1}
     store.write_telemetry("run-1", {"a": 2})
     assert telemetry(store) == {"a": 2}
+
+
+def test_run_without_telemetry_and_unknown_run_have_none(store: StateStore) -> None:
+    assert store.get_telemetry("run-1") is None
+    assert store.get_telemetry("run-9") is None
+
+
+def test_document_is_read_by_a_reader_and_as_of_its_transaction(store: StateStore) -> None:
+    store.write_telemetry("run-1", 1)
+    with store.transaction():
+        store.write_telemetry("run-1", 2)
+        assert store.get_telemetry("run-1") == 2
+        assert in_thread(store.get_telemetry, "run-1") == 1
+    assert in_thread(store.get_telemetry, "run-1") == 2
+
+
+def test_document_is_read_with_read_only(run_path: Path) -> None:
+    with StateStore(run_path) as store:
+        store.write_telemetry("run-1", {"a": [1]})
+    with StateStore(run_path, read_only=True) as store:
+        assert store.get_telemetry("run-1") == {"a": [1]}
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists, max_leaves=5))
+def test_document_comes_back_as_the_json_module_has_it(content: Any) -> None:
+    def written(store: StateStore, content: Any) -> Any:
+        store.write_telemetry("run-1", content)
+        return store.get_telemetry("run-1")
+
+    with StateStore(":memory:") as store:
+        store.start_run("run-1", "daily", {})
+        assert_parity(store, content, written)
+
+
+@pytest.mark.parametrize(("document", "error"), [("'{'", InvalidJSONError), ("x'ff'", CorruptDatabaseError)])
+def test_document_of_another_program_that_is_none_names_the_run(
+    run_path: Path, document: str, error: type[Exception]
+) -> None:
+    plain_sqlite(run_path, f"INSERT INTO telemetry VALUES ('run-1', {document}, 'now')")
+    with StateStore(run_path) as store, pytest.raises(error, match=r'get_telemetry "run-1": .*telemetry_json'):
+        store.get_telemetry("run-1")
+
+
+def test_run_id_that_is_no_text_is_refused(store: StateStore) -> None:
+    with pytest.raises(InvalidTypeError, match=r"^get_telemetry: run_id must be a str, not int"):
+        store.get_telemetry(5)  # type: ignore[arg-type]

@@ -1,5 +1,7 @@
 //! Arguments and results, other than items, on their way between Python and the core.
 
+use std::num::NonZeroUsize;
+
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyMapping, PySequence, PyString, PyTuple};
@@ -7,6 +9,7 @@ use rusqlite::types::Value;
 
 use super::errors::Refusal;
 use super::json;
+use crate::error::{ErrorKind, StoreError};
 use crate::query::{Parameters, Rows};
 
 /// The text of a required argument.
@@ -31,25 +34,44 @@ pub(super) fn optional_text<'a>(
     if value.is_none() { Ok(None) } else { text(value, operation, name).map(Some) }
 }
 
-/// The texts of a filter: one str, or several; None for none.
-pub(super) fn one_or_several(
-    value: &Bound<'_, PyAny>,
-    operation: &str,
-    name: &str,
-) -> PyResult<Option<Vec<String>>> {
+/// The texts of an argument that may be one, several or None.
+pub(super) fn texts(value: &Bound<'_, PyAny>, operation: &str, name: &str) -> PyResult<Option<Vec<String>>> {
     if value.is_none() {
         return Ok(None);
     }
     if value.is_instance_of::<PyString>() {
         return Ok(Some(vec![text(value, operation, name)?.to_owned()]));
     }
-    let Ok(values) = value.try_iter() else {
+    let wanted = format!("{operation}: {name} must be a str, an iterable of str or None");
+    let several = value.try_iter().map_err(|error| during(value.py(), error, &wanted))?;
+    let several = several.map(|each| Ok(text(&each?, operation, name)?.to_owned()));
+    several.collect::<PyResult<_>>().map(Some)
+}
+
+/// How long a list may be; `None` is as long as there are rows.
+pub(super) fn limit(value: &Bound<'_, PyAny>, operation: &str) -> PyResult<Option<NonZeroUsize>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    let wanted = format!("{operation}: limit must be an int of 1 or more, or None");
+    if value.is_instance_of::<PyBool>() || !value.is_instance_of::<PyInt>() {
         let found = value.get_type().name()?;
-        let message = format!("{operation}: {name} must be a str, several of them, or None, not {found}");
-        return Err(Refusal::InvalidType.error(value.py(), message));
+        return Err(Refusal::InvalidType.error(value.py(), format!("{wanted}, not {found}")));
+    }
+    if value.lt(1)? {
+        return Err(Refusal::InvalidValue.error(value.py(), format!("{wanted}, not {}", value.repr()?)));
+    }
+    Ok(Some(value.extract().unwrap_or(NonZeroUsize::MAX)))
+}
+
+/// The object of a cell of text or NULL.
+pub(super) fn cell<'py>(py: Python<'py>, text: Option<&[u8]>) -> PyResult<Bound<'py, PyAny>> {
+    let Some(text) = text else { return Ok(py.None().into_bound(py)) };
+    let not_text = |_| {
+        let what = "not UTF-8; another program wrote it, or the file is damaged";
+        StoreError::new(ErrorKind::CorruptDatabase, what)
     };
-    let values = values.map(|each| text(&each?, operation, name).map(str::to_owned));
-    values.collect::<PyResult<_>>().map(Some)
+    Ok(PyString::from_bytes(py, text).map_err(not_text)?.into_any())
 }
 
 /// A JSON argument as text.

@@ -35,6 +35,8 @@ impl From<StoreError> for PyErr {
             ErrorKind::RunExists => "RunExistsError",
             ErrorKind::RunNotFound => "RunNotFoundError",
             ErrorKind::RunActive => "RunActiveError",
+            ErrorKind::RunFinished => "RunFinishedError",
+            ErrorKind::IntelItemNotFound => "IntelItemNotFoundError",
             ErrorKind::StoreBusy => "StoreBusyError",
             ErrorKind::DiskFull => "DiskFullError",
             ErrorKind::StorageIO => "StorageIOError",

@@ -1,17 +1,14 @@
 //! Intel items: dicts to rows, and rows to dicts.
 
-use std::ops::Range;
-
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyString};
 
 use super::aside;
-use super::convert::{during, text};
+use super::convert::{cell, during, text};
 use super::errors::Refusal;
 use super::json;
-use crate::error::{ErrorKind, StoreError};
-use crate::model::{Items, NewItems};
+use crate::model::{Items, JSON_COLUMNS, NewItems};
 
 /// What messages call a batch.
 const BATCH: &str = "upsert_intel_items_batch";
@@ -19,9 +16,6 @@ const BATCH: &str = "upsert_intel_items_batch";
 /// How many items are converted before other Python threads get a chance to run: a few ms, about as long as Python
 /// itself lets a thread run. More often would make a batch wait for each of them as often.
 pub(super) const BREATH: usize = 1024;
-
-/// The columns of [`Items`] that hold JSON.
-const JSON: Range<usize> = 5..10;
 
 /// The columns of [`Items`] whose value is often that of the row before, so that one object serves both.
 const REPEATED: [usize; 4] = [1, 2, 10, 12];
@@ -228,6 +222,8 @@ fn quote(item_id: &Bound<'_, PyAny>) -> String {
 pub(super) struct Dicts<'py> {
     list: Bound<'py, PyList>,
     keys: Vec<&'py Bound<'py, PyString>>,
+    /// The columns that they have.
+    columns: Vec<usize>,
     /// A copy of a dict that has all its keys is much cheaper than one that grows.
     template: Bound<'py, PyDict>,
     /// Of each column, the last text that was made an object, for [`REPEATED`] ones.
@@ -235,15 +231,16 @@ pub(super) struct Dicts<'py> {
 }
 
 impl<'py> Dicts<'py> {
-    /// No dict yet.
-    pub(super) fn new(py: Python<'py>) -> PyResult<Self> {
+    /// No dict yet; they are to have these columns of [`Items`], in this order.
+    pub(super) fn new(py: Python<'py>, columns: &[usize]) -> PyResult<Self> {
         let Keys { text, json, optional } = Keys::of(py);
         let json = json.map(|(key, _)| key);
         let keys: Vec<_> =
             text.into_iter().chain(json).chain(optional).chain([intern!(py, "created_at")]).collect();
         let template = PyDict::new(py);
-        keys.iter().try_for_each(|key| template.set_item(key, py.None()))?;
-        Ok(Self { list: PyList::empty(py), keys, template, last: Default::default() })
+        columns.iter().try_for_each(|column| template.set_item(keys[*column], py.None()))?;
+        let columns = columns.to_vec();
+        Ok(Self { list: PyList::empty(py), keys, columns, template, last: Default::default() })
     }
 
     /// Add a dict for each row; `operation` heads the message of an error. Not for more rows than [`BREATH`].
@@ -251,7 +248,8 @@ impl<'py> Dicts<'py> {
         let py = self.list.py();
         for row in 0..items.len() {
             let dict = self.template.copy()?;
-            for column in 0..self.keys.len() {
+            for index in 0..self.columns.len() {
+                let column = self.columns[index];
                 let Some(text) = items.get(row, column) else { continue };
                 let value = self.value(column, text).map_err(|error| {
                     let item_id = String::from_utf8_lossy(items.get(row, 0).unwrap_or_default());
@@ -281,17 +279,10 @@ impl<'py> Dicts<'py> {
             return Ok(value.clone());
         }
         let py = self.list.py();
-        if JSON.contains(&column) {
+        if JSON_COLUMNS.contains(&column) {
             return json::decode(py, text);
         }
-        let value = PyString::from_bytes(py, text)
-            .map_err(|_| {
-                StoreError::new(
-                    ErrorKind::CorruptDatabase,
-                    "not UTF-8; another program wrote it, or the file is damaged",
-                )
-            })?
-            .into_any();
+        let value = cell(py, Some(text))?;
         if REPEATED.contains(&column) {
             self.last[column] = Some((text.to_vec(), value.clone()));
         }

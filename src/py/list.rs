@@ -1,5 +1,6 @@
 //! Long lists: one thread reads, detached from the interpreter, while another makes dicts, attached to it.
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 
@@ -8,37 +9,50 @@ use pyo3::types::PyList;
 
 use super::aside;
 use super::item::{BREATH, Dicts};
+use super::item_query::ItemQuery;
 use super::store::{Open, call};
-use crate::intel_items::{SLICE_ROWS, Slice};
+use crate::item_list::{ItemList, SLICE_ROWS, Slice};
 use crate::wait::Caller;
 
 /// From how many items on a second thread is worth its start.
 const WORTH_A_THREAD: usize = 512;
 
-/// The dicts of a run's items, the oldest first.
+/// The dicts of the items that are asked for, the oldest first, and the cursor of those that are left.
 pub(super) fn items<'py>(
     py: Python<'py>,
     open: &Open,
-    run_id: &str,
-    operation: &str,
-) -> PyResult<Bound<'py, PyList>> {
-    let mut dicts = Dicts::new(py)?;
-    if call(py, open, |store, caller| store.has_more_intel_items_than(caller, run_id, WORTH_A_THREAD))? {
-        extend_while_reading(py, open, run_id, operation, &mut dicts)?;
+    query: &ItemQuery,
+    limit: Option<NonZeroUsize>,
+    cursor: Option<&str>,
+) -> PyResult<(Bound<'py, PyList>, Option<String>)> {
+    let list = ItemList {
+        name: query.operation.clone(),
+        filter: query.filter.clone(),
+        fields: query.fields(),
+        limit,
+        cursor: cursor.map(str::to_owned),
+    };
+    let mut dicts = Dicts::new(py, &query.columns)?;
+    let is_long = limit.is_none_or(|limit| limit.get() > WORTH_A_THREAD)
+        && call(py, open, |store, caller| {
+            store.may_have_more_intel_items_than(caller, &list, WORTH_A_THREAD)
+        })?;
+    let next = if is_long {
+        extend_while_reading(py, open, &list, &mut dicts)?
     } else {
-        let items = call(py, open, |store, caller| store.list_intel_items_for_run(caller, run_id))?;
-        dicts.extend(&items, operation)?;
-    }
-    Ok(dicts.into_list())
+        let (items, next) = call(py, open, |store, caller| store.list_intel_items(caller, &list))?;
+        dicts.extend(&items, &list.name)?;
+        next
+    };
+    Ok((dicts.into_list(), next))
 }
 
 fn extend_while_reading(
     py: Python<'_>,
     open: &Open,
-    run_id: &str,
-    operation: &str,
+    list: &ItemList,
     dicts: &mut Dicts<'_>,
-) -> PyResult<()> {
+) -> PyResult<Option<String>> {
     let (store, owner) = (open.store()?, open.caller(py)?);
     let (sender, mut slices) = mpsc::channel();
     let interrupted = AtomicBool::new(false);
@@ -48,8 +62,7 @@ fn extend_while_reading(
             std::thread::Builder::new().name("list-reader".into()).spawn_scoped(scope, move || {
                 let caller = Caller { owner, interrupted: &|| interrupted.load(Ordering::Relaxed) };
                 // A list that failed has dropped the other end, and needs no more.
-                store
-                    .list_intel_items_slices(&caller, run_id, &|slice| sender.send(slice).unwrap_or_default())
+                store.list_intel_items_slices(&caller, list, &|slice| sender.send(slice).unwrap_or_default())
             })?;
         let mut failed = None;
         for turn in 1.. {
@@ -64,7 +77,7 @@ fn extend_while_reading(
                     dicts.clear();
                     Ok(())
                 }
-                Ok(Slice::Rows(items)) => dicts.extend(&items, operation),
+                Ok(Slice::Rows(items)) => dicts.extend(&items, &list.name),
                 Err(RecvTimeoutError::Timeout) => py.check_signals(),
                 Err(RecvTimeoutError::Disconnected) => break,
             };

@@ -5,9 +5,11 @@ mod batch;
 mod convert;
 mod errors;
 mod item;
+mod item_query;
 mod json;
 mod list;
 mod query;
+mod run;
 mod store;
 mod transaction;
 
@@ -36,6 +38,8 @@ fn after_fork_in_child(py: Python<'_>) {
 mod _core {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use super::item_query::ItemQuery;
     #[pymodule_export]
     use super::store::Store;
     #[pymodule_export]

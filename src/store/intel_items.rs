@@ -1,13 +1,24 @@
 //! The calls about intel items.
 
+use std::num::NonZeroUsize;
+
+use rusqlite::Connection;
+
 use super::{Sql, Store};
+use crate::cursor::Position;
+use crate::decisions::NewDecision;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::intel_items::{self, Position, Slice};
-use crate::model::{Items, NewItems};
+use crate::intel_items;
+use crate::item_filter::ItemFilter;
+use crate::item_list::{self, ItemList, SLICE_ROWS, Slice};
+use crate::model::{Fields, Items, NewItems};
 use crate::wait::Caller;
 use crate::write::{ItemSlices, Write};
+
+/// How many items a page of an iteration looks at, at most: some 10 ms.
+const LOOKS: usize = 10_000;
 
 impl Store {
     /// Insert or update one item, the only row of `item`.
@@ -36,53 +47,117 @@ impl Store {
         self.write(caller, Write::UpsertSlices(slices))
     }
 
-    /// Read a run's items, in the order in which they were first recorded.
+    /// Change what was decided on an item.
+    ///
+    /// # Errors
+    /// [`ErrorKind::IntelItemNotFound`], and as [`Self::start_run`].
+    pub fn decide(&self, caller: &Caller, decision: NewDecision) -> Result<()> {
+        self.write(caller, Write::Decide(decision))
+    }
+
+    /// Change what was decided on several items, or on none.
+    ///
+    /// # Errors
+    /// As [`Self::decide`].
+    pub fn decide_batch(&self, caller: &Caller, decisions: Vec<NewDecision>) -> Result<()> {
+        self.write(caller, Write::DecideBatch(decisions))
+    }
+
+    /// Read an item; no row where there is none.
     ///
     /// # Errors
     /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::CorruptDatabase`].
-    pub fn list_intel_items_for_run(&self, caller: &Caller, run_id: &str) -> Result<Items> {
-        self.read(caller, Sql::Ours, |connection| intel_items::list_for_run(connection, run_id))
-            .map_err(|error| error.during(format!("list_intel_items_for_run {run_id:?}")))
+    pub fn get_intel_item(&self, caller: &Caller, item_id: &str) -> Result<Items> {
+        self.read(caller, Sql::Ours, |connection| intel_items::get(connection, item_id))
+            .map_err(|error| error.during(format!("get_intel_item {item_id:?}")))
     }
 
-    /// As [`Self::list_intel_items_for_run`], handing slices on as they are read.
+    /// Read a run's items, in the order in which they were first recorded.
     ///
     /// # Errors
-    /// As [`Self::list_intel_items_for_run`]; what was handed on before does not count then.
+    /// As [`Self::get_intel_item`].
+    pub fn list_intel_items_for_run(&self, caller: &Caller, run_id: &str) -> Result<Items> {
+        let list = ItemList {
+            name: format!("list_intel_items_for_run {run_id:?}"),
+            filter: ItemFilter::of_run(run_id),
+            fields: Fields::ALL,
+            limit: None,
+            cursor: None,
+        };
+        self.list_intel_items(caller, &list).map(|(items, _)| items)
+    }
+
+    /// Read items, the oldest first, and the cursor of the page behind, `None` where nothing is left.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidValue`] when the cursor is not one of this list, and as [`Self::get_intel_item`].
+    pub fn list_intel_items(&self, caller: &Caller, list: &ItemList) -> Result<(Items, Option<String>)> {
+        self.read(caller, Sql::Ours, |connection| {
+            let mut items = Items::new();
+            let cursor = item_list::list(connection, list, usize::MAX, &mut |all| items = all)?;
+            Ok((items, cursor))
+        })
+        .map_err(|error| error.during(&list.name))
+    }
+
+    /// As [`Self::list_intel_items`], handing slices on as they are read.
+    ///
+    /// # Errors
+    /// As [`Self::list_intel_items`]; what was handed on before does not count then.
     pub fn list_intel_items_slices(
         &self,
         caller: &Caller,
-        run_id: &str,
+        list: &ItemList,
         hand_on: &(dyn Fn(Slice) + Sync),
-    ) -> Result<()> {
+    ) -> Result<Option<String>> {
         self.read(caller, Sql::Ours, |connection| {
-            intel_items::list_slices_for_run(connection, run_id, hand_on)
+            hand_on(Slice::Start);
+            item_list::list(connection, list, SLICE_ROWS, &mut |items| hand_on(Slice::Rows(items)))
         })
-        .map_err(|error| error.during(format!("list_intel_items_for_run {run_id:?}")))
+        .map_err(|error| error.during(&list.name))
     }
 
-    /// Read the next items, at most `limit`, of one run or of all, the oldest first; and where they end, `None`
-    /// where none are left. Nothing is held between two pages.
+    /// Read the next items, at most `limit`, the oldest first; and where they end, `None` where none are left. Nothing
+    /// is held between two pages, and a page of a filter that lets little through ends early, so that no read stays
+    /// open for long.
     ///
     /// # Errors
-    /// As [`Self::list_intel_items_for_run`].
+    /// As [`Self::get_intel_item`].
     pub fn page_intel_items(
         &self,
         caller: &Caller,
-        run_id: Option<&str>,
-        after: &Position,
-        limit: usize,
+        filter: &ItemFilter,
+        fields: Fields,
+        after: Option<&Position>,
+        limit: NonZeroUsize,
     ) -> Result<(Items, Option<Position>)> {
-        self.read(caller, Sql::Ours, |connection| intel_items::page(connection, run_id, after, limit))
-            .map_err(|error| error.during("iter_intel_items"))
+        self.read(caller, Sql::Ours, |connection| {
+            item_list::page(connection, filter, fields, after, limit.get(), LOOKS)
+        })
+        .map_err(|error| error.during("iter_intel_items"))
     }
 
-    /// Whether a run has more than so many items; found out without counting them.
+    /// Whether a list may have more than so many items, going by its run alone; found out without counting them.
     ///
     /// # Errors
-    /// As [`Self::list_intel_items_for_run`].
-    pub fn has_more_intel_items_than(&self, caller: &Caller, run_id: &str, count: usize) -> Result<bool> {
-        self.read(caller, Sql::Ours, |connection| intel_items::has_more_than(connection, run_id, count))
-            .map_err(|error| error.during(format!("list_intel_items_for_run {run_id:?}")))
+    /// As [`Self::get_intel_item`].
+    pub fn may_have_more_intel_items_than(
+        &self,
+        caller: &Caller,
+        list: &ItemList,
+        count: usize,
+    ) -> Result<bool> {
+        let read =
+            |connection: &mut Connection| item_list::may_have_more_than(connection, &list.filter, count);
+        self.read(caller, Sql::Ours, read).map_err(|error| error.during(&list.name))
+    }
+
+    /// Count the items that a filter lets through.
+    ///
+    /// # Errors
+    /// As [`Self::get_intel_item`].
+    pub fn count_intel_items(&self, caller: &Caller, filter: &ItemFilter) -> Result<u64> {
+        self.read(caller, Sql::Ours, |connection| item_list::count(connection, filter))
+            .map_err(|error| error.during("count_intel_items"))
     }
 }

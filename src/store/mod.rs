@@ -6,6 +6,7 @@ mod forked;
 mod intel_items;
 mod maintenance;
 mod retention;
+mod run_life;
 mod runs;
 mod telemetry;
 

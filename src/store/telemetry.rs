@@ -1,10 +1,11 @@
 //! The calls about telemetry.
 
-use super::Store;
+use super::{Sql, Store};
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::model::Telemetry;
+use crate::telemetry;
 use crate::wait::Caller;
 use crate::write::Write;
 
@@ -15,5 +16,14 @@ impl Store {
     /// [`ErrorKind::RunNotFound`], and as [`Self::start_run`].
     pub fn write_telemetry(&self, caller: &Caller, telemetry: Telemetry) -> Result<()> {
         self.write(caller, Write::Telemetry(telemetry))
+    }
+
+    /// Read a run's telemetry document, JSON text; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::CorruptDatabase`].
+    pub fn get_telemetry(&self, caller: &Caller, run_id: &str) -> Result<Option<Vec<u8>>> {
+        self.read(caller, Sql::Ours, |connection| telemetry::get(connection, run_id))
+            .map_err(|error| error.during(format!("get_telemetry {run_id:?}")))
     }
 }

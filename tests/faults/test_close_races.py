@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 from orchestrator.state_store import StateStore, StoreClosedError
 
-from tests.helpers import TIMEOUT, Peer, assert_sound, item_ids, leaving_nothing, make_item
+from tests.helpers import TIMEOUT, Peer, assert_sound, in_process, item_ids, leaving_nothing, make_item
 from tests.programs import exits
 
 FULL_CLOSES = 500
+GROWTH = 8 * 2**20
+"""Bytes that the allocator may keep: a store with what it has read and written is a few hundred KiB, each time."""
 
 
 def write_until_closed(store: StateStore, prefix: str, kept: list[str], progress: threading.Semaphore) -> None:
@@ -67,6 +69,15 @@ def test_close_among_eight_writers_keeps_what_was_acknowledged(
         assert set(kept) <= set(item_ids(store))
         assert_sound(store)
     figure(f"{closes} closes, nothing lost, nothing left open")
+
+
+def test_what_is_closed_keeps_no_memory(
+    path: Path, rounds: Callable[[int, int], int], figure: Callable[[str], None]
+) -> None:
+    closes = rounds(50, FULL_CLOSES)
+    grown = in_process(exits.close_again_and_again, str(path), closes)
+    assert grown < GROWTH
+    figure(f"{closes} closes, the process {grown / 2**20:.1f} MiB larger")
 
 
 @pytest.mark.parametrize("how", ["idle", "in a transaction", "while threads write", "sys.exit in a thread's block"])

@@ -79,12 +79,13 @@ def write_much(path: str) -> None:
 
 
 def write_a_batch(path: str) -> None:
-    """Write a large batch of new items, then the same again."""
+    """Write a large batch of new items, then the same again, for a run that is over and gives no sign of life."""
     batch = items(BATCH)
     with opened(path) as store:
         say("call new")
         store.upsert_intel_items_batch(batch)
         say("return new")
+        store.finish_run("run-1", "completed")
         say("call again")
         store.upsert_intel_items_batch(batch)
         say("return again")

@@ -23,6 +23,8 @@ def interrupted(act: Callable[[], object]) -> float:
         sent.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)
 
+    # A shell that starts the tests in the background has them ignore SIGINT, and so their programs.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.3, interrupt)
     try:
         timer.start()

@@ -109,6 +109,26 @@ def flip(path: str) -> int:
     raise AssertionError("unreachable")
 
 
+def start_and_finish_runs(path: str) -> int:
+    """Start runs and finish them until told to end; return how many."""
+    done = threading.Event()
+
+    def wait() -> None:
+        hear()
+        done.set()
+
+    with StateStore(path, synchronous="NORMAL") as store:
+        threading.Thread(target=wait, daemon=True).start()
+        for number in itertools.count():
+            store.start_run(f"process-{number}", "daily", {})
+            store.finish_run(f"process-{number}", "completed")
+            if number == 0:
+                say()
+            if done.is_set():
+                return number + 1
+    raise AssertionError("unreachable")
+
+
 def watch(path: str, size: int) -> int:
     """List again and again until the test is done; return how many lists were torn or shrank."""
     torn = last = 0

@@ -15,6 +15,7 @@ from orchestrator.state_store.store import StateStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from orchestrator.state_store.active_run import ActiveRun
     from orchestrator.state_store.connection import Connection, Cursor, Row
     from orchestrator.state_store.exceptions import (
         CannotOpenError,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         CorruptDatabaseError,
         DiskFullError,
         ForeignDatabaseError,
+        IntelItemNotFoundError,
         InvalidJSONError,
         InvalidTypeError,
         InvalidValueError,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
         ReadOnlyError,
         RunActiveError,
         RunExistsError,
+        RunFinishedError,
         RunNotFoundError,
         SchemaTooNewError,
         StateStoreError,
@@ -44,11 +47,13 @@ if TYPE_CHECKING:
         TransactionError,
     )
     from orchestrator.state_store.maintenance_records import Checkpointed, Deleted, Finding, Stats, Vacuumed
+    from orchestrator.state_store.page import Page
     from orchestrator.state_store.records import IntelItem, IntelItemInput
     from orchestrator.state_store.run_record import RunRecord
 
 __all__ = [
     "SQLITE_VERSION",
+    "ActiveRun",
     "CannotOpenError",
     "Checkpointed",
     "CommitOutcomeUnknownError",
@@ -61,6 +66,7 @@ __all__ = [
     "ForeignDatabaseError",
     "IntelItem",
     "IntelItemInput",
+    "IntelItemNotFoundError",
     "InvalidJSONError",
     "InvalidTypeError",
     "InvalidValueError",
@@ -69,11 +75,13 @@ __all__ = [
     "NetworkFileSystemWarning",
     "NotADatabaseError",
     "OutOfMemoryError",
+    "Page",
     "QueryError",
     "ReadOnlyError",
     "Row",
     "RunActiveError",
     "RunExistsError",
+    "RunFinishedError",
     "RunNotFoundError",
     "RunRecord",
     "SchemaTooNewError",
@@ -90,7 +98,15 @@ __all__ = [
     "__version__",
 ]
 
-_LOADED_LATER = ("exceptions", "connection", "run_record", "records", "maintenance_records")
+_LOADED_LATER = (
+    "exceptions",
+    "connection",
+    "run_record",
+    "active_run",
+    "page",
+    "records",
+    "maintenance_records",
+)
 """What a program that writes once and ends never needs: with them, importing the package takes twice as long."""
 
 

@@ -9,6 +9,7 @@ from orchestrator.state_store.records import IntelItem, IntelItemInput
 
 __all__ = [
     "SQLITE_VERSION",
+    "ItemQuery",
     "Store",
     "Transaction",
     "__version__",
@@ -33,6 +34,24 @@ def after_fork_in_child() -> None:
     """Let go of all inherited connections; each store opens its own when it is next used."""
 
 @final
+class ItemQuery:
+    """The filters, conditions and fields of a call, checked."""
+
+    def __new__(
+        cls,
+        operation: str,
+        run_id: str | None,
+        item_type: str | None,
+        decision: str | None,
+        undecided: bool | None,
+        conditions: Mapping[str, tuple[str, Any]] | None,
+        fields: Iterable[str] | None,
+        since: str | None,
+        until: str | None,
+        /,
+    ) -> Self: ...
+
+@final
 class Store:
     """A store's connections; `StateStore` documents each call."""
 
@@ -53,8 +72,42 @@ class Store:
     def start_run(self, run_id: str, run_type: str, settings_snapshot: Any) -> str:
         """Record a new run and return its `started_at`."""
 
-    def finish_run(self, run_id: str, status: str, notes: str | None) -> None:
-        """Set a run's status, notes and `finished_at`."""
+    def finish_run(self, run_id: str, status: str, notes: str | None, force: bool) -> None:
+        """Set a run's status, notes and `finished_at`; with `force` those of one that was recovered, too."""
+
+    def finish_running(self, run_id: str, status: str, notes: str | None) -> None:
+        """Set the same, unless the run is over; raise where it was recovered."""
+
+    def heartbeat(self, run_id: str) -> None:
+        """Give a run's sign of life."""
+
+    def begin_heartbeats(self, run_id: str) -> None:
+        """Have a thread give a run's signs of life."""
+
+    def end_heartbeats(self, run_id: str) -> None:
+        """Have it give them no more."""
+
+    def recover_stale_runs(self, older_than: float, status: str) -> list[tuple[Any, ...]]:
+        """Finish the runs that have given no sign of life for so many seconds; return each's `RunRecord` fields."""
+
+    def get_run(self, run_id: str) -> tuple[Any, ...] | None:
+        """Return the fields of a run's `RunRecord`; None where there is no such run."""
+
+    def list_runs(
+        self,
+        run_type: str | None,
+        status: str | Iterable[str] | None,
+        since: str | None,
+        until: str | None,
+        limit: int | None,
+        cursor: str | None,
+    ) -> tuple[list[tuple[Any, ...]], str | None]:
+        """Return the fields of runs, the newest first, and the cursor of those that are left."""
+
+    def count_runs(
+        self, run_type: str | None, status: str | Iterable[str] | None, since: str | None, until: str | None
+    ) -> int:
+        """Return how many runs there are."""
 
     def upsert_intel_item(self, item: IntelItemInput | Mapping[str, Any]) -> None:
         """Insert or update one item."""
@@ -65,13 +118,33 @@ class Store:
     def list_intel_items_for_run(self, run_id: str) -> list[IntelItem]:
         """Return a run's items, the oldest first."""
 
+    def get_intel_item(self, item_id: str) -> IntelItem | None:
+        """Return an item; None where there is none."""
+
+    def list_intel_items(
+        self, query: ItemQuery, limit: int | None, cursor: str | None
+    ) -> tuple[list[IntelItem], str | None]:
+        """Return items, the oldest first, and the cursor of those that are left."""
+
     def page_intel_items(
-        self, run_id: str | None, after: tuple[str, int] | None, limit: int
+        self, query: ItemQuery, after: tuple[str, int] | None, limit: int
     ) -> tuple[list[IntelItem], tuple[str, int] | None]:
         """Return the next items, the oldest first, and where they end; None where none are left."""
 
+    def count_intel_items(self, query: ItemQuery) -> int:
+        """Return how many items there are."""
+
+    def decide(self, item_id: str, decision: str | None, reason: str | None) -> None:
+        """Change what was decided on an item."""
+
+    def decide_batch(self, decisions: Mapping[str, str | tuple[str | None, str | None] | None]) -> None:
+        """Change what was decided on several items, or on none."""
+
     def write_telemetry(self, run_id: str, telemetry: Any) -> None:
         """Set a run's telemetry document."""
+
+    def get_telemetry(self, run_id: str) -> Any:
+        """Return a run's telemetry document; None where there is none."""
 
     def delete_run(self, run_id: str, force: bool) -> tuple[int, int, int]:
         """Delete a run; return how many runs, items and telemetry documents that were."""

@@ -19,6 +19,14 @@ class RunActiveError(StateStoreError, sqlite3.IntegrityError):
     """The run is `running`; nothing was changed. Finish it first, or delete it with `force=True`."""
 
 
+class RunFinishedError(StateStoreError, sqlite3.IntegrityError):
+    """The run is not running, or was taken for dead and recovered; nothing was changed."""
+
+
+class IntelItemNotFoundError(StateStoreError, sqlite3.IntegrityError):
+    """No item has this item_id; nothing was changed."""
+
+
 class StoreBusyError(StateStoreError, sqlite3.OperationalError):
     """The wait for the writer, a reader or the file's lock ended at `busy_timeout`; nothing was changed.
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
     from typing import Any
 
     from orchestrator.state_store import _core
+    from orchestrator.state_store._core import ItemQuery
+    from orchestrator.state_store.page import Page
     from orchestrator.state_store.records import IntelItem, IntelItemInput
 
 _PAGE_ITEMS = 512
@@ -77,7 +80,127 @@ class IntelItems:
         """
         return self._core.list_intel_items_for_run(run_id)
 
-    def iter_intel_items(self, *, run_id: str | None = None) -> Iterator[IntelItem]:
+    def get_intel_item(self, item_id: str) -> IntelItem | None:
+        """Return an item, JSON decoded, or None where there is no such item.
+
+        Parameters
+        ----------
+        item_id
+            The item.
+
+        Raises
+        ------
+        InvalidJSONError
+            When another program wrote something that is no JSON.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     store.get_intel_item("a") is None
+        True
+        """
+        return self._core.get_intel_item(item_id)
+
+    def list_intel_items(
+        self,
+        *,
+        run_id: str | None = None,
+        item_type: str | None = None,
+        decision: str | None = None,
+        undecided: bool | None = None,
+        where: Mapping[str, tuple[str, Any]] | None = None,
+        fields: Iterable[str] | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[IntelItem]:
+        r"""Return items, JSON decoded, in the order in which they were first recorded.
+
+        With a `limit` it is a page of them, and its `next_cursor` is where the next one goes on. Nothing is held open
+        between two pages. While others write, each item that is there throughout comes exactly once.
+
+        Parameters
+        ----------
+        run_id
+            Only items of this run. An unknown one has no items.
+        item_type
+            Only items of this type.
+        decision
+            Only items with this decision.
+        undecided
+            True for items without a decision, False for those with one. Not together with `decision`.
+        where
+            What must hold for the JSON of an item, all of it: paths, each with an operator and a value.
+
+            A path begins with a JSON field and goes on with keys and indexes: `scores_json.total`,
+            `claims_json[0].text`. A key with a dot, a bracket, a quote or a backslash in it is quoted:
+            `scores_json."a.b"`, with `\"` and `\\` inside.
+
+            `=` and `!=` take None, a bool, a number or a str; `<`, `<=`, `>` and `>=` a number or a str; `in` a list,
+            tuple or set of such values; `contains` a value that an array has as an element, or a str that a text has
+            in it; `exists` a bool. Numbers compare with numbers only, and exactly; text with text, by code points. What
+            a path does not lead to matches nothing but `("exists", False)`; so does JSON that is none.
+        fields
+            Which keys the dicts have, in this order; None for all. What is not among them is not decoded.
+        since, until
+            Only items first recorded at `since` or later, and before `until`: a datetime, or a str in ISO 8601, with an
+            offset from UTC.
+        limit
+            The most items, 1 or more; None for all of them.
+        cursor
+            The `next_cursor` of the page before, from this call with the same filters on this file; None for the
+            first page. The limit and the fields may be others.
+
+        Returns
+        -------
+        Page of IntelItem
+            A list. Its `next_cursor` is None where nothing is left.
+
+        Raises
+        ------
+        InvalidValueError
+            When a path, an operator or a value of `where` is not understood, a field is not known, comes twice or none
+            is given, `decision` and `undecided` are both given, a time has no offset, the limit is less than 1, or the
+            cursor was changed or is of another list.
+        InvalidTypeError
+            When an argument is of another type.
+        InvalidJSONError
+            When another program wrote something that is no JSON into what is returned.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     run = store.start_run("run-1", "daily", {})
+        ...     note = {"run_id": "run-1", "item_type": "note", "title": "t", "summary": "s"}
+        ...     for number in range(5):
+        ...         item = {**note, "item_id": f"{number}", "scores_json": {"total": 20 * number}}
+        ...         store.upsert_intel_item(item)
+        ...     page = store.list_intel_items(where={"scores_json.total": (">=", 40)}, fields=["item_id"], limit=2)
+        ...     rest = store.list_intel_items(where={"scores_json.total": (">=", 40)}, cursor=page.next_cursor)
+        >>> page, [item["item_id"] for item in rest], rest.next_cursor
+        ([{'item_id': '2'}, {'item_id': '3'}], ['4'], None)
+        """
+        from orchestrator.state_store.page import Page
+
+        query = _query("list_intel_items", run_id, item_type, decision, undecided, where, since, until, fields)
+        items, next_cursor = self._core.list_intel_items(query, limit, cursor)
+        return Page(items, next_cursor)
+
+    def iter_intel_items(
+        self,
+        *,
+        run_id: str | None = None,
+        item_type: str | None = None,
+        decision: str | None = None,
+        undecided: bool | None = None,
+        where: Mapping[str, tuple[str, Any]] | None = None,
+        fields: Iterable[str] | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+    ) -> Iterator[IntelItem]:
         """Go through items, JSON decoded, in the order in which they were first recorded, in bounded memory.
 
         Items are read page by page, and nothing is held open in between. While others write, each item that is
@@ -85,13 +208,13 @@ class IntelItems:
 
         Parameters
         ----------
-        run_id
-            The run whose items to go through; None for those of all runs.
+        run_id, item_type, decision, undecided, where, fields, since, until
+            As of `list_intel_items`. They are looked at before the first item is asked for.
 
         Raises
         ------
-        InvalidJSONError
-            When another program wrote something that is no JSON.
+        InvalidTypeError, InvalidValueError, InvalidJSONError
+            As `list_intel_items`.
 
         Examples
         --------
@@ -104,9 +227,130 @@ class IntelItems:
         ...     [item["item_id"] for item in store.iter_intel_items(run_id="run-1")]
         ['a']
         """
+        return self._pages(
+            _query("iter_intel_items", run_id, item_type, decision, undecided, where, since, until, fields)
+        )
+
+    def _pages(self, query: ItemQuery) -> Iterator[IntelItem]:
         end = None
         while True:
-            page, end = self._core.page_intel_items(run_id, end, _PAGE_ITEMS)
+            page, end = self._core.page_intel_items(query, end, _PAGE_ITEMS)
             yield from page
             if end is None:
                 return
+
+    def count_intel_items(
+        self,
+        *,
+        run_id: str | None = None,
+        item_type: str | None = None,
+        decision: str | None = None,
+        undecided: bool | None = None,
+        where: Mapping[str, tuple[str, Any]] | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+    ) -> int:
+        """Return how many items `list_intel_items` lists with these filters.
+
+        Without `where`, and with a `run_id` alone or none at all, an index is counted; else items are looked at.
+
+        Parameters
+        ----------
+        run_id, item_type, decision, undecided, where, since, until
+            As of `list_intel_items`.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidValueError
+            As `list_intel_items`.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     store.count_intel_items(undecided=True)
+        0
+        """
+        return self._core.count_intel_items(
+            _query("count_intel_items", run_id, item_type, decision, undecided, where, since, until)
+        )
+
+    def decide(self, item_id: str, decision: str | None, reason: str | None = None) -> None:
+        """Change what was decided on an item, and nothing else of it.
+
+        An upsert of the item that comes later brings its own decision. `updated_at`, which says when a run last saw the
+        item, stays as it is.
+
+        Parameters
+        ----------
+        item_id
+            The item.
+        decision
+            Free text: `promote`, `monitor`, `block` ...; None undoes the decision before.
+        reason
+            Free text, or None; replaces what was there.
+
+        Raises
+        ------
+        IntelItemNotFoundError
+            When there is no such item.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     run = store.start_run("run-1", "daily", {})
+        ...     store.upsert_intel_item(
+        ...         {"item_id": "a", "run_id": "run-1", "item_type": "note", "title": "t", "summary": "s"}
+        ...     )
+        ...     store.decide("a", "promote", "two sources")
+        ...     [item["item_id"] for item in store.list_intel_items(decision="promote")]
+        ['a']
+        """
+        self._core.decide(item_id, decision, reason)
+
+    def decide_batch(self, decisions: Mapping[str, str | tuple[str | None, str | None] | None]) -> None:
+        """Change what was decided on several items as one: on all of them, or on none.
+
+        Parameters
+        ----------
+        decisions
+            For each `item_id` the decision, or a tuple of decision and reason. None undoes the decision before.
+
+        Raises
+        ------
+        IntelItemNotFoundError
+            When there is no item with one of these ids; the message names it, and nothing is changed.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import IntelItemNotFoundError, StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     try:
+        ...         store.decide_batch({"a": "promote", "b": ("block", "withdrawn"), "c": None})
+        ...     except IntelItemNotFoundError as error:
+        ...         print(error)
+        decide_batch: there is no item "a"; nothing was changed
+        """
+        self._core.decide_batch(decisions)
+
+
+def _query(
+    operation: str,
+    run_id: str | None,
+    item_type: str | None,
+    decision: str | None,
+    undecided: bool | None,
+    where: Mapping[str, tuple[str, Any]] | None,
+    since: datetime | str | None,
+    until: datetime | str | None,
+    fields: Iterable[str] | None = None,
+) -> ItemQuery:
+    """Have the filters and fields of a call checked."""
+    from orchestrator.state_store._core import ItemQuery
+
+    if since is not None or until is not None:
+        from orchestrator.state_store.times import utc
+
+        since, until = utc(since, operation, "since"), utc(until, operation, "until")
+    return ItemQuery(operation, run_id, item_type, decision, undecided, where, fields, since, until)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @frozen
 class RunRecord:
-    """A run, as `StateStore.start_run` recorded it.
+    """A run, as it was when it was started or read.
 
     Attributes
     ----------
@@ -24,7 +24,13 @@ class RunRecord:
     status
         `running` until `StateStore.finish_run` says otherwise.
     settings_snapshot_json
-        The settings as they were given: the object itself, not its JSON text.
+        The settings, not as JSON text: of a run that was started, the very object that was given.
+    finished_at
+        When it was finished, as `started_at`; None while it is not.
+    notes
+        What `StateStore.finish_run` noted.
+    heartbeat_at
+        When it last gave a sign of life that was recorded, as `started_at`; None for one that never did.
     """
 
     run_id: str
@@ -32,3 +38,6 @@ class RunRecord:
     started_at: str
     status: str
     settings_snapshot_json: Any
+    finished_at: str | None = None
+    notes: str | None = None
+    heartbeat_at: str | None = None

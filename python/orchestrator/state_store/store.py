@@ -9,7 +9,7 @@ from orchestrator.state_store.backup import Backup
 from orchestrator.state_store.intel_items import IntelItems
 from orchestrator.state_store.maintenance import Maintenance
 from orchestrator.state_store.retention import Retention
-from orchestrator.state_store.runs import Runs
+from orchestrator.state_store.run_life import RunLife
 from orchestrator.state_store.telemetry import Telemetry
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ os.register_at_fork(
 )
 
 
-class StateStore(Runs, IntelItems, Telemetry, Retention, Maintenance, Backup):
+class StateStore(RunLife, IntelItems, Telemetry, Retention, Maintenance, Backup):
     """Runs, intel items and telemetry in one SQLite file.
 
     One store serves all threads of a process; several stores and several processes of one host may share a file.

@@ -30,3 +30,32 @@ class Telemetry:
             When there is no such run.
         """
         self._core.write_telemetry(run_id, telemetry)
+
+    def get_telemetry(self, run_id: str) -> Any:
+        """Return a run's telemetry document, or None where there is none.
+
+        Parameters
+        ----------
+        run_id
+            The run. An unknown one has no telemetry.
+
+        Returns
+        -------
+        Any
+            The document that was written last, as `json.loads` gives it; None also where that is what was written.
+
+        Raises
+        ------
+        InvalidJSONError
+            When another program wrote something that is no JSON.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     run = store.start_run("run-1", "daily", {})
+        ...     store.write_telemetry("run-1", {"seconds": 1.5})
+        ...     store.get_telemetry("run-1"), store.get_telemetry("run-2")
+        ({'seconds': 1.5}, None)
+        """
+        return self._core.get_telemetry(run_id)

@@ -1,11 +1,17 @@
 //! The calls about intel items.
 
+use std::num::NonZeroUsize;
+
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyList, PyMapping, PyTuple};
 
 use super::{Store, call};
-use crate::intel_items::Position;
+use crate::cursor::Position;
+use crate::decisions::NewDecision;
+use crate::model::ITEM_COLUMNS;
+use crate::py::errors::Refusal;
 use crate::py::item::Dicts;
+use crate::py::item_query::ItemQuery;
 use crate::py::{batch, convert, item, list};
 
 /// Items, and where they end.
@@ -29,6 +35,58 @@ impl Store {
         call(py, &self.0, |store, caller| store.upsert_intel_items_batch(caller, items))
     }
 
+    /// Change what was decided on an item.
+    fn decide(
+        &self,
+        py: Python<'_>,
+        item_id: &Bound<'_, PyAny>,
+        decision: &Bound<'_, PyAny>,
+        reason: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let item_id = convert::text(item_id, "decide", "item_id")?;
+        let decision = new_decision(item_id, decision, reason, &format!("decide {item_id:?}"))?;
+        call(py, &self.0, |store, caller| store.decide(caller, decision))
+    }
+
+    /// Change what was decided on several items, or on none.
+    fn decide_batch(&self, py: Python<'_>, decisions: &Bound<'_, PyAny>) -> PyResult<()> {
+        let Ok(mapping) = decisions.cast::<PyMapping>() else {
+            let found = decisions.get_type().name()?;
+            let what =
+                format!("decide_batch: decisions must be a mapping of item_id to decision, not {found}");
+            return Err(Refusal::InvalidType.error(py, what));
+        };
+        let nothing = py.None().into_bound(py);
+        let mut batch = Vec::new();
+        for pair in mapping.items()? {
+            let (item_id, decided): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
+            let item_id = convert::text(&item_id, "decide_batch", "an item_id")?;
+            let operation = format!("decide_batch: item {item_id:?}");
+            let (decision, reason) = match decided.cast::<PyTuple>() {
+                Ok(both) => both.extract().map_err(|_| {
+                    let what = format!("{operation}: must be a decision, or (decision, reason)");
+                    Refusal::InvalidValue.error(py, what)
+                })?,
+                Err(_) => (decided, nothing.clone()),
+            };
+            batch.push(new_decision(item_id, &decision, &reason, &operation)?);
+        }
+        call(py, &self.0, |store, caller| store.decide_batch(caller, batch))
+    }
+
+    /// Return an item; None where there is none.
+    fn get_intel_item<'py>(
+        &self,
+        py: Python<'py>,
+        item_id: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let item_id = convert::text(item_id, "get_intel_item", "item_id")?;
+        let item = call(py, &self.0, |store, caller| store.get_intel_item(caller, item_id))?;
+        let mut dicts = Dicts::new(py, &Vec::from_iter(0..=ITEM_COLUMNS.len()))?;
+        dicts.extend(&item, "get_intel_item")?;
+        Ok(dicts.into_list().iter().next())
+    }
+
     /// Return a run's items, the oldest first.
     fn list_intel_items_for_run<'py>(
         &self,
@@ -36,23 +94,54 @@ impl Store {
         run_id: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyList>> {
         let run_id = convert::text(run_id, "list_intel_items_for_run", "run_id")?;
-        list::items(py, &self.0, run_id, &format!("list_intel_items_for_run {run_id:?}"))
+        Ok(list::items(py, &self.0, &ItemQuery::of_run(run_id), None, None)?.0)
+    }
+
+    /// Return items, the oldest first, and the cursor of those that are left.
+    fn list_intel_items<'py>(
+        &self,
+        py: Python<'py>,
+        query: &ItemQuery,
+        limit: &Bound<'py, PyAny>,
+        cursor: &Bound<'py, PyAny>,
+    ) -> PyResult<(Bound<'py, PyList>, Option<String>)> {
+        let limit = convert::limit(limit, &query.operation)?;
+        let cursor = convert::optional_text(cursor, &query.operation, "cursor")?;
+        list::items(py, &self.0, query, limit, cursor)
     }
 
     /// Return the next items, the oldest first, and where they end; None where none are left.
     fn page_intel_items<'py>(
         &self,
         py: Python<'py>,
-        run_id: &Bound<'py, PyAny>,
+        query: &ItemQuery,
         after: Option<(String, i64)>,
-        limit: usize,
+        limit: NonZeroUsize,
     ) -> PyResult<Page<'py>> {
-        let run_id = convert::optional_text(run_id, "iter_intel_items", "run_id")?;
-        let after = after.map(|(created_at, rowid)| Position { created_at, rowid }).unwrap_or_default();
-        let (items, end) =
-            call(py, &self.0, |store, caller| store.page_intel_items(caller, run_id, &after, limit))?;
-        let mut dicts = Dicts::new(py)?;
-        dicts.extend(&items, "iter_intel_items")?;
-        Ok((dicts.into_list(), end.map(|end| (end.created_at, end.rowid))))
+        let after = after.map(|(time, rowid)| Position { time, rowid });
+        let (items, end) = call(py, &self.0, |store, caller| {
+            store.page_intel_items(caller, &query.filter, query.fields(), after.as_ref(), limit)
+        })?;
+        let mut dicts = Dicts::new(py, &query.columns)?;
+        dicts.extend(&items, &query.operation)?;
+        Ok((dicts.into_list(), end.map(|end| (end.time, end.rowid))))
     }
+
+    /// Return how many items there are.
+    fn count_intel_items(&self, py: Python<'_>, query: &ItemQuery) -> PyResult<u64> {
+        call(py, &self.0, |store, caller| store.count_intel_items(caller, &query.filter))
+    }
+}
+
+fn new_decision(
+    item_id: &str,
+    decision: &Bound<'_, PyAny>,
+    reason: &Bound<'_, PyAny>,
+    operation: &str,
+) -> PyResult<NewDecision> {
+    Ok(NewDecision {
+        item_id: item_id.to_owned(),
+        decision: convert::optional_text(decision, operation, "decision")?.map(str::to_owned),
+        reason: convert::optional_text(reason, operation, "reason")?.map(str::to_owned),
+    })
 }

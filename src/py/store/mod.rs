@@ -5,6 +5,7 @@ mod intel_items;
 mod maintenance;
 mod options;
 mod retention;
+mod run_life;
 mod runs;
 mod telemetry;
 

@@ -42,7 +42,7 @@ impl Store {
             older_than: older_than.map(Duration::from_secs_f64),
             keep_last: count(keep_last, "prune: keep_last")?,
             run_type: convert::optional_text(run_type, "prune", "run_type")?.map(str::to_owned),
-            statuses: convert::one_or_several(status, "prune", "status")?,
+            statuses: convert::texts(status, "prune", "status")?,
             keep_seen: options::flag(keep_seen, "prune: keep_seen")?,
         };
         let dry_run = options::flag(dry_run, "prune: dry_run")?;

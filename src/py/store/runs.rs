@@ -1,10 +1,15 @@
 //! The calls about runs.
 
 use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
 
-use super::{Store, call};
-use crate::model::{NewRun, RunEnd, now};
-use crate::py::convert;
+use super::{Open, Store, call, options};
+use crate::model::{IfOver, NewRun, RunEnd, now};
+use crate::py::{convert, run};
+use crate::run_list::RunFilter;
+
+/// Runs, and the cursor of those that are left.
+type Page<'py> = (Bound<'py, PyList>, Option<String>);
 
 #[pymethods]
 impl Store {
@@ -29,21 +34,109 @@ impl Store {
         Ok(started_at)
     }
 
-    /// Set a run's status, notes and `finished_at`.
+    /// Set a run's status, notes and `finished_at`; with `force` those of one that was recovered, too.
     fn finish_run(
         &self,
         py: Python<'_>,
         run_id: &Bound<'_, PyAny>,
         status: &Bound<'_, PyAny>,
         notes: &Bound<'_, PyAny>,
+        force: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        let run_id = convert::text(run_id, "finish_run", "run_id")?;
-        let operation = format!("finish_run {run_id:?}");
-        let end = RunEnd {
-            run_id: run_id.to_owned(),
-            status: convert::text(status, &operation, "status")?.to_owned(),
-            notes: convert::optional_text(notes, &operation, "notes")?.map(str::to_owned),
-        };
-        call(py, &self.0, |store, caller| store.finish_run(caller, end))
+        let force = options::flag(force, "finish_run: force")?;
+        finish(py, &self.0, run_id, status, notes, if force { IfOver::Force } else { IfOver::Replace })
     }
+
+    /// Set the same, unless the run is over; raise where it was recovered.
+    fn finish_running(
+        &self,
+        py: Python<'_>,
+        run_id: &Bound<'_, PyAny>,
+        status: &Bound<'_, PyAny>,
+        notes: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        finish(py, &self.0, run_id, status, notes, IfOver::Keep)
+    }
+
+    /// Return the fields of a run's `RunRecord`; None where there is no such run.
+    fn get_run<'py>(
+        &self,
+        py: Python<'py>,
+        run_id: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let run_id = convert::text(run_id, "get_run", "run_id")?;
+        let found = call(py, &self.0, |store, caller| store.get_run(caller, run_id))?;
+        let run = run::tuples(py, &found, "get_run")?.iter().next();
+        run.map(|run| Ok(run.cast_into()?)).transpose()
+    }
+
+    /// Return the fields of runs, the newest first, and the cursor of those that are left.
+    #[expect(clippy::too_many_arguments, reason = "each is an argument of the call in Python")]
+    fn list_runs<'py>(
+        &self,
+        py: Python<'py>,
+        run_type: &Bound<'py, PyAny>,
+        status: &Bound<'py, PyAny>,
+        since: &Bound<'py, PyAny>,
+        until: &Bound<'py, PyAny>,
+        limit: &Bound<'py, PyAny>,
+        cursor: &Bound<'py, PyAny>,
+    ) -> PyResult<Page<'py>> {
+        let filter = filter("list_runs", run_type, status, since, until)?;
+        let limit = convert::limit(limit, "list_runs")?;
+        let cursor = convert::optional_text(cursor, "list_runs", "cursor")?;
+        let (found, next) =
+            call(py, &self.0, |store, caller| store.list_runs(caller, &filter, limit, cursor))?;
+        Ok((run::tuples(py, &found, "list_runs")?, next))
+    }
+
+    /// Return how many runs there are.
+    fn count_runs(
+        &self,
+        py: Python<'_>,
+        run_type: &Bound<'_, PyAny>,
+        status: &Bound<'_, PyAny>,
+        since: &Bound<'_, PyAny>,
+        until: &Bound<'_, PyAny>,
+    ) -> PyResult<u64> {
+        let filter = filter("count_runs", run_type, status, since, until)?;
+        call(py, &self.0, |store, caller| store.count_runs(caller, &filter))
+    }
+}
+
+/// The filter of a list or a count.
+fn filter(
+    operation: &str,
+    run_type: &Bound<'_, PyAny>,
+    status: &Bound<'_, PyAny>,
+    since: &Bound<'_, PyAny>,
+    until: &Bound<'_, PyAny>,
+) -> PyResult<RunFilter> {
+    let text =
+        |value, name| Ok::<_, PyErr>(convert::optional_text(value, operation, name)?.map(str::to_owned));
+    Ok(RunFilter {
+        run_type: text(run_type, "run_type")?,
+        statuses: convert::texts(status, operation, "status")?,
+        since: text(since, "since")?,
+        until: text(until, "until")?,
+    })
+}
+
+fn finish(
+    py: Python<'_>,
+    open: &Open,
+    run_id: &Bound<'_, PyAny>,
+    status: &Bound<'_, PyAny>,
+    notes: &Bound<'_, PyAny>,
+    if_over: IfOver,
+) -> PyResult<()> {
+    let run_id = convert::text(run_id, "finish_run", "run_id")?;
+    let operation = format!("finish_run {run_id:?}");
+    let end = RunEnd {
+        run_id: run_id.to_owned(),
+        status: convert::text(status, &operation, "status")?.to_owned(),
+        notes: convert::optional_text(notes, &operation, "notes")?.map(str::to_owned),
+        if_over,
+    };
+    call(py, open, |store, caller| store.finish_run(caller, end))
 }

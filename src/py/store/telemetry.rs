@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 
 use super::{Store, call};
 use crate::model::Telemetry;
-use crate::py::convert;
+use crate::py::{convert, json};
 
 #[pymethods]
 impl Store {
@@ -22,5 +22,21 @@ impl Store {
             telemetry_json: convert::json_text(telemetry, &operation, "telemetry")?,
         };
         call(py, &self.0, |store, caller| store.write_telemetry(caller, document))
+    }
+
+    /// Return a run's telemetry document; None where there is none.
+    fn get_telemetry<'py>(
+        &self,
+        py: Python<'py>,
+        run_id: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let run_id = convert::text(run_id, "get_telemetry", "run_id")?;
+        let Some(document) = call(py, &self.0, |store, caller| store.get_telemetry(caller, run_id))? else {
+            return Ok(None);
+        };
+        let document = json::decode(py, &document).map_err(|error| {
+            convert::during(py, error, &format!("get_telemetry {run_id:?}: telemetry_json"))
+        })?;
+        Ok(Some(document))
     }
 }

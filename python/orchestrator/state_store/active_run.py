@@ -1,0 +1,122 @@
+"""A run for as long as its block lasts."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any, Self
+
+    from orchestrator.state_store import _core
+    from orchestrator.state_store.run_life import RunLife
+    from orchestrator.state_store.run_record import RunRecord
+
+
+class ActiveRun:
+    """What `StateStore.run` returns: a run that is started on entering the block and finished on leaving it.
+
+    Attributes
+    ----------
+    run_id
+        The run's key.
+    record
+        The run as it was started; there is none before the block is entered.
+    """
+
+    run_id: str
+    record: RunRecord
+
+    def __init__(self, store: RunLife, core: _core.Store, run_id: str, run_type: str, settings_snapshot: Any) -> None:
+        self.run_id = run_id
+        self._store = store
+        self._core = core
+        self._run_type = run_type
+        self._settings_snapshot = settings_snapshot
+        self._process: int | None = None
+        self._over = False
+
+    @property
+    def started_at(self) -> str:
+        """When the run started: UTC, ISO 8601, as `datetime.isoformat()` prints it."""
+        return self.record.started_at
+
+    def finish(self, status: str, notes: str | None = None) -> None:
+        """Finish the run before its block is left, which then does nothing more.
+
+        Parameters
+        ----------
+        status
+            Free text, as of `StateStore.finish_run`.
+        notes
+            Free text, or None.
+
+        Raises
+        ------
+        RunFinishedError
+            When it was recovered meanwhile by `StateStore.recover_stale_runs`.
+        """
+        self._core.finish_run(self.record.run_id, status, notes, False)
+        self._over = True
+        self._core.end_heartbeats(self.run_id)
+
+    def __enter__(self) -> Self:
+        """Start the run, and its heartbeats."""
+        if self._process is not None:
+            from orchestrator.state_store.exceptions import RunExistsError
+
+            raise RunExistsError(f"run {self.run_id!r}: it was entered before; each `with` needs its own store.run()")
+        self.record = self._store.start_run(self.run_id, self._run_type, self._settings_snapshot)
+        self._process = os.getpid()
+        self._core.begin_heartbeats(self.run_id)
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Finish the run, unless that was done, or this is a forked child: the run is its parent's."""
+        if self._over or self._process != os.getpid():
+            return
+        self._over = True
+        try:
+            if exc is None:
+                self._core.finish_running(self.run_id, "completed", None)
+            else:
+                self._give_up(exc)
+        finally:
+            self._core.end_heartbeats(self.run_id)
+
+    def _give_up(self, exc: BaseException) -> None:
+        """Finish the run for an exception, which passes whether or not that succeeds."""
+        try:
+            self._core.finish_running(self.run_id, "cancelled" if _cancels(exc) else "failed", _reason(exc))
+        except Exception as error:
+            exc.add_note(f"the run {self.run_id!r} could not be finished: {_reason(error)}")
+
+    def __repr__(self) -> str:
+        """Say which run, and how far it is."""
+        state = "over" if self._over else "new" if self._process is None else "running"
+        return f"<ActiveRun {self.run_id!r}, {state}>"
+
+
+def _cancels(exc: BaseException) -> bool:
+    """Say whether an exception ends a run from outside, and not because of what it does."""
+    if isinstance(exc, KeyboardInterrupt | GeneratorExit):
+        return True
+    import sys
+
+    # Where asyncio was never imported, nothing of it can have been raised.
+    asyncio = sys.modules.get("asyncio.exceptions")
+    return asyncio is not None and isinstance(exc, asyncio.CancelledError)
+
+
+def _reason(exc: BaseException) -> str:
+    """Return an exception as one line that can be stored."""
+    name = type(exc).__name__
+    try:
+        text = " ".join(str(exc).split())
+    except Exception:
+        text = ""
+    line = f"{name}: {text}" if text else name
+    return line.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,123 @@
+"""The calls of `StateStore` about the life of a run: its block, its signs, and what becomes of one that gives none."""
+
+from __future__ import annotations
+
+from orchestrator.state_store.runs import Runs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import timedelta
+    from typing import Any
+
+    from orchestrator.state_store.active_run import ActiveRun
+    from orchestrator.state_store.run_record import RunRecord
+
+
+class RunLife(Runs):
+    """The life of runs: a mixin of `StateStore`."""
+
+    def run(self, run_id: str, run_type: str, settings_snapshot: Any) -> ActiveRun:
+        """Return a context manager that starts a run, says every two seconds that it is alive, and finishes it.
+
+        It is finished as `completed`; as `failed` when an exception leaves the block, with the reason in its notes; as
+        `cancelled` when that is KeyboardInterrupt, asyncio.CancelledError or GeneratorExit. The exception passes on
+        untouched; where the run cannot be finished, with a note that says why. A run that was finished inside the block
+        stays as it is.
+
+        A native thread says that it is alive, so that code that holds the interpreter for long does not make it look
+        dead. A forked child does not, and leaving the block there does nothing.
+
+        Parameters
+        ----------
+        run_id, run_type, settings_snapshot
+            As of `start_run`, which is called when the block is entered.
+
+        Returns
+        -------
+        ActiveRun
+            To be entered once. It has `run_id`, `started_at`, `record`, and `finish(status, notes)` for another end.
+
+        Raises
+        ------
+        RunExistsError
+            On entering, when there is a run with this run_id, or the block was entered before.
+        RunFinishedError
+            On leaving, when the run was taken for dead and recovered meanwhile.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     with store.run("run-1", "daily", {"limit": 10}) as run:
+        ...         store.write_telemetry(run.run_id, {"seconds": 0.5})
+        ...     row = store.connection.execute("SELECT status FROM runs").fetchone()
+        >>> row["status"]
+        'completed'
+        """
+        from orchestrator.state_store.active_run import ActiveRun
+
+        return ActiveRun(self, self._core, run_id, run_type, settings_snapshot)
+
+    def heartbeat(self, run_id: str) -> None:
+        """Say that a run is alive: set its `heartbeat_at` to now.
+
+        Writes for a run say so too, and a run in a block of `run` is cared for: this is for all others.
+
+        Parameters
+        ----------
+        run_id
+            The run.
+
+        Raises
+        ------
+        RunNotFoundError
+            When there is no such run.
+        RunFinishedError
+            When it is not running: it was finished, or taken for dead and recovered.
+        """
+        self._core.heartbeat(run_id)
+
+    def recover_stale_runs(self, older_than: timedelta | float, status: str = "crashed") -> list[RunRecord]:
+        """Finish the runs that are `running` and have given no sign of life for so long, and return them.
+
+        The last sign of life is the newest of a run's start, its heartbeat, its items and its telemetry. The notes say
+        when that was, unless there were notes. Of several recoverers, in any processes, one gets each run; a run that
+        finishes meanwhile keeps its status. A run that is alive while somebody holds the file's lock for long is not
+        taken for dead. Finishing a recovered run, or its heartbeat, raises RunFinishedError: its worker is told.
+
+        Parameters
+        ----------
+        older_than
+            How long, as a timedelta or in seconds. A run in a block of `run` gives a sign at least every three seconds,
+            and a busy machine may delay it: ten seconds is about the least that makes sense.
+        status
+            What the runs end as; anything but `running`.
+
+        Returns
+        -------
+        list of RunRecord
+            The runs that this call has finished, the oldest first.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidValueError
+            When `older_than` is no span of time, or `status` is `running`.
+        TransactionError
+            Inside a transaction of the caller's own, in which no run can give a sign of life.
+        StoreBusyError
+            When others keep the file's lock for `busy_timeout`, so that nobody can tell.
+
+        Examples
+        --------
+        >>> from datetime import timedelta
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     run = store.start_run("run-1", "daily", {})
+        ...     store.recover_stale_runs(timedelta(minutes=5))
+        []
+        """
+        from orchestrator.state_store.run_record import RunRecord
+        from orchestrator.state_store.times import seconds
+
+        span = seconds(older_than, "recover_stale_runs", "older_than")
+        return [RunRecord(*fields) for fields in self._core.recover_stale_runs(span, status)]

@@ -1,0 +1,485 @@
+"""get_intel_item(), list_intel_items() and count_intel_items(): filters, order, pages, fields, refused cursors."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from orchestrator.state_store import (
+    CorruptDatabaseError,
+    IntelItem,
+    InvalidJSONError,
+    InvalidTypeError,
+    InvalidValueError,
+    Page,
+    StateStore,
+)
+
+from tests import predecessor
+from tests.helpers import ITEM_KEYS, Boom, in_thread, in_threads, make_item, plain_sqlite, put
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+RUNS = ["run-1", "run-2", "pruned"]
+TYPES = ["note", "paper", ""]
+DECISIONS = [None, "promote", "block", ""]
+COLUMNS = [
+    *("item_id", "run_id", "item_type", "title", "summary", "claims_json", "evidence_json", "scores_json"),
+    *("risk_flags_json", "explainability_json", "decision", "decision_reason", "created_at"),
+]
+
+
+def time(second: float) -> str:
+    return (START + timedelta(seconds=second)).isoformat()
+
+
+def made(number: int) -> dict[str, Any]:
+    """Return an item: many come at one time, and their order is not that in which they are recorded."""
+    return {
+        **make_item(f"item-{number}", RUNS[number % 7 % 3], title=f"é {number}"),
+        **dict.fromkeys(("claims_json", "evidence_json", "risk_flags_json", "explainability_json"), "[]"),
+        "item_type": TYPES[number % 5 % 3],
+        "scores_json": json.dumps({"total": number % 10}),
+        "decision": DECISIONS[number % 11 % 4],
+        "decision_reason": None,
+        "created_at": time(number * 7 % 40 // 4 + (0.5 if number % 3 == 0 else 0)),
+    }
+
+
+ITEMS = [made(number) for number in range(300)]
+OLDEST_FIRST = [item for _, item in sorted(enumerate(ITEMS), key=lambda pair: (pair[1]["created_at"], pair[0]))]
+THERE = [item["item_id"] for item in OLDEST_FIRST if item["run_id"] != "pruned"]
+
+
+def record(path: Path, items: list[dict[str, Any]]) -> None:
+    """Write items into a store's file as they are."""
+    values = ", ".join(f"value ->> '{column}'" for column in COLUMNS)
+    sql = f"INSERT INTO intel_items({', '.join(COLUMNS)}) SELECT {values} FROM json_each(?)"
+    plain_sqlite(path, (sql, [json.dumps(items)]))
+
+
+def ids(items: list[IntelItem]) -> list[str]:
+    return [item["item_id"] for item in items]
+
+
+def pages(store: StateStore, limit: int, **filters: Any) -> Iterator[Page[IntelItem]]:
+    """Go through all pages; each but the last is full, and only the last has no cursor."""
+    cursor = None
+    while True:
+        page = store.list_intel_items(limit=limit, cursor=cursor, **filters)
+        yield page
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+        assert len(page) == limit
+
+
+def paged(store: StateStore, limit: int, **filters: Any) -> list[str]:
+    return [item_id for page in pages(store, limit, **filters) for item_id in ids(page)]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateStore]:
+    path = tmp_path_factory.mktemp("items") / "state.db"
+    with StateStore(path) as store:
+        for run_id in RUNS:
+            store.start_run(run_id, "daily", {})
+    record(path, ITEMS)
+    plain_sqlite(path, "UPDATE runs SET pruned_at = started_at WHERE run_id = 'pruned'")
+    with StateStore(path) as store:
+        yield store
+
+
+def optional(*values: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from([None, None, *values])
+
+
+@settings(max_examples=400)
+@given(
+    optional("run-1", "run-2", "pruned", "unknown"),
+    optional(*TYPES, "unknown"),
+    optional(*DECISIONS[1:], "unknown", True, False),
+    optional(0, 3, 2.5, 3.000001, 11),
+    optional(0, 3, 2.5, 9, 11),
+    optional(5, 9, 10),
+    st.integers(1, 70),
+)
+def test_filters_let_through_what_they_say_in_pages_too(
+    many: StateStore,
+    run_id: str | None,
+    item_type: str | None,
+    decided: str | bool | None,
+    since: float | None,
+    until: float | None,
+    total: int | None,
+    limit: int,
+) -> None:
+    filters: dict[str, Any] = {
+        "run_id": run_id,
+        "item_type": item_type,
+        "undecided" if isinstance(decided, bool) else "decision": decided,
+        "since": since if since is None else time(since),
+        "until": until if until is None else time(until),
+        "where": None if total is None else {"scores_json.total": ("<", total)},
+    }
+    expected = [
+        item["item_id"]
+        for item in OLDEST_FIRST
+        if item["run_id"] != "pruned"
+        and run_id in (None, item["run_id"])
+        and item_type in (None, item["item_type"])
+        and (decided is None or decided == (item["decision"] is None if decided in (True, False) else item["decision"]))
+        and (since is None or item["created_at"] >= time(since))
+        and (until is None or item["created_at"] < time(until))
+        and (total is None or json.loads(item["scores_json"])["total"] < total)
+    ]
+    whole = many.list_intel_items(**filters)
+    assert ids(whole) == expected
+    assert whole.next_cursor is None
+    assert paged(many, limit, **filters) == expected
+    assert [item["item_id"] for item in many.iter_intel_items(**filters)] == expected
+    assert many.count_intel_items(**filters) == len(expected)
+
+
+def test_oldest_come_first_and_of_one_time_those_recorded_first(many: StateStore) -> None:
+    assert ids(many.list_intel_items()) == THERE
+    assert len({item["created_at"] for item in ITEMS}) < len(ITEMS) / 5
+
+
+def test_items_are_as_the_list_of_a_run_has_them(many: StateStore) -> None:
+    assert many.list_intel_items(run_id="run-1") == many.list_intel_items_for_run("run-1")
+    for item in many.list_intel_items():
+        assert set(item) == ITEM_KEYS
+        assert many.get_intel_item(item["item_id"]) == item
+
+
+def test_page_that_is_just_full_has_no_cursor_when_nothing_is_left(many: StateStore) -> None:
+    size = len(THERE)
+    for limit in (size - 1, size, size + 1, 2**64, 10**30):
+        page = many.list_intel_items(limit=limit)
+        assert (len(page), page.next_cursor is None) == (min(limit, size), limit >= size)
+    last = [item["item_id"] for item in OLDEST_FIRST if item["item_id"] in THERE and item["decision"] == "block"]
+    page = many.list_intel_items(decision="block", limit=len(last))
+    assert (ids(page), page.next_cursor) == (last, None)
+
+
+@pytest.mark.parametrize("limit", [511, 512, 513, 700, 2999, 3000])
+def test_long_pages_are_whole(store: StateStore, limit: int) -> None:
+    store.upsert_intel_items_batch(make_item(f"{number:04}", item_type=f"{number % 3}") for number in range(3000))
+    expected = [f"{number:04}" for number in range(3000)]
+    assert paged(store, limit) == expected
+    assert paged(store, limit, item_type="1") == expected[1::3]
+    assert paged(store, limit, where={"scores_json": ("exists", True)}, undecided=True) == expected
+
+
+def test_many_types_and_decisions_are_walked_through(store: StateStore) -> None:
+    items = [make_item(f"{number:03}", item_type=f"{number % 80}", decision=f"{number % 70}") for number in range(400)]
+    store.upsert_intel_items_batch(items)
+    several: list[dict[str, Any]]
+    several = [{"item_type": "7"}, {"decision": "7"}, {"undecided": False}, {"item_type": "7", "decision": "7"}]
+    for filters in several:
+        expected = [
+            item["item_id"]
+            for item in items
+            if all(item[name] == each for name, each in filters.items() if name != "undecided")
+        ]
+        assert ids(store.list_intel_items(**filters)) == expected
+        assert paged(store, 3, **filters) == expected
+        assert store.count_intel_items(**filters) == len(expected)
+
+
+def test_fields_are_just_those_in_their_order(many: StateStore) -> None:
+    whole = many.list_intel_items()
+    for fields in [("item_id", "title"), ["scores_json"], ("created_at", "decision", "item_id"), COLUMNS[::-1]]:
+        found = many.list_intel_items(fields=fields)
+        assert [list(item.items()) for item in found] == [[(key, item[key]) for key in fields] for item in whole]  # type: ignore[literal-required]
+        assert list(many.iter_intel_items(fields=iter(fields))) == found
+    first = many.list_intel_items(fields={"title"}, limit=5)
+    rest = many.list_intel_items(fields={"summary"}, cursor=first.next_cursor)
+    assert len(first) + len(rest) == len(whole)
+
+
+def test_field_that_is_not_asked_for_is_not_decoded(run_path: Path) -> None:
+    with StateStore(run_path) as store:
+        put(store, "a")
+    plain_sqlite(run_path, "UPDATE intel_items SET claims_json = '{', title = x'ff'")
+    with StateStore(run_path) as store:
+        assert store.list_intel_items(fields=["item_id", "scores_json"]) == [{"item_id": "a", "scores_json": {}}]
+        for name, error in (("claims_json", InvalidJSONError), ("title", CorruptDatabaseError)):
+            with pytest.raises(error, match=rf'^list_intel_items: item "a".*{name}'):
+                store.list_intel_items(fields=["summary", name])
+            with pytest.raises(error, match=rf'^iter_intel_items: item "a".*{name}'):
+                list(store.iter_intel_items(fields=[name]))
+
+
+@pytest.mark.parametrize(
+    ("error", "name", "wrong"),
+    [
+        (InvalidValueError, "since", datetime(2026, 1, 1)),
+        (InvalidValueError, "until", "2026-01-01T00:00:00"),
+        (InvalidTypeError, "until", 1.5),
+        (InvalidTypeError, "run_id", 5),
+        (InvalidTypeError, "item_type", ["note"]),
+        (InvalidValueError, "item_type", "\ud800"),
+        (InvalidTypeError, "decision", 5),
+        (InvalidTypeError, "undecided", 1),
+        (InvalidTypeError, "undecided", "yes"),
+        (InvalidTypeError, "fields", "item_id"),
+        (InvalidTypeError, "fields", 5),
+        (InvalidTypeError, "fields", ["item_id", 5]),
+        (InvalidValueError, "fields", ["item_id", "updated_at"]),
+        (InvalidValueError, "fields", ["rowid"]),
+        (InvalidValueError, "fields", ["item_id", "title", "item_id"]),
+        (InvalidValueError, "fields", []),
+        (InvalidTypeError, "limit", True),
+        (InvalidTypeError, "limit", 1.0),
+        (InvalidValueError, "limit", 0),
+        (InvalidValueError, "limit", -(10**30)),
+        (InvalidTypeError, "cursor", 5),
+    ],
+)
+def test_wrong_arguments_are_refused_by_name(many: StateStore, error: type[Exception], name: str, wrong: Any) -> None:
+    with pytest.raises(error, match=rf"^list_intel_items: .*{name}") as caught:
+        many.list_intel_items(**{name: wrong})
+    assert "\n" not in str(caught.value)
+    if name not in ("limit", "cursor"):
+        with pytest.raises(error, match=rf"^iter_intel_items: .*{name}"):
+            many.iter_intel_items(**{name: wrong})
+        if name != "fields":
+            with pytest.raises(error, match=rf"^count_intel_items: .*{name}"):
+                many.count_intel_items(**{name: wrong})
+
+
+@pytest.mark.parametrize("undecided", [True, False])
+def test_decision_and_undecided_contradict_each_other(many: StateStore, undecided: bool) -> None:
+    calls: list[Callable[..., object]] = [many.list_intel_items, many.iter_intel_items, many.count_intel_items]
+    for call in calls:
+        with pytest.raises(InvalidValueError, match="decision and undecided"):
+            call(decision="promote", undecided=undecided)
+
+
+def test_filters_are_keywords_only(many: StateStore) -> None:
+    with pytest.raises(TypeError):
+        many.list_intel_items("run-1")  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        many.count_intel_items("run-1")  # type: ignore[call-arg]
+
+
+def test_error_of_an_iterable_of_fields_passes_on(many: StateStore) -> None:
+    def failing() -> Iterator[str]:
+        yield "title"
+        raise Boom
+
+    with pytest.raises(Boom):
+        many.list_intel_items(fields=failing())
+
+
+FILTERS: list[dict[str, Any]] = [
+    {},
+    {"run_id": "run-1"},
+    {"run_id": "run-2"},
+    {"item_type": "note"},
+    {"decision": "promote"},
+    {"undecided": True},
+    {"undecided": False},
+    {"since": time(1)},
+    {"until": time(9)},
+    {"where": {"scores_json.total": ("<", 9)}},
+    {"where": {"scores_json.total": ("<=", 9)}},
+    {"where": {"scores_json.total": ("<", 9.0)}},
+    {"run_id": "run-1", "where": {"scores_json.total": ("<", 9)}},
+]
+
+
+def cursor_of(store: StateStore, **filters: Any) -> str:
+    cursor = store.list_intel_items(limit=1, **filters).next_cursor
+    assert cursor is not None
+    return cursor
+
+
+def test_cursor_of_other_filters_is_refused(many: StateStore) -> None:
+    for mine, other in itertools.permutations(FILTERS, 2):
+        with pytest.raises(InvalidValueError, match=r"^list_intel_items: the cursor is of another list"):
+            many.list_intel_items(cursor=cursor_of(many, **mine), **other)
+    with pytest.raises(InvalidValueError, match=r"^list_intel_items: the cursor is of another list"):
+        many.list_intel_items(cursor=many.list_runs(limit=1).next_cursor)
+
+
+def test_cursor_is_of_the_filters_and_not_of_how_they_are_written(many: StateStore) -> None:
+    total, title = ("in", [1, 2, 3, "x", "y"]), ("exists", True)
+    where = {"scores_json.total": total, "claims_json": title}
+    first = many.list_intel_items(where=where, since="2026-01-01T00:00:01Z", limit=4)
+    rest = many.list_intel_items(
+        where={"claims_json": title, 'scores_json."total"': ("in", {"y", "x", 3, 2, 1})},
+        since=datetime(2026, 1, 1, 1, 0, 1, tzinfo=timezone(timedelta(hours=1))),
+        cursor=first.next_cursor,
+    )
+    assert len(first) == 4
+    assert [*first, *rest] == many.list_intel_items(where=where, since=time(1))
+
+
+def test_cursor_of_another_file_is_refused_and_that_of_another_process_is_not(run_path: Path, many: StateStore) -> None:
+    with StateStore(run_path) as store:
+        put(store, "a", "b", "c")
+        cursor = cursor_of(store)
+        with pytest.raises(InvalidValueError, match=r"^list_intel_items: the cursor is of another file"):
+            store.list_intel_items(cursor=cursor_of(many))
+    with StateStore(run_path, read_only=True) as store:
+        assert ids(store.list_intel_items(cursor=cursor)) == ["b", "c"]
+
+
+@given(st.data())
+def test_cursor_that_was_changed_is_refused(many: StateStore, data: st.DataObject) -> None:
+    cursor = list(cursor_of(many))
+    place = data.draw(st.integers(0, len(cursor) - 1))
+    cursor[place] = data.draw(st.characters(exclude_characters=cursor[place], exclude_categories=["Cs"]))
+    with pytest.raises(InvalidValueError, match=r"^list_intel_items: the cursor is none, or was changed"):
+        many.list_intel_items(cursor="".join(cursor))
+
+
+def test_pages_under_writers_have_each_item_once(run_path: Path) -> None:
+    before = [f"before-{number:04}" for number in range(1000)]
+    done = threading.Event()
+    with StateStore(run_path, synchronous="NORMAL") as store:
+        store.upsert_intel_items_batch(make_item(name, scores_json={"n": 1}) for name in before)
+
+        def write(thread: int) -> None:
+            for number in itertools.count():
+                store.upsert_intel_items_batch([make_item(f"{thread}-{number}-{each}") for each in range(5)])
+                store.upsert_intel_item(make_item(before[number % 1000], scores_json={"n": 1}, title=f"by {thread}"))
+                store.decide(before[-number % 1000], None, f"{thread}, {number}")
+                if done.is_set():
+                    return
+
+        def read() -> None:
+            try:
+                cases: list[tuple[int, dict[str, Any]]] = [
+                    (50, {"run_id": "run-1", "fields": ["item_id"], "until": last}),
+                    (60, {"item_type": "note", "until": last}),
+                    (70, {"undecided": True, "where": {"scores_json.n": ("=", 1)}}),
+                    (80, {"where": {"scores_json.n": ("=", 1)}}),
+                ]
+                for limit, filters in cases:
+                    found = paged(store, limit, **filters)
+                    assert len(found) == len(set(found))
+                    assert [item_id for item_id in found if item_id.startswith("before")] == before
+                found = paged(store, 100)
+                assert len(found) == len(set(found))
+                assert [item_id for item_id in found if item_id.startswith("before")] == before
+            finally:
+                done.set()
+
+        last = datetime.now(UTC)
+        in_threads([read, *((lambda thread=thread: write(thread)) for thread in range(4))])
+
+
+def test_iteration_ends_its_pages_where_little_is_let_through(store: StateStore) -> None:
+    store.upsert_intel_items_batch(make_item(f"{number:05}", scores_json={"n": number}) for number in range(25_000))
+    iterator = store.iter_intel_items(where={"scores_json.n": (">=", 24_998)}, fields=["item_id"])
+    assert list(iterator) == [{"item_id": "24998"}, {"item_id": "24999"}]
+    where = {"scores_json.n": ("=", 10_000)}
+    assert [item["item_id"] for item in store.iter_intel_items(where=where)] == ["10000"]
+    assert list(store.iter_intel_items(where={"scores_json.n": ("<", 0)})) == []
+
+
+def test_conditions_of_an_iteration_are_those_it_was_called_with(store: StateStore) -> None:
+    put(store, "a")
+    where: dict[str, tuple[str, Any]] = {"scores_json.n": ("exists", False)}
+    iterator = store.iter_intel_items(where=where)
+    where["scores_json.n"] = ("exists", True)
+    assert [item["item_id"] for item in iterator] == ["a"]
+
+
+def test_items_of_a_predecessors_file_are_read_without_migrating_it(path: Path) -> None:
+    plain_sqlite(path, *predecessor.file(indexes=True, journal="DELETE"))
+    plain_sqlite(path, "DELETE FROM intel_items")
+    record(path, [{**item, "run_id": "old-run"} for item in ITEMS])
+    before = path.read_bytes()
+    with StateStore(path, read_only=True) as store:
+        expected = [item["item_id"] for item in OLDEST_FIRST]
+        assert paged(store, 30) == paged(store, 30, run_id="old-run") == expected
+        for name, wanted in (("item_type", "note"), ("decision", "block")):
+            filters: dict[str, Any] = {name: wanted}
+            filtered = [item["item_id"] for item in OLDEST_FIRST if item[name] == wanted]
+            assert paged(store, 9, **filters) == filtered
+            assert store.count_intel_items(**filters) == len(filtered)
+        assert store.count_intel_items(undecided=True) == sum(item["decision"] is None for item in ITEMS)
+        item = store.get_intel_item("item-7")
+        assert item is not None
+        assert item["title"] == "é 7"
+    assert path.read_bytes() == before
+
+
+def test_transaction_sees_its_own_items_and_others_do_not(store: StateStore) -> None:
+    put(store, "a")
+    with store.transaction():
+        put(store, "b")
+        assert paged(store, 1) == paged(store, 1, item_type="note") == ["a", "b"]
+        assert store.count_intel_items(undecided=True) == 2
+        assert store.get_intel_item("b") is not None
+        assert in_thread(paged, store, 1) == ["a"]
+        assert in_thread(store.count_intel_items) == 1
+        assert in_thread(store.get_intel_item, "b") is None
+
+
+def test_items_of_a_store_in_memory() -> None:
+    with StateStore(":memory:") as store:
+        assert (store.list_intel_items(limit=5), store.list_intel_items(limit=5).next_cursor) == ([], None)
+        store.start_run("run-1", "daily", {})
+        put(store, *"abcdefg")
+        assert paged(store, 2) == paged(store, 3, undecided=True) == list("abcdefg")
+        assert store.count_intel_items(item_type="note", undecided=True) == 7
+
+
+def test_items_of_a_run_that_is_being_pruned_are_not_there(many: StateStore) -> None:
+    taken = next(item for item in ITEMS if item["run_id"] == "pruned")
+    assert many.get_intel_item(taken["item_id"]) is None
+    assert many.list_intel_items_for_run("pruned") == []
+    assert list(many.iter_intel_items(run_id="pruned")) == []
+    assert many.count_intel_items(run_id="pruned", item_type="note") == 0
+
+
+def test_unknown_item_is_none(store: StateStore) -> None:
+    put(store, "a")
+    assert store.get_intel_item("b") is None
+    assert store.get_intel_item("") is None
+    assert store.get_intel_item("a\0") is None
+
+
+@pytest.mark.parametrize(("wrong", "error"), [(None, InvalidTypeError), (5, InvalidTypeError), ("\ud800", ValueError)])
+def test_item_id_that_is_no_text_is_refused(store: StateStore, wrong: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"^get_intel_item: item_id"):
+        store.get_intel_item(wrong)
+
+
+def test_item_of_another_program_that_is_no_json_is_named(run_path: Path) -> None:
+    with StateStore(run_path) as store:
+        put(store, "a", "b")
+    plain_sqlite(run_path, "UPDATE intel_items SET claims_json = '{' WHERE item_id = 'b'")
+    with StateStore(run_path) as store:
+        with pytest.raises(InvalidJSONError, match=r'^get_intel_item: item "b", claims_json: not JSON'):
+            store.get_intel_item("b")
+        with pytest.raises(InvalidJSONError, match=r'^list_intel_items: item "b", claims_json: not JSON'):
+            store.list_intel_items()
+        assert store.count_intel_items() == 2
+
+
+@pytest.mark.parametrize("damage", ["x'ff'", "CAST(x'32ff' AS TEXT)"], ids=["blob", "no UTF-8"])
+@pytest.mark.parametrize("filters", [{}, {"run_id": "run-1"}, {"item_type": "note"}])
+def test_time_of_another_program_that_is_no_text_ends_a_page_with_an_error(
+    run_path: Path, damage: str, filters: dict[str, Any]
+) -> None:
+    with StateStore(run_path) as store:
+        put(store, "a", "b", "c")
+    plain_sqlite(run_path, f"UPDATE intel_items SET created_at = {damage} WHERE item_id <> 'c'")
+    with StateStore(run_path) as store:
+        assert len(store.list_intel_items(fields=["title"], run_id="run-1")) == 3
+        with pytest.raises(CorruptDatabaseError, match=r"^list_intel_items: "):
+            paged(store, 2, **filters)

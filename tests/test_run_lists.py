@@ -1,0 +1,489 @@
+"""get_run(), list_runs() and count_runs(): filters, order, pages, and cursors that are refused."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from orchestrator.state_store import (
+    CorruptDatabaseError,
+    InvalidJSONError,
+    InvalidTypeError,
+    InvalidValueError,
+    Page,
+    RunRecord,
+    StateStore,
+)
+
+from tests import predecessor
+from tests.helpers import TIMEOUT, Boom, Peer, assert_parity, in_thread, in_threads, plain_sqlite
+from tests.programs import writers
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+TYPES = ["daily", "weekly", "rare"]
+STATUSES = ["running", "completed", "failed", "partial"]
+
+
+def time(second: float) -> str:
+    return (START + timedelta(seconds=second)).isoformat()
+
+
+def made(number: int) -> dict[str, Any]:
+    """Return a run: many start at one time, and their order is not that in which they are recorded."""
+    return {
+        "run_id": f"run-{number}",
+        "run_type": "rare" if number % 50 == 7 else TYPES[number % 2],
+        "started_at": time(number * 7 % 40 // 4 + (0.5 if number % 3 == 0 else 0)),
+        "status": STATUSES[number % 5 % 4],
+        "settings_snapshot_json": json.dumps({"number": number}),
+    }
+
+
+RUNS = [made(number) for number in range(200)]
+NEWEST_FIRST = [run for _, run in sorted(enumerate(RUNS), key=lambda pair: (pair[1]["started_at"], pair[0]))][::-1]
+
+
+def record(path: Path, *runs: dict[str, Any]) -> None:
+    """Write runs into a store's file as they are."""
+    columns = ["run_id", "run_type", "started_at", "status", "settings_snapshot_json"]
+    values = ", ".join(f"value ->> '{column}'" for column in columns)
+    sql = f"INSERT INTO runs({', '.join(columns)}) SELECT {values} FROM json_each(?)"
+    plain_sqlite(path, (sql, [json.dumps(runs)]))
+
+
+def ids(runs: list[RunRecord]) -> list[str]:
+    return [run.run_id for run in runs]
+
+
+def pages(store: StateStore, limit: int, **filters: Any) -> Iterator[Page[RunRecord]]:
+    """Go through all pages; each but the last is full, and only the last has no cursor."""
+    cursor = None
+    while True:
+        page = store.list_runs(limit=limit, cursor=cursor, **filters)
+        yield page
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+        assert len(page) == limit
+
+
+def paged(store: StateStore, limit: int, **filters: Any) -> list[str]:
+    return [run_id for page in pages(store, limit, **filters) for run_id in ids(page)]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateStore]:
+    path = tmp_path_factory.mktemp("runs") / "state.db"
+    StateStore(path).close()
+    record(path, *RUNS)
+    with StateStore(path) as store:
+        yield store
+
+
+times = st.none() | st.integers(-1, 11).map(float) | st.sampled_from([2.5, 3.000001])
+
+
+@given(
+    st.none() | st.sampled_from([*TYPES, "unknown"]),
+    st.none() | st.lists(st.sampled_from([*STATUSES, "unknown"]), max_size=5),
+    times,
+    times,
+    st.integers(1, 70),
+)
+def test_filters_let_through_what_they_say_in_pages_too(
+    many: StateStore,
+    run_type: str | None,
+    status: list[str] | None,
+    since: float | None,
+    until: float | None,
+    limit: int,
+) -> None:
+    expected = [
+        run["run_id"]
+        for run in NEWEST_FIRST
+        if run_type in (None, run["run_type"])
+        and (status is None or run["status"] in status)
+        and (since is None or run["started_at"] >= time(since))
+        and (until is None or run["started_at"] < time(until))
+    ]
+    filters: dict[str, Any] = {
+        "run_type": run_type,
+        "status": status,
+        "since": since if since is None else time(since),
+        "until": until if until is None else time(until),
+    }
+    whole = many.list_runs(**filters)
+    assert ids(whole) == expected
+    assert whole.next_cursor is None
+    assert paged(many, limit, **filters) == expected
+    assert many.count_runs(**filters) == len(expected)
+
+
+def test_newest_come_first_and_of_one_time_those_recorded_last(many: StateStore) -> None:
+    assert ids(many.list_runs()) == [run["run_id"] for run in NEWEST_FIRST]
+    assert len({run["started_at"] for run in RUNS}) < len(RUNS) / 5
+
+
+def test_page_that_is_just_full_has_no_cursor_when_nothing_is_left(many: StateStore) -> None:
+    for limit in (199, 200, 201, 2**64, 10**30):
+        page = many.list_runs(limit=limit)
+        assert (len(page), page.next_cursor is None) == (min(limit, 200), limit >= 200)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, set, iter, dict.fromkeys])
+def test_status_may_be_one_or_any_iterable(many: StateStore, kind: Callable[[list[str]], Any]) -> None:
+    both = kind(["failed", "partial"])
+    expected = [run["run_id"] for run in NEWEST_FIRST if run["status"] in ("failed", "partial")]
+    assert ids(many.list_runs(status=both)) == expected
+    assert many.list_runs(status="failed") == many.list_runs(status=kind(["failed"]))
+    assert many.list_runs(status=kind([])) == []
+    assert many.count_runs(status=kind([])) == 0
+
+
+def test_status_of_many_values_is_merged(many: StateStore) -> None:
+    statuses = [f"unknown-{number}" for number in range(1000)]
+    assert ids(many.list_runs(status=[*statuses, *STATUSES], limit=9)) == ids(many.list_runs(limit=9))
+    assert many.count_runs(status=[*statuses, *STATUSES]) == 200
+
+
+@pytest.mark.parametrize(
+    "since",
+    [
+        "2026-01-01T00:00:05+00:00",
+        "2026-01-01T00:00:05Z",
+        "2026-01-01T02:30:05.000000+02:30",
+        datetime(2026, 1, 1, 0, 0, 5, tzinfo=UTC),
+        datetime(2025, 12, 31, 19, 0, 5, tzinfo=timezone(timedelta(hours=-5))),
+    ],
+    ids=str,
+)
+def test_one_point_in_time_is_the_same_however_it_is_written(many: StateStore, since: datetime | str) -> None:
+    late = [run["run_id"] for run in NEWEST_FIRST if run["started_at"] >= time(5)]
+    assert ids(many.list_runs(since=since)) == late
+    assert ids(many.list_runs(until=since)) == [run["run_id"] for run in NEWEST_FIRST][len(late) :]
+    assert many.count_runs(since=since) + many.count_runs(until=since) == 200
+
+
+@pytest.mark.parametrize(
+    ("error", "name", "wrong"),
+    [
+        (InvalidValueError, "since", datetime(2026, 1, 1)),
+        (InvalidValueError, "until", "2026-01-01T00:00:00"),
+        (InvalidValueError, "since", "yesterday"),
+        (InvalidTypeError, "until", 1.5),
+        (InvalidTypeError, "run_type", 5),
+        (InvalidValueError, "run_type", "\ud800"),
+        (InvalidTypeError, "status", 5),
+        (InvalidTypeError, "status", b"failed"),
+        (InvalidTypeError, "status", ["failed", None]),
+        (InvalidValueError, "status", ["\ud800"]),
+        (InvalidTypeError, "limit", True),
+        (InvalidTypeError, "limit", 1.0),
+        (InvalidValueError, "limit", 0),
+        (InvalidValueError, "limit", -(10**30)),
+        (InvalidTypeError, "cursor", 5),
+    ],
+)
+def test_wrong_arguments_are_refused_by_name(many: StateStore, error: type[Exception], name: str, wrong: Any) -> None:
+    with pytest.raises(error, match=rf"^list_runs: .*{name}") as caught:
+        many.list_runs(**{name: wrong})
+    assert "\n" not in str(caught.value)
+    if name not in ("limit", "cursor"):
+        with pytest.raises(error, match=rf"^count_runs: .*{name}"):
+            many.count_runs(**{name: wrong})
+
+
+def test_filters_are_keywords_only(many: StateStore) -> None:
+    with pytest.raises(TypeError):
+        many.list_runs("daily")  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        many.count_runs("daily")  # type: ignore[call-arg]
+
+
+def test_error_of_a_status_iterable_passes_on(many: StateStore) -> None:
+    def failing() -> Iterator[str]:
+        yield "failed"
+        raise Boom
+
+    class Failing:
+        def __iter__(self) -> Iterator[str]:
+            raise Boom
+
+    for status in (failing(), Failing()):
+        with pytest.raises(Boom):
+            many.list_runs(status=status)
+
+
+FILTERS: list[dict[str, Any]] = [
+    {},
+    {"run_type": "daily"},
+    {"run_type": "weekly"},
+    {"status": "completed"},
+    {"status": ["completed", "failed"]},
+    {"status": ["completed failed"]},
+    {"since": time(1)},
+    {"until": time(9)},
+    {"since": time(1), "until": time(9)},
+    {"run_type": "daily", "status": "completed"},
+]
+
+
+def cursor_of(store: StateStore, **filters: Any) -> str:
+    cursor = store.list_runs(limit=1, **filters).next_cursor
+    assert cursor is not None
+    assert cursor.isascii()
+    assert cursor.isalnum()
+    return cursor
+
+
+def test_cursor_of_other_filters_is_refused(many: StateStore) -> None:
+    for mine, other in itertools.permutations(FILTERS, 2):
+        if mine.get("status") == ["completed failed"]:
+            continue
+        with pytest.raises(InvalidValueError, match=r"^list_runs: the cursor is of another list"):
+            many.list_runs(cursor=cursor_of(many, **mine), **other)
+
+
+def test_cursor_is_of_the_filters_and_not_of_how_they_are_written(many: StateStore) -> None:
+    first = many.list_runs(status=["failed", "partial"], since="2026-01-01T00:00:01Z", limit=4)
+    rest = many.list_runs(
+        status=iter(["partial", "failed", "partial"]),
+        since=datetime(2026, 1, 1, 1, 0, 1, tzinfo=timezone(timedelta(hours=1))),
+        cursor=first.next_cursor,
+    )
+    assert [*first, *rest] == many.list_runs(status=["failed", "partial"], since=time(1))
+
+
+def test_cursor_of_another_file_is_refused(many: StateStore, path: Path) -> None:
+    with StateStore(path) as other, StateStore(":memory:") as memory:
+        for store in (other, memory):
+            for number in range(3):
+                store.start_run(f"run-{number}", "daily", {})
+            with pytest.raises(InvalidValueError, match=r"^list_runs: the cursor is of another file"):
+                store.list_runs(cursor=cursor_of(many))
+            with pytest.raises(InvalidValueError, match=r"^list_runs: the cursor is of another file"):
+                many.list_runs(cursor=cursor_of(store))
+
+
+def test_cursor_outlives_the_store_that_gave_it(path: Path) -> None:
+    with StateStore(path) as store:
+        for number in range(3):
+            store.start_run(f"run-{number}", "daily", {})
+        cursor = cursor_of(store)
+    with StateStore(path, read_only=True) as store:
+        assert ids(store.list_runs(cursor=cursor)) == ["run-1", "run-0"]
+
+
+@given(st.data())
+def test_cursor_that_was_changed_is_refused(many: StateStore, data: st.DataObject) -> None:
+    cursor = list(cursor_of(many, run_type="daily"))
+    places = data.draw(st.sets(st.integers(0, len(cursor) - 1), min_size=1, max_size=5))
+    for place in places:
+        cursor[place] = data.draw(st.characters(exclude_characters=cursor[place], exclude_categories=["Cs"]))
+    with pytest.raises(InvalidValueError, match=r"^list_runs: the cursor is none, or was changed"):
+        many.list_runs(run_type="daily", cursor="".join(cursor))
+
+
+@given(st.text())
+def test_text_that_is_no_cursor_is_refused(many: StateStore, text: str) -> None:
+    with pytest.raises(InvalidValueError, match=r"^list_runs: .*cursor"):
+        many.list_runs(cursor=text)
+
+
+def test_pages_go_on_after_a_vacuum(path: Path) -> None:
+    StateStore(path).close()
+    record(path, *RUNS)
+    with StateStore(path) as store:
+        first = store.list_runs(limit=37)
+    plain_sqlite(path, "DELETE FROM runs WHERE rowid % 3 = 0")
+    plain_sqlite(path, "VACUUM")
+    with StateStore(path) as store:
+        kept = ids(store.list_runs())
+        expected = [run["run_id"] for run in NEWEST_FIRST[37:] if run["run_id"] in kept]
+        assert ids(store.list_runs(cursor=first.next_cursor)) == expected
+
+
+def test_pages_have_each_run_once_while_threads_and_a_process_write(path: Path) -> None:
+    before = [f"before-{number}" for number in range(300)]
+    done = threading.Event()
+    with StateStore(path, synchronous="NORMAL") as store:
+        with store.transaction():
+            for run_id in before:
+                store.start_run(run_id, "daily", {})
+
+        def write(thread: int) -> None:
+            for number in itertools.count():
+                store.start_run(f"{thread}-{number}", "daily", {})
+                store.finish_run(f"{thread}-{number}", "completed")
+                store.finish_run(before[number % 300], "running", f"touched by {thread}")
+                if done.is_set():
+                    return
+
+        def read() -> None:
+            try:
+                for limit in (7, 50, 299, 300, 301, 11) * 3:
+                    found = paged(store, limit, run_type="daily")
+                    assert len(found) == len(set(found))
+                    assert [run_id for run_id in found if run_id.startswith("before")] == before[::-1]
+                    assert paged(store, limit, status=("running", "failed"), until=last) == before[::-1]
+            finally:
+                done.set()
+
+        last = datetime.now(UTC)
+        with Peer(writers.start_and_finish_runs, str(path)) as peer:
+            assert peer.hear() == "ready"
+            in_threads([read, lambda: write(1), lambda: write(2)])
+            peer.tell()
+            assert peer.result() > 0
+
+
+def test_runs_of_a_predecessors_file_are_read_without_migrating_it(path: Path) -> None:
+    plain_sqlite(path, *predecessor.file(indexes=True, journal="DELETE"))
+    record(path, *RUNS)
+    before = path.read_bytes()
+    with StateStore(path, read_only=True) as store:
+        old = store.get_run("old-run")
+        assert old == RunRecord("old-run", "daily", predecessor.STARTED_AT, "running", {"limit": 10, "name": "é"})
+        expected = [run["run_id"] for run in NEWEST_FIRST]
+        assert paged(store, 30) == [*expected, "old-run"]
+        running = [run["run_id"] for run in NEWEST_FIRST if run["status"] in ("running", "failed")]
+        assert paged(store, 9, status=["failed", "running"], since=START) == running
+        assert store.count_runs(status=["failed", "running"], since=START) == len(running)
+        assert store.count_runs() == 201
+        assert store.get_telemetry("old-run") == {"n": 4}
+    assert path.read_bytes() == before
+
+
+def test_transaction_sees_its_own_runs_and_others_do_not(store: StateStore) -> None:
+    with store.transaction():
+        store.start_run("run-2", "daily", {})
+        store.finish_run("run-1", "completed")
+        assert ids(store.list_runs()) == ["run-2", "run-1"]
+        assert paged(store, 1, status=["running", "completed"]) == ["run-2", "run-1"]
+        assert store.count_runs(status="running") == 1
+        assert in_thread(paged, store, 1) == ["run-1"]
+        assert in_thread(store.count_runs, status="completed") == 0
+        assert in_thread(store.get_run, "run-2") is None
+
+
+def test_runs_of_a_store_in_memory() -> None:
+    with StateStore(":memory:") as store:
+        assert store.list_runs(limit=5) == []
+        assert store.list_runs(limit=5).next_cursor is None
+        assert store.count_runs() == 0
+        for number in range(7):
+            store.start_run(f"run-{number}", "daily", {})
+        assert paged(store, 2) == [f"run-{number}" for number in range(6, -1, -1)]
+
+
+def test_run_is_read_as_it_is_now(store: StateStore) -> None:
+    started = store.start_run("run-2", "weekly", {"limit": 10})
+    assert (started.finished_at, started.notes, started.heartbeat_at) == (None, None, None)
+    assert store.get_run("run-2") == started
+    store.finish_run("run-2", "failed", "out of\nmemory \0 😀")
+    run = store.get_run("run-2")
+    assert run is not None
+    assert run.finished_at is not None
+    assert run == RunRecord(
+        "run-2", "weekly", started.started_at, "failed", {"limit": 10}, run.finished_at, "out of\nmemory \0 😀"
+    )
+    assert datetime.fromisoformat(run.finished_at) >= datetime.fromisoformat(run.started_at)
+    assert [run] == store.list_runs(run_type="weekly")
+
+
+def test_unknown_run_is_none(store: StateStore) -> None:
+    assert store.get_run("run-9") is None
+    assert store.get_run("") is None
+    assert store.get_run("run-1\0") is None
+
+
+@pytest.mark.parametrize(("wrong", "error"), [(None, InvalidTypeError), (5, InvalidTypeError), ("\ud800", ValueError)])
+def test_run_id_that_is_no_text_is_refused(store: StateStore, wrong: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"^get_run: run_id"):
+        store.get_run(wrong)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists, max_leaves=5))
+def test_settings_come_back_as_the_json_module_has_them(content: Any) -> None:
+    def settings(store: StateStore, content: Any) -> Any:
+        store.start_run("run-1", "daily", content)
+        run = store.get_run("run-1")
+        assert run is not None
+        return run.settings_snapshot_json
+
+    with StateStore(":memory:") as store:
+        assert_parity(store, content, settings)
+
+
+def test_settings_of_another_program_that_are_no_json_name_the_run(path: Path) -> None:
+    StateStore(path).close()
+    record(path, made(1), {**made(2), "settings_snapshot_json": "{"})
+    with StateStore(path) as store:
+        for call in (partial(store.get_run, "run-2"), store.list_runs):
+            with pytest.raises(InvalidJSONError, match=r'_run.*run "run-2", settings_snapshot_json: not JSON'):
+                call()
+        assert store.get_run("run-1") is not None
+        assert store.count_runs() == 2
+
+
+@pytest.mark.parametrize("column", ["run_type", "started_at", "settings_snapshot_json", "notes"])
+def test_blob_of_another_program_is_an_error_that_names_the_column(path: Path, column: str) -> None:
+    StateStore(path).close()
+    record(path, made(1))
+    plain_sqlite(path, f"UPDATE runs SET {column} = x'ff'")
+    with StateStore(path) as store:
+        for call in (partial(store.get_run, "run-1"), store.list_runs):
+            with pytest.raises(CorruptDatabaseError, match=f'run "run-1": {column} holds Blob'):
+                call()
+
+
+def test_run_that_a_prune_has_taken_is_not_there(path: Path) -> None:
+    with StateStore(path) as store:
+        for run_id in ("run-1", "run-2", "run-3"):
+            store.start_run(run_id, "daily", {})
+            store.write_telemetry(run_id, run_id)
+    plain_sqlite(path, "UPDATE runs SET pruned_at = started_at WHERE run_id = 'run-2'")
+    with StateStore(path) as store:
+        assert store.get_run("run-2") is None
+        assert store.get_telemetry("run-2") is None
+        assert store.get_telemetry("run-3") == "run-3"
+        assert paged(store, 1) == ["run-3", "run-1"]
+        assert store.count_runs() == store.count_runs(status="running", run_type="daily") == 2
+
+
+def test_page_is_a_list(many: StateStore) -> None:
+    page = many.list_runs(limit=3)
+    assert isinstance(page, list)
+    assert page == list(page)
+    assert Page([1, 2]).next_cursor is None
+    assert Page([1], "c").next_cursor == "c"
+
+
+def test_list_waits_for_nobody(path: Path) -> None:
+    """A reader gets its answer while another thread holds the writer."""
+    with StateStore(path) as store:
+        store.start_run("run-1", "daily", {})
+        entered, read = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with store.transaction():
+                store.start_run("run-2", "daily", {})
+                entered.set()
+                assert read.wait(TIMEOUT)
+
+        def look() -> list[str]:
+            assert entered.wait(TIMEOUT)
+            found = paged(store, 1)
+            read.set()
+            return found
+
+        assert in_threads([hold, look])[1] == ["run-1"]
