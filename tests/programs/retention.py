@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -123,21 +124,47 @@ def again_and_again(act: Callable[[], object]) -> None:
         act()
 
 
+def interrupt_when_marked(store: StateStore) -> None:
+    """Prune, and be interrupted once the runs have disappeared."""
+
+    def interrupt() -> None:
+        while not store.connection.execute("SELECT 1 FROM runs WHERE pruned_at IS NOT NULL").fetchall():
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    store.prune(keep_last=0)
+
+
 LONG: dict[str, Callable[[StateStore], object]] = {
-    "prune": lambda store: store.prune(keep_last=0),
     "vacuum": lambda store: again_and_again(lambda: store.vacuum(full=True)),
     "check": lambda store: again_and_again(store.check),
     "stats": lambda store: again_and_again(store.stats),
 }
 
 
+def fill(store: StateStore) -> None:
+    """Record old runs of 100,000 items together."""
+    for run in range(50):
+        store.start_run(f"old-{run}", "old", {})
+        store.upsert_intel_items_batch({**item(f"{run}.{part}"), "run_id": f"old-{run}"} for part in range(2000))
+        store.finish_run(f"old-{run}", "completed")
+
+
 def be_interrupted(path: str, act: str) -> float:
     """Do what takes long, be interrupted, and write; return the seconds from the signal to KeyboardInterrupt."""
     with StateStore(path, synchronous="NORMAL") as store:
-        for run in range(20):
-            store.start_run(f"old-{run}", "old", {})
-            store.upsert_intel_items_batch({**item(f"{run}.{part}"), "run_id": f"old-{run}"} for part in range(2000))
-            store.finish_run(f"old-{run}", "completed")
+        fill(store)
         seconds = interrupted(lambda: LONG[act](store))
         store.start_run("after", "daily", {})
         return seconds
+
+
+def prune_and_be_interrupted(path: str) -> None:
+    """Prune, be interrupted once the runs have disappeared, and write."""
+    with StateStore(path, synchronous="NORMAL") as store:
+        fill(store)
+        try:
+            interrupt_when_marked(store)
+        except KeyboardInterrupt:
+            store.start_run("after", "daily", {})
