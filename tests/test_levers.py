@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from orchestrator.state_store import StateStore
+
 from tests.programs import levers
 from tests.tracing import Call, on, span, trace
 
@@ -57,3 +59,9 @@ def test_large_batch_is_encoded_by_one_thread_and_written_by_another(path: Path)
 def test_unchanged_items_are_not_written(path: Path) -> None:
     events = traced(levers.write_a_batch, path)
     assert on(span(events, "call again", "return again"), "state.db-wal", "pwrite64") == []
+
+
+def test_index_has_the_items_of_a_run_in_order(store: StateStore) -> None:
+    sql = "EXPLAIN QUERY PLAN SELECT * FROM intel_items WHERE run_id = ? ORDER BY created_at, rowid"
+    plan = [row["detail"] for row in store.connection.execute(sql, ["run-1"])]
+    assert plan == ["SEARCH intel_items USING INDEX idx_intel_items_run_id (run_id=?)"]
