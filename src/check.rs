@@ -161,7 +161,12 @@ pub(crate) fn json_slice(
         && bytes < SLICE_BYTES
         && let Some(row) = rows.next()?
     {
-        last = Some(row.get(0)?);
+        let rowid = row.get(0)?;
+        if rowid <= last.unwrap_or(after) {
+            // A damaged table may have no end. That its rows are not in order is SQLite's to find.
+            return Ok((cells, None));
+        }
+        last = Some(rowid);
         read += 1;
         let id = String::from_utf8_lossy(row.get_ref(1)?.as_bytes().unwrap_or_default()).into_owned();
         for (index, column) in table.columns.iter().copied().enumerate() {

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use crate::error::{ErrorKind, Result, StoreError};
 
 /// Where a page of a list ended: the next one goes on behind it, whatever was written meanwhile.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// The last row's time; empty before the first of a list that begins with the oldest.
     pub time: String,

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use rusqlite::{Connection, Row, Statement, ToSql};
 
 use crate::cursor::{self, Position};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result, StoreError};
 use crate::item_filter::{CREATED_AT, Decision, ITEM_ID, ItemFilter, Judge};
 use crate::item_groups::{self, Merge};
 use crate::model::{Fields, ITEM_COLUMNS, Items, item_column};
@@ -90,6 +90,11 @@ pub(crate) fn page(
         let mut items = Items::new();
         let part = Part { filter, fields, after, limit, looks, slice: usize::MAX };
         let end = read(connection, &part, &mut |slice| items = slice)?;
+        if end.is_some() && end.as_ref() <= after {
+            // Whoever goes on from there would never come to an end.
+            let what = "an index of intel_items is not in order: the file is damaged";
+            return Err(StoreError::new(ErrorKind::CorruptDatabase, what));
+        }
         Ok((items, end))
     })
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{TimeDelta, Utc};
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::Result;
 use crate::model::{self, RUN_COLUMNS, Runs, isoformat};
 use crate::runs;
 
@@ -49,10 +49,7 @@ pub(crate) fn find(connection: &Connection, older_than: Duration) -> Result<Vec<
     while let Some(row) = rows.next()? {
         let run_id: String = row.get(0)?;
         let last_sign: Option<String> = sign.query_row([&run_id], |row| row.get(0)).optional()?;
-        let last_sign = last_sign.ok_or_else(|| {
-            let what = format!("the indexes of the file do not agree on the run {run_id:?}");
-            StoreError::new(ErrorKind::CorruptDatabase, what)
-        })?;
+        let last_sign = last_sign.ok_or_else(|| runs::indexes_disagree(&run_id))?;
         if last_sign < limit {
             stale.push(Stale { run_id, last_sign });
         }

@@ -258,7 +258,11 @@ pub(crate) fn sweep(connection: &Connection, until: Instant) -> Result<(Deleted,
                 return Ok((deleted, true));
             }
         }
-        deleted.add(delete_rest(connection, &run_id)?);
+        let rest = delete_rest(connection, &run_id)?;
+        if rest.runs == 0 {
+            return Err(runs::indexes_disagree(&run_id));
+        }
+        deleted.add(rest);
         if Instant::now() >= until {
             return Ok((deleted, true));
         }

@@ -140,6 +140,12 @@ fn over(connection: &Connection, run_id: &str) -> Result<(bool, StoreError)> {
     })
 }
 
+/// What a run that one index has and another has not comes to.
+pub(crate) fn indexes_disagree(run_id: &str) -> StoreError {
+    let what = format!("the indexes of the file do not agree on the run {run_id:?}");
+    StoreError::new(ErrorKind::CorruptDatabase, what)
+}
+
 /// What a call about a run that is not there fails with.
 pub(crate) fn not_found(run_id: &str) -> StoreError {
     StoreError::new(ErrorKind::RunNotFound, format!("there is no run {run_id:?}; nothing was changed"))

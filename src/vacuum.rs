@@ -11,7 +11,7 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 use crate::connection;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, StoreError};
 use crate::fork;
 
 /// Pages that are given back between two looks at the time.
@@ -39,11 +39,19 @@ pub(crate) fn is_incremental(connection: &Connection) -> Result<bool> {
 
 /// Give free pages back until it is time to make way; and whether there are more.
 pub(crate) fn give_back(connection: &Connection, until: Instant) -> Result<bool> {
+    let mut before = i64::MAX;
     loop {
         let free: i64 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
         if free == 0 {
             return Ok(false);
         }
+        if free >= before {
+            return Err(StoreError::new(
+                ErrorKind::CorruptDatabase,
+                "the free pages of the file cannot be given back",
+            ));
+        }
+        before = free;
         let mut statement =
             connection.prepare_cached(&format!("PRAGMA incremental_vacuum({PAGES_AT_ONCE})"))?;
         let mut rows = statement.query([])?;
