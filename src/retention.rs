@@ -327,7 +327,12 @@ fn delete_items(connection: &Connection, run_id: &str, limit: usize) -> Result<u
 /// Delete a run of which no item is left.
 fn delete_rest(connection: &Connection, run_id: &str) -> Result<Deleted> {
     let telemetry = connection.prepare_cached("DELETE FROM telemetry WHERE run_id = ?")?.execute([run_id])?;
-    let runs = connection.prepare_cached("DELETE FROM runs WHERE run_id = ?")?.execute([run_id])?;
+    let runs = connection.prepare_cached("DELETE FROM runs WHERE run_id = ?")?.execute([run_id]);
+    let runs = runs.map_err(|error| match StoreError::from(error) {
+        // Items of it are left that the index of runs has not: no constraint but ours forbids to delete a run.
+        error if error.kind == ErrorKind::InvalidValue => runs::indexes_disagree(run_id),
+        error => error,
+    })?;
     Ok(Deleted { runs: runs as u64, intel_items: 0, telemetry: telemetry as u64 })
 }
 

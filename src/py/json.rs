@@ -102,7 +102,14 @@ fn loads<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let text = std::str::from_utf8(text).map_err(|error| refuse(py, error))?;
     let module = py.import(intern!(py, "json"))?;
     module.call_method1(intern!(py, "loads"), (text,)).map_err(|error| {
-        if error.is_instance_of::<PyValueError>(py) { refuse(py, error.value(py)) } else { error }
+        if error.is_instance_of::<PyValueError>(py) {
+            refuse(py, error.value(py))
+        } else if error.is_instance_of::<PyRecursionError>(py) {
+            // Where it is no JSON lies deeper than the stdlib gets.
+            Refusal::NestingTooDeep.error(py, "nested too deeply to be read")
+        } else {
+            error
+        }
     })
 }
 

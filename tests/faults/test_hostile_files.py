@@ -21,6 +21,8 @@ CALLS = {
     "InvalidJSONError",
     "RunNotFoundError",
     "RunExistsError",
+    "IntelItemNotFoundError",
+    "InvalidValueError",  # Of a constraint that the damage has made.
     "ReadOnlyError",
 }
 FILES_A_PROCESS = 500
