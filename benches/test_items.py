@@ -9,7 +9,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benches import rows
 from benches.conftest import RUN, OpenContender
 from benches.items import make_items
-from benches.timing import timed
+from benches.timing import settle, timed
 
 pytestmark = pytest.mark.real_items
 
@@ -52,5 +52,6 @@ def test_list(benchmark: BenchmarkFixture, open_here: OpenContender, source: str
     else:
         store = open_here(contender)
         store.upsert_batch(items)
+        settle()
         listed = timed(benchmark, store.list_run, RUN)
     assert [{**item, "created_at": STAMP} for item in listed] == [{**item, "created_at": STAMP} for item in items]

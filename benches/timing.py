@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from pytest_benchmark.fixture import BenchmarkFixture
+
+SETTLED = 0.4
+"""Seconds after which a store has done what a batch of 10,000 leaves to its background: folding its log."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -16,3 +20,8 @@ def timed(benchmark: BenchmarkFixture, function: Callable[P, R], /, *args: P.arg
     untyped: Any = benchmark
     result: R = untyped.pedantic(function, args, kwargs)
     return result
+
+
+def settle() -> None:
+    """Let what was written settle, so that what is timed next is timed alone."""
+    time.sleep(SETTLED)
