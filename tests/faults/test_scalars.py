@@ -40,7 +40,7 @@ def test_every_text_column_keeps_any_text(shared: StateStore, rounds: Rounds, fi
     @example(["9223372036854775808", "-9223372036854775809", "1e999", "NaN", "0x10", " 1", "1_0", "\u0661", "\u00b2"])
     @example(["x" * 100_000] * 9)
     def check(columns: list[str]) -> None:
-        mark = str(next(numbers))
+        mark = f"{next(numbers):06}"
         run_type, status, notes, item_type, title, summary, decision, reason, name = columns
         run_id, item_id = name + mark, mark + name
         item = {

@@ -125,15 +125,21 @@ def again_and_again(act: Callable[[], object]) -> None:
 
 
 def interrupt_when_marked(store: StateStore) -> None:
-    """Prune, and be interrupted once the runs have disappeared."""
+    """Prune, and be interrupted once the runs have disappeared, while the prune waits for its next turn."""
+    interrupted = threading.Event()
 
     def interrupt() -> None:
         while not store.connection.execute("SELECT 1 FROM runs WHERE pruned_at IS NOT NULL").fetchall():
             pass
-        os.kill(os.getpid(), signal.SIGINT)
+        with store.transaction():
+            os.kill(os.getpid(), signal.SIGINT)
+            interrupted.wait()
 
     threading.Thread(target=interrupt).start()
-    store.prune(keep_last=0)
+    try:
+        store.prune(keep_last=0)
+    finally:
+        interrupted.set()
 
 
 LONG: dict[str, Callable[[StateStore], object]] = {
