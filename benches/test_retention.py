@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -26,6 +27,7 @@ def test_prune_beside_a_writer(
     benchmark.group = rows.PRUNE
     path = folder / "pruned.db"
     shutil.copy(large_file, path)
+    os.sync()  # Or the writer's syncs would wait for the copy to reach the disk.
     with StateStore(path) as store:
         store.start_run("writer", "bench", {})
         items, waits, over = make_items(MADE_UP, "writer"), [0.0], threading.Event()

@@ -8,6 +8,7 @@ use rusqlite::types::{Value, ValueRef};
 
 use crate::error::{ErrorKind, Result};
 use crate::query::{self, Parameters, Stop};
+use crate::recovery;
 use crate::runs::RUNNING;
 
 /// Bytes of JSON, and rows, that are read before they are looked at.
@@ -124,28 +125,13 @@ pub(crate) fn stale_runs(
     before: &str,
     stop: &Arc<AtomicBool>,
 ) -> Result<Vec<Finding>> {
-    let stale = texts(connection, &stale_sql(), &[before], stop)?.map(|[run_id, sign]| Finding {
+    let stale = texts(connection, &recovery::stale_sql(), &[before], stop)?.map(|[run_id, sign]| Finding {
         kind: FindingKind::StaleRun,
         table: Some("runs"),
         id: Some(run_id),
         message: format!("it is {RUNNING}, and its last sign of life was at {sign}"),
     });
     Ok(stale.collect())
-}
-
-fn stale_sql() -> String {
-    format!(
-        "SELECT run_id, sign FROM (
-            SELECT run_id, started_at, max(
-                started_at,
-                coalesce(heartbeat_at, ''),
-                coalesce((SELECT max(created_at) FROM intel_items WHERE run_id = runs.run_id), ''),
-                coalesce((SELECT max(updated_at) FROM intel_items
-                    WHERE run_id = runs.run_id AND updated_at IS NOT NULL), ''),
-                coalesce((SELECT created_at FROM telemetry WHERE run_id = runs.run_id), '')) AS sign
-            FROM runs WHERE status = '{RUNNING}' AND pruned_at IS NULL)
-         WHERE sign < ? ORDER BY started_at"
-    )
 }
 
 /// The next JSON of a table, behind a row; and the last row, `None` where none are left.
@@ -255,10 +241,8 @@ mod tests {
             );
             assert!(!plan.contains("ORDER BY") && !plan.contains("SCAN"), "{plan}");
         }
-        let stale = plan(&stale_sql());
-        for index in
-            ["idx_runs_status (status=?)", "idx_intel_items_run_id (run_id=?)", "idx_intel_items_updated_at"]
-        {
+        let stale = plan(&recovery::stale_sql());
+        for index in ["idx_runs_status (status=?", "idx_intel_items_run_id (run_id=?"] {
             assert!(stale.contains(index), "{stale}");
         }
         assert!(!stale.contains("B-TREE") && !stale.contains("SCAN"), "{stale}");

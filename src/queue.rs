@@ -61,6 +61,18 @@ pub(crate) struct Taken<J> {
 
 struct Answer<J>(Option<Arc<Waiter<J>>>);
 
+impl<J> State<J> {
+    fn refuse_own(&self, thread: u64) -> Result<()> {
+        if self.holder != Some(thread) && self.owner.is_none_or(|owner| owner.thread != thread) {
+            return Ok(());
+        }
+        Err(StoreError::new(
+            ErrorKind::StoreBusy,
+            "this very thread holds the writer, in another task or an interrupted call, so that waiting could never end; nothing was changed",
+        ))
+    }
+}
+
 impl<J> Queue<J> {
     pub(crate) fn new() -> Self {
         let state = State { holder: None, closed: false, owner: None, waiting: VecDeque::new() };
@@ -87,13 +99,7 @@ impl<J> Queue<J> {
                 state.holder = Some(thread);
                 return Ok(Admission::Turn(Turn(Arc::clone(self)), job));
             }
-            if state.holder == Some(thread) || state.owner.is_some_and(|owner| owner.thread == caller.thread)
-            {
-                return Err(StoreError::new(
-                    ErrorKind::StoreBusy,
-                    "this very thread holds the writer, in another task or an interrupted call, so that waiting could never end; nothing was changed",
-                ));
-            }
+            state.refuse_own(thread)?;
             let waiter =
                 Arc::new(Waiter { thread, phase: Mutex::new(Phase::Queued(job)), woken: Condvar::new() });
             state.waiting.push_back(Arc::clone(&waiter));
@@ -109,6 +115,11 @@ impl<J> Queue<J> {
                 return admission;
             }
         }
+    }
+
+    /// Fail where a wait for the turn could never end.
+    pub(crate) fn refuse_own(&self, caller: Owner) -> Result<()> {
+        lock(&self.state).refuse_own(caller.thread)
     }
 
     /// Sleep until woken (for `slice` at the most, where the job can still be withdrawn) and see what came of it.

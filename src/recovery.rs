@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use crate::error::Result;
 use crate::model::{self, RUN_COLUMNS, Runs, isoformat};
@@ -32,29 +32,23 @@ const SEEMS_DEAD: &str = "status = 'running' AND pruned_at IS NULL AND started_a
     AND NOT EXISTS (SELECT 1 FROM telemetry t WHERE t.run_id = runs.run_id AND t.created_at >= ?1)
     AND NOT EXISTS (SELECT 1 FROM intel_items i WHERE i.run_id = runs.run_id AND i.created_at >= ?1)";
 
-/// All signs. When items were last seen is in no index.
-const LAST_SIGN: &str = "SELECT max(started_at, coalesce(heartbeat_at, ''),
-        coalesce((SELECT created_at FROM telemetry t WHERE t.run_id = runs.run_id), ''),
-        coalesce((SELECT max(created_at) FROM intel_items i WHERE i.run_id = runs.run_id), ''),
-        coalesce((SELECT max(updated_at) FROM intel_items i WHERE i.run_id = runs.run_id), ''))
-    FROM runs WHERE run_id = ?";
+/// The last sign. That an item was seen again is one of the run that saw it, whose heartbeat says so, and not of the
+/// run that the item stays with.
+const LAST_SIGN: &str = "max(started_at, coalesce(heartbeat_at, ''),
+    coalesce((SELECT created_at FROM telemetry t WHERE t.run_id = runs.run_id), ''),
+    coalesce((SELECT max(created_at) FROM intel_items i WHERE i.run_id = runs.run_id), ''))";
+
+/// The runs without a sign of life since `?1`, the oldest first: the run, and its last sign.
+pub(crate) fn stale_sql() -> String {
+    format!("SELECT run_id, {LAST_SIGN} FROM runs WHERE {SEEMS_DEAD} ORDER BY started_at, rowid")
+}
 
 /// Find the runs without a sign of life for so long, the oldest first. It may take long, and needs no lock.
 pub(crate) fn find(connection: &Connection, older_than: Duration) -> Result<Vec<Stale>> {
-    let limit = limit(older_than);
-    let mut candidates = connection.prepare_cached(&candidates_sql())?;
-    let mut sign = connection.prepare_cached(LAST_SIGN)?;
-    let mut stale = Vec::new();
-    let mut rows = candidates.query([&limit])?;
-    while let Some(row) = rows.next()? {
-        let run_id: String = row.get(0)?;
-        let last_sign: Option<String> = sign.query_row([&run_id], |row| row.get(0)).optional()?;
-        let last_sign = last_sign.ok_or_else(|| runs::indexes_disagree(&run_id))?;
-        if last_sign < limit {
-            stale.push(Stale { run_id, last_sign });
-        }
-    }
-    Ok(stale)
+    let mut statement = connection.prepare_cached(&stale_sql())?;
+    let stale = statement
+        .query_map([limit(older_than)], |row| Ok(Stale { run_id: row.get(0)?, last_sign: row.get(1)? }))?;
+    Ok(stale.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Finish those that have given no sign of life since; return them as they are now.
@@ -75,10 +69,6 @@ pub(crate) fn finish(
         }
     }
     Ok(recovered)
-}
-
-fn candidates_sql() -> String {
-    format!("SELECT run_id FROM runs WHERE {SEEMS_DEAD} ORDER BY started_at, rowid")
 }
 
 fn finish_sql() -> String {
@@ -106,8 +96,7 @@ mod tests {
         let mut connection = connection::open_memory().unwrap();
         migrations::migrate(&mut connection).unwrap();
         for (sql, first) in [
-            (candidates_sql(), "SEARCH runs USING INDEX idx_runs_status (status=? AND started_at<?)"),
-            (LAST_SIGN.to_owned(), "SEARCH runs USING INDEX sqlite_autoindex_runs_1 (run_id=?)"),
+            (stale_sql(), "SEARCH runs USING INDEX idx_runs_status (status=? AND started_at<?)"),
             (finish_sql(), "SEARCH runs USING INDEX sqlite_autoindex_runs_1 (run_id=?)"),
         ] {
             let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();

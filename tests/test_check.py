@@ -92,7 +92,7 @@ def test_deep_json_is_json(store: StateStore) -> None:
     assert store.check() == []
 
 
-@pytest.mark.parametrize("sign", ["started_at", "heartbeat_at", "created_at", "updated_at", "telemetry", "none"])
+@pytest.mark.parametrize("sign", ["started_at", "heartbeat_at", "created_at", "telemetry", "seen again", "none"])
 def test_runs_without_a_sign_of_life_are_found(damaged: Callable[..., list[Finding]], sign: str) -> None:
     now = datetime.now(UTC).isoformat()
 
@@ -103,11 +103,11 @@ def test_runs_without_a_sign_of_life_are_found(damaged: Callable[..., list[Findi
         f"UPDATE runs SET started_at = '{at('started_at')}', heartbeat_at = '{at('heartbeat_at')}'",
         f"UPDATE intel_items SET created_at = '{OLD}'",
         f"UPDATE intel_items SET created_at = '{at('created_at')}' WHERE item_id = '000'",
-        f"UPDATE intel_items SET updated_at = '{at('updated_at')}' WHERE item_id = '699'",
+        f"UPDATE intel_items SET updated_at = '{at('seen again')}' WHERE item_id = '699'",
         f"UPDATE telemetry SET created_at = '{at('telemetry')}'",
     ]
     found = damaged(*statements, "UPDATE runs SET status = 'running' WHERE run_id = 'run-1'")
-    assert kinds(found) == ([("stale_run", "runs", "run-1")] if sign == "none" else [])
+    assert kinds(found) == ([("stale_run", "runs", "run-1")] if sign in ("seen again", "none") else [])
     if found:
         assert OLD in found[0].message
 

@@ -230,13 +230,20 @@ def test_notes_and_status_of_a_stale_run(store: StateStore) -> None:
     assert (run.status, run.notes) == ("lost", "by hand")
 
 
+def test_item_that_a_later_run_sees_again_is_no_sign_of_life_of_the_run_that_it_stays_with(store: StateStore) -> None:
+    store.upsert_intel_item(make_item("a"))
+    age(store, 7200)
+    store.start_run("later", "daily", {})
+    store.upsert_intel_item({**make_item("a"), "run_id": "later", "title": "seen again"})
+    assert [run.run_id for run in store.recover_stale_runs(3600)] == ["run-1"]
+
+
 @pytest.mark.parametrize(
     "sign",
     [
         "runs.started_at",
         "runs.heartbeat_at",
         "intel_items.created_at",
-        "intel_items.updated_at",
         "telemetry.created_at",
     ],
 )

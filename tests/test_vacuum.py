@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from orchestrator.state_store import InvalidTypeError, ReadOnlyError, StateStore, TransactionError, Vacuumed
+from orchestrator.state_store import (
+    InvalidTypeError,
+    ReadOnlyError,
+    StateStore,
+    StoreBusyError,
+    TransactionError,
+    Vacuumed,
+)
 
 from tests import predecessor
 from tests.helpers import (
@@ -165,3 +173,23 @@ def test_inside_a_transaction_read_only_and_in_memory(run_path: Path) -> None:
         for full in (False, True):
             assert store.vacuum(full=full) == Vacuumed(0, "a store in memory has no file")
         put(store, "after")
+
+
+def test_task_beside_a_transaction_of_its_thread_is_busy_at_once(store: StateStore) -> None:
+    async def main() -> None:
+        entered, leave = asyncio.Event(), asyncio.Event()
+
+        async def hold() -> None:
+            with store.transaction():
+                entered.set()
+                await leave.wait()
+
+        holder = asyncio.create_task(hold())
+        await entered.wait()
+        for call in (store.checkpoint, store.vacuum, lambda: store.vacuum(full=True)):
+            with pytest.raises(StoreBusyError, match="never end"):
+                call()
+        leave.set()
+        await holder
+
+    asyncio.run(main())

@@ -8,11 +8,14 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use super::aside;
-use super::item::{BREATH, Dicts};
+use super::item::Dicts;
 use super::item_query::ItemQuery;
 use super::store::{Open, call};
-use crate::item_list::{ItemList, SLICE_ROWS, Slice};
+use crate::item_list::{ItemList, Slice};
 use crate::wait::Caller;
+
+/// After how many slices other Python threads get a chance to run: some 3 ms. One that misses it waits for two.
+const SLICES_A_BREATH: usize = 2;
 
 /// From how many items on a second thread is worth its start.
 const WORTH_A_THREAD: usize = 512;
@@ -67,7 +70,7 @@ fn extend_while_reading(
         let mut failed = None;
         for turn in 1.. {
             // What has come already is taken without a pause for other Python threads, but not for too long.
-            if turn % (BREATH / SLICE_ROWS) == 0 {
+            if turn % SLICES_A_BREATH == 0 {
                 aside::breathe(py);
             }
             let ready = slices.try_recv().ok();

@@ -135,8 +135,9 @@ impl Store {
 
     /// Fold the log into the file and empty it; `false` where that could not be done in time.
     pub(super) fn empty_log(&self, caller: &Caller, timeout: Duration) -> Result<bool> {
-        let mut wait = Wait::new(*caller, timeout);
-        self.writer()?.empty_log(caller.owner, &mut wait)
+        let writer = self.writer()?;
+        writer.queue.refuse_own(caller.owner)?;
+        writer.empty_log(caller.owner, &mut Wait::new(*caller, timeout))
     }
 
     /// How large the file is; 0 for a store in memory.

@@ -121,7 +121,7 @@ class Retention:
         age = None if older_than is None else times.seconds(older_than, "prune", "older_than")
         return Deleted(*self._core.prune(age, keep_last, run_type, status, dry_run, keep_seen))
 
-    def vacuum(self, full: bool = False) -> Vacuumed:
+    def vacuum(self, *, full: bool = False) -> Vacuumed:
         """Give the file's free pages back to the file system.
 
         As a rule this is done in short transactions, between which others write, and then the log is folded so that the
@@ -139,12 +139,14 @@ class Retention:
         -------
         Vacuumed
             How many bytes the file is smaller by, and why not more: others read what is to go, or held the lock for
-            `busy_timeout`, or the file is one of the predecessor.
+            `busy_timeout` (each of its steps may wait so long), or the file is one of the predecessor.
 
         Raises
         ------
         TransactionError
             Inside a transaction: leave it first.
+        StoreBusyError
+            At once, where another task of this thread is inside a transaction.
         DiskFullError
             When there is no room.
 
