@@ -164,7 +164,9 @@ impl Selection {
     pub(crate) fn next(&self, connection: &Connection, after: i64) -> Result<Vec<i64>> {
         let mut statement = connection.prepare_cached(&next_sql(&self.conditions, "rowid"))?;
         let found = statement.query_map(params_from_iter(self.behind(after)), |row| row.get(0))?;
-        Ok(found.collect::<rusqlite::Result<_>>()?)
+        let found = found.collect::<rusqlite::Result<Vec<_>>>()?;
+        goes_on(after, found.last().copied())?;
+        Ok(found)
     }
 
     /// Count the next runs behind one and what belongs to them; where they end, `None` where none were left.
@@ -177,6 +179,7 @@ impl Selection {
             last = Some(row.get(0)?);
             counted.add(Deleted { runs: 1, intel_items: count(row, 1)?, telemetry: count(row, 2)? });
         }
+        goes_on(after, last)?;
         Ok((counted, last))
     }
 
@@ -202,6 +205,17 @@ impl Selection {
             statement.execute(params_from_iter(values.iter().chain(&self.parameters)))?;
         }
         Ok(candidates.len())
+    }
+}
+
+/// Check that what comes behind a run is behind it: whoever went on from there would never come to an end otherwise.
+fn goes_on(after: i64, last: Option<i64>) -> Result<()> {
+    match last {
+        Some(last) if last <= after => {
+            let what = "the rows of runs are not in order: the file is damaged";
+            Err(StoreError::new(ErrorKind::CorruptDatabase, what))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -39,27 +39,24 @@ pub(crate) fn is_incremental(connection: &Connection) -> Result<bool> {
 
 /// Give free pages back until it is time to make way; and whether there are more.
 pub(crate) fn give_back(connection: &Connection, until: Instant) -> Result<bool> {
-    let mut before = i64::MAX;
-    loop {
-        let free: i64 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
-        if free == 0 {
-            return Ok(false);
-        }
-        if free >= before {
-            return Err(StoreError::new(
-                ErrorKind::CorruptDatabase,
-                "the free pages of the file cannot be given back",
-            ));
-        }
-        before = free;
+    let count = || connection.query_row("PRAGMA freelist_count", [], |row| row.get::<_, i64>(0));
+    let mut free = count()?;
+    while free > 0 {
         let mut statement =
             connection.prepare_cached(&format!("PRAGMA incremental_vacuum({PAGES_AT_ONCE})"))?;
         let mut rows = statement.query([])?;
         while rows.next()?.is_some() {}
+        let left = count()?;
+        if left >= free {
+            let what = "the free pages of the file cannot be given back";
+            return Err(StoreError::new(ErrorKind::CorruptDatabase, what));
+        }
+        free = left;
         if Instant::now() >= until {
-            return Ok(true);
+            break;
         }
     }
+    Ok(free > 0)
 }
 
 /// Rewrite the file without its free pages, until told to stop. For a fork it makes way, as if the file were locked.
