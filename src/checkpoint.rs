@@ -19,7 +19,7 @@ use crate::connection::{self, Synchronous};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::fork::{self, Exclusive};
 use crate::log_file;
-use crate::queue::Queue;
+use crate::queue::{Admission, Queue};
 use crate::stats::Counters;
 use crate::sync::{lock, wait};
 use crate::wait::{Caller, Owner, Wait};
@@ -29,14 +29,19 @@ use crate::writer::Writer;
 /// Bytes of log that are folded at a time: two syncs each.
 const FOLD_BYTES: u64 = 12 << 20;
 
-/// Bytes of log from which the next writer waits while it is being folded: a slow disk must not let it grow.
-const HOLD_BACK_BYTES: u64 = 16 << 20;
+/// Bytes of log from which the next writer waits while it is being folded: neither a slow disk nor other processes
+/// must let it grow.
+const HOLD_BACK_BYTES: u64 = 15 << 20;
 
 /// How long another process may take to fold the log before this one goes on writing all the same.
 const FOLD_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long the turn may last: a long read, or another process's long transaction, keeps the log from starting over.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long it may last where that was not enough, and the log is so large that writers are held back. All processes
+/// come to it at about the same size of the log, and then nobody writes until those who read have ended.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often an attempt of that turn looks for each lock, a millisecond apart: readers come and go quickly. SQLite
 /// keeps other processes from writing while it waits for their readers; between attempts they write, and all of it has
@@ -67,12 +72,19 @@ struct State {
     due: u64,
     /// Bytes of log when it was last found to be due.
     wanted: Option<u64>,
-    /// The passive part is under way.
+    /// The passive part is under way, and the turn not asked for yet.
     folding: bool,
     /// The thread is at work, from before the passive part until the log can start over.
     busy: bool,
     thread: Option<JoinHandle<()>>,
     stopped: bool,
+}
+
+impl State {
+    /// The passive part is under way, or next. A thread that is busy otherwise waits for the turn, or has it.
+    fn is_to_fold(&self) -> bool {
+        self.folding || self.thread.is_some() && self.wanted.is_some() && !self.busy
+    }
 }
 
 impl Checkpointer {
@@ -120,13 +132,13 @@ impl Checkpointer {
     /// # Errors
     /// [`ErrorKind::Interrupted`]. A wait that lasts too long ends, and the log grows.
     pub(crate) fn hold_back(&self, bytes: u64, wait_for: &Wait) -> Result<()> {
-        while bytes >= HOLD_BACK_BYTES && lock(&self.state).folding {
+        while bytes >= HOLD_BACK_BYTES && lock(&self.state).is_to_fold() {
             let slice = match wait_for.slice() {
                 Err(over) if over.kind == ErrorKind::StoreBusy => break,
                 slice => slice?,
             };
             let state = lock(&self.state);
-            if state.folding {
+            if state.is_to_fold() {
                 drop(wait(&self.folded, state, slice));
             }
         }
@@ -208,18 +220,28 @@ impl Checkpointer {
 
     fn work(&self, writer: &Arc<Writer>) {
         while let Some(bytes) = self.next() {
-            // A checkpoint that fails loses nothing. Whoever keeps the log from starting over is not bothered again
-            // before it has grown by as much.
-            let folded = self.fold_the_bulk();
-            lock(&self.state).folding = false;
-            self.folded.notify_all();
-            let folded = folded.and_then(|()| self.start_over(writer));
+            // A checkpoint that fails loses nothing. Whoever keeps the log from starting over although writers waited
+            // for it is not bothered again before it has grown by as much.
+            let (patience, or_else) = match lock(&self.state).due {
+                FOLD_BYTES => (PATIENCE, HOLD_BACK_BYTES),
+                HOLD_BACK_BYTES => (LAST_PATIENCE, bytes + FOLD_BYTES),
+                _ => (PATIENCE, bytes + FOLD_BYTES),
+            };
+            let turn = self.fold_the_bulk().and_then(|()| self.take_turn(writer));
+            let is_folded = turn.as_ref().is_ok_and(|_| self.start_over(patience).is_ok());
             let mut state = lock(&self.state);
-            state.due = if folded.is_ok() { FOLD_BYTES } else { bytes + FOLD_BYTES };
+            state.due = if is_folded { FOLD_BYTES } else { or_else };
             state.wanted = None;
+            state.folding = false;
             state.busy = false;
             self.folded.notify_all();
         }
+    }
+
+    /// Hold nobody back any more.
+    fn make_way(&self) {
+        lock(&self.state).folding = false;
+        self.folded.notify_all();
     }
 
     /// Wait to be asked; `None` when the thread is to end, having been stopped or long been idle.
@@ -252,12 +274,19 @@ impl Checkpointer {
         Wait::new(caller, FOLD_WITHIN).until_free(|| self.fold(ffi::SQLITE_CHECKPOINT_PASSIVE))
     }
 
-    /// Fold the log while nobody of this process writes, so that the next write starts it over.
-    fn start_over(&self, writer: &Arc<Writer>) -> Result<()> {
+    /// The turn in the writer's queue. Whoever was held back goes on once nobody can get in before it.
+    fn take_turn(&self, writer: &Arc<Writer>) -> Result<Admission<Write>> {
         let stopped = || self.is_stopped();
         let caller = Caller { owner: Owner::thread(), interrupted: &stopped };
-        let _turn = writer.queue.enter(None, caller.owner, &Wait::new(caller, TURN_WITHIN))?;
-        Wait::new(caller, PATIENCE).until_free(|| self.fold(ffi::SQLITE_CHECKPOINT_RESTART))
+        let wait = Wait::new(caller, TURN_WITHIN);
+        writer.queue.enter_and_tell(None, caller.owner, &wait, || self.make_way())
+    }
+
+    /// Fold the log while nobody of this process writes, so that the next write starts it over.
+    fn start_over(&self, patience: Duration) -> Result<()> {
+        let stopped = || self.is_stopped();
+        let caller = Caller { owner: Owner::thread(), interrupted: &stopped };
+        Wait::new(caller, patience).until_free(|| self.fold(ffi::SQLITE_CHECKPOINT_RESTART))
     }
 
     fn fold(&self, mode: c_int) -> Result<()> {

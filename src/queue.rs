@@ -89,6 +89,17 @@ impl<J> Queue<J> {
         caller: Owner,
         wait_for: &Wait,
     ) -> Result<Admission<J>> {
+        self.enter_and_tell(job, caller, wait_for, || ())
+    }
+
+    /// As [`Self::enter`], and call `in_line` once nobody who comes later is served earlier.
+    pub(crate) fn enter_and_tell(
+        self: &Arc<Self>,
+        job: Option<J>,
+        caller: Owner,
+        wait_for: &Wait,
+        in_line: impl FnOnce(),
+    ) -> Result<Admission<J>> {
         let waiter = {
             let mut state = lock(&self.state);
             if state.closed {
@@ -97,7 +108,10 @@ impl<J> Queue<J> {
             let thread = caller.thread;
             if state.holder.is_none() {
                 state.holder = Some(thread);
-                return Ok(Admission::Turn(Turn(Arc::clone(self)), job));
+                drop(state);
+                let turn = Turn(Arc::clone(self));
+                in_line();
+                return Ok(Admission::Turn(turn, job));
             }
             state.refuse_own(thread)?;
             let waiter =
@@ -105,6 +119,7 @@ impl<J> Queue<J> {
             state.waiting.push_back(Arc::clone(&waiter));
             waiter
         };
+        in_line();
         loop {
             let slice = match wait_for.slice() {
                 Ok(slice) => Some(slice),
@@ -253,6 +268,29 @@ mod tests {
 
     fn waiting(queue: &Queue<u32>) -> usize {
         lock(&queue.state).waiting.len()
+    }
+
+    #[test]
+    fn whoever_is_told_to_be_in_line_is_next() {
+        let queue = Arc::new(Queue::new());
+        let (told, in_line) = mpsc::channel();
+        let first = turn(&queue);
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| {
+                let tell = || told.send(()).unwrap();
+                let turn = queue.enter_and_tell(None, Owner::thread(), &wait(10_000), tell);
+                (turn.is_ok(), waiting(&queue))
+            });
+            in_line.recv().unwrap();
+            assert_eq!(waiting(&queue), 1);
+            let third = scope.spawn(|| drop(turn(&queue)));
+            while waiting(&queue) < 2 {
+                std::thread::yield_now();
+            }
+            drop(first);
+            assert_eq!(second.join().unwrap(), (true, 1));
+            third.join().unwrap();
+        });
     }
 
     #[test]

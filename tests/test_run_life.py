@@ -159,6 +159,16 @@ def test_block_is_entered_once(store: StateStore) -> None:
     assert end(store) == ("completed", None, True)
 
 
+def test_block_that_is_not_entered_yet_has_no_run(store: StateStore) -> None:
+    run = store.run("run-2", "daily", {})
+    for use in (lambda: run.record, lambda: run.started_at, lambda: run.finish("completed")):
+        with pytest.raises(RunNotFoundError, match="run 'run-2': it was not started yet"):
+            use()
+    with run:
+        assert run.record.started_at == run.started_at
+    assert store.count_runs(status="completed") == 1
+
+
 def test_run_that_is_there_is_left_alone(store: StateStore) -> None:
     before = everything(store)
     with pytest.raises(RunExistsError), store.run("run-1", "daily", {}):

@@ -14,10 +14,14 @@ use crate::query::{Parameters, Rows};
 
 /// The text of a required argument.
 pub(super) fn text<'a>(value: &'a Bound<'_, PyAny>, operation: &str, name: &str) -> PyResult<&'a str> {
+    text_or(value, operation, name, "a str")
+}
+
+fn text_or<'a>(value: &'a Bound<'_, PyAny>, operation: &str, name: &str, wanted: &str) -> PyResult<&'a str> {
     let py = value.py();
     let Ok(text) = value.cast::<PyString>() else {
-        let found = value.get_type().name()?;
-        return Err(Refusal::InvalidType.error(py, format!("{operation}: {name} must be a str, not {found}")));
+        let what = format!("{operation}: {name} must be {wanted}, not {}", value.get_type().name()?);
+        return Err(Refusal::InvalidType.error(py, what));
     };
     text.to_str().map_err(|_| {
         let what = format!("{operation}: {name} holds a lone surrogate, which UTF-8 cannot");
@@ -31,7 +35,7 @@ pub(super) fn optional_text<'a>(
     operation: &str,
     name: &str,
 ) -> PyResult<Option<&'a str>> {
-    if value.is_none() { Ok(None) } else { text(value, operation, name).map(Some) }
+    if value.is_none() { Ok(None) } else { text_or(value, operation, name, "a str or None").map(Some) }
 }
 
 /// The texts of an argument that may be one, several or None.

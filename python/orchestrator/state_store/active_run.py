@@ -21,12 +21,9 @@ class ActiveRun:
     ----------
     run_id
         The run's key.
-    record
-        The run as it was started; there is none before the block is entered.
     """
 
     run_id: str
-    record: RunRecord
 
     def __init__(self, store: RunLife, core: _core.Store, run_id: str, run_type: str, settings_snapshot: Any) -> None:
         self.run_id = run_id
@@ -34,12 +31,28 @@ class ActiveRun:
         self._core = core
         self._run_type = run_type
         self._settings_snapshot = settings_snapshot
+        self._record: RunRecord | None = None
         self._process: int | None = None
         self._over = False
 
     @property
+    def record(self) -> RunRecord:
+        """The run as it was started.
+
+        Raises
+        ------
+        RunNotFoundError
+            Before the block is entered: the run is not there yet.
+        """
+        if self._record is None:
+            from orchestrator.state_store.exceptions import RunNotFoundError
+
+            raise RunNotFoundError(f"run {self.run_id!r}: it was not started yet: that is done on entering its block")
+        return self._record
+
+    @property
     def started_at(self) -> str:
-        """When the run started: UTC, ISO 8601, as `datetime.isoformat()` prints it."""
+        """When the run started: UTC, ISO 8601, as `datetime.isoformat()` prints it; before that as `record`."""
         return self.record.started_at
 
     def finish(self, status: str, notes: str | None = None) -> None:
@@ -54,6 +67,8 @@ class ActiveRun:
 
         Raises
         ------
+        RunNotFoundError
+            Before the block is entered.
         RunFinishedError
             When it was recovered meanwhile by `StateStore.recover_stale_runs`.
         """
@@ -67,7 +82,7 @@ class ActiveRun:
             from orchestrator.state_store.exceptions import RunExistsError
 
             raise RunExistsError(f"run {self.run_id!r}: it was entered before; each `with` needs its own store.run()")
-        self.record = self._store.start_run(self.run_id, self._run_type, self._settings_snapshot)
+        self._record = self._store.start_run(self.run_id, self._run_type, self._settings_snapshot)
         self._process = os.getpid()
         self._core.begin_heartbeats(self.run_id)
         return self
