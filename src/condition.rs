@@ -7,7 +7,8 @@ use std::cmp::Ordering;
 
 use crate::error::Result;
 use crate::json_number::Number;
-use crate::json_path::{Path, Plain, Value};
+use crate::json_path::Path;
+use crate::json_text::{Plain, Value};
 
 /// A condition on what a path leads to. Where it leads to nothing only [`Test::Exists`] of false holds; and so where
 /// the column's text is no JSON.

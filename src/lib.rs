@@ -8,7 +8,8 @@
 //! - `writer` groups and commits, `transaction` nests, `checkpoint` folds the log,
 //!   `pool` reads, `query` reads ad hoc;
 //! - `run_list` lists and counts runs, `item_list` items, `item_filter` says which, `item_groups` merges what one index
-//!   has apart, `cursor` pages lists, `condition` asks of JSON what `json_path` finds in it and `json_number` compares;
+//!   has apart, `cursor` pages lists, `condition` asks of JSON what `json_path` finds in a `json_text` and `json_number`
+//!   compares;
 //! - `decisions` changes what was decided, `heartbeat` tells who is alive, `recovery` finishes who is not;
 //! - `backup` copies, `retention` deletes, `vacuum` gives space back, `check` and `stats` look at the file;
 //! - `opening` finds and judges a file, `store` is the facade, `error` what can go wrong, `py` the Python binding.
@@ -30,6 +31,7 @@ mod item_groups;
 mod item_list;
 mod json_number;
 mod json_path;
+mod json_text;
 mod log_file;
 mod migrations;
 mod model;
