@@ -34,6 +34,9 @@ use crate::{connection, guard};
 ///
 /// Take it last, never twice in one thread, never while waiting for anything, and never attached to Python. The
 /// thread that is forking holds the gate already, and passes: other hooks, and what they drop, may use stores.
+///
+/// A thread that a holder starts, and joins before he lets go, is behind his gate. It must not take one of its own: it
+/// would wait behind a fork that waits for him.
 pub(crate) struct Gate {
     _shared: Option<RwLockReadGuard<'static, ()>>,
 }

@@ -78,6 +78,11 @@ impl ItemFilter {
         Self { run_id: Some(run_id.to_owned()), ..Self::default() }
     }
 
+    /// Whether the index on types and decisions finds the items, rather than one on runs or times.
+    pub(crate) fn is_by_kind(&self) -> bool {
+        self.run_id.is_none() && (self.item_type.is_some() || self.decision.is_some())
+    }
+
     /// As [`cursor::query`] wants it, for the list of this name.
     pub(crate) fn query(&self, list: &str) -> String {
         let mut conditions: Vec<String> = self.conditions.iter().map(Condition::describe).collect();

@@ -31,8 +31,8 @@ const NEXT_DECISION: &str =
 /// The items of one type and one decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Group {
-    item_type: Vec<u8>,
-    decision: Option<Vec<u8>>,
+    pub(crate) item_type: Vec<u8>,
+    pub(crate) decision: Option<Vec<u8>>,
 }
 
 /// The groups that a filter on type or decision, or on both, lets through; `None` where there are too many, or where

@@ -7,9 +7,9 @@
 //! - `write` is a write that can be done for another thread, `queue` who may write next, `wait` until when;
 //! - `writer` groups and commits, `transaction` nests, `checkpoint` folds the log,
 //!   `pool` reads, `query` reads ad hoc;
-//! - `run_list` lists and counts runs, `item_list` items, `item_filter` says which, `item_groups` merges what one index
-//!   has apart, `cursor` pages lists, `condition` asks of JSON what `json_path` finds in a `json_text` and `json_number`
-//!   compares;
+//! - `run_list` lists and counts runs, `item_list` lists items and `item_count` counts them, `item_filter` says which,
+//!   `item_groups` merges what one index has apart, `cursor` pages lists, `condition` asks of JSON what `json_path`
+//!   finds in a `json_text` and `json_number` compares;
 //! - `decisions` changes what was decided, `heartbeat` tells who is alive, `recovery` finishes who is not;
 //! - `backup` copies, `retention` deletes, `vacuum` gives space back, `check` and `stats` look at the file;
 //! - `opening` finds and judges a file, `store` is the facade, `error` what can go wrong, `py` the Python binding.
@@ -26,6 +26,7 @@ mod fork;
 mod guard;
 mod heartbeat;
 mod intel_items;
+mod item_count;
 mod item_filter;
 mod item_groups;
 mod item_list;

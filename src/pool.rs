@@ -38,6 +38,13 @@ pub(crate) struct Guest<'a> {
     generation: u64,
 }
 
+/// A second connection for someone who reads on one already, if one is free.
+pub(crate) struct Spare<'a> {
+    pool: &'a Pool,
+    path: &'a Path,
+    gate: &'a Gate,
+}
+
 /// What tells whether a file changed: device and inode aside, its size and when it was last written.
 type Stamp = Option<(u64, SystemTime)>;
 
@@ -50,32 +57,29 @@ impl Pool {
         }
     }
 
-    /// Do `read` on a connection of the pool. It must leave no transaction open.
+    /// Do `read` on a connection of the pool, with a spare one at hand unless the file cannot be shared. It must leave
+    /// no transaction open.
     pub(crate) fn read<T>(
         &self,
         path: &Path,
         wait_for: &mut Wait,
-        read: impl Fn(&mut Connection) -> Result<T>,
+        read: impl Fn(&mut Connection, Option<&Spare>) -> Result<T>,
     ) -> Result<T> {
         let permit = self.permit(wait_for)?;
         wait_for.until_free(|| {
             let gate = fork::enter();
-            let pooled = lock(&self.idle).pop();
-            let mut connection = match pooled {
-                Some(connection) => connection,
-                None => match open(path) {
-                    // SQLite calls it one or the other when it cannot make a -shm.
-                    Err(error)
-                        if matches!(error.kind, ErrorKind::CannotOpen | ErrorKind::ReadOnly)
-                            && path.exists()
-                            && is_settled(path) =>
-                    {
-                        return read_unshared(path, &read);
-                    }
-                    opened => opened?,
-                },
+            let mut connection = match self.check_out(path, &permit, &gate) {
+                // SQLite calls it one or the other when it cannot make a -shm.
+                Err(error)
+                    if matches!(error.kind, ErrorKind::CannotOpen | ErrorKind::ReadOnly)
+                        && path.exists()
+                        && is_settled(path) =>
+                {
+                    return read_unshared(path, |connection| read(connection, None));
+                }
+                connection => connection?,
             };
-            let result = read(&mut connection);
+            let result = read(&mut connection, Some(&Spare { pool: self, path, gate: &gate }));
             self.check_in(connection, &permit, &gate);
             result
         })
@@ -83,15 +87,8 @@ impl Pool {
 
     fn permit(&self, wait_for: &Wait) -> Result<Permit<'_>> {
         loop {
-            {
-                let mut permits = lock(&self.permits);
-                if permits.closed {
-                    return Err(StoreError::closed());
-                }
-                if permits.free > 0 {
-                    permits.free -= 1;
-                    return Ok(Permit(self));
-                }
+            if let Some(permit) = self.free_permit()? {
+                return Ok(permit);
             }
             let slice = wait_for.slice()?;
             let permits = lock(&self.permits);
@@ -99,6 +96,16 @@ impl Pool {
                 drop(wait(&self.returned, permits, slice));
             }
         }
+    }
+
+    fn free_permit(&self) -> Result<Option<Permit<'_>>> {
+        let mut permits = lock(&self.permits);
+        if permits.closed {
+            return Err(StoreError::closed());
+        }
+        let is_free = permits.free > 0;
+        permits.free -= usize::from(is_free);
+        Ok(is_free.then(|| Permit(self)))
     }
 
     /// Let someone read on a connection of his own. Closing waits for him as well.
@@ -109,6 +116,11 @@ impl Pool {
         }
         permits.size += 1;
         Ok(Guest { pool: self, generation: fork::generation() })
+    }
+
+    fn check_out(&self, path: &Path, _: &Permit, _: &Gate) -> Result<Connection> {
+        let pooled = lock(&self.idle).pop();
+        pooled.map_or_else(|| open(path), Ok)
     }
 
     /// Keep a connection for the next reader, unless a transaction is open on it that will not end, or the pool
@@ -144,6 +156,24 @@ impl Pool {
     /// In a forked child: let go of the inherited connections.
     pub(crate) fn discard_inherited(&self, alone: &Exclusive) {
         lock(&self.idle).drain(..).for_each(|connection| fork::discard(connection, alone));
+    }
+}
+
+impl Spare<'_> {
+    /// Whether one is free, and nobody else is reading.
+    pub(crate) fn has_the_pool_alone(&self) -> bool {
+        let permits = lock(&self.pool.permits);
+        permits.free > 0 && permits.free + 1 == permits.size
+    }
+
+    /// Do `read` on it; `None` where none is free, or can be opened. Nobody waits for it: all who read may each have
+    /// one and want another.
+    pub(crate) fn lend<T>(&self, read: impl FnOnce(&mut Connection) -> T) -> Option<T> {
+        let permit = self.pool.free_permit().ok()??;
+        let mut connection = self.pool.check_out(self.path, &permit, self.gate).ok()?;
+        let result = read(&mut connection);
+        self.pool.check_in(connection, &permit, self.gate);
+        Some(result)
     }
 }
 
@@ -241,13 +271,42 @@ mod tests {
             connection.execute_batch("BEGIN")?;
             runs(connection)
         };
-        assert_eq!(pool.read(&path, &mut wait_for, leave_open).unwrap(), 0);
+        assert_eq!(pool.read(&path, &mut wait_for, |connection, _| leave_open(connection)).unwrap(), 0);
         writer
             .execute_batch(
                 "INSERT INTO runs(run_id, run_type, started_at, status, settings_snapshot_json)
                  VALUES ('r', 't', 'now', 'running', '{}')",
             )
             .unwrap();
-        assert_eq!(pool.read(&path, &mut wait_for, |connection| runs(connection)).unwrap(), 1);
+        assert_eq!(pool.read(&path, &mut wait_for, |connection, _| runs(connection)).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_spare_connection_is_lent_if_one_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        fs::write(&path, b"").unwrap();
+        let mut writer = connection::open_file(&path).unwrap();
+        connection::configure_writer(&writer, connection::Synchronous::Normal).unwrap();
+        migrations::migrate(&mut writer).unwrap();
+        let mut wait_for = Wait::new(Caller::thread(), std::time::Duration::from_secs(1));
+        for size in [1, 2, 3] {
+            let pool = Pool::new(size);
+            let lend = |spare: &Spare| spare.lend(|connection| connection.is_autocommit());
+            let read = |_: &mut Connection, spare: Option<&Spare>| {
+                let spare = spare.unwrap();
+                assert_eq!(spare.has_the_pool_alone(), size > 1);
+                let nested = spare.lend(|_| (spare.has_the_pool_alone(), lend(spare).is_some()));
+                assert_eq!(nested, (size > 1).then_some((false, size > 2)));
+                assert_eq!(lend(spare).is_some(), size > 1);
+                lock(&pool.permits).closed = true;
+                assert_eq!(lend(spare), None);
+                lock(&pool.permits).closed = false;
+                Ok(())
+            };
+            pool.read(&path, &mut wait_for, read).unwrap();
+            assert_eq!(lock(&pool.permits).free, size);
+            assert_eq!(lock(&pool.idle).len(), size);
+        }
     }
 }

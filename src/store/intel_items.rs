@@ -11,9 +11,11 @@ use crate::decisions::NewDecision;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::intel_items;
+use crate::item_count;
 use crate::item_filter::ItemFilter;
 use crate::item_list::{self, ItemList, SLICE_ROWS, Slice};
 use crate::model::{Fields, Items, NewItems};
+use crate::pool::Spare;
 use crate::wait::Caller;
 use crate::write::{ItemSlices, Write};
 
@@ -157,7 +159,8 @@ impl Store {
     /// # Errors
     /// As [`Self::get_intel_item`].
     pub fn count_intel_items(&self, caller: &Caller, filter: &ItemFilter) -> Result<u64> {
-        self.read(caller, Sql::Ours, |connection| item_list::count(connection, filter))
-            .map_err(|error| error.during("count_intel_items"))
+        let count =
+            |connection: &mut Connection, spare: Option<&Spare>| item_count::count(connection, spare, filter);
+        self.read_with_spare(caller, Sql::Ours, count).map_err(|error| error.during("count_intel_items"))
     }
 }

@@ -26,7 +26,7 @@ use crate::fork::{self, Forkable, Gate};
 use crate::migrations::{self, Found};
 use crate::opening::{self, Options};
 use crate::platform::{self, FileId};
-use crate::pool::Pool;
+use crate::pool::{Pool, Spare};
 use crate::query::{self, Parameters, Rows, Stop};
 use crate::sync::lock;
 use crate::transaction::Transaction;
@@ -117,7 +117,7 @@ impl Store {
         match (&current.writer, &self.shared.path, &current.pool) {
             (Some(writer), ..) => wait.until_free(|| writer.open_with(opening::open_writer)),
             (None, Some(path), Some(pool)) => {
-                pool.read(path, &mut wait, |connection| match migrations::inspect(connection)? {
+                pool.read(path, &mut wait, |connection, _| match migrations::inspect(connection)? {
                     Found::Store(_) => Ok(()),
                     Found::Empty => Err(StoreError::new(ErrorKind::NotADatabase, "nothing is in it yet")),
                 })
@@ -260,15 +260,25 @@ impl Store {
         whose: Sql,
         read: impl Fn(&mut Connection) -> Result<T>,
     ) -> Result<T> {
+        self.read_with_spare(caller, whose, |connection, _| read(connection))
+    }
+
+    /// As [`Self::read`], from the pool with a spare connection at hand.
+    fn read_with_spare<T>(
+        &self,
+        caller: &Caller,
+        whose: Sql,
+        read: impl Fn(&mut Connection, Option<&Spare>) -> Result<T>,
+    ) -> Result<T> {
         let current = self.connections()?;
         // A reader is restricted for good. The writer is so for the while, which makes it prepare all its
         // statements again: only for SQL that needs it.
         let by_writer = |connection: &mut Connection| {
             if whose == Sql::Ours {
-                return read(connection);
+                return read(connection, None);
             }
             query::restrict(connection)?;
-            let result = read(connection);
+            let result = read(connection, None);
             query::unrestrict(connection)?;
             result
         };

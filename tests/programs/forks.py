@@ -32,6 +32,15 @@ def write(store: StateStore, prefix: str, count: int) -> None:
         assert name in {each["item_id"] for each in store.list_intel_items_for_run("run-1")}
 
 
+MANY = 40_000
+
+
+def many(store: StateStore) -> None:
+    """Write so many items into a run of their own that it takes two readers to count them."""
+    store.start_run("many", "daily", {})
+    store.upsert_intel_items_batch({**item(f"many-{index}"), "run_id": "many"} for index in range(MANY))
+
+
 class Gate:
     """Lets another process pass once."""
 
@@ -203,6 +212,28 @@ def threads_write_and_parent_closes(store: StateStore, path: str) -> None:
     store.close()
     closed.open()
     join()
+
+
+def thread_counts(store: StateStore, path: str) -> None:
+    """Fork ten times while a thread counts so many items that it has another one help; all children count too."""
+    many(store)
+    stop = threading.Event()
+
+    def count() -> None:
+        while not stop.is_set():
+            assert store.count_intel_items(run_id="many") == MANY
+
+    def count_and_write(index: int) -> None:
+        assert store.count_intel_items(run_id="many") == MANY
+        write(store, f"child-{index}", 2)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    joins = [fork(lambda index=index: count_and_write(index)) for index in range(10)]  # type: ignore[misc]
+    for join in joins:
+        join()
+    stop.set()
+    thread.join()
 
 
 def from_a_thread(store: StateStore, path: str) -> None:
@@ -403,6 +434,7 @@ SCENES = [
     grandchild,
     threads_write,
     threads_write_and_parent_closes,
+    thread_counts,
     from_a_thread,
     with_multiprocessing,
     transaction_of_another_thread,

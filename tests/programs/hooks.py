@@ -18,6 +18,7 @@ def play(path: str) -> None:
             try:
                 store.upsert_intel_item(item(f"{moment}-{os.getpid()}"))
                 store.list_intel_items_for_run("run-1")
+                store.count_intel_items(item_type="note")
             except StateStoreError:
                 continue
             say(f"{moment}-{os.getpid()}")
@@ -34,10 +35,11 @@ def play(path: str) -> None:
     from orchestrator.state_store import StateStore, StateStoreError
 
     from tests.programs.exits import item
-    from tests.programs.forks import fork, write
+    from tests.programs.forks import fork, many, write
 
     store = StateStore(path)
     store.start_run("run-1", "daily", {})
+    many(store)
     stores.append(store)
     for index in range(5):
         dropped.extend(StateStore(path) for _ in range(2))

@@ -2,8 +2,11 @@
 
 import itertools
 import os
+import random
 import sys
 import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -107,6 +110,41 @@ def flip(path: str) -> int:
             if done.is_set():
                 return turn
     raise AssertionError("unreachable")
+
+
+BATCHES = 300
+WRITERS = 3
+
+
+def flip_batches(store: StateStore, writer: int, size: int, is_done: Callable[[], bool]) -> int:
+    """Undo what was decided on the items of one batch, or decide it, until told to end; return how often.
+
+    A batch has every so-manieth item of one of several writers, so that it reaches all through the file.
+    """
+    for turn in itertools.count():
+        batch = random.randrange(BATCHES)
+        names = [f"item-{(index * BATCHES + batch) * WRITERS + writer}" for index in range(size)]
+        item = store.get_intel_item(names[0])
+        assert item is not None
+        store.decide_batch(dict.fromkeys(names, None if item["decision"] else "promote"))
+        time.sleep(0.002)
+        if is_done():
+            return turn + 1
+    raise AssertionError("unreachable")
+
+
+def flip_batches_until_told(path: str, writer: int, size: int) -> int:
+    """Do so as a process of its own."""
+    done = threading.Event()
+
+    def wait() -> None:
+        hear()
+        done.set()
+
+    with StateStore(path, synchronous="NORMAL") as store:
+        threading.Thread(target=wait, daemon=True).start()
+        say()
+        return flip_batches(store, writer, size, done.is_set)
 
 
 def start_and_finish_runs(path: str) -> int:

@@ -1,0 +1,95 @@
+"""Counts so long that two readers make them, a half each."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from orchestrator.state_store import StateStore
+
+from tests.helpers import Peer, in_threads, plain_sqlite
+from tests.programs import writers
+from tests.programs.writers import BATCHES, WRITERS
+
+COUNT = 54_000
+PER_BATCH = COUNT // BATCHES // WRITERS
+
+FILTERS: list[dict[str, Any]] = [
+    {},
+    {"item_type": "note"},
+    {"decision": "promote"},
+    {"undecided": True},
+    {"undecided": False},
+    {"item_type": "note", "undecided": False},
+    {"run_id": "run-1"},
+]
+TIMES: list[dict[str, Any]] = [
+    {"since": "2026-01-01T00:00:00Z"},
+    {"since": "2026-01-01T01:00:00Z", "until": "2026-01-01T15:00:00Z"},
+    {"since": "2026-01-01T05:00:00Z", "until": "2027-01-01T00:00:00Z"},
+    {"since": "2026-01-01T15:00:00Z", "until": "2026-01-01T01:00:00Z"},
+]
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a file with an item a second. The items of a batch are all through it, and have one type and decision."""
+    path = tmp_path_factory.mktemp("counts") / "state.db"
+    with StateStore(path) as store:
+        store.start_run("run-1", "daily", {})
+    plain_sqlite(
+        path,
+        (
+            """WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ? - 1)
+            INSERT INTO intel_items SELECT 'item-' || i, 'run-1', iif(i / ?2 % 3, 'note', 'paper'), '', '', '[]', '[]',
+                '[]', '[]', '[]', iif(i / ?2 % 2, 'promote', NULL), NULL,
+                strftime('%Y-%m-%dT%H:%M:%S', '2026-01-01', i || ' seconds') || '+00:00', NULL FROM n""",
+            [COUNT, WRITERS],
+        ),
+    )
+    return path
+
+
+@pytest.fixture(params=[1, 2, 4])
+def store(large: Path, request: pytest.FixtureRequest) -> Iterator[StateStore]:
+    with StateStore(large, pool_size=request.param, synchronous="NORMAL") as store:
+        yield store
+
+
+@pytest.mark.parametrize("filters", [*FILTERS, *TIMES], ids=str)
+def test_long_count_is_how_many_a_list_has(store: StateStore, filters: dict[str, Any]) -> None:
+    count = len(store.list_intel_items(fields=["item_id"], **filters))
+    assert store.count_intel_items(**filters) == count
+    assert in_threads([lambda: store.count_intel_items(**filters)] * 4) == [count] * 4
+    with store.transaction():
+        assert store.count_intel_items(**filters) == count
+
+
+def test_long_count_is_one_moment_while_threads_and_another_process_write(large: Path) -> None:
+    done = threading.Event()
+    with (
+        StateStore(large, synchronous="NORMAL") as store,
+        ThreadPoolExecutor(2) as pool,
+        Peer(writers.flip_batches_until_told, str(large), 2, PER_BATCH) as peer,
+    ):
+        assert peer.hear() == "ready"
+        flipping = [pool.submit(writers.flip_batches, store, writer, PER_BATCH, done.is_set) for writer in (0, 1)]
+        seen = set()
+        end = time.monotonic() + 2
+        try:
+            while time.monotonic() < end:
+                for filters in FILTERS:
+                    count = store.count_intel_items(**filters)
+                    assert count % PER_BATCH == 0, "a count of two moments"
+                    seen.add((*filters, count))
+        finally:
+            done.set()
+        peer.tell()
+        assert all(each.result() for each in flipping)
+        assert peer.result()
+    assert len(seen) > 3 * len(FILTERS)
