@@ -33,7 +33,7 @@ LIST_RUNS = "list 50 of 30,000 runs, slowest filter"
 COUNT_RUNS = "count 30,000 runs, slowest filter"
 GET_ITEM = "get one of 1,000,000 items"
 LIST_ITEMS = "list 50 of 1,000,000 items, slowest filter"
-COUNT_ITEMS = "count 1,000,000 items"
+COUNT_ITEMS = "count 1,000,000 items, slowest filter"
 COUNT_ITEMS_OF_RUN = "count the 10,000 items of a run among 1,000,000"
 
 ROWS = (
