@@ -10,7 +10,7 @@ use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::{fork, guard, log_file, platform};
+use crate::{fork, guard, platform, vfs};
 
 /// The oldest SQLite without the bug by which a reset of the write-ahead log could corrupt the file
 /// (<https://www.sqlite.org/wal.html#walresetbug>).
@@ -129,7 +129,7 @@ pub(crate) fn watch_log(connection: &mut Connection, log_bytes: &Arc<AtomicU64>)
 fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
     guard::install();
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = match log_file::vfs() {
+    let connection = match vfs::name() {
         Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs)?,
         None => Connection::open_with_flags(path, flags)?,
     };

@@ -2,7 +2,8 @@
 //!
 //! [`Store`] is the way in. The modules, from the file up:
 //!
-//! - `connection` opens SQLite, `log_file` writes its log, `migrations` its schema, `platform` the operating system, `fork` forks;
+//! - `connection` opens SQLite, `vfs` its files: `main_file` the database, `log_file` its log; `migrations` has the
+//!   schema, `platform` the operating system, `fork` forks;
 //! - `model` has the data, `runs`, `intel_items` and `telemetry` the SQL of a table each, `sql` binds;
 //! - `write` is a write that can be done for another thread, `queue` who may write next, `wait` until when;
 //! - `writer` groups and commits, `transaction` nests, `checkpoint` folds the log,
@@ -34,6 +35,7 @@ mod json_number;
 mod json_path;
 mod json_text;
 mod log_file;
+mod main_file;
 mod migrations;
 mod model;
 mod opening;
@@ -54,6 +56,7 @@ mod sync;
 mod telemetry;
 mod transaction;
 mod vacuum;
+mod vfs;
 mod wait;
 mod write;
 mod writer;

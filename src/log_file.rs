@@ -1,4 +1,4 @@
-//! A SQLite VFS that writes each commit to the write-ahead log in one system call.
+//! The write-ahead log, as [`crate::vfs`] has SQLite write it: each commit in one system call.
 //!
 //! SQLite writes a page to the log as two short writes, a header of 24 bytes and the page, and a commit as a series
 //! of them. Here they are gathered and written together when the commit's last frame comes. The order of the bytes
@@ -12,16 +12,15 @@
 //!
 //! What is lost with a process that dies is thus never more than the frames of a transaction that had not committed.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{c_int, c_void};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use rusqlite::Connection;
-use rusqlite::ffi::{
-    self, SQLITE_OK, SQLITE_OPEN_WAL, sqlite3_file, sqlite3_int64, sqlite3_io_methods, sqlite3_vfs,
-};
+use rusqlite::ffi::{self, SQLITE_OK, sqlite3_file, sqlite3_int64, sqlite3_io_methods};
 
 use crate::error::Result;
+use crate::vfs::{self, pass};
 
 /// Bytes of a frame's header.
 const HEADER: usize = 24;
@@ -30,12 +29,9 @@ const HEADER: usize = 24;
 /// SQLite's own VFS takes at once.
 const GATHERED: usize = 60 << 10;
 
-/// What the VFS is called.
-const NAME: &CStr = c"orchestrator-log";
-
 /// A log as SQLite holds it; the file of the system's own VFS follows it in memory.
 #[repr(C)]
-struct LogFile {
+pub(crate) struct LogFile {
     methods: *const sqlite3_io_methods,
     gathered: Vec<u8>,
     /// Where in the file what was gathered begins.
@@ -48,10 +44,15 @@ struct LogFile {
     syncs: Option<Arc<AtomicU64>>,
 }
 
-/// The name of the VFS, registered when first asked for; `None` leaves connections with the system's own.
-pub(crate) fn vfs() -> Option<&'static CStr> {
-    static REGISTERED: OnceLock<bool> = OnceLock::new();
-    REGISTERED.get_or_init(register).then_some(NAME)
+/// Set up the wrapper of a log that the system's VFS has opened with `code`.
+///
+/// # Safety
+/// `file` has room for a [`LogFile`].
+pub(crate) unsafe fn wrap(file: *mut sqlite3_file, code: c_int) {
+    let methods = vfs::methods_after(code, &METHODS);
+    let log = LogFile { methods, gathered: Vec::new(), start: 0, end: 0, commits: false, syncs: None };
+    // SAFETY: as the caller says.
+    unsafe { file.cast::<LogFile>().write(log) };
 }
 
 /// Have the syncs of this connection's log counted. SQLite opens the log with the first read.
@@ -72,53 +73,6 @@ pub(crate) fn count_syncs(connection: &Connection, syncs: &Arc<AtomicU64>) -> Re
         }
     }
     Ok(())
-}
-
-fn register() -> bool {
-    // SAFETY: the default VFS is never unregistered. The copy is leaked, as SQLite keeps a pointer to it; all of its
-    // functions but `xOpen` are those of the default VFS and rely on nothing but `pAppData`, which is copied.
-    unsafe {
-        let system = ffi::sqlite3_vfs_find(std::ptr::null());
-        if system.is_null() {
-            return false;
-        }
-        let vfs = Box::leak(Box::new(*system));
-        vfs.zName = NAME.as_ptr();
-        vfs.szOsFile += size_of::<LogFile>() as c_int;
-        vfs.xOpen = Some(open);
-        vfs.pNext = std::ptr::null_mut();
-        ffi::sqlite3_vfs_register(vfs, 0) == SQLITE_OK
-    }
-}
-
-/// # Safety
-/// As `sqlite3_vfs.xOpen`: `file` has room for `szOsFile` bytes.
-unsafe extern "C" fn open(
-    _: *mut sqlite3_vfs,
-    name: *const c_char,
-    file: *mut sqlite3_file,
-    flags: c_int,
-    out_flags: *mut c_int,
-) -> c_int {
-    // SAFETY: the default VFS was found when this one was registered.
-    unsafe {
-        let system = ffi::sqlite3_vfs_find(std::ptr::null());
-        let Some(open) = (*system).xOpen else { return ffi::SQLITE_CANTOPEN };
-        if flags & SQLITE_OPEN_WAL == 0 {
-            return open(system, name, file, flags, out_flags);
-        }
-        let log = file.cast::<LogFile>();
-        let code = open(system, name, system_file(file), flags, out_flags);
-        let methods = if code == SQLITE_OK { &raw const METHODS } else { std::ptr::null() };
-        log.write(LogFile { methods, gathered: Vec::new(), start: 0, end: 0, commits: false, syncs: None });
-        code
-    }
-}
-
-/// The file of the system's VFS, behind ours.
-unsafe fn system_file(file: *mut sqlite3_file) -> *mut sqlite3_file {
-    // SAFETY: `open` is given room for both.
-    unsafe { file.cast::<LogFile>().add(1).cast() }
 }
 
 static METHODS: sqlite3_io_methods = sqlite3_io_methods {
@@ -143,23 +97,12 @@ static METHODS: sqlite3_io_methods = sqlite3_io_methods {
     xUnfetch: None,
 };
 
-/// Call a method of the system's file.
-macro_rules! pass {
-    ($file:expr, $method:ident $(, $argument:expr)*) => {{
-        // SAFETY: SQLite calls this with a file that `open` set up, and with arguments as the method wants them.
-        unsafe {
-            let system = system_file($file);
-            (*(*system).pMethods).$method.map_or(ffi::SQLITE_IOERR, |method| method(system $(, $argument)*))
-        }
-    }};
-}
-
 /// Call a method of the system's file, after writing what was gathered.
 macro_rules! flush_and_pass {
     ($file:expr, $method:ident $(, $argument:expr)*) => {{
         // SAFETY: SQLite calls this with a file that `open` set up.
         match unsafe { flush($file) } {
-            SQLITE_OK => pass!($file, $method $(, $argument)*),
+            SQLITE_OK => pass!(LogFile, $file, $method $(, $argument)*),
             failed => failed,
         }
     }};
@@ -167,7 +110,7 @@ macro_rules! flush_and_pass {
 
 unsafe extern "C" fn close(file: *mut sqlite3_file) -> c_int {
     // What is gathered here belongs to no commit.
-    let code = pass!(file, xClose);
+    let code = pass!(LogFile, file, xClose);
     // SAFETY: `open` made it, and SQLite does not use it again.
     unsafe { file.cast::<LogFile>().drop_in_place() };
     code
@@ -217,7 +160,7 @@ unsafe fn flush(file: *mut sqlite3_file) -> c_int {
         if log.gathered.is_empty() {
             return SQLITE_OK;
         }
-        let system = system_file(file);
+        let system = vfs::system_file::<LogFile>(file);
         let Some(write) = (*(*system).pMethods).xWrite else { return ffi::SQLITE_IOERR };
         let code = write(system, log.gathered.as_ptr().cast(), log.gathered.len() as c_int, log.start);
         log.gathered.clear();
@@ -242,15 +185,15 @@ unsafe extern "C" fn file_size(file: *mut sqlite3_file, size: *mut sqlite3_int64
 }
 
 unsafe extern "C" fn lock(file: *mut sqlite3_file, level: c_int) -> c_int {
-    pass!(file, xLock, level)
+    pass!(LogFile, file, xLock, level)
 }
 
 unsafe extern "C" fn unlock(file: *mut sqlite3_file, level: c_int) -> c_int {
-    pass!(file, xUnlock, level)
+    pass!(LogFile, file, xUnlock, level)
 }
 
 unsafe extern "C" fn check_reserved_lock(file: *mut sqlite3_file, out: *mut c_int) -> c_int {
-    pass!(file, xCheckReservedLock, out)
+    pass!(LogFile, file, xCheckReservedLock, out)
 }
 
 unsafe extern "C" fn file_control(file: *mut sqlite3_file, operation: c_int, argument: *mut c_void) -> c_int {
@@ -258,11 +201,11 @@ unsafe extern "C" fn file_control(file: *mut sqlite3_file, operation: c_int, arg
 }
 
 unsafe extern "C" fn sector_size(file: *mut sqlite3_file) -> c_int {
-    pass!(file, xSectorSize)
+    pass!(LogFile, file, xSectorSize)
 }
 
 unsafe extern "C" fn device_characteristics(file: *mut sqlite3_file) -> c_int {
-    pass!(file, xDeviceCharacteristics)
+    pass!(LogFile, file, xDeviceCharacteristics)
 }
 
 #[cfg(test)]
@@ -281,7 +224,8 @@ mod tests {
     fn every_commit_is_whole_in_the_file_when_it_returns() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.db");
-        let ours = Connection::open_with_flags_and_vfs(&path, OpenFlags::default(), vfs().unwrap()).unwrap();
+        let ours =
+            Connection::open_with_flags_and_vfs(&path, OpenFlags::default(), vfs::name().unwrap()).unwrap();
         ours.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;
              PRAGMA cache_size = 10; CREATE TABLE t(x)",
@@ -330,7 +274,7 @@ mod tests {
         let path = folder.path().join("t.db");
         let open = || {
             let flags = OpenFlags::default();
-            let connection = Connection::open_with_flags_and_vfs(&path, flags, vfs().unwrap()).unwrap();
+            let connection = Connection::open_with_flags_and_vfs(&path, flags, vfs::name().unwrap()).unwrap();
             connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL").unwrap();
             connection
         };

@@ -1,0 +1,94 @@
+//! The SQLite VFS of every connection to a file: the system's own, with some of its files wrapped.
+//!
+//! A wrapper is a struct that begins with SQLite's table of methods; the file of the system's own VFS follows it in
+//! memory. [`crate::main_file`] wraps the database, [`crate::log_file`] its write-ahead log; all others are the system's.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::sync::OnceLock;
+
+use rusqlite::ffi::{
+    self, SQLITE_OK, SQLITE_OPEN_MAIN_DB, SQLITE_OPEN_WAL, sqlite3_file, sqlite3_io_methods, sqlite3_vfs,
+};
+
+use crate::log_file::{self, LogFile};
+use crate::main_file::{self, MainFile};
+
+/// What the VFS is called.
+const NAME: &CStr = c"orchestrator";
+
+/// The name of the VFS, registered when first asked for; `None` leaves connections with the system's own.
+pub(crate) fn name() -> Option<&'static CStr> {
+    static REGISTERED: OnceLock<bool> = OnceLock::new();
+    REGISTERED.get_or_init(register).then_some(NAME)
+}
+
+fn register() -> bool {
+    // SAFETY: the default VFS is never unregistered. The copy is leaked, as SQLite keeps a pointer to it; all of its
+    // functions but `xOpen` are those of the default VFS and rely on nothing but `pAppData`, which is copied.
+    unsafe {
+        let system = ffi::sqlite3_vfs_find(std::ptr::null());
+        if system.is_null() {
+            return false;
+        }
+        let vfs = Box::leak(Box::new(*system));
+        vfs.zName = NAME.as_ptr();
+        vfs.szOsFile += size_of::<LogFile>().max(size_of::<MainFile>()) as c_int;
+        vfs.xOpen = Some(open);
+        vfs.pNext = std::ptr::null_mut();
+        ffi::sqlite3_vfs_register(vfs, 0) == SQLITE_OK
+    }
+}
+
+/// # Safety
+/// As `sqlite3_vfs.xOpen`: `file` has room for `szOsFile` bytes.
+unsafe extern "C" fn open(
+    _: *mut sqlite3_vfs,
+    name: *const c_char,
+    file: *mut sqlite3_file,
+    flags: c_int,
+    out_flags: *mut c_int,
+) -> c_int {
+    // SAFETY: the default VFS was found when this one was registered, and there is room for a wrapper and its file.
+    unsafe {
+        let system = ffi::sqlite3_vfs_find(std::ptr::null());
+        let Some(open) = (*system).xOpen else { return ffi::SQLITE_CANTOPEN };
+        if flags & SQLITE_OPEN_MAIN_DB != 0 {
+            let code = open(system, name, system_file::<MainFile>(file), flags, out_flags);
+            main_file::wrap(file, code);
+            return code;
+        }
+        if flags & SQLITE_OPEN_WAL != 0 {
+            let code = open(system, name, system_file::<LogFile>(file), flags, out_flags);
+            log_file::wrap(file, code);
+            return code;
+        }
+        open(system, name, file, flags, out_flags)
+    }
+}
+
+/// The methods of a wrapper, whose file was opened with `code`: SQLite closes no file without methods.
+pub(crate) fn methods_after(code: c_int, methods: &'static sqlite3_io_methods) -> *const sqlite3_io_methods {
+    if code == SQLITE_OK { methods } else { std::ptr::null() }
+}
+
+/// The file of the system's VFS, behind a wrapper.
+///
+/// # Safety
+/// [`open`] was given `file`, so that there is room for both.
+pub(crate) unsafe fn system_file<Wrapper>(file: *mut sqlite3_file) -> *mut sqlite3_file {
+    // SAFETY: as the caller says.
+    unsafe { file.cast::<Wrapper>().add(1).cast() }
+}
+
+/// Call a method of the system's file behind a wrapper.
+macro_rules! pass {
+    ($wrapper:ty, $file:expr, $method:ident $(, $argument:expr)*) => {{
+        // SAFETY: SQLite calls this with a file that `open` set up, and with arguments as the method wants them.
+        unsafe {
+            let system = $crate::vfs::system_file::<$wrapper>($file);
+            (*(*system).pMethods).$method
+                .map_or(rusqlite::ffi::SQLITE_IOERR, |method| method(system $(, $argument)*))
+        }
+    }};
+}
+pub(crate) use pass;
