@@ -17,14 +17,12 @@ import pytest
 from orchestrator.state_store import StateStore
 
 from benches import items
+from benches.files import FILES, add_items
 from benches.rivals import ALL, GATED, Contender, Synchronous, open_contender
 
 RUN = "run"
 TURNS = 7
 LARGE_RUNS = 100
-
-FILES = Path(__file__).resolve().parents[1] / "target"
-"""Not the system's temporary folder, which may be in memory, where a sync costs nothing."""
 
 OpenContender = Callable[..., Contender]
 
@@ -64,10 +62,7 @@ def large_file() -> Iterator[Path]:
     FILES.mkdir(exist_ok=True)
     path = FILES / "bench-large.db"
     with StateStore(path, synchronous="NORMAL") as store:
-        for number in range(LARGE_RUNS):
-            store.start_run(f"run-{number}", "bench", {})
-            store.upsert_intel_items_batch(items.make_items(items.MADE_UP, f"run-{number}"))
-            store.finish_run(f"run-{number}", "completed")
+        add_items(store, LARGE_RUNS)
     yield path
     path.unlink()
 

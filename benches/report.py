@@ -49,5 +49,9 @@ def _value(results: Results, row: str, contender: str, source: str = MADE_UP) ->
 
 
 def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+    return "\n".join(line(cells) for cells in (head, ["---"] * len(head), *lines))
+
+
+def line(cells: Iterable[str]) -> str:
+    """Return a line of a table."""
+    return f"| {' | '.join(cells)} |"

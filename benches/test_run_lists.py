@@ -14,27 +14,20 @@ from orchestrator.state_store import StateStore
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benches import rows
-from benches.conftest import FILES
+from benches.files import FILES, RUNS, add_runs
 from benches.rivals import OURS
 from benches.timing import timed
 
 pytestmark = pytest.mark.contenders(OURS)
 
-RUNS = 30_000
-SETTINGS = {"limit": 100, "sources": ["osv", "nvd", "kev"], "name": "x" * 200}
-
 
 @pytest.fixture(scope="module")
 def file() -> Iterator[Path]:
-    """Make the file once. Of each kind that a filter can ask for there are many runs, or a handful far back."""
+    """Make the file once."""
     FILES.mkdir(exist_ok=True)
     path = FILES / "bench-runs.db"
-    with StateStore(path, synchronous="NORMAL") as store, store.transaction():
-        for number in range(RUNS):
-            run_id = f"run-{number}"
-            store.start_run(run_id, "rare" if number % 100 == 7 and number < 1_000 else f"type-{number % 3}", SETTINGS)
-            if number % 1_000 != 11:
-                store.finish_run(run_id, "completed" if number % 5 else "failed")
+    with StateStore(path, synchronous="NORMAL") as store:
+        add_runs(store)
     yield path
     path.unlink()
 

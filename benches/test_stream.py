@@ -13,7 +13,8 @@ from orchestrator.state_store import StateStore
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benches import rows
-from benches.conftest import FILES, RUN
+from benches.conftest import RUN
+from benches.files import FILES
 from benches.items import MADE_UP, make_items
 from benches.rivals import OURS
 from benches.timing import timed
