@@ -12,7 +12,7 @@ DEV_REQUIREMENTS := import tomllib; \
 export VIRTUAL_ENV := $(CURDIR)/.venv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-rust test-python test-faults lint format bench bench-gate bench-core build clean
+.PHONY: help demo test test-rust test-python test-faults lint format bench bench-gate bench-core bench-paired build clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -56,6 +56,9 @@ bench-gate: .venv/extension ## Fail if a lever is off, or a rival comes too clos
 
 bench-core: ## Time the Rust core alone
 	cargo bench --quiet --no-default-features --bench core
+
+bench-paired: .venv/tools ## Time this tree against the commit BASE, by turns (some 15 minutes); fail where it is slower
+	$(BIN)/python -m benches.paired $(BASE) $(PAIRED_FLAGS)
 
 build: .venv/tools ## Build the sdist, and from it a wheel, into dist/
 	rm -rf dist

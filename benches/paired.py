@@ -22,7 +22,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benches.files import FILES
-from benches.paired_rows import ROWS, Row
+from benches.paired_rows import ROWS
 from benches.report import line
 from benches.rows import value_text
 from benches.session import ROOT
@@ -41,31 +41,38 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     """Return an interval that has the median in it with a probability of at least `CONFIDENCE`.
 
     It ends at two of the values, and assumes nothing of how they are distributed: how many lie under the true median is
-    binomial (Conover, Practical Nonparametric Statistics, section 3.2). Of fewer than 6 there is none: it is then all.
+    binomial (Conover, Practical Nonparametric Statistics, section 3.2). Fewer than 6 have no such interval.
     """
     count, cut = len(values), 0
+    if count < 6:
+        return 0.0, math.inf
     while 2 * sum(math.comb(count, below) for below in range(cut + 1)) / 2**count <= 1 - CONFIDENCE:
         cut += 1
-    ordered, ends = sorted(values), max(cut - 1, 0)
-    return ordered[ends], ordered[-1 - ends]
+    ordered = sorted(values)
+    return ordered[cut - 1], ordered[-cut]
 
 
-def build(source: Path, into: Path) -> Path:
-    """Build a wheel as it is released, whatever the environment says of profiles, from nothing."""
+def build(source: Path, name: str) -> Path:
+    """Build a wheel from nothing, as it is released, whatever the environment says of profiles. It is kept."""
+    into = FILES / "wheels" / name
+    shutil.rmtree(into, ignore_errors=True)
     env = {name: value for name, value in os.environ.items() if not name.startswith(("CARGO_PROFILE_", "CARGO_INCR"))}
     with tempfile.TemporaryDirectory() as target:
-        command = [sys.executable, "-m", "maturin", "build", "--quiet", "--release", "--interpreter", sys.executable]
-        command += ["--out", str(into)]
-        subprocess.run(command, cwd=source, env={**env, "CARGO_TARGET_DIR": target}, check=True)
+        maturin = [sys.executable, "-m", "maturin", "build", "--quiet", "--release", "--interpreter", sys.executable]
+        env["CARGO_TARGET_DIR"] = target
+        subprocess.run([*maturin, "--out", str(into)], cwd=source, env=env, check=True)
     return next(into.glob("*.whl"))
 
 
-def build_commit(commit: str, into: Path) -> Path:
-    """Build the wheel of a commit."""
+def build_commit(commit: str) -> Path:
+    """Build the wheel of a commit. Its sources are not below this tree, whose settings cargo would take as well."""
+    name = subprocess.check_output(
+        ["git", "rev-parse", "--verify", f"{commit}^{{commit}}"], cwd=ROOT, text=True
+    ).strip()
     with tempfile.TemporaryDirectory() as source:
-        archive = subprocess.run(["git", "archive", commit], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
+        archive = subprocess.check_output(["git", "archive", name], cwd=ROOT)
         subprocess.run(["tar", "-x"], cwd=source, input=archive, check=True)
-        return build(Path(source), into)
+        return build(Path(source), name)
 
 
 def install(wheel: Path, side: Path) -> None:
@@ -90,7 +97,7 @@ class Worker:
         self._process = stack.enter_context(
             subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         )
-        self.identity = self._read()
+        self._read()  # Which build it is; `say_build` ends the process where it is not that of its environment.
         self.seconds()
 
     def seconds(self) -> float:
@@ -130,7 +137,7 @@ def measure(row: str, folder: Path, pairs: int) -> dict[str, list[float]]:
     return seconds
 
 
-def compare(name: str, row: Row, seconds: Mapping[str, Sequence[float]]) -> tuple[bool, str]:
+def compare(name: str, calls: int, seconds: Mapping[str, Sequence[float]]) -> tuple[bool, str]:
     """Return whether a row is slower beyond doubt, and its line of the table."""
     found: list[str] = []
     for first, second in (CONTROL, TESTED):
@@ -139,7 +146,7 @@ def compare(name: str, row: Row, seconds: Mapping[str, Sequence[float]]) -> tupl
         found = [f"{statistics.median(ratios):.3f}", f"{low:.3f} to {high:.3f}", *found]
     slower = low > LIMIT
     base, new = (statistics.median(seconds[side]) for side in TESTED)
-    each = [value_text(name, median / row.calls) for median in (base, new)]
+    each = [value_text(name, median / calls) for median in (base, new)]
     return slower, line((name, *each, *found, value_text(name, base), "**slower**" if slower else ""))
 
 
@@ -163,21 +170,23 @@ def main() -> int:
     options = arguments()
     chosen = {name: row for name, row in ROWS.items() if any(text in name for text in options.rows)}
     FILES.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="paired-", dir=FILES) as name:
-        folder = Path(name)
-        base = options.base_wheel or build_commit(options.base, folder / "base-wheel")
-        new = options.wheel or build(ROOT, folder / "new-wheel")
+    base = options.base_wheel or build_commit(options.base)
+    new = options.wheel or build(ROOT, "tree")
+    with tempfile.TemporaryDirectory(prefix="paired-", dir=FILES) as temporary:
+        folder = Path(temporary)
         for side in (*TESTED, *CONTROL):
-            install(new if side == "new" else base, folder / side)
-        for side in TESTED:
-            print(f"- {side}:", subprocess.check_output(command(folder / side, "say_build"), text=True).strip())
+            wheel = new if side == "new" else base
+            install(wheel, folder / side)
+            print(
+                f"- {side}: {wheel},", subprocess.check_output(command(folder / side, "say_build"), text=True).strip()
+            )
         if any(row.large for row in chosen.values()):
             share_large_files(folder)
         start = time.perf_counter()
         print("", line(HEAD), line(["---"] * len(HEAD)), sep="\n", flush=True)
         slower = []
         for name, row in chosen.items():
-            is_slower, text = compare(name, row, measure(name, folder, options.pairs))
+            is_slower, text = compare(name, row.calls, measure(name, folder, options.pairs))
             slower += [name] * is_slower
             print(text, flush=True)
     print(f"\n{options.pairs} pairs a row and series, {(time.perf_counter() - start) / 60:.1f} minutes")

@@ -15,9 +15,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from benches.timing import settle
 if TYPE_CHECKING:
     from orchestrator.state_store import StateStore
 
-Works = Iterator[Callable[[], object]]
+Works = Generator[Callable[[], object], None, None]
 
 RUN = "run"
 LARGE_RUNS = 20
@@ -64,15 +64,22 @@ def open_store(path: Path, synchronous: Any = "FULL") -> StateStore:
 
 @contextmanager
 def new_store(folder: Path, synchronous: str = "FULL", items: int = 0) -> Iterator[StateStore]:
-    """Open a new file with a run in it; it is gone at the end."""
+    """Open a new file with a run in it, and delete it at the end."""
     path = folder / "bench.db"
-    with open_store(path, synchronous) as store:
-        store.start_run(RUN, "bench", {})
-        if items:
-            store.upsert_intel_items_batch(make_items(MADE_UP, RUN, items))
-            settle()
-        yield store
-    path.unlink()
+    try:
+        with open_store(path, synchronous) as store:
+            store.start_run(RUN, "bench", {})
+            if items:
+                store.upsert_intel_items_batch(make_items(MADE_UP, RUN, items))
+                settle()
+            yield store
+    finally:
+        path.unlink()
+
+
+@functools.cache
+def items_of(run_id: str) -> list[Item]:
+    return make_items(MADE_UP, run_id)
 
 
 def batch_new(folder: Path) -> Works:
@@ -81,23 +88,11 @@ def batch_new(folder: Path) -> Works:
             yield partial(store.upsert_intel_items_batch, make_items(MADE_UP, RUN))
 
 
-def batch_again(folder: Path) -> Works:
-    with new_store(folder, items=10_000) as store:
-        while True:
-            yield partial(store.upsert_intel_items_batch, make_items(MADE_UP, RUN))
-
-
 def batch_changed(folder: Path) -> Works:
     with new_store(folder, items=10_000) as store:
         for revision in itertools.count(1):
             yield partial(store.upsert_intel_items_batch, make_items(MADE_UP, RUN, revision=revision))
             settle()
-
-
-def list_of_a_run(folder: Path) -> Works:
-    with new_store(folder, items=10_000) as store:
-        while True:
-            yield partial(store.list_intel_items_for_run, RUN)
 
 
 def upsert_each(store: StateStore, items: list[Item]) -> None:
@@ -109,6 +104,16 @@ def upsert_by_tens(store: StateStore, items: list[Item]) -> None:
     for first in range(0, len(items), 10):
         with store.transaction():
             upsert_each(store, items[first : first + 10])
+
+
+def upsert_by_threads(store: StateStore, items: list[Item]) -> None:
+    for done in [threads().submit(upsert_each, store, items[share::8]) for share in range(8)]:
+        done.result()
+
+
+@functools.cache
+def threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(8)
 
 
 def start_and_finish(store: StateStore, items: list[Item]) -> None:
@@ -130,17 +135,6 @@ def writes(write: Callable[[StateStore, list[Item]], None], items: int, synchron
     return Row(works, calls or items)
 
 
-def threads_of_singles(folder: Path) -> Works:
-    with ThreadPoolExecutor(8) as pool:
-
-        def write(store: StateStore, items: list[Item]) -> None:
-            shares = [items[share::8] for share in range(8)]
-            for done in [pool.submit(upsert_each, store, share) for share in shares]:
-                done.result()
-
-        yield from writes(write, 8 * 50, "FULL").works(folder)
-
-
 def prune(folder: Path) -> Works:
     with new_store(folder) as store:
         while True:
@@ -160,17 +154,23 @@ def process(folder: Path) -> Works:
             Path(path).unlink()
 
 
-def fork(folder: Path) -> Works:
-    def fork_often() -> None:
-        for _ in range(20):
-            if not (child := os.fork()):
-                os._exit(0)
-            os.waitpid(child, 0)
-            store.get_run(RUN)
+def fork(store: StateStore) -> None:
+    for _ in range(20):
+        if not (child := os.fork()):
+            os._exit(0)
+        os.waitpid(child, 0)
+        store.get_run(RUN)
 
-    with new_store(folder) as store:
-        while True:
-            yield fork_often
+
+def again(work: Callable[[StateStore], object], calls: int = 1) -> Row:
+    """Do the same each time, on a file of 10,000 items."""
+
+    def works(folder: Path) -> Works:
+        with new_store(folder, items=10_000) as store:
+            while True:
+                yield partial(work, store)
+
+    return Row(works, calls)
 
 
 def reads(calls: int, read: Callable[[StateStore, int], object], file: str = "items.db") -> Row:
@@ -184,35 +184,32 @@ def reads(calls: int, read: Callable[[StateStore, int], object], file: str = "it
     return Row(works, calls, large=True)
 
 
-@functools.cache
-def item_ids() -> list[str]:
-    return [item["item_id"] for item in make_items(MADE_UP, "run-7")]
-
-
 ROWS = {
     rows.BATCH_NEW: Row(batch_new),
-    rows.BATCH_AGAIN: Row(batch_again),
+    rows.BATCH_AGAIN: again(lambda store: store.upsert_intel_items_batch(items_of(RUN))),
     rows.BATCH_CHANGED: Row(batch_changed),
-    rows.LIST: Row(list_of_a_run),
+    rows.LIST: again(lambda store: store.list_intel_items_for_run(RUN)),
     rows.SINGLE_FULL: writes(upsert_each, 300, "FULL"),
     rows.SINGLE_NORMAL: writes(upsert_each, 1_000, "NORMAL"),
-    rows.THREADS: Row(threads_of_singles),
+    rows.THREADS: writes(upsert_by_threads, 8 * 50, "FULL", calls=1),
     "transaction of 10 upserts, NORMAL": writes(upsert_by_tens, 1_000, "NORMAL", calls=100),
     "start_run and finish_run, NORMAL": writes(start_and_finish, 500, "NORMAL"),
     "prune 10 runs of 500 items": Row(prune),
     rows.PROCESS: Row(process, 2),
-    "fork and wait with a store open, then a call": Row(fork, 20),
+    "fork and wait with a store open, then a call": again(fork, 20),
     rows.GET_RUN: reads(3_000, lambda store, n: store.get_run(f"run-{n * 7919 % RUNS}"), "runs.db"),
     "list 50 of 30,000 runs": reads(200, lambda store, n: store.list_runs(limit=50, **RUN_FILTERS[n % 4]), "runs.db"),
-    "count 30,000 runs": reads(60, lambda store, n: store.count_runs(**RUN_FILTERS[n % 4]), "runs.db"),
-    "get one of 200,000 items": reads(2_000, lambda store, n: store.get_intel_item(item_ids()[n * 7919 % 10_000])),
+    "count 30,000 runs": reads(200, lambda store, n: store.count_runs(**RUN_FILTERS[n % 4]), "runs.db"),
+    "get one of 200,000 items": reads(
+        2_000, lambda store, n: store.get_intel_item(items_of("run-7")[n * 7919 % 10_000]["item_id"])
+    ),
     "list 50 of 200,000 items": reads(120, lambda store, n: store.list_intel_items(limit=50, **ITEM_FILTERS[n % 4])),
     "count the items of a run among 200,000": reads(
         60, lambda store, n: store.count_intel_items(run_id=f"run-{n % 20}")
     ),
-    "count 200,000 items": reads(10, lambda store, _: store.count_intel_items()),
+    "count 200,000 items": reads(20, lambda store, _: store.count_intel_items()),
     rows.LIST_WHERE: reads(2, lambda store, n: store.list_intel_items(run_id=f"run-{n}", where=OVER_80)),
-    "iterate over 10,000 items": reads(1, lambda store, _: sum(1 for _ in store.iter_intel_items(run_id="run-7"))),
+    "iterate over 10,000 items": again(lambda store: sum(1 for _ in store.iter_intel_items(run_id=RUN))),
 }
 
 
@@ -239,8 +236,7 @@ def serve(name: str, folder: str) -> None:
     """Say which build this is; then, for each line that comes in, do one work of a row and say its seconds."""
     say_build()
     gc.disable()
-    with tempfile.TemporaryDirectory(dir=folder) as own:
-        works = ROWS[name].works(Path(own))
+    with tempfile.TemporaryDirectory(dir=folder) as own, closing(ROWS[name].works(Path(own))) as works:
         work = next(works)
         for _ in sys.stdin:
             start = perf_counter()

@@ -10,16 +10,12 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benches import rows
+from benches.paired_rows import PROGRAM
 from benches.rivals import OURS, SQLITE3, tables
 from benches.timing import timed
 
 PROGRAMS = {
-    OURS: """
-from orchestrator.state_store import StateStore
-import sys
-with StateStore(sys.argv[1]) as store:
-    store.start_run("run", "bench", {})
-""",
+    OURS: PROGRAM,
     SQLITE3: f"""
 from datetime import UTC, datetime
 import json, sqlite3, sys
