@@ -30,7 +30,7 @@ from benches.session import ROOT
 LIMIT = 1.05
 CONFIDENCE = 0.95
 
-PAIRS_OF_A_PROCESS = 7
+PAIRS_OF_A_PROCESS = 3
 """Then come new processes: where one's memory happens to lie makes it a little faster or slower for all its life."""
 
 TESTED, CONTROL = ("base", "new"), ("base once", "base again")
@@ -155,10 +155,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("base", metavar="BASE", nargs="?", help="the commit to compare with")
     parser.add_argument("--base-wheel", type=Path, help="its wheel, where it is built already")
     parser.add_argument("--wheel", type=Path, help="this tree's wheel, where it is built already")
-    parser.add_argument("--pairs", type=int, default=21, help="how many pairs each row has (21)")
     parser.add_argument(
-        "--rows", nargs="+", default=[""], metavar="TEXT", help="only rows with one of these in the name"
+        "--pairs", type=int, default=21, help="how many pairs a row has (21; of fewer than 6 nothing follows)"
     )
+    parser.add_argument("--rows", nargs="+", default=[""], metavar="TEXT", help="rows with one of these in the name")
     parsed = parser.parse_args()
     if not (parsed.base or parsed.base_wheel):
         parser.error("name the commit to compare with, or its wheel")
@@ -169,17 +169,17 @@ def main() -> int:
     """Measure, print the table, and return 1 where a row is slower."""
     options = arguments()
     chosen = {name: row for name, row in ROWS.items() if any(text in name for text in options.rows)}
+    if not chosen:
+        raise SystemExit(f"no row has that in its name; there are: {'; '.join(ROWS)}")
     FILES.mkdir(exist_ok=True)
     base = options.base_wheel or build_commit(options.base)
     new = options.wheel or build(ROOT, "tree")
     with tempfile.TemporaryDirectory(prefix="paired-", dir=FILES) as temporary:
         folder = Path(temporary)
-        for side in (*TESTED, *CONTROL):
-            wheel = new if side == "new" else base
+        for side, wheel in zip((*CONTROL, *TESTED), (base, base, base, new), strict=True):
             install(wheel, folder / side)
-            print(
-                f"- {side}: {wheel},", subprocess.check_output(command(folder / side, "say_build"), text=True).strip()
-            )
+            said = subprocess.check_output(command(folder / side, "say_build"), text=True)
+            print(f"- {side}: {wheel}, {said}", end="", flush=True)
         if any(row.large for row in chosen.values()):
             share_large_files(folder)
         start = time.perf_counter()

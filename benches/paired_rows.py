@@ -226,10 +226,11 @@ def say_build() -> None:
     import orchestrator.state_store
     from orchestrator.state_store import _core
 
-    for file in (orchestrator.state_store.__file__, _core.__file__):
-        if not Path(str(file)).is_relative_to(sys.prefix):
-            raise SystemExit(f"{file} is not in {sys.prefix}")
-    print(hashlib.sha256(Path(str(_core.__file__)).read_bytes()).hexdigest()[:16], _core.__file__, flush=True)
+    package, native = Path(str(orchestrator.state_store.__file__)).parent, Path(str(_core.__file__))
+    if not (package.is_relative_to(sys.prefix) and native.is_relative_to(package)):
+        raise SystemExit(f"{package}, with {native}, is not in {sys.prefix}")
+    code = hashlib.sha256(b"".join(file.read_bytes() for file in [*sorted(package.rglob("*.py")), native]))
+    print(f"code {code.hexdigest()[:16]} in {package}", flush=True)
 
 
 def serve(name: str, folder: str) -> None:
