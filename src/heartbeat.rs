@@ -52,7 +52,8 @@ pub(crate) fn beat(connection: &Connection, run_id: &str) -> Result<()> {
     let now = model::now();
     let beaten = connection
         .prepare_cached(
-            "UPDATE runs SET heartbeat_at = ? WHERE run_id = ? AND status = 'running' AND pruned_at IS NULL",
+            "UPDATE runs SET heartbeat_at = ? WHERE run_id = ? AND status = 'running' AND recovered_at IS NULL
+                AND pruned_at IS NULL",
         )?
         .execute((&now, run_id))?;
     if beaten > 0 { Ok(()) } else { Err(runs::why_over(connection, run_id)?) }
@@ -62,8 +63,8 @@ pub(crate) fn beat(connection: &Connection, run_id: &str) -> Result<()> {
 pub(crate) fn beat_all(connection: &Connection, run_ids: &[String]) -> Result<()> {
     let now = model::now();
     let mut statement = connection.prepare_cached(
-        "UPDATE runs SET heartbeat_at = ?1 WHERE run_id = ?2 AND status = 'running' AND pruned_at IS NULL
-            AND coalesce(heartbeat_at, started_at) < ?3",
+        "UPDATE runs SET heartbeat_at = ?1 WHERE run_id = ?2 AND status = 'running' AND recovered_at IS NULL
+            AND pruned_at IS NULL AND coalesce(heartbeat_at, started_at) < ?3",
     )?;
     run_ids.iter().try_for_each(|run_id| {
         statement.execute((&now, run_id, second(&now)))?;
@@ -101,7 +102,7 @@ impl Held {
     }
 }
 
-const MAKE_UP: &str = "UPDATE runs SET heartbeat_at = ?1 WHERE status = 'running' AND pruned_at IS NULL
+const MAKE_UP: &str = "UPDATE runs SET heartbeat_at = ?1 WHERE status = 'running' AND recovered_at IS NULL AND pruned_at IS NULL
     AND coalesce(heartbeat_at, started_at) >= ?2 AND coalesce(heartbeat_at, started_at) < ?3";
 
 /// The runs of one store that are inside their block, and the thread that beats for them.
@@ -194,6 +195,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use crate::{connection, migrations};
 
     fn with_run(started_at: &str) -> Connection {
@@ -245,6 +247,17 @@ mod tests {
             held(lock).make_up(&connection).unwrap();
             assert_eq!(heartbeat(&connection).is_some(), made_up, "{sign} s ago, held for {lock} s");
         }
+    }
+
+    #[test]
+    fn a_run_that_was_recovered_gives_no_sign_whatever_its_status() {
+        let connection = with_run(&ago(5));
+        connection.execute_batch("UPDATE runs SET recovered_at = 'now'").unwrap();
+        assert_eq!(beat(&connection, "r").unwrap_err().kind, ErrorKind::RunFinished);
+        beat_all(&connection, &["r".to_owned()]).unwrap();
+        Held(Instant::now().checked_sub(Duration::from_secs(60)).unwrap()).make_up(&connection).unwrap();
+        runs::require(&connection, b"r", true, &model::now()).unwrap();
+        assert_eq!(heartbeat(&connection), None);
     }
 
     #[test]

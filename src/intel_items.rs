@@ -48,7 +48,7 @@ pub(crate) struct Upsert<'a> {
     statement: CachedStatement<'a>,
     now: String,
     stale: String,
-    /// The run that was last found to be there.
+    /// The run that was last found to take writes.
     known_run: Option<Vec<u8>>,
     /// Some runs are being pruned, and must not take with them what comes again now.
     pruning: bool,
@@ -68,17 +68,22 @@ impl<'a> Upsert<'a> {
         })
     }
 
-    /// Write these. An error comes with the row that it is about.
+    /// Write these, once all of their runs are found to take writes. An error comes with the row that it is about.
     pub(crate) fn write(&mut self, items: &NewItems) -> Result<(), (usize, StoreError)> {
+        (0..items.len()).try_for_each(|row| self.require_run(items, row).map_err(|error| (row, error)))?;
         (0..items.len()).try_for_each(|row| self.write_row(items, row).map_err(|error| (row, error)))
     }
 
-    fn write_row(&mut self, items: &NewItems, row: usize) -> Result<()> {
+    fn require_run(&mut self, items: &NewItems, row: usize) -> Result<()> {
         let run_id = items.get(row, RUN_ID).unwrap_or_default();
         if self.known_run.as_deref() != Some(run_id) {
-            runs::require(self.connection, run_id, &self.now)?;
+            runs::require(self.connection, run_id, false, &self.now)?;
             self.known_run = Some(run_id.to_vec());
         }
+        Ok(())
+    }
+
+    fn write_row(&mut self, items: &NewItems, row: usize) -> Result<()> {
         if self.pruning {
             retention::let_go(self.connection, items.get(row, ITEM_ID))?;
         }

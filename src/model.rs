@@ -68,7 +68,7 @@ pub enum IfOver {
     Replace,
     /// It stays as it is; that it was recovered is an error.
     Keep,
-    /// It ends anew, also if it was recovered.
+    /// It ends anew, also if it was recovered; its worker is still kept from writing then.
     Force,
 }
 
@@ -79,6 +79,8 @@ pub struct Telemetry {
     pub run_id: String,
     /// The document as JSON text.
     pub telemetry_json: Vec<u8>,
+    /// Set it also if the run was recovered.
+    pub force: bool,
 }
 
 /// Items to record: a row each of [`ITEM_COLUMNS`].

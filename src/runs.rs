@@ -47,9 +47,10 @@ pub(crate) fn finish(connection: &Connection, end: &RunEnd, finished_at: &str) -
         IfOver::Keep => "recovered_at IS NULL AND status = 'running'",
         IfOver::Force => "1",
     };
+    // Whatever its status becomes, a run that was recovered stays so: its worker may still be there.
     let finished = connection
         .prepare_cached(&format!(
-            "UPDATE runs SET status = ?, finished_at = ?, notes = ?, recovered_at = NULL
+            "UPDATE runs SET status = ?, finished_at = ?, notes = ?
             WHERE run_id = ? AND pruned_at IS NULL AND {condition}"
         ))?
         .execute((&end.status, finished_at, &end.notes, &end.run_id))?;
@@ -57,10 +58,11 @@ pub(crate) fn finish(connection: &Connection, end: &RunEnd, finished_at: &str) -
         return Ok(());
     }
     let (recovered, error) = over(connection, &end.run_id)?;
-    if end.if_over == IfOver::Keep && error.kind == ErrorKind::RunFinished && !recovered {
-        return Ok(());
+    match (recovered, error.kind) {
+        (true, _) => Err(error.note("finish_run with force=True sets its status all the same")),
+        (false, ErrorKind::RunFinished) if end.if_over == IfOver::Keep => Ok(()),
+        _ => Err(error),
     }
-    Err(error)
 }
 
 /// Read a run; no row where there is none.
@@ -82,19 +84,23 @@ pub(crate) fn push_row(row: &Row, runs: &mut Runs) -> Result<()> {
     (0..RUN_COLUMNS.len()).try_for_each(|column| push_cell(row, column, runs, "run"))
 }
 
-/// Fail unless there is such a run; give its sign of life if it has given none this second.
-pub(crate) fn require(connection: &Connection, run_id: &[u8], now: &str) -> Result<()> {
-    let due = connection
+/// Fail unless there is such a run, and it was not recovered or `force` is set; give its sign of life if it has given
+/// none this second.
+///
+/// It is for the transaction of the write: a run cannot be recovered between this look and what is written for it.
+pub(crate) fn require(connection: &Connection, run_id: &[u8], force: bool, now: &str) -> Result<()> {
+    let found: Option<(bool, bool)> = connection
         .prepare_cached(
-            "SELECT status = 'running' AND coalesce(heartbeat_at, started_at) < ?2 FROM runs
-            WHERE run_id = ?1 AND pruned_at IS NULL",
+            "SELECT recovered_at IS NOT NULL, status = 'running' AND coalesce(heartbeat_at, started_at) < ?2
+            FROM runs WHERE run_id = ?1 AND pruned_at IS NULL",
         )?
-        .query_row((Text(Some(run_id)), heartbeat::second(now)), |row| row.get(0))
+        .query_row((Text(Some(run_id)), heartbeat::second(now)), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    match due {
+    match found {
         None => Err(not_found(&String::from_utf8_lossy(run_id))),
-        Some(false) => Ok(()),
-        Some(true) => heartbeat::give(connection, run_id, now),
+        Some((true, _)) if !force => Err(why_over(connection, &String::from_utf8_lossy(run_id))?),
+        Some((true, _) | (_, false)) => Ok(()),
+        Some((false, true)) => heartbeat::give(connection, run_id, now),
     }
 }
 
@@ -127,16 +133,18 @@ fn over(connection: &Connection, run_id: &str) -> Result<(bool, StoreError)> {
         .prepare_cached("SELECT status, recovered_at FROM runs WHERE run_id = ? AND pruned_at IS NULL")?
         .query_row([run_id], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let over = |what| StoreError::new(ErrorKind::RunFinished, format!("{what}; nothing was changed"));
+    let over = |what| StoreError::new(ErrorKind::RunFinished, what);
     Ok(match found {
         None => (false, not_found(run_id)),
         Some((status, Some(at))) => {
             let what = format!(
-                "the run gave no sign of life and was finished as {status:?} by recover_stale_runs at {at}; finish_run with force=True finishes it all the same"
+                "the run {run_id:?} gave no sign of life and was recovered at {at}: its status is {status:?}; nothing was changed; stop the work on it, or call reopen_run if it is alive after all"
             );
             (true, over(what))
         }
-        Some((status, None)) => (false, over(format!("the run is over: its status is {status:?}"))),
+        Some((status, None)) => {
+            (false, over(format!("the run is over: its status is {status:?}; nothing was changed")))
+        }
     })
 }
 

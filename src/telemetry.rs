@@ -2,14 +2,19 @@
 
 use rusqlite::Connection;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::model::{Telemetry, TextRows};
 use crate::runs;
 use crate::sql::{Text, push_cell};
 
 /// Set a run's telemetry document.
 pub(crate) fn write(connection: &Connection, telemetry: &Telemetry, created_at: &str) -> Result<()> {
-    runs::require(connection, telemetry.run_id.as_bytes(), created_at)?;
+    runs::require(connection, telemetry.run_id.as_bytes(), telemetry.force, created_at).map_err(|error| {
+        match error.kind {
+            ErrorKind::RunFinished => error.note("write_telemetry with force=True writes it all the same"),
+            _ => error,
+        }
+    })?;
     connection
         .prepare_cached(
             "INSERT INTO telemetry(run_id, telemetry_json, created_at) VALUES (?, ?, ?)

@@ -9,7 +9,7 @@ use crate::decisions::NewDecision;
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::intel_items::Upsert;
 use crate::model::{self, NewItems, NewRun, RunEnd, Telemetry};
-use crate::{decisions, heartbeat, intel_items, runs, telemetry};
+use crate::{decisions, heartbeat, intel_items, recovery, runs, telemetry};
 
 /// How long the writer is held for the next slice of a batch.
 const SLICE_WITHIN: Duration = Duration::from_millis(100);
@@ -29,6 +29,7 @@ pub(crate) enum Write {
     DecideBatch(Vec<NewDecision>),
     Telemetry(Telemetry),
     Heartbeat(String),
+    ReopenRun(String),
     /// The runs that are active in the store.
     Heartbeats(Vec<String>),
 }
@@ -54,6 +55,7 @@ impl Write {
             Self::DecideBatch(batch) => batch.iter().try_for_each(|each| decisions::decide(connection, each)),
             Self::Telemetry(document) => telemetry::write(connection, document, &model::now()),
             Self::Heartbeat(run_id) => heartbeat::beat(connection, run_id),
+            Self::ReopenRun(run_id) => recovery::reopen(connection, run_id),
             Self::Heartbeats(active) => heartbeat::beat_all(connection, active),
         }
     }
@@ -81,6 +83,7 @@ impl Write {
             Self::DecideBatch(_) => "decide_batch".to_owned(),
             Self::Telemetry(document) => format!("write_telemetry {:?}", document.run_id),
             Self::Heartbeat(run_id) => format!("heartbeat {run_id:?}"),
+            Self::ReopenRun(run_id) => format!("reopen_run {run_id:?}"),
             Self::Heartbeats(_) => "heartbeats".to_owned(),
         }
     }

@@ -55,7 +55,9 @@ fn what_was_written_is_there_after_reopening() {
     store.start_run(&me, run("r")).unwrap();
     store.upsert_intel_items_batch(&me, items("r", &["a", "b", "a"], "first")).unwrap();
     store.upsert_intel_item(&me, items("r", &["b"], "second")).unwrap();
-    store.write_telemetry(&me, Telemetry { run_id: "r".into(), telemetry_json: b"1".to_vec() }).unwrap();
+    store
+        .write_telemetry(&me, Telemetry { run_id: "r".into(), telemetry_json: b"1".to_vec(), force: false })
+        .unwrap();
     store
         .finish_run(
             &me,
@@ -124,8 +126,45 @@ fn a_run_without_a_sign_of_life_is_recovered_and_finished_by_force_alone() {
     }
     assert_eq!(kind(store.heartbeat(&me, "r")), Some(ErrorKind::RunFinished));
     store.finish_run(&me, end(IfOver::Force)).unwrap();
-    store.finish_run(&me, RunEnd { status: "late".into(), ..end(IfOver::Keep) }).unwrap();
+    let late = RunEnd { status: "late".into(), ..end(IfOver::Keep) };
+    assert_eq!(kind(store.finish_run(&me, late.clone())), Some(ErrorKind::RunFinished));
     assert_eq!(store.get_run(&me, "r").unwrap().get(0, 3), Some(&b"completed"[..]));
+    store.reopen_run(&me, "r").unwrap();
+    store.heartbeat(&me, "r").unwrap();
+    store.finish_run(&me, end(IfOver::Replace)).unwrap();
+    store.finish_run(&me, late).unwrap();
+    assert_eq!(store.get_run(&me, "r").unwrap().get(0, 3), Some(&b"completed"[..]));
+    assert_eq!(kind(store.reopen_run(&me, "r")), Some(ErrorKind::RunFinished));
+    assert_eq!(kind(store.reopen_run(&me, "nowhere")), Some(ErrorKind::RunNotFound));
+}
+
+#[test]
+fn a_run_that_was_recovered_takes_no_writes_until_it_is_reopened() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let me = Caller::thread();
+    let telemetry = |force| Telemetry { run_id: "r".into(), telemetry_json: b"1".to_vec(), force };
+    store.start_run(&me, run("r")).unwrap();
+    store.upsert_intel_item(&me, items("r", &["a"], "first")).unwrap();
+    store.recover_stale_runs(&me, Duration::ZERO, "crashed").unwrap();
+    store.start_run(&me, run("s")).unwrap();
+    let mut mixed = items("s", &["a", "b"], "second");
+    for cell in ["c", "r", "note", "t", "s", "[]", "[]", "{}", "[]", "[]", "x", "y"] {
+        mixed.push(cell);
+    }
+    let error = store.upsert_intel_items_batch(&me, mixed).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::RunFinished);
+    assert!(error.to_string().starts_with("upsert_intel_items_batch: item 2 (\"c\"): "), "{error}");
+    let refused = store.upsert_intel_item(&me, items("r", &["a"], "second"));
+    assert_eq!(kind(refused), Some(ErrorKind::RunFinished));
+    assert_eq!(kind(store.write_telemetry(&me, telemetry(false))), Some(ErrorKind::RunFinished));
+    assert_eq!(titles(&store, "r"), ["first"]);
+    store.write_telemetry(&me, telemetry(true)).unwrap();
+    store.upsert_intel_item(&me, items("s", &["a"], "third")).unwrap();
+    assert_eq!(titles(&store, "r"), ["third"]);
+    store.reopen_run(&me, "r").unwrap();
+    store.upsert_intel_item(&me, items("r", &["a"], "fourth")).unwrap();
+    store.write_telemetry(&me, telemetry(false)).unwrap();
+    assert_eq!(titles(&store, "r"), ["fourth"]);
 }
 
 #[test]
@@ -195,6 +234,8 @@ fn threads_outside_a_transaction_neither_join_it_nor_see_it() {
 fn writes_that_share_a_commit_fail_alone() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("store.db"));
+    store.start_run(&Caller::thread(), run("recovered")).unwrap();
+    store.recover_stale_runs(&Caller::thread(), Duration::ZERO, "crashed").unwrap();
     store.start_run(&Caller::thread(), run("r")).unwrap();
     let barrier = Arc::new(Barrier::new(8));
     std::thread::scope(|scope| {
@@ -204,17 +245,18 @@ fn writes_that_share_a_commit_fail_alone() {
                 barrier.wait();
                 for turn in 0..50 {
                     let id = format!("{number}-{turn}");
-                    let run_id = if turn % 5 == 0 { "nowhere" } else { "r" };
+                    let run_id = ["nowhere", "r", "recovered", "r", "r"][turn % 5];
                     let written = store.upsert_intel_items_batch(
                         &Caller::thread(),
                         items(run_id, &[id.as_str(), &format!("{id}-2")], "t"),
                     );
-                    assert_eq!(written.is_ok(), turn % 5 != 0);
+                    assert_eq!(written.is_ok(), run_id == "r");
                 }
             });
         }
     });
-    assert_eq!(titles(&store, "r").len(), 8 * 40 * 2);
+    assert_eq!(titles(&store, "r").len(), 8 * 30 * 2);
+    assert_eq!(titles(&store, "recovered"), [""; 0]);
 }
 
 #[test]
@@ -276,7 +318,9 @@ fn runs_are_read_in_pages_the_newest_first() {
     let notes = RUN_COLUMNS.iter().position(|column| *column == "notes").unwrap();
     assert_eq!(found.get(0, notes), Some(&b"n"[..]));
     assert!(store.get_run(&me, "x").unwrap().is_empty());
-    store.write_telemetry(&me, Telemetry { run_id: "a".into(), telemetry_json: b"1".to_vec() }).unwrap();
+    store
+        .write_telemetry(&me, Telemetry { run_id: "a".into(), telemetry_json: b"1".to_vec(), force: false })
+        .unwrap();
     assert_eq!(store.get_telemetry(&me, "a").unwrap(), Some(b"1".to_vec()));
     assert_eq!(store.get_telemetry(&me, "b").unwrap(), None);
 }
@@ -347,7 +391,10 @@ fn runs_are_deleted_with_all_that_belongs_to_them() {
         store.start_run(&me, run(run_id)).unwrap();
         store.upsert_intel_item(&me, items(run_id, &[item], "t")).unwrap();
         store
-            .write_telemetry(&me, Telemetry { run_id: run_id.into(), telemetry_json: b"1".to_vec() })
+            .write_telemetry(
+                &me,
+                Telemetry { run_id: run_id.into(), telemetry_json: b"1".to_vec(), force: false },
+            )
             .unwrap();
     }
     let one = Deleted { runs: 1, intel_items: 1, telemetry: 1 };

@@ -21,10 +21,11 @@ from orchestrator.state_store import (
     RunExistsError,
     RunFinishedError,
     RunNotFoundError,
+    RunRecord,
     StateStore,
 )
 
-from tests.helpers import REQUIRED_FIELDS, Boom, item_ids, value
+from tests.helpers import REQUIRED_FIELDS, Boom, item_ids, make_item, value
 
 DEFAULTS: dict[str, Any] = {
     "claims_json": [],
@@ -37,6 +38,10 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+Dead = tuple[RunRecord, dict[str, Any]]
+"""A run that was recovered, and the only item that it had recorded."""
+
+
 class Model:
     """What a store ought to hold. Each call raises what the store ought to raise, before it changes anything."""
 
@@ -44,6 +49,15 @@ class Model:
         self.runs: dict[str, list[Any]] = {}
         self.items: dict[str, dict[str, Any]] = {}
         self.telemetry: dict[str, Any] = {}
+        self.recovered: dict[str, str] = {}
+        """The runs that were recovered, and what their notes said of it."""
+
+    def begin_with(self, dead: Dead) -> None:
+        """Have a run that was recovered, with an item."""
+        run, item = dead
+        self.runs[run.run_id] = [run.run_type, run.status, True, run.notes, json.dumps(run.settings_snapshot_json)]
+        self.items[item["item_id"]] = item
+        self.recovered[run.run_id] = run.notes or ""
 
     def start_run(self, run_id: str, run_type: str, settings_snapshot: Any) -> None:
         settings_text = json.dumps(settings_snapshot)
@@ -51,26 +65,36 @@ class Model:
             raise RunExistsError
         self.runs[run_id] = [run_type, "running", False, None, settings_text]
 
-    def finish_run(self, run_id: str, status: str, notes: str | None) -> None:
-        self.known(run_id)
+    def finish_run(self, run_id: str, status: str, notes: str | None, *, force: bool = False) -> None:
+        self.takes_writes(run_id, force=force)
         self.runs[run_id][1:4] = [status, True, notes]
+
+    def reopen_run(self, run_id: str) -> None:
+        self.known(run_id)
+        run = self.runs[run_id]
+        if run_id not in self.recovered and run[1] != "running":
+            raise RunFinishedError
+        notes = None if run_id in self.recovered and run[3] == self.recovered[run_id] else run[3]
+        run[1:4] = ["running", False, notes]
+        self.recovered.pop(run_id, None)
 
     def delete_run(self, run_id: str) -> None:
         self.known(run_id)
         if self.runs[run_id][1] == "running":
             raise RunActiveError
         del self.runs[run_id]
+        self.recovered.pop(run_id, None)
         self.telemetry.pop(run_id, None)
         self.items = {item_id: item for item_id, item in self.items.items() if item["run_id"] != run_id}
 
     def heartbeat(self, run_id: str) -> None:
-        self.known(run_id)
+        self.takes_writes(run_id)
         if self.runs[run_id][1] != "running":
             raise RunFinishedError
 
-    def write_telemetry(self, run_id: str, telemetry: Any) -> None:
+    def write_telemetry(self, run_id: str, telemetry: Any, *, force: bool = False) -> None:
         text = json.dumps(telemetry)
-        self.known(run_id)
+        self.takes_writes(run_id, force=force)
         self.telemetry[run_id] = text
 
     def upsert_intel_item(self, item: dict[str, Any]) -> None:
@@ -79,7 +103,7 @@ class Model:
     def upsert_intel_items_batch(self, items: list[dict[str, Any]]) -> None:
         checked = [self.check(item) for item in items]
         for item in checked:
-            self.known(item["run_id"])
+            self.takes_writes(item["run_id"])
         for item in checked:
             first = self.items.get(item["item_id"], item)
             self.items[item["item_id"]] = {**item, "run_id": first["run_id"], "item_type": first["item_type"]}
@@ -106,6 +130,11 @@ class Model:
     def known(self, run_id: str) -> None:
         if run_id not in self.runs:
             raise RunNotFoundError
+
+    def takes_writes(self, run_id: str, *, force: bool = False) -> None:
+        self.known(run_id)
+        if run_id in self.recovered and not force:
+            raise RunFinishedError
 
     def items_of(self, run_id: str) -> list[dict[str, Any]]:
         return [item for item in self.items.values() if item["run_id"] == run_id]
@@ -194,6 +223,10 @@ def check_items(store: StateStore, model: Model, prefix: str) -> None:
         assert (store.get_intel_item(prefix + item_id) is None) == (prefix + item_id not in model.items)
 
 
+FORCE = " by force"
+"""What the name of a call ends with that is made with `force=True`."""
+
+
 def play(store: StateStore, model: Model, prefix: str, sequence: list[Any]) -> None:
     """Make the same calls on both; check that they raise the same and come to the same."""
     for name, *arguments in sequence:
@@ -204,8 +237,10 @@ def play(store: StateStore, model: Model, prefix: str, sequence: list[Any]) -> N
             play_block(store, model, prefix, *arguments)
             continue
         arguments = [rename(prefix, each) for each in arguments]
+        options = {"force": True} if name.endswith(FORCE) else {}
+        name = name.removesuffix(FORCE)
         try:
-            getattr(model, name)(*arguments)
+            getattr(model, name)(*arguments, **options)
         except (
             RunActiveError,
             RunExistsError,
@@ -216,9 +251,9 @@ def play(store: StateStore, model: Model, prefix: str, sequence: list[Any]) -> N
             TypeError,
         ) as error:
             with pytest.raises(type(error)):
-                getattr(store, name)(*arguments)
+                getattr(store, name)(*arguments, **options)
         else:
-            getattr(store, name)(*arguments)
+            getattr(store, name)(*arguments, **options)
 
 
 def play_block(store: StateStore, model: Model, prefix: str, inner: list[Any], ending: str) -> None:
@@ -283,6 +318,7 @@ class Item(dict[str, Any]):
 known_ids = st.sampled_from([ItemId(name) for name in "abcd"])
 run_ids = st.sampled_from(["run 1", "run 2", "run 3"])
 texts = st.sampled_from(["", "t", "a\0b", "😀", "'; --"])
+statuses = texts | st.just("running")
 odd: list[Any] = [
     None,
     math.nan,
@@ -322,10 +358,11 @@ def batch_with_one_bad_item(good: list[Item], bad: Item) -> list[Item]:
 calls = st.one_of(
     st.tuples(st.just("start_run"), run_ids, texts, documents),
     st.tuples(st.just("start_run"), run_ids, texts, documents),
-    st.tuples(st.just("finish_run"), run_ids, texts, st.none() | texts),
+    st.tuples(st.sampled_from(["finish_run", "finish_run by force"]), run_ids, statuses, st.none() | texts),
+    st.tuples(st.just("reopen_run"), run_ids),
     st.tuples(st.just("delete_run"), run_ids),
     st.tuples(st.just("heartbeat"), run_ids),
-    st.tuples(st.just("write_telemetry"), run_ids, documents),
+    st.tuples(st.sampled_from(["write_telemetry", "write_telemetry by force"]), run_ids, documents),
     st.tuples(st.just("write_telemetry"), run_ids, bad_documents),
     st.tuples(st.just("upsert_intel_item"), items),
     st.tuples(st.just("upsert_intel_item"), items),
@@ -350,6 +387,21 @@ sequences = st.recursive(
     max_leaves=8,
 )
 prefixes = (f"{number}: " for number in itertools.count())
+dead_runs: dict[StateStore, Iterator[tuple[str, Dead]]] = {}
+"""Of each store: runs that were recovered, and the prefix of the example that each is for."""
+
+
+def die(store: StateStore) -> Iterator[tuple[str, Dead]]:
+    """Make runs that were recovered, many at a time, since recovering takes long."""
+    while True:
+        items = {prefix: make_item(f"{prefix}d", f"{prefix}run 3") for prefix in itertools.islice(prefixes, 100)}
+        with store.transaction():
+            for item in items.values():
+                store.start_run(item["run_id"], "daily", {})
+                store.upsert_intel_item(item)
+        recovered = {run.run_id: run for run in store.recover_stale_runs(0)}
+        for prefix, item in items.items():
+            yield prefix, (recovered[item["run_id"]], {**item, **DEFAULTS})
 
 
 @pytest.fixture(scope="module")
@@ -366,8 +418,10 @@ def in_memory() -> Iterator[StateStore]:
 
 
 def compare(store: StateStore, sequence: list[Any]) -> None:
-    """Play a sequence and check what came of it."""
-    prefix, model = next(prefixes), Model()
+    """Play a sequence on a store with a dead run, and check what came of it."""
+    prefix, dead = next(dead_runs.setdefault(store, die(store)))
+    model = Model()
+    model.begin_with(dead)
     first: list[Any] = [("start_run", "run 1", "daily", {})]
     play(store, model, prefix, first + sequence)
     assert seen(store, prefix) == expected(model)

@@ -41,6 +41,7 @@ WRITES: dict[str, Callable[[StateStore], object]] = {
     "run": lambda store: store.run("run-2", "daily", {}).__enter__(),
     "heartbeat": lambda store: store.heartbeat("run-1"),
     "recover_stale_runs": lambda store: store.recover_stale_runs(0),
+    "reopen_run": lambda store: store.reopen_run("run-1"),
     "upsert_intel_item": lambda store: store.upsert_intel_item(make_item("c")),
     "upsert_intel_items_batch": lambda store: store.upsert_intel_items_batch([make_item("c")]),
     "decide": lambda store: store.decide("a", "promote"),

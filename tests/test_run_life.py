@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -283,24 +283,6 @@ def test_only_running_runs_are_recovered(store: StateStore) -> None:
     before = everything(store)
     assert store.recover_stale_runs(60) == []
     assert everything(store) == before
-
-
-def test_recovered_run_is_finished_by_force_alone(store: StateStore) -> None:
-    age(store, 3600)
-    store.recover_stale_runs(60)
-    before = everything(store)
-    acts: list[Callable[[], object]] = [
-        lambda: store.finish_run("run-1", "completed"),
-        lambda: store.heartbeat("run-1"),
-    ]
-    for act in acts:
-        with pytest.raises(RunFinishedError, match=r"run-1.*force=True"):
-            act()
-    assert everything(store) == before
-    store.finish_run("run-1", "completed", force=True)
-    assert end(store, "run-1") == ("completed", None, True)
-    store.finish_run("run-1", "partial", "again")
-    assert end(store, "run-1") == ("partial", "again", True)
 
 
 def test_force_is_a_bool_and_makes_no_run(store: StateStore) -> None:

@@ -26,7 +26,8 @@ impl Store {
     /// Insert or update one item, the only row of `item`.
     ///
     /// # Errors
-    /// [`ErrorKind::RunNotFound`], and as [`Self::start_run`].
+    /// [`ErrorKind::RunNotFound`]; [`ErrorKind::RunFinished`] when a run that it names was recovered; and as
+    /// [`Self::start_run`].
     pub fn upsert_intel_item(&self, caller: &Caller, item: NewItems) -> Result<()> {
         self.write(caller, Write::UpsertItem(item))
     }
@@ -34,7 +35,8 @@ impl Store {
     /// Insert or update items, all or none. Where an id comes twice the last wins.
     ///
     /// # Errors
-    /// [`ErrorKind::RunNotFound`], and as [`Self::start_run`].
+    /// [`ErrorKind::RunNotFound`]; [`ErrorKind::RunFinished`] when a run that it names was recovered; and as
+    /// [`Self::start_run`].
     pub fn upsert_intel_items_batch(&self, caller: &Caller, items: NewItems) -> Result<()> {
         self.write(caller, Write::UpsertBatch(items))
     }

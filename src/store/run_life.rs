@@ -20,6 +20,15 @@ impl Store {
         self.write(caller, Write::Heartbeat(run_id.to_owned()))
     }
 
+    /// Have a run that was recovered go on: it is running again, and takes writes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::RunNotFound`]; [`ErrorKind::RunFinished`] when it was finished and not recovered; and as
+    /// [`Self::start_run`].
+    pub fn reopen_run(&self, caller: &Caller, run_id: &str) -> Result<()> {
+        self.write(caller, Write::ReopenRun(run_id.to_owned()))
+    }
+
     /// Have a thread give a run's sign of life every two seconds, until [`Self::end_heartbeats`], or until the store is
     /// closed. A forked child does not.
     ///

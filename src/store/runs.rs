@@ -26,7 +26,7 @@ impl Store {
     /// Set a run's status, notes and end.
     ///
     /// # Errors
-    /// [`ErrorKind::RunNotFound`], and as [`Self::start_run`].
+    /// [`ErrorKind::RunNotFound`]; [`ErrorKind::RunFinished`] as [`IfOver`](crate::model::IfOver) says; and as [`Self::start_run`].
     pub fn finish_run(&self, caller: &Caller, end: RunEnd) -> Result<()> {
         self.write(caller, Write::FinishRun(end))
     }

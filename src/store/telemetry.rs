@@ -13,7 +13,8 @@ impl Store {
     /// Set a run's telemetry document.
     ///
     /// # Errors
-    /// [`ErrorKind::RunNotFound`], and as [`Self::start_run`].
+    /// [`ErrorKind::RunNotFound`]; [`ErrorKind::RunFinished`] when it was recovered, unless by force; and as
+    /// [`Self::start_run`].
     pub fn write_telemetry(&self, caller: &Caller, telemetry: Telemetry) -> Result<()> {
         self.write(caller, Write::Telemetry(telemetry))
     }

@@ -1,4 +1,7 @@
-"""Runs of killed processes are finished once; runs that are alive never, whoever keeps them from saying so."""
+"""Runs of killed processes are finished once; runs that are alive never, whoever keeps them from saying so.
+
+And a worker whose run was recovered all the same, in the middle of its writes, changes nothing any more.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 import pytest
 from orchestrator.state_store import StateStore
 
-from tests.helpers import Peer
+from tests.helpers import Peer, item_ids
 from tests.programs import lives
 
 RECOVERERS = 8
@@ -85,3 +88,40 @@ def test_run_that_is_alive_is_never_recovered(
         assert recovered == []
         assert set(ends.values()) <= {"completed"}
     figure(f"a lock held for {held} s ({how}), recoverers of {older_than} s, none taken for dead")
+
+
+def test_worker_that_is_recovered_while_it_writes(
+    path: Path, rounds: Callable[[int, int], int], figure: Callable[[str], None]
+) -> None:
+    """Each of its writes is before the recovery, and kept, or refused; none comes after what the next try writes."""
+    times, taken = rounds(8, 120), 0
+    with StateStore(path, synchronous="NORMAL") as store:
+        for first in range(0, times, LIFE):
+            with Peer(lives.toil, str(path)) as worker:
+                worker.hear()
+                for number in range(first, min(first + LIFE, times)):
+                    taken += take_over(store, worker, number)
+                worker.tell("end")
+                worker.result()
+    figure(f"{times} runs recovered while they wrote, {taken:,} writes kept, 0 after the recovery")
+
+
+def take_over(store: StateStore, worker: Peer, number: int) -> int:
+    """Recover the run of a worker that writes, and do its work; return how many of its writes were taken."""
+    dead, retry = f"run-{number}", f"run-{number}, again"
+    worker.tell(dead)
+    worker.hear()
+    assert [run.run_id for run in store.recover_stale_runs(0)] == [dead]
+    at_recovery, telemetry = item_ids(store, dead), store.get_telemetry(dead)
+    store.start_run(retry, "daily", {})
+    job = {"item_id": "job", "run_id": retry, "item_type": "note", "title": retry, "summary": "s"}
+    store.upsert_intel_item({**job, "decision": "promote"})
+    taken = int(worker.hear())
+    store.finish_run(retry, "completed")
+    assert (item_ids(store, dead), store.get_telemetry(dead)) == (at_recovery, telemetry)
+    # The job itself is an item of the run that recorded it first.
+    assert [item_id for item_id in at_recovery if item_id != "job"] == [f"{dead}/{each}" for each in range(taken)]
+    found = store.get_intel_item("job")
+    assert found is not None
+    assert (found["title"], found["summary"], found["decision"]) == (retry, "s", "promote")
+    return taken

@@ -42,6 +42,7 @@ CALLS: list[Callable[[StateStore], object]] = [
     lambda store: store.connection.execute("PRAGMA integrity_check").fetchall(),
     lambda store: store.heartbeat("run-1"),
     lambda store: store.recover_stale_runs(1),
+    lambda store: store.reopen_run("run-1"),
     lambda store: store.upsert_intel_item(item("new")),
     lambda store: store.decide("new", "promote"),
     lambda store: store.upsert_intel_items_batch({**item(f"{number:02}"), "title": "again"} for number in range(30)),

@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-from orchestrator.state_store import StateStore, StoreBusyError
+from orchestrator.state_store import RunFinishedError, StateStore, StoreBusyError
 
 from tests.programs import hear, say
 from tests.programs.exits import item
@@ -96,6 +96,36 @@ def recover(path: str, older_than: float) -> None:
         say()
         while hear() == "go":
             say(" ".join(run.run_id for run in store.recover_stale_runs(older_than)) or "none")
+
+
+def toil(path: str) -> None:
+    """Work for each run that is named, in all ways in turn, until refused for good; say how many writes were taken."""
+    with StateStore(path, synchronous="NORMAL") as store:
+        say()
+        while (run_id := hear()) != "end":
+            store.start_run(run_id, "daily", {})
+            taken, refused = 0, 0
+            while refused < 3:
+                mine = {**item(f"{run_id}/{taken}"), "run_id": run_id}
+                shared = {**item("job"), "run_id": run_id, "title": run_id, "summary": f"{taken}"}
+                try:
+                    if (taken + refused) % 3 == 0:
+                        store.upsert_intel_items_batch([shared, mine])
+                    elif (taken + refused) % 3 == 1:
+                        with store.transaction():
+                            store.write_telemetry(run_id, taken)
+                            store.upsert_intel_item(shared)
+                            store.upsert_intel_item(mine)
+                    else:
+                        store.upsert_intel_item(mine)
+                except RunFinishedError:
+                    refused += 1
+                else:
+                    assert not refused, "a write was refused, and a later one was not"
+                    taken += 1
+                    if taken == 1:
+                        say("begun")
+            say(f"{taken}")
 
 
 def backdate(path: str, then: str) -> None:

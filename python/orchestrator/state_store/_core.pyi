@@ -81,6 +81,9 @@ class Store:
     def heartbeat(self, run_id: str) -> None:
         """Give a run's sign of life."""
 
+    def reopen_run(self, run_id: str) -> None:
+        """Have a run that was recovered go on."""
+
     def begin_heartbeats(self, run_id: str) -> None:
         """Have a thread give a run's signs of life."""
 
@@ -140,8 +143,8 @@ class Store:
     def decide_batch(self, decisions: Mapping[str, str | tuple[str | None, str | None] | None]) -> None:
         """Change what was decided on several items, or on none."""
 
-    def write_telemetry(self, run_id: str, telemetry: Any) -> None:
-        """Set a run's telemetry document."""
+    def write_telemetry(self, run_id: str, telemetry: Any, force: bool) -> None:
+        """Set a run's telemetry document; with `force` that of one that was recovered, too."""
 
     def get_telemetry(self, run_id: str) -> Any:
         """Return a run's telemetry document; None where there is none."""

@@ -70,7 +70,7 @@ class ActiveRun:
         RunNotFoundError
             Before the block is entered.
         RunFinishedError
-            When it was recovered meanwhile by `StateStore.recover_stale_runs`.
+            When it was recovered meanwhile by `StateStore.recover_stale_runs`, and not reopened.
         """
         self._core.finish_run(self.record.run_id, status, notes, False)
         self._over = True

@@ -20,7 +20,11 @@ class RunActiveError(StateStoreError, sqlite3.IntegrityError):
 
 
 class RunFinishedError(StateStoreError, sqlite3.IntegrityError):
-    """The run is not running, or was taken for dead and recovered; nothing was changed."""
+    """The run is not running, or was taken for dead and recovered; nothing was changed.
+
+    A write that names a recovered run is refused: stop the work on it, or, if its worker is alive after all, call
+    `reopen_run`.
+    """
 
 
 class IntelItemNotFoundError(StateStoreError, sqlite3.IntegrityError):

@@ -37,6 +37,9 @@ class IntelItems:
         ------
         RunNotFoundError
             When there is no run with this `run_id`.
+        RunFinishedError
+            When the run with this `run_id` was recovered. One that was merely finished takes writes, and so does an
+            item of a recovered run that comes from another run.
         MissingFieldError
             When a required key is missing.
         TypeError, ValueError, RecursionError
@@ -55,7 +58,7 @@ class IntelItems:
 
         Raises
         ------
-        RunNotFoundError, MissingFieldError, TypeError, ValueError, RecursionError
+        RunNotFoundError, RunFinishedError, MissingFieldError, TypeError, ValueError, RecursionError
             As `upsert_intel_item`; the message gives the index of the item.
         """
         self._core.upsert_intel_items_batch(items)

@@ -42,7 +42,8 @@ class RunLife(Runs):
         RunExistsError
             On entering, when there is a run with this run_id, or the block was entered before.
         RunFinishedError
-            On leaving, when the run was taken for dead and recovered meanwhile.
+            On leaving, when the run was taken for dead and recovered meanwhile, and not reopened; inside, when it is
+            written for.
 
         Examples
         --------
@@ -77,13 +78,53 @@ class RunLife(Runs):
         """
         self._core.heartbeat(run_id)
 
+    def reopen_run(self, run_id: str) -> None:
+        """Have a run go on that was taken for dead by mistake: its worker may write again.
+
+        The run is `running`, with a sign of life given now, and without `finished_at`, as if it had not been recovered.
+        Notes that the recovery wrote go; those of anybody else stay. So it is for a run that was recovered and then
+        finished with `force`. A run that is running just stays so, with a sign of life: repeating the call is safe.
+
+        Parameters
+        ----------
+        run_id
+            The run.
+
+        Raises
+        ------
+        RunNotFoundError
+            When there is no such run.
+        RunFinishedError
+            When it was finished and not recovered: it takes writes as it is, and how it ended is not forgotten.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import RunFinishedError, StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     run = store.start_run("run-1", "daily", {})
+        ...     recovered = store.recover_stale_runs(0)  # in earnest it is minutes
+        ...     try:
+        ...         store.write_telemetry("run-1", {"seconds": 0.5})
+        ...     except RunFinishedError:
+        ...         store.reopen_run("run-1")
+        ...         store.write_telemetry("run-1", {"seconds": 0.5})
+        ...     run = store.get_run("run-1")
+        >>> run.status, run.finished_at, run.notes
+        ('running', None, None)
+        """
+        self._core.reopen_run(run_id)
+
     def recover_stale_runs(self, older_than: timedelta | float, status: str = "crashed") -> list[RunRecord]:
         """Finish the runs that are `running` and have given no sign of life for so long, and return them.
 
         The last sign of life is the newest of a run's start, its heartbeat, its items and its telemetry. The notes say
         when that was, unless there were notes. Of several recoverers, in any processes, one gets each run; a run that
         finishes meanwhile keeps its status. A run that is alive while somebody holds the file's lock for long is not
-        taken for dead. Finishing a recovered run, or its heartbeat, raises RunFinishedError: its worker is told.
+        taken for dead.
+
+        A worker that was taken for dead by mistake can do no harm: each write that names the recovered run raises
+        RunFinishedError, upserts, telemetry, heartbeat and finish_run alike, until `reopen_run`. The run's items are
+        there for all others: the next try updates them under its own run_id, and anybody may decide on them.
 
         Parameters
         ----------

@@ -57,7 +57,8 @@ class Runs:
         notes
             Free text, or None; replaces what was there.
         force
-            Finish also a run that `recover_stale_runs` took for dead and finished.
+            Finish also a run that `recover_stale_runs` took for dead and finished. Its worker is still kept from
+            writing: `reopen_run` is for one that is alive.
 
         Raises
         ------

@@ -14,7 +14,7 @@ class Telemetry:
 
     _core: _core.Store
 
-    def write_telemetry(self, run_id: str, telemetry: Any) -> None:
+    def write_telemetry(self, run_id: str, telemetry: Any, *, force: bool = False) -> None:
         """Set a run's telemetry document, replacing the one before.
 
         Parameters
@@ -23,13 +23,17 @@ class Telemetry:
             The run.
         telemetry
             Any value that `json.dumps` accepts, a dict as a rule.
+        force
+            Write also that of a run that `recover_stale_runs` took for dead: an operator's remarks, say.
 
         Raises
         ------
         RunNotFoundError
             When there is no such run.
+        RunFinishedError
+            When it was recovered, without `force`; the document before stays.
         """
-        self._core.write_telemetry(run_id, telemetry)
+        self._core.write_telemetry(run_id, telemetry, force)
 
     def get_telemetry(self, run_id: str) -> Any:
         """Return a run's telemetry document, or None where there is none.

@@ -16,6 +16,12 @@ impl Store {
         call(py, &self.0, |store, caller| store.heartbeat(caller, run_id))
     }
 
+    /// Have a run that was recovered go on.
+    fn reopen_run(&self, py: Python<'_>, run_id: &Bound<'_, PyAny>) -> PyResult<()> {
+        let run_id = convert::text(run_id, "reopen_run", "run_id")?;
+        call(py, &self.0, |store, caller| store.reopen_run(caller, run_id))
+    }
+
     /// Have a thread give a run's signs of life.
     fn begin_heartbeats(&self, py: Python<'_>, run_id: &Bound<'_, PyAny>) -> PyResult<()> {
         let run_id = convert::text(run_id, "begin_heartbeats", "run_id")?;

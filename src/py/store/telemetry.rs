@@ -2,24 +2,26 @@
 
 use pyo3::prelude::*;
 
-use super::{Store, call};
+use super::{Store, call, options};
 use crate::model::Telemetry;
 use crate::py::{convert, json};
 
 #[pymethods]
 impl Store {
-    /// Set a run's telemetry document.
+    /// Set a run's telemetry document; with `force` that of one that was recovered, too.
     fn write_telemetry(
         &self,
         py: Python<'_>,
         run_id: &Bound<'_, PyAny>,
         telemetry: &Bound<'_, PyAny>,
+        force: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let run_id = convert::text(run_id, "write_telemetry", "run_id")?;
         let operation = format!("write_telemetry {run_id:?}");
         let document = Telemetry {
             run_id: run_id.to_owned(),
             telemetry_json: convert::json_text(telemetry, &operation, "telemetry")?,
+            force: options::flag(force, "write_telemetry: force")?,
         };
         call(py, &self.0, |store, caller| store.write_telemetry(caller, document))
     }
