@@ -13,6 +13,7 @@ use rusqlite::{Connection, ffi};
 use crate::connection;
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::fork::{self, Exclusive, Forkable};
+use crate::place::Place;
 use crate::sync::lock;
 
 /// Pages copied at a time: a few milliseconds, for which a fork is kept waiting.
@@ -47,12 +48,10 @@ struct Handle(*mut ffi::sqlite3_backup);
 unsafe impl Send for Handle {}
 
 impl Copying {
-    /// Pin the moment of the file at `source`, to be copied into the empty file at `target`.
-    pub(crate) fn begin(source: &Path, target: &Path) -> Result<Arc<Self>> {
+    /// Pin the moment of the file at `place`, to be copied into the empty file at `target`.
+    pub(crate) fn begin(place: &Place, target: &Path) -> Result<Arc<Self>> {
         let gate = fork::enter();
-        let source = connection::open_reader(source)?;
-        source.execute_batch("BEGIN")?;
-        source.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        let source = place.confirm_opened(pinned(&place.path))?;
         let target = connection::open_copy(target)?;
         let parts = Parts { backup: Handle::new(&source, &target)?, source, target };
         let copying: Arc<Self> = Arc::new(Self { parts: Mutex::new(Some(parts)) });
@@ -131,6 +130,14 @@ impl Drop for Handle {
         // SAFETY: the handle is valid, and not used again. What failed was reported by the step that met it.
         unsafe { ffi::sqlite3_backup_finish(self.0) };
     }
+}
+
+/// A connection that goes on reading the file as it is now.
+fn pinned(path: &Path) -> Result<Connection> {
+    let connection = connection::open_reader(path)?;
+    connection.execute_batch("BEGIN")?;
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(connection)
 }
 
 fn failure(code: c_int) -> StoreError {

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use rusqlite::types::{Value, ValueRef};
 
 use crate::error::{ErrorKind, Result};
+use crate::place::{self, Place};
 use crate::query::{self, Parameters, Stop};
 use crate::recovery;
 use crate::runs::RUNNING;
@@ -27,6 +28,8 @@ pub enum FindingKind {
     Json,
     /// A run is `running`, but has given no sign of life for long.
     StaleRun,
+    /// The file has several names.
+    HardLink,
 }
 
 impl FindingKind {
@@ -37,6 +40,7 @@ impl FindingKind {
             Self::ForeignKey => "foreign_key",
             Self::Json => "json",
             Self::StaleRun => "stale_run",
+            Self::HardLink => "hard_link",
         }
     }
 }
@@ -83,6 +87,13 @@ impl Finding {
     /// A fault of the file's structure.
     pub(crate) fn integrity(message: String) -> Self {
         Self { kind: FindingKind::Integrity, table: None, id: None, message }
+    }
+
+    /// Several names of the file, where it has them.
+    pub(crate) fn hard_link(place: &Place) -> Option<Self> {
+        let names = place.names();
+        let message = place::several_names(&place.path, names);
+        (names > 1).then_some(Self { kind: FindingKind::HardLink, table: None, id: None, message })
     }
 
     /// What is no JSON.

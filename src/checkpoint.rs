@@ -7,7 +7,6 @@
 //! (<https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files>).
 
 use std::ffi::c_int;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -19,6 +18,7 @@ use crate::connection::{self, Synchronous};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::fork::{self, Exclusive};
 use crate::log_file;
+use crate::place::Place;
 use crate::queue::{Admission, Queue};
 use crate::stats::Counters;
 use crate::sync::{lock, wait};
@@ -62,7 +62,7 @@ pub(crate) struct Checkpointer {
     folded: Condvar,
     /// Locked only behind the fork's gate.
     connection: Mutex<Option<Connection>>,
-    path: PathBuf,
+    place: Arc<Place>,
     synchronous: Synchronous,
     counters: Arc<Counters>,
 }
@@ -88,7 +88,7 @@ impl State {
 }
 
 impl Checkpointer {
-    pub(crate) fn new(path: PathBuf, synchronous: Synchronous, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(place: Arc<Place>, synchronous: Synchronous, counters: Arc<Counters>) -> Self {
         Self {
             state: Mutex::new(State {
                 due: FOLD_BYTES,
@@ -101,7 +101,7 @@ impl Checkpointer {
             woken: Condvar::new(),
             folded: Condvar::new(),
             connection: Mutex::new(None),
-            path,
+            place,
             synchronous,
             counters,
         }
@@ -295,10 +295,12 @@ impl Checkpointer {
         if self.is_stopped() {
             return Err(StoreError::closed());
         }
+        // Neither may the log of one file be folded into another, nor what is in a log that others do not have.
+        self.place.look()?;
         let connection = match &mut *slot {
             Some(connection) => connection,
             None => {
-                let mut connection = connection::open_file(&self.path)?;
+                let mut connection = self.place.confirm_opened(connection::open_file(&self.place.path))?;
                 connection::configure_writer(&connection, self.synchronous)?;
                 log_file::count_syncs(&connection, &self.counters.syncs)?;
                 connection.busy_handler(Some(look_again))?;

@@ -34,6 +34,8 @@ pub enum ErrorKind {
     CommitOutcomeUnknown,
     /// The path cannot be created or opened.
     CannotOpen,
+    /// The file, or its log, is no longer where it was when the store was opened; nothing was written.
+    FileMoved,
     /// A write where only reads are allowed.
     ReadOnly,
     /// SQL that SQLite does not accept.
@@ -76,6 +78,11 @@ impl StoreError {
     /// An error of this kind that SQLite did not report.
     pub fn new(kind: ErrorKind, message: impl Display) -> Self {
         Self { kind, sqlite_code: None, message: one_line(&message.to_string()) }
+    }
+
+    /// An error of this kind with SQLite's code for it.
+    pub(crate) fn reported(kind: ErrorKind, sqlite_code: c_int, message: impl Display) -> Self {
+        Self { sqlite_code: Some(sqlite_code), ..Self::new(kind, message) }
     }
 
     /// The same error, its message headed by what was being done.
@@ -139,6 +146,7 @@ fn kind_of(extended_code: c_int) -> ErrorKind {
         ffi::SQLITE_IOERR => ErrorKind::StorageIO,
         ffi::SQLITE_NOMEM => ErrorKind::OutOfMemory,
         ffi::SQLITE_CANTOPEN | ffi::SQLITE_PERM => ErrorKind::CannotOpen,
+        ffi::SQLITE_READONLY if extended_code == ffi::SQLITE_READONLY_DBMOVED => ErrorKind::FileMoved,
         ffi::SQLITE_READONLY | ffi::SQLITE_AUTH => ErrorKind::ReadOnly,
         ffi::SQLITE_CORRUPT => ErrorKind::CorruptDatabase,
         ffi::SQLITE_NOTADB => ErrorKind::NotADatabase,

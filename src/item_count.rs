@@ -337,6 +337,7 @@ mod tests {
     use super::*;
     use crate::connection::Synchronous;
     use crate::item_list::tests::{filters, plan, times, with_items};
+    use crate::place::Place;
     use crate::pool::Pool;
     use crate::wait::{Caller, Wait};
 
@@ -468,9 +469,11 @@ mod tests {
         add(&writer, 60_000, "2026");
         for size in [1, 2] {
             let pool = Pool::new(size);
+            let place = Place::new(path.clone()).unwrap();
             let mut wait = Wait::new(Caller::thread(), Duration::from_secs(1));
-            let counted = pool
-                .read(&path, &mut wait, |connection, spare| count(connection, spare, &ItemFilter::default()));
+            let counted = pool.read(&place, &mut wait, |connection, spare| {
+                count(connection, spare, &ItemFilter::default())
+            });
             assert_eq!(counted.unwrap(), 60_000);
         }
     }

@@ -39,6 +39,7 @@ mod main_file;
 mod migrations;
 mod model;
 mod opening;
+mod place;
 mod platform;
 mod pool;
 #[cfg(feature = "python")]

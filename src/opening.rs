@@ -9,7 +9,7 @@ use crate::connection::{self, Synchronous};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::migrations::{self, Found};
 use crate::writer::File;
-use crate::{fork, platform, pool};
+use crate::{fork, place, platform, pool};
 
 /// The shortest that a database can be; SQLite itself takes some shorter files for empty ones.
 /// <https://www.sqlite.org/fileformat2.html#the_database_header>
@@ -51,6 +51,9 @@ pub(crate) fn find(path: &Path, options: &Options) -> Result<PathBuf> {
     if std::fs::metadata(&path).is_ok_and(|file| (1..HEADER_BYTES).contains(&file.len())) {
         return Err(StoreError::new(ErrorKind::NotADatabase, "file is not a database: it is too short"));
     }
+    if !options.read_only {
+        place::refuse_linked(&path)?;
+    }
     let _gate = fork::enter();
     let create = || {
         if !options.read_only {
@@ -64,8 +67,8 @@ pub(crate) fn find(path: &Path, options: &Options) -> Result<PathBuf> {
 
 /// Open a file for writing: see that it is ours, and bring it up to date.
 pub(crate) fn open_writer(file: &File) -> Result<Connection> {
-    let mut connection = connection::open_file(&file.path)?;
-    let foreign_log = !pool::log_is_empty(&file.path);
+    let mut connection = file.place.confirm_opened(connection::open_file(&file.place.path))?;
+    let foreign_log = !pool::log_is_empty(&file.place.path);
     let found = migrations::inspect(&connection)
         .and_then(|found| migrations::refuse_triggers(&connection).map(|()| found));
     match found {

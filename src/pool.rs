@@ -11,6 +11,7 @@ use crate::connection;
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::fork::{self, Exclusive, Gate};
 use crate::migrations::{self, Found};
+use crate::place::Place;
 use crate::query;
 use crate::sync::{lock, wait};
 use crate::wait::Wait;
@@ -41,7 +42,7 @@ pub(crate) struct Guest<'a> {
 /// A second connection for someone who reads on one already, if one is free.
 pub(crate) struct Spare<'a> {
     pool: &'a Pool,
-    path: &'a Path,
+    place: &'a Place,
     gate: &'a Gate,
 }
 
@@ -61,25 +62,28 @@ impl Pool {
     /// no transaction open.
     pub(crate) fn read<T>(
         &self,
-        path: &Path,
+        place: &Place,
         wait_for: &mut Wait,
         read: impl Fn(&mut Connection, Option<&Spare>) -> Result<T>,
     ) -> Result<T> {
         let permit = self.permit(wait_for)?;
         wait_for.until_free(|| {
             let gate = fork::enter();
-            let mut connection = match self.check_out(path, &permit, &gate) {
+            let path = &place.path;
+            place.look_now_and_then()?;
+            let mut connection = match self.check_out(place, &permit, &gate) {
                 // SQLite calls it one or the other when it cannot make a -shm.
                 Err(error)
                     if matches!(error.kind, ErrorKind::CannotOpen | ErrorKind::ReadOnly)
                         && path.exists()
                         && is_settled(path) =>
                 {
+                    place.look()?;
                     return read_unshared(path, |connection| read(connection, None));
                 }
                 connection => connection?,
             };
-            let result = read(&mut connection, Some(&Spare { pool: self, path, gate: &gate }));
+            let result = read(&mut connection, Some(&Spare { pool: self, place, gate: &gate }));
             self.check_in(connection, &permit, &gate);
             result
         })
@@ -118,9 +122,9 @@ impl Pool {
         Ok(Guest { pool: self, generation: fork::generation() })
     }
 
-    fn check_out(&self, path: &Path, _: &Permit, _: &Gate) -> Result<Connection> {
+    fn check_out(&self, place: &Place, _: &Permit, _: &Gate) -> Result<Connection> {
         let pooled = lock(&self.idle).pop();
-        pooled.map_or_else(|| open(path), Ok)
+        pooled.map_or_else(|| place.confirm_opened(open(&place.path)), Ok)
     }
 
     /// Keep a connection for the next reader, unless a transaction is open on it that will not end, or the pool
@@ -170,7 +174,7 @@ impl Spare<'_> {
     /// one and want another.
     pub(crate) fn lend<T>(&self, read: impl FnOnce(&mut Connection) -> T) -> Option<T> {
         let permit = self.pool.free_permit().ok()??;
-        let mut connection = self.pool.check_out(self.path, &permit, self.gate).ok()?;
+        let mut connection = self.pool.check_out(self.place, &permit, self.gate).ok()?;
         let result = read(&mut connection);
         self.pool.check_in(connection, &permit, self.gate);
         Some(result)
@@ -266,19 +270,20 @@ mod tests {
         let runs = |connection: &Connection| -> Result<i64> {
             Ok(connection.query_row("SELECT count(*) FROM runs", [], |row| row.get(0))?)
         };
+        let place = Place::new(path).unwrap();
         let leave_open = |connection: &mut Connection| {
             query::unrestrict(connection)?;
             connection.execute_batch("BEGIN")?;
             runs(connection)
         };
-        assert_eq!(pool.read(&path, &mut wait_for, |connection, _| leave_open(connection)).unwrap(), 0);
+        assert_eq!(pool.read(&place, &mut wait_for, |connection, _| leave_open(connection)).unwrap(), 0);
         writer
             .execute_batch(
                 "INSERT INTO runs(run_id, run_type, started_at, status, settings_snapshot_json)
                  VALUES ('r', 't', 'now', 'running', '{}')",
             )
             .unwrap();
-        assert_eq!(pool.read(&path, &mut wait_for, |connection, _| runs(connection)).unwrap(), 1);
+        assert_eq!(pool.read(&place, &mut wait_for, |connection, _| runs(connection)).unwrap(), 1);
     }
 
     #[test]
@@ -290,6 +295,7 @@ mod tests {
         connection::configure_writer(&writer, connection::Synchronous::Normal).unwrap();
         migrations::migrate(&mut writer).unwrap();
         let mut wait_for = Wait::new(Caller::thread(), std::time::Duration::from_secs(1));
+        let place = Place::new(path).unwrap();
         for size in [1, 2, 3] {
             let pool = Pool::new(size);
             let lend = |spare: &Spare| spare.lend(|connection| connection.is_autocommit());
@@ -304,7 +310,7 @@ mod tests {
                 lock(&pool.permits).closed = false;
                 Ok(())
             };
-            pool.read(&path, &mut wait_for, read).unwrap();
+            pool.read(&place, &mut wait_for, read).unwrap();
             assert_eq!(lock(&pool.permits).free, size);
             assert_eq!(lock(&pool.idle).len(), size);
         }

@@ -35,6 +35,8 @@ pub struct Stats {
     pub syncs: u64,
     /// Times that the log was folded into the file as a whole.
     pub checkpoints: u64,
+    /// Names (hard links) of the file; 0 for a store in memory.
+    pub hard_links: u64,
 }
 
 /// What a store has done since it was opened, or since its process was forked.

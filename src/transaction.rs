@@ -111,7 +111,7 @@ impl Slot {
                 .and(Err(misuse("one nested in it is still open, or it is over; it was rolled back")));
         };
         let kept = match depth {
-            0 => writer::commit(connection, held).map_err(|error| match error.kind {
+            0 => self.commit(held).map_err(|error| match error.kind {
                 ErrorKind::CommitOutcomeUnknown => error.note("look before repeating the transaction"),
                 _ => error,
             }),

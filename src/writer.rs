@@ -1,6 +1,5 @@
 //! The one writer of a store: group commit for plain calls, and what explicit transactions do their work on.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -12,6 +11,7 @@ use crate::error::{ErrorKind, Result, StoreError};
 use crate::fork::{self, Gate};
 use crate::heartbeat::{Heartbeats, Held};
 use crate::log_file;
+use crate::place::Place;
 use crate::queue::{Admission, Queue, Taken, Turn};
 use crate::stats::Counters;
 use crate::sync::lock;
@@ -36,7 +36,7 @@ pub(crate) struct Writer {
 
 /// What a writer knows of its file; a store in memory has none.
 pub(crate) struct File {
-    pub(crate) path: PathBuf,
+    pub(crate) place: Arc<Place>,
     pub(crate) synchronous: Synchronous,
     /// How large the log was after the last commit.
     log_bytes: Arc<AtomicU64>,
@@ -58,6 +58,8 @@ pub(crate) struct Slot {
     /// How many pages had spilled when it began.
     spilled_before: i32,
     last_level: u64,
+    /// Where the file is, where there is one.
+    place: Option<Arc<Place>>,
 }
 
 enum Slotted {
@@ -68,18 +70,19 @@ enum Slotted {
 }
 
 impl File {
-    /// The file at `path`, to be written with this durability.
-    pub(crate) fn new(path: PathBuf, synchronous: Synchronous) -> Self {
+    /// The file at `place`, to be written with this durability.
+    pub(crate) fn new(place: Arc<Place>, synchronous: Synchronous) -> Self {
         let counters = Arc::<Counters>::default();
-        let checkpointer = Checkpointer::new(path.clone(), synchronous, Arc::clone(&counters));
-        Self { path, synchronous, log_bytes: Arc::default(), checkpointer: Arc::new(checkpointer), counters }
+        let checkpointer = Checkpointer::new(Arc::clone(&place), synchronous, Arc::clone(&counters));
+        Self { place, synchronous, log_bytes: Arc::default(), checkpointer: Arc::new(checkpointer), counters }
     }
 
     /// Set a connection up for writing it.
     pub(crate) fn configure(&self, connection: &mut Connection) -> Result<()> {
         connection::configure_writer(connection, self.synchronous)?;
         log_file::count_syncs(connection, &self.counters.syncs)?;
-        connection::watch_log(connection, &self.log_bytes)
+        connection::watch_log(connection, &self.log_bytes)?;
+        self.place.remember_log()
     }
 }
 
@@ -95,6 +98,7 @@ impl Writer {
             held: Held::begin(),
             spilled_before: 0,
             last_level: 0,
+            place: file.as_ref().map(|file| Arc::clone(&file.place)),
         };
         let counters = file.as_ref().map_or_else(Arc::default, |file| Arc::clone(&file.counters));
         let heartbeats = Arc::default();
@@ -106,7 +110,8 @@ impl Writer {
         match self.queue.enter(Some(write), owner, wait)? {
             Admission::Turn(turn, Some(write)) => {
                 let (_gate, mut slot, held) = self.begun(wait)?;
-                commit_group(slot.open(self)?, held, &turn, &write, &self.counters)
+                slot.open(self)?;
+                slot.commit_group(held, &turn, &write, &self.counters)
             }
             Admission::Turn(_, None) | Admission::Done => Ok(()),
         }
@@ -192,7 +197,7 @@ impl Writer {
         let (_gate, mut slot, held) = self.begun(wait)?;
         let connection = slot.open(self)?;
         let done = work(connection).inspect_err(|_| abandon(connection, held))?;
-        commit(connection, held)?;
+        slot.commit(held)?;
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
         Ok(done)
     }
@@ -210,14 +215,25 @@ impl Writer {
     }
 
     /// Close the connection, rolling back what is open, and let nobody in any more.
-    pub(crate) fn close(&self) {
+    ///
+    /// # Errors
+    /// [`ErrorKind::FileMoved`] where what was acknowledged may not be found. It is closed all the same.
+    pub(crate) fn close(&self) -> Result<()> {
         self.queue.close();
         self.heartbeats.stop();
         if let Some(file) = &self.file {
             file.checkpointer.stop();
         }
         let _gate = fork::enter();
-        lock(&self.slot).connection = Slotted::Closed;
+        let mut slot = lock(&self.slot);
+        let in_place = if slot.connection().is_some() { slot.look() } else { Ok(()) };
+        slot.connection = Slotted::Closed;
+        in_place
+    }
+
+    /// Fail if the file is no longer where it was. For whoever has the turn, and is about to write.
+    pub(crate) fn look(&self) -> Result<()> {
+        self.file.as_ref().map_or(Ok(()), |file| file.place.look())
     }
 
     /// In a forked child: hand over the inherited connection, with nothing open on it.
@@ -259,7 +275,7 @@ pub(crate) enum Inherited {
 impl Slot {
     fn open(&mut self, writer: &Writer) -> Result<&mut Connection> {
         if let (Slotted::NotYet, Some(file)) = (&self.connection, &writer.file) {
-            let mut connection = connection::open_file(&file.path)?;
+            let mut connection = file.place.confirm_opened(connection::open_file(&file.place.path))?;
             file.configure(&mut connection)?;
             self.connection = Slotted::Open(connection);
         }
@@ -287,6 +303,7 @@ impl Slot {
 
     /// Begin an explicit transaction of this thread.
     pub(crate) fn begin(&mut self, writer: &Writer, owner: u64) -> Result<u64> {
+        self.look()?;
         let connection = self.open(writer)?;
         let held = begin(connection)?;
         self.spilled_before = spilled_pages(connection);
@@ -297,53 +314,71 @@ impl Slot {
         Ok(self.push_level())
     }
 
+    /// Fail if the file is no longer where it was.
+    fn look(&self) -> Result<()> {
+        self.place.as_ref().map_or(Ok(()), |place| place.look())
+    }
+
+    /// Commit, if the file is still where it was: to one that is not, nothing is written, so that nothing is
+    /// acknowledged that nobody would find. As [`commit`] does it.
+    pub(crate) fn commit(&mut self, held: Held) -> Result<()> {
+        let in_place = self.look();
+        let connection = self.connection().ok_or_else(StoreError::closed)?;
+        if let Err(moved) = in_place {
+            roll_back(connection);
+            return Err(moved.note("nothing was written"));
+        }
+        commit(connection, held)
+    }
+
+    /// In the transaction that was begun, do `own` and the jobs of those who wait next, and commit them with one sync.
+    ///
+    /// Each caller is answered once its own is on disk; one that fails is undone alone.
+    fn commit_group(
+        &mut self,
+        held: Held,
+        turn: &Turn<Write>,
+        own: &Write,
+        counters: &Counters,
+    ) -> Result<()> {
+        let connection = self.connection().ok_or_else(StoreError::closed)?;
+        if let Err(error) = own.apply(connection) {
+            // Nothing else is in the transaction yet.
+            abandon(connection, held);
+            return Err(error);
+        }
+        let mut guests: Vec<(Taken<Write>, Result<()>)> = Vec::new();
+        while guests.len() < LARGEST_GROUP
+            && let Some(guest) = turn.take_job(|write| write.rows() <= LARGEST_GUEST_ROWS)
+        {
+            let done = atomically(connection, guest.job.rows(), || guest.job.apply(connection));
+            let lost = done.clone().err().filter(|_| connection.is_autocommit());
+            guests.push((guest, done));
+            if let Some(error) = lost {
+                let error = error.note("SQLite rolled back all that shared this commit; nothing was written");
+                guests.into_iter().for_each(|(guest, _)| guest.answer(Err(error.clone())));
+                return Err(error);
+            }
+        }
+        let committed = self.commit(held);
+        if committed.is_ok() {
+            counters.commits.fetch_add(1, Ordering::Relaxed);
+            counters.grouped_writes.fetch_add(guests.len() as u64, Ordering::Relaxed);
+        }
+        for (guest, done) in guests {
+            // One that failed may have met what others wrote in this very commit: it is told so only if that counts.
+            let advice = guest.job.advice();
+            guest.answer(committed.clone().map_err(|error| advise(error, advice)).and(done));
+        }
+        committed.map_err(|error| advise(error, own.advice()))
+    }
+
     /// Count in a new transaction or savepoint, and number it.
     pub(crate) fn push_level(&mut self) -> u64 {
         self.last_level += 1;
         self.levels.push(self.last_level);
         self.last_level
     }
-}
-
-/// In the transaction that was begun, do `own` and the jobs of those who wait next, and commit them with one sync.
-///
-/// Each caller is answered once its own is on disk; one that fails is undone alone.
-fn commit_group(
-    connection: &Connection,
-    held: Held,
-    turn: &Turn<Write>,
-    own: &Write,
-    counters: &Counters,
-) -> Result<()> {
-    if let Err(error) = own.apply(connection) {
-        // Nothing else is in the transaction yet.
-        abandon(connection, held);
-        return Err(error);
-    }
-    let mut guests: Vec<(Taken<Write>, Result<()>)> = Vec::new();
-    while guests.len() < LARGEST_GROUP
-        && let Some(guest) = turn.take_job(|write| write.rows() <= LARGEST_GUEST_ROWS)
-    {
-        let done = atomically(connection, guest.job.rows(), || guest.job.apply(connection));
-        let lost = done.clone().err().filter(|_| connection.is_autocommit());
-        guests.push((guest, done));
-        if let Some(error) = lost {
-            let error = error.note("SQLite rolled back all that shared this commit; nothing was written");
-            guests.into_iter().for_each(|(guest, _)| guest.answer(Err(error.clone())));
-            return Err(error);
-        }
-    }
-    let committed = commit(connection, held);
-    if committed.is_ok() {
-        counters.commits.fetch_add(1, Ordering::Relaxed);
-        counters.grouped_writes.fetch_add(guests.len() as u64, Ordering::Relaxed);
-    }
-    for (guest, done) in guests {
-        // One that failed may have met what others wrote in this very commit: it is told so only if that counts.
-        let advice = guest.job.advice();
-        guest.answer(committed.clone().map_err(|error| advise(error, advice)).and(done));
-    }
-    committed.map_err(|error| advise(error, own.advice()))
 }
 
 /// Take the write lock now: a transaction that reads first and writes later can find itself unable to
@@ -378,7 +413,7 @@ pub(crate) fn make_up(connection: &Connection, held: Held) {
 }
 
 /// Commit. On failure nothing is left open, and the error says whether anything may be written.
-pub(crate) fn commit(connection: &Connection, held: Held) -> Result<()> {
+fn commit(connection: &Connection, held: Held) -> Result<()> {
     // That no sign of life can be given is no reason to lose the rest, unless SQLite has rolled all of it back.
     if let Err(error) = held.make_up(connection)
         && connection.is_autocommit()

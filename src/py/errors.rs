@@ -43,6 +43,7 @@ impl From<StoreError> for PyErr {
             ErrorKind::OutOfMemory => "OutOfMemoryError",
             ErrorKind::CommitOutcomeUnknown => "CommitOutcomeUnknownError",
             ErrorKind::CannotOpen => "CannotOpenError",
+            ErrorKind::FileMoved => "FileMovedError",
             ErrorKind::ReadOnly => "ReadOnlyError",
             ErrorKind::Query => "QueryError",
             ErrorKind::NotADatabase => "NotADatabaseError",

@@ -49,15 +49,15 @@ impl Store {
         progress: &mut dyn FnMut(Progress) -> Result<()>,
     ) -> Result<()> {
         let current = self.connections()?;
-        let (Some(path), Some(pool)) = (&self.shared.path, &current.pool) else {
+        let (Some(place), Some(pool)) = (&current.place, &current.pool) else {
             return Err(StoreError::new(ErrorKind::InvalidValue, "a store in memory has no file to copy"));
         };
         self.refuse_inside(caller, "only what is committed is copied")?;
         let _guest = pool.guest()?;
-        let dest = Destination::find(dest, path, overwrite)?;
+        let dest = Destination::find(dest, &place.path, overwrite)?;
         let partial = Partial::create(&dest.path, self.shared.options.file_mode)?;
         let patience = &mut Wait::new(*caller, Duration::MAX);
-        let copying = patience.until_free(|| Copying::begin(path, &partial.path))?;
+        let copying = patience.until_free(|| Copying::begin(place, &partial.path))?;
         loop {
             let (reached, done) = patience.until_free(|| copying.step())?;
             progress(reached)?;

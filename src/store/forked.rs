@@ -21,8 +21,8 @@ impl Forkable for Shared {
             Some(Inherited::Closed) => return,
             Some(Inherited::Spilled) => {
                 lost = Some(fork::lost_file());
-                if let Some(id) = self.file_id.get() {
-                    fork::lose(*id, alone);
+                if let Some(place) = &current.place {
+                    fork::lose(place.id, alone);
                 }
             }
             Some(Inherited::Connection { connection, owner }) => {
@@ -36,10 +36,11 @@ impl Forkable for Shared {
             }
             Some(Inherited::Nothing) | None => {}
         }
-        let file = self.path.clone().map(|path| File::new(path, self.options.synchronous));
+        let place = current.place.as_ref().map(|place| Arc::new(place.inherited()));
+        let file = place.clone().map(|place| File::new(place, self.options.synchronous));
         let writer = current.writer.as_ref().map(|_| Writer::new(memory, file));
         let pool = current.pool.as_ref().map(|_| Pool::new(self.options.pool_size));
-        let fresh = Connections { writer: writer.map(Arc::new), pool, lost };
+        let fresh = Connections { place, writer: writer.map(Arc::new), pool, lost };
         let inherited = std::mem::replace(&mut *current, Arc::new(fresh));
         // Its locks may be held by threads that do not exist here.
         std::mem::forget(inherited);

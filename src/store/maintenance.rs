@@ -38,7 +38,9 @@ impl Store {
                 stats.file_bytes = self.file_bytes();
                 stats.wal_bytes = self.wal_bytes();
             }
-            if let Some(writer) = &self.connections()?.writer {
+            let current = self.connections()?;
+            stats.hard_links = current.place.as_ref().map_or(0, |place| place.names());
+            if let Some(writer) = &current.writer {
                 writer.counters.report(&mut stats);
             }
             Ok(stats)
@@ -69,6 +71,7 @@ impl Store {
     ) -> Result<Vec<Finding>> {
         let before = retention::before(Utc::now(), stale_after);
         let mut found = self.look_aside(caller, check::integrity)?;
+        found.extend(self.connections()?.place.as_ref().and_then(|place| Finding::hard_link(place)));
         found.extend(self.look_aside(caller, check::orphans)?);
         let json = self.look_at_json(caller, is_json, &mut found);
         found.extend(or_found(json.map(|()| Vec::new()))?);

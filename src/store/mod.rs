@@ -15,7 +15,7 @@ pub use maintenance::Checkpointed;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -25,7 +25,7 @@ use crate::error::{ErrorKind, Result, StoreError};
 use crate::fork::{self, Forkable, Gate};
 use crate::migrations::{self, Found};
 use crate::opening::{self, Options};
-use crate::platform::{self, FileId};
+use crate::place::{self, Links, Place};
 use crate::pool::{Pool, Spare};
 use crate::query::{self, Parameters, Rows, Stop};
 use crate::sync::lock;
@@ -60,16 +60,18 @@ pub struct Store {
 struct Shared {
     /// `None` for a store in memory.
     path: Option<PathBuf>,
-    /// Which file that was when it was opened.
-    file_id: OnceLock<FileId>,
     options: Options,
     closed: AtomicBool,
+    /// `None` for a store in memory.
+    links: Option<Arc<Links>>,
     /// Replaced in a forked child. Locked only behind the fork's gate.
     current: Mutex<Arc<Connections>>,
 }
 
 /// A process's own connections.
 struct Connections {
+    /// `None` for a store in memory.
+    place: Option<Arc<Place>>,
     /// `None` for a store that is only read.
     writer: Option<Arc<Writer>>,
     /// `None` for a store in memory, which has one connection.
@@ -99,11 +101,12 @@ impl Store {
             connection::check_sqlite_version()?;
             fork::check()?;
             let path = opening::find(path, &options)?;
-            let file = (!options.read_only).then(|| File::new(path.clone(), options.synchronous));
+            let place = Arc::new(Place::new(path)?);
+            let file = (!options.read_only).then(|| File::new(Arc::clone(&place), options.synchronous));
             // Registered before anything is opened: a fork meanwhile must find every connection.
             let pool = Pool::new(options.pool_size);
-            let store =
-                Self::new(Some(path), options, file.map(|file| Writer::new(None, Some(file))), Some(pool));
+            let writer = file.map(|file| Writer::new(None, Some(file)));
+            let store = Self::new(Some(place), options, writer, Some(pool));
             store.look(caller)?;
             Ok(store)
         };
@@ -114,20 +117,16 @@ impl Store {
     fn look(&self, caller: &Caller) -> Result<()> {
         let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
         let current = self.connections()?;
-        match (&current.writer, &self.shared.path, &current.pool) {
+        match (&current.writer, &current.place, &current.pool) {
             (Some(writer), ..) => wait.until_free(|| writer.open_with(opening::open_writer)),
-            (None, Some(path), Some(pool)) => {
-                pool.read(path, &mut wait, |connection, _| match migrations::inspect(connection)? {
+            (None, Some(place), Some(pool)) => {
+                pool.read(place, &mut wait, |connection, _| match migrations::inspect(connection)? {
                     Found::Store(_) => Ok(()),
                     Found::Empty => Err(StoreError::new(ErrorKind::NotADatabase, "nothing is in it yet")),
                 })
             }
             _ => Err(StoreError::closed()),
-        }?;
-        if let Some(id) = self.path().and_then(platform::file_id) {
-            self.shared.file_id.get_or_init(|| id);
         }
-        Ok(())
     }
 
     /// Open a private store in memory, on one connection.
@@ -145,14 +144,16 @@ impl Store {
         Ok(Self::new(None, options, Some(Writer::new(Some(memory), None)), None))
     }
 
-    fn new(path: Option<PathBuf>, options: Options, writer: Option<Writer>, pool: Option<Pool>) -> Self {
+    fn new(place: Option<Arc<Place>>, options: Options, writer: Option<Writer>, pool: Option<Pool>) -> Self {
         let gate = fork::enter();
-        let connections = Connections { writer: writer.map(Arc::new), pool, lost: None };
+        let path = place.as_ref().map(|place| place.path.clone());
+        let links = place.as_ref().map(|place| Arc::clone(&place.links));
+        let connections = Connections { place, writer: writer.map(Arc::new), pool, lost: None };
         let shared = Arc::new(Shared {
             path,
-            file_id: OnceLock::new(),
             options,
             closed: AtomicBool::new(false),
+            links,
             current: Mutex::new(Arc::new(connections)),
         });
         let registered: Arc<dyn Forkable> = Arc::<Shared>::clone(&shared);
@@ -163,6 +164,12 @@ impl Store {
     /// The file, made absolute; `None` for a store in memory.
     pub fn path(&self) -> Option<&Path> {
         self.shared.path.as_deref()
+    }
+
+    /// What to warn the user of, once: the file was seen to have several names.
+    pub fn warning(&self) -> Option<String> {
+        let is_new = self.shared.links.as_ref().is_some_and(|links| links.are_news());
+        self.path().filter(|_| is_new).map(|path| place::several_names(path, "several"))
     }
 
     /// Whether the store is closed.
@@ -200,7 +207,8 @@ impl Store {
     ///
     /// # Errors
     /// [`ErrorKind::StoreBusy`] or [`ErrorKind::Interrupted`] when the wait for those who are reading ended
-    /// first. The store is closed all the same; their connections go with the process.
+    /// first. The store is closed all the same; their connections go with the process. [`ErrorKind::FileMoved`] when a
+    /// file that was written is no longer where it was: what was acknowledged may not be found.
     pub fn close(&self, caller: &Caller) -> Result<()> {
         self.shared.closed.store(true, Ordering::Release);
         if fork::check().is_err() {
@@ -213,10 +221,8 @@ impl Store {
         let wait = Wait::new(*caller, self.shared.options.busy_timeout);
         // The writer is the last to go: it is the one that may fold the log into the file and delete it.
         let readers_gone = current.pool.as_ref().map_or(Ok(()), |pool| pool.close(&wait));
-        if let Some(writer) = &current.writer {
-            writer.close();
-        }
-        readers_gone.map_err(|error| error.during("close"))
+        let in_place = current.writer.as_ref().map_or(Ok(()), |writer| writer.close());
+        readers_gone.and(in_place).map_err(|error| error.during("close"))
     }
 
     /// Do `write` in the caller's own transaction, or with what others write meanwhile.
@@ -288,8 +294,8 @@ impl Store {
             return writer.inside(by_writer);
         }
         let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
-        match (&self.shared.path, &current.pool, &current.writer) {
-            (Some(path), Some(pool), _) => pool.read(path, &mut wait, read),
+        match (&current.place, &current.pool, &current.writer) {
+            (Some(place), Some(pool), _) => pool.read(place, &mut wait, read),
             (_, _, Some(writer)) => {
                 let _turn = writer.queue.enter(None, caller.owner, &wait)?;
                 writer.with(by_writer)

@@ -168,6 +168,7 @@ impl Store {
             let _turn = writer.queue.enter(None, me.owner, &Wait::new(me, timeout))?;
             Wait::new(me, timeout).until_free(|| {
                 writer.with(|connection| {
+                    writer.look()?;
                     let held = Held::begin();
                     let rewritten = vacuum::rewrite(connection, stop);
                     writer::make_up(connection, held);

@@ -62,6 +62,10 @@ class CannotOpenError(StateStoreError, sqlite3.OperationalError):
     """The path cannot be created or opened; the message names it."""
 
 
+class FileMovedError(StateStoreError, sqlite3.OperationalError):
+    """The file, or its log, is no longer where it was when the store was opened; nothing of the call was written."""
+
+
 class ReadOnlyError(StateStoreError, sqlite3.OperationalError):
     """A write on a store opened with `read_only=True`, or anything but a pure read on `connection`."""
 
@@ -120,6 +124,10 @@ class NestingTooDeepError(StateStoreError, RecursionError):
 
 class InvalidJSONError(StateStoreError, ValueError):
     """A JSON column holds text that is no JSON; another program wrote it."""
+
+
+class FileLinkedWarning(UserWarning):
+    """The store's file has several names (hard links): whatever opens it by another one loses writes."""
 
 
 class NetworkFileSystemWarning(UserWarning):

@@ -97,6 +97,8 @@ class Stats:
         Syncs of the log by this store, each of which took its commits to the disk.
     checkpoints
         Times that this store folded all of the log into the file.
+    hard_links
+        How many names the file has. With more than one, whatever opens it by another name loses writes. 0 in memory.
     """
 
     runs: int
@@ -113,6 +115,7 @@ class Stats:
     grouped_writes: int
     syncs: int
     checkpoints: int
+    hard_links: int
 
 
 @frozen
@@ -124,6 +127,7 @@ class Finding:
     kind
         `"integrity"`: the file's structure is damaged. `"foreign_key"`: a row belongs to a run that is not there.
         `"json"`: a JSON column holds what is no JSON. `"stale_run"`: a run is `running`, with no sign of life for long.
+        `"hard_link"`: the file has several names, each of which would have a log of its own.
     table
         The table that it is in, or None.
     id
@@ -132,7 +136,7 @@ class Finding:
         What is wrong, in one line.
     """
 
-    kind: Literal["integrity", "foreign_key", "json", "stale_run"]
+    kind: Literal["integrity", "foreign_key", "json", "stale_run", "hard_link"]
     table: str | None
     id: str | None
     message: str

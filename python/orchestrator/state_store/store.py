@@ -52,11 +52,13 @@ class StateStore(RunLife, IntelItems, Telemetry, Retention, Maintenance, Backup)
     Raises
     ------
     CannotOpenError
-        When the path cannot be created or opened.
+        When the path cannot be created or opened; or when the file has several names (hard links), unless `read_only`.
     NotADatabaseError, ForeignDatabaseError, SchemaTooNewError, CorruptDatabaseError
         When the file is not one of ours, or newer than this package. It is left as it is.
     StoreBusyError
         When another program held the file's lock for `busy_timeout`.
+    FileMovedError
+        Not now, but by every later call: when the file, or its log, is no longer where it was opened.
     TypeError, ValueError
         When an option is wrong; the message names it.
 
@@ -140,6 +142,12 @@ class StateStore(RunLife, IntelItems, Telemetry, Retention, Maintenance, Backup)
         """Close every connection of every thread. Later calls raise StoreClosedError; closing again does nothing.
 
         A transaction that is still open is rolled back, and its exit raises.
+
+        Raises
+        ------
+        FileMovedError
+            When the file, or its log, is no longer where it was: what was written last may not be found. The store is
+            closed all the same. A store that was only read does not look.
         """
         self._core.close()
 
@@ -153,8 +161,15 @@ class StateStore(RunLife, IntelItems, Telemetry, Retention, Maintenance, Backup)
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the store."""
-        self.close()
+        """Close the store. An exception that leaves the block passes on, with what is wrong with the file as a note."""
+        try:
+            self.close()
+        except Exception as error:
+            from orchestrator.state_store.exceptions import FileMovedError
+
+            if exc is None or not isinstance(error, FileMovedError):
+                raise
+            exc.add_note(str(error))
 
     def __repr__(self) -> str:
         """Say which file, and whether it is open."""

@@ -37,6 +37,7 @@ impl Store {
             ("grouped_writes", stats.grouped_writes),
             ("syncs", stats.syncs),
             ("checkpoints", stats.checkpoints),
+            ("hard_links", stats.hard_links),
         ] {
             found.set_item(name, number)?;
         }

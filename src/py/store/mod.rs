@@ -87,6 +87,7 @@ impl Store {
             let store =
                 interruptible(py, Owner::thread(), |caller| crate::Store::open(&path, options, caller))?;
             warn_of_network(py, &path)?;
+            warn(py, "FileLinkedWarning", store.warning(), 3)?;
             store
         };
         Ok(Self(Arc::new(Open { store: Some(store), transactions: AtomicUsize::new(0) })))
@@ -120,7 +121,9 @@ impl Store {
 
     /// Close every connection.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        call(py, &self.0, |store, caller| store.close(caller))
+        let store = self.0.store()?;
+        interruptible(py, self.0.caller(py)?, |caller| store.close(caller))?;
+        warn_of_links(py, store)
     }
 }
 
@@ -131,6 +134,7 @@ pub(super) fn call<T: Send>(
     work: impl FnOnce(&crate::Store, &Caller) -> Result<T> + Send,
 ) -> PyResult<T> {
     let store = open.store()?;
+    warn_of_links(py, store)?;
     interruptible(py, open.caller(py)?, |caller| work(store, caller))
 }
 
@@ -160,11 +164,21 @@ fn interruptible<T: Send>(
 /// Warn where SQLite's locks and shared memory cannot be relied on.
 fn warn_of_network(py: Python<'_>, path: &std::path::Path) -> PyResult<()> {
     let Some(system) = py.detach(|| crate::network_file_system(path)) else { return Ok(()) };
-    let category = class(py, "NetworkFileSystemWarning")?;
     let message = format!(
         "{} is on a network file system ({system}): stores of several hosts cannot share it, and its locks may not hold",
         path.display()
     );
-    let message = std::ffi::CString::new(message)?;
-    PyErr::warn(py, &category, &message, 3)
+    warn(py, "NetworkFileSystemWarning", Some(message), 3)
+}
+
+/// Warn, once, of a file that got more names while it was open. Before a call begins, so that a warning that is made an
+/// error tells of a call that has done nothing; whichever call has noticed was right to succeed.
+fn warn_of_links(py: Python<'_>, store: &crate::Store) -> PyResult<()> {
+    warn(py, "FileLinkedWarning", store.warning(), 2)
+}
+
+fn warn(py: Python<'_>, category: &str, message: Option<String>, stack_level: i32) -> PyResult<()> {
+    let Some(message) = message else { return Ok(()) };
+    let category = class(py, category)?;
+    PyErr::warn(py, &category, &std::ffi::CString::new(message)?, stack_level)
 }
