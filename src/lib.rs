@@ -78,7 +78,7 @@ pub use model::{
     now,
 };
 pub use opening::Options;
-pub use platform::network_file_system;
+pub use platform::{is_mounted_file, network_file_system};
 pub use query::{Parameters, Rows, Stop};
 pub use retention::{Deleted, Prune};
 pub use run_list::RunFilter;

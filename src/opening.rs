@@ -58,6 +58,7 @@ pub(crate) fn find(path: &Path, options: &Options) -> Result<PathBuf> {
     let create = || {
         if !options.read_only {
             platform::create_parents(&path)?;
+            place::set_orphan_aside(&path);
             platform::create_file(&path, options.file_mode)?;
         }
         path.canonicalize()

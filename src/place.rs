@@ -9,7 +9,8 @@
 //! removes a log only once nobody has its database open any more.
 
 use std::ffi::{CString, c_int};
-use std::os::unix::ffi::OsStrExt;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -19,9 +20,13 @@ use rusqlite::{Connection, ffi};
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::platform::{self, FileId};
+use crate::pool;
 
 /// How long reads may go on before they look again. A commit always looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How many logs may have been put aside beside one file.
+const MOST_ASIDE: u32 = 1000;
 
 /// The place of one store's file.
 pub(crate) struct Place {
@@ -167,6 +172,32 @@ impl Place {
         Ok(())
     }
 
+    /// For a store that is being closed while its file is not in its place: leave the log so that it harms no other
+    /// file, and say where what was written last may be.
+    pub(crate) fn left_behind(&self) -> String {
+        match self.set_log_aside() {
+            Some(aside) => {
+                format!("what was written last is in {}, the log of the file that was there", aside.display())
+            }
+            None => {
+                format!("what was written last may be in {}-wal, which belongs with it", self.path.display())
+            }
+        }
+    }
+
+    /// Where another file was put in the place: put the log aside that belongs to the one that was there. SQLite would
+    /// read it as the other one's, and mix the two. Say where it is now.
+    fn set_log_aside(&self) -> Option<PathBuf> {
+        let [log, index] = self.beside.get()?;
+        let is_here =
+            |file: &Beside| matches!(file.id.map(|id| find(&file.name, id)), Some(Found::This { .. }));
+        if !matches!(find(&self.database, self.id), Found::Another) || !is_here(log) {
+            return None;
+        }
+        let index = is_here(index).then(|| beside(&self.path, "-shm"));
+        put_aside(&beside(&self.path, "-wal"), index.as_deref())
+    }
+
     /// How many names the file has; 0 where it is not there.
     pub(crate) fn names(&self) -> u64 {
         match find(&self.database, self.id) {
@@ -189,6 +220,41 @@ pub(crate) fn several_names(path: &Path, names: impl std::fmt::Display) -> Strin
         "{} has {names} names (hard links), and each has a log of its own: whatever opens it by another name loses writes, or does not see them; remove the other names (find -samefile lists them)",
         path.display()
     )
+}
+
+/// Where a log was left without its file, which was moved or removed: put it aside before a new file takes its place.
+/// SQLite would delete it, and with it what was acknowledged last.
+pub(crate) fn set_orphan_aside(path: &Path) {
+    // In this order: whoever has just made both had the file before it had a log.
+    let is_orphan = || !pool::log_is_empty(path) && !path.exists();
+    if !is_orphan() {
+        return;
+    }
+    // Others may find it at the same time, and one of them already have put it aside and made a new file.
+    let Some(Ok(folder)) = path.parent().map(File::open) else { return };
+    if folder.lock().is_ok() && is_orphan() {
+        put_aside(&beside(path, "-wal"), Some(&beside(path, "-shm")));
+    }
+}
+
+/// Give a log a name that SQLite does not look for; its index can be made again.
+fn put_aside(log: &Path, index: Option<&Path>) -> Option<PathBuf> {
+    if fs::metadata(log).is_ok_and(|log| log.len() == 0) {
+        return None;
+    }
+    for number in 1..=MOST_ASIDE {
+        let aside = beside(log, &format!(".aside-{number}"));
+        match platform::rename_new(log, &aside) {
+            Ok(()) => {
+                // One that cannot be removed is found to be out of date by whoever opens the file first.
+                let _ = index.map(fs::remove_file);
+                return Some(aside);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
 /// Refuse to write a file that has several names.
@@ -216,9 +282,15 @@ fn find(name: &CString, id: FileId) -> Found {
     }
 }
 
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 fn name(path: &Path, suffix: &str) -> Result<CString> {
-    let bytes = [path.as_os_str().as_bytes(), suffix.as_bytes()].concat();
-    CString::new(bytes).map_err(|_| StoreError::new(ErrorKind::CannotOpen, "the path has a NUL in it"))
+    CString::new(beside(path, suffix).into_os_string().into_encoded_bytes())
+        .map_err(|_| StoreError::new(ErrorKind::CannotOpen, "the path has a NUL in it"))
 }
 
 /// With the code that SQLite has for it. <https://www.sqlite.org/rescode.html#readonly_dbmoved>
@@ -228,4 +300,72 @@ fn moved(what: String) -> StoreError {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection;
+
+    fn stored(path: &Path) -> Connection {
+        fs::write(path, b"").unwrap();
+        let connection = connection::open_file(path).unwrap();
+        connection.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t(x)").unwrap();
+        connection
+    }
+
+    #[test]
+    fn a_connection_that_was_opened_while_another_file_was_in_the_place_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, aside] = ["t.db", "aside.db"].map(|name| folder.path().join(name));
+        let first = stored(&path);
+        let place = Place::new(path.clone()).unwrap();
+        place.confirm(&first).unwrap();
+        fs::rename(&path, &aside).unwrap();
+        let other = connection::open_file(&aside).unwrap();
+        place.confirm(&other).unwrap_err();
+        fs::write(&path, b"").unwrap();
+        let wrong = connection::open_file(&path).unwrap();
+        fs::rename(&aside, &path).unwrap();
+        place.look().unwrap();
+        place.confirm(&first).unwrap();
+        let error = place.confirm_opened(Ok(wrong)).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::FileMoved);
+        assert_eq!(error.sqlite_code, Some(ffi::SQLITE_READONLY_DBMOVED));
+    }
+
+    #[test]
+    fn the_log_and_its_index_are_looked_at_once_they_are_open() {
+        for suffix in ["", "-wal", "-shm"] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("t.db");
+            let _open = stored(&path);
+            let place = Place::new(path.clone()).unwrap();
+            place.remember_log().unwrap();
+            place.look().unwrap();
+            fs::remove_file(beside(&path, suffix)).unwrap();
+            let error = place.look().unwrap_err();
+            assert!(error.to_string().contains(&format!("t.db{suffix}")), "{error}");
+            let child = place.inherited();
+            assert_eq!(child.look().is_ok(), !suffix.is_empty(), "what a child opens is its own");
+        }
+    }
+
+    #[test]
+    fn several_names_are_news_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, other] = ["t.db", "other.db"].map(|name| folder.path().join(name));
+        fs::write(&path, b"").unwrap();
+        let place = Place::new(path.clone()).unwrap();
+        place.look().unwrap();
+        assert!(!place.links.are_news());
+        refuse_linked(&path).unwrap();
+        fs::hard_link(&path, &other).unwrap();
+        refuse_linked(&path).unwrap_err();
+        place.look().unwrap();
+        assert_eq!(place.names(), 2);
+        assert!(place.links.are_news());
+        place.inherited().look().unwrap();
+        assert!(!place.links.are_news());
+    }
 }

@@ -1,6 +1,6 @@
 //! What differs between operating systems. Tested on Linux only.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -82,6 +82,41 @@ pub(crate) fn create_new(path: &Path, mode: u32) -> io::Result<File> {
     Ok(file)
 }
 
+/// Rename a file, unless there is one of the new name already.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match rename_without_replacing(from, to) {
+        // Not every file system can; a link fails as well where a file is there, and not every one has links either.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) => {
+            match fs::hard_link(from, to) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !to.exists() => {
+                    fs::rename(from, to)
+                }
+                linked => linked.and_then(|()| fs::remove_file(from)),
+            }
+        }
+        renamed => renamed,
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+
+    let [from, to] = [from, to].map(|path| CString::new(path.as_os_str().as_bytes()));
+    let (from, to) = (from?, to?);
+    // SAFETY: both paths end in NUL. glibc has had the function for less time than Linux.
+    let done = unsafe {
+        let (here, flags) = (libc::AT_FDCWD, libc::RENAME_NOREPLACE);
+        libc::syscall(libc::SYS_renameat2, here, from.as_ptr(), here, to.as_ptr(), flags)
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn rename_without_replacing(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::Error::from_raw_os_error(libc::ENOSYS))
+}
+
 /// Sync the folder that `path` is in, where the file system and its permissions let folders be synced.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     let Some(parent) = path.parent() else { return Ok(()) };
@@ -105,13 +140,35 @@ pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many levels of symbolic links"))
 }
 
+/// Whether `path` leads to a file that is mounted by itself, as containers are given single files.
+#[cfg(target_os = "linux")]
+pub fn is_mounted_file(path: &Path) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    let mut facts = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: `path` ends in NUL, `facts` has room for what statx writes, and all zeros are a value of it.
+    let facts = unsafe {
+        libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, libc::STATX_TYPE, facts.as_mut_ptr());
+        facts.assume_init()
+    };
+    u32::from(facts.stx_mode) & libc::S_IFMT == libc::S_IFREG
+        && facts.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0
+}
+
+/// Elsewhere than on Linux nothing is detected.
+#[cfg(not(target_os = "linux"))]
+pub fn is_mounted_file(_: &Path) -> bool {
+    false
+}
+
 /// The name of the network file system that holds `path`, if one does: SQLite's write-ahead log needs shared
 /// memory of one host (<https://www.sqlite.org/wal.html#overview>).
 #[cfg(target_os = "linux")]
 pub fn network_file_system(path: &Path) -> Option<&'static str> {
     use std::os::unix::ffi::OsStrExt;
 
-    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).ok()?;
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
     let mut facts = std::mem::MaybeUninit::<libc::statfs>::uninit();
     // SAFETY: `path` ends in NUL, and `facts` has room for what statfs writes.
     if unsafe { libc::statfs(path.as_ptr(), facts.as_mut_ptr()) } != 0 {
@@ -154,6 +211,18 @@ mod tests {
         create_file(&path, 0o666).unwrap();
         create_file(&path, 0o600).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o666);
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_not_renamed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| folder.path().join(name));
+        fs::write(&from, b"from").unwrap();
+        rename_new(&from, &to).unwrap();
+        assert_eq!(fs::metadata(&to).unwrap().nlink(), 1);
+        fs::write(&from, b"again").unwrap();
+        assert_eq!(rename_new(&from, &to).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&to).unwrap(), b"from");
     }
 
     #[test]

@@ -226,7 +226,12 @@ impl Writer {
         }
         let _gate = fork::enter();
         let mut slot = lock(&self.slot);
-        let in_place = if slot.connection().is_some() { slot.look() } else { Ok(()) };
+        let mut in_place = Ok(());
+        if slot.connection().is_some()
+            && let Some(place) = &slot.place
+        {
+            in_place = place.look().map_err(|moved| moved.note(place.left_behind()));
+        }
         slot.connection = Slotted::Closed;
         in_place
     }

@@ -163,6 +163,7 @@ def test_the_store_is_never_copied_onto_itself(run_path: Path, suffix: str, over
         link.hardlink_to(run_path)
         with pytest.raises(InvalidValueError, match="own file"):
             store.backup(link, overwrite=overwrite)
+        link.unlink()
         assert item_ids(store) == ["first"]
 
 

@@ -12,6 +12,7 @@ import pytest
 from orchestrator.state_store import (
     CannotOpenError,
     CorruptDatabaseError,
+    FileMovedError,
     ForeignDatabaseError,
     IntelItemNotFoundError,
     InvalidJSONError,
@@ -60,6 +61,14 @@ def write_while_held(store: StateStore) -> None:
 def write_read_only(store: StateStore) -> None:
     with StateStore(store.db_path, read_only=True) as reader:
         reader.finish_run("run-1", "completed")
+
+
+def write_moved(store: StateStore) -> None:
+    elsewhere = store.db_path.rename(store.db_path.with_name("elsewhere.db"))
+    try:
+        store.upsert_intel_item(make_item("item-7"))
+    finally:
+        elsewhere.rename(store.db_path)
 
 
 def leave_twice(store: StateStore) -> None:
@@ -193,6 +202,12 @@ SCENARIOS: list[tuple[type[StateStoreError], type[Exception], list[str], Act]] =
     (QueryError, sqlite3.OperationalError, ["nowhere"], lambda s: s.connection.execute("SELECT * FROM nowhere")),
     (TransactionError, sqlite3.ProgrammingError, ["transaction"], leave_twice),
     (CannotOpenError, sqlite3.OperationalError, ["state.db/x"], lambda s: StateStore(s.db_path / "x")),
+    (
+        FileMovedError,
+        sqlite3.OperationalError,
+        ["upsert_intel_item", "item-7", "state.db", "move it back", "nothing was written"],
+        write_moved,
+    ),
     (NotADatabaseError, sqlite3.DatabaseError, ["other.db"], open_bytes(b"hello\n" * 1000)),
     (ForeignDatabaseError, sqlite3.DatabaseError, ["other.db"], open_foreign),
     (SchemaTooNewError, sqlite3.DatabaseError, ["state.db"], items_of("PRAGMA user_version = 1000000")),

@@ -156,13 +156,8 @@ impl Partial {
             if dest.overwrite {
                 fs::rename(&self.path, &dest.path)?;
             } else {
-                // A link fails where a file has appeared meanwhile; not every file system has links.
-                match fs::hard_link(&self.path, &dest.path) {
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !dest.path.exists() => {
-                        fs::rename(&self.path, &dest.path)?;
-                    }
-                    linked => linked?,
-                }
+                // A file may have appeared meanwhile.
+                platform::rename_new(&self.path, &dest.path)?;
             }
             platform::sync_parent(&dest.path)
         };

@@ -127,7 +127,7 @@ class InvalidJSONError(StateStoreError, ValueError):
 
 
 class FileLinkedWarning(UserWarning):
-    """The store's file has several names (hard links): whatever opens it by another one loses writes."""
+    """The store's file has several names (hard links), or is mounted as a single file: each name has its own log."""
 
 
 class NetworkFileSystemWarning(UserWarning):

@@ -87,6 +87,7 @@ impl Store {
             let store =
                 interruptible(py, Owner::thread(), |caller| crate::Store::open(&path, options, caller))?;
             warn_of_network(py, &path)?;
+            warn_of_mount(py, &path)?;
             warn(py, "FileLinkedWarning", store.warning(), 3)?;
             store
         };
@@ -169,6 +170,16 @@ fn warn_of_network(py: Python<'_>, path: &std::path::Path) -> PyResult<()> {
         path.display()
     );
     warn(py, "NetworkFileSystemWarning", Some(message), 3)
+}
+
+/// Warn where what belongs to the file is not beside it for whoever reaches it by another path.
+fn warn_of_mount(py: Python<'_>, path: &std::path::Path) -> PyResult<()> {
+    let is_mounted = py.detach(|| crate::is_mounted_file(path));
+    let message = format!(
+        "{} is mounted as a single file: its log is not where others look for it who reach the file by another path, and is lost with the folder around it; mount the folder instead",
+        path.display()
+    );
+    warn(py, "FileLinkedWarning", is_mounted.then_some(message), 3)
 }
 
 /// Warn, once, of a file that got more names while it was open. Before a call begins, so that a warning that is made an
