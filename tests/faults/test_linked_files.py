@@ -116,14 +116,6 @@ def test_a_store_in_memory_has_no_name() -> None:
         assert store.check() == []
 
 
-def test_a_backup_has_one_name(run_path: Path, tmp_path: Path) -> None:
-    """One that was linked into its place would have two, for good where the process is killed between."""
-    dest = tmp_path / "copy.db"
-    with StateStore(run_path) as store:
-        store.backup(dest)
-    assert dest.stat().st_nlink == 1
-
-
 def test_a_file_that_is_mounted_by_itself_is_warned_of(
     run_path: Path, tmp_path: Path, tool: Callable[[str], str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -14,6 +15,10 @@ from tests.programs import hear, say
 from tests.programs.exits import item
 from tests.programs.readers import NOBODY
 
+MOST = 20_000
+"""Writes of a thread that ought to have been told long before."""
+LONG = 20.0
+"""Seconds of reads that ought to have been told long before."""
 LARGE = 30_000
 """Items of a batch that is written in slices, while it is still being encoded."""
 
@@ -95,7 +100,7 @@ def write_until_told(path: str, threads: int) -> dict[str, Any]:
     acknowledged, errors = ["before"], []
 
     def write(writer: int) -> None:
-        for index in range(1_000_000):
+        for index in range(MOST):
             names = [f"{writer}-{index}-{part}" for part in range(1 + writer % 3)]
             try:
                 if writer % 2:
@@ -157,7 +162,8 @@ def read_until_told(path: str, readers: int, read_only: bool) -> dict[str, Any]:
 
     def look() -> None:
         try:
-            while True:
+            until = time.monotonic() + LONG
+            while time.monotonic() < until:
                 seen.update(run.run_id for run in store.list_runs())
         except StateStoreError as error:
             errors.append(f"{type(error).__name__}: {error}")
