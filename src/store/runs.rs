@@ -18,6 +18,7 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::RunExists`], and what every write can fail with: [`ErrorKind::StoreBusy`],
     /// [`ErrorKind::StoreClosed`], [`ErrorKind::ReadOnly`], [`ErrorKind::DiskFull`], [`ErrorKind::StorageIO`],
+    /// [`ErrorKind::FileMoved`],
     /// [`ErrorKind::CommitOutcomeUnknown`], [`ErrorKind::TransactionDoomed`].
     pub fn start_run(&self, caller: &Caller, run: NewRun) -> Result<()> {
         self.write(caller, Write::StartRun(run))

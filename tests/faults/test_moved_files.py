@@ -172,6 +172,24 @@ def test_readers_are_told_and_none_sees_another_file(path: Path, read_only: bool
     assert came["close"].startswith("done" if read_only else TOLD)
 
 
+def test_no_log_is_folded_into_a_file_that_left_its_place(path: Path) -> None:
+    """It may be in use where it is now, with a log of its own. The log stays as it is, and comes back with the file."""
+    with StateStore(path) as store:
+        store.start_run("run-1", "daily", {})
+        store.checkpoint()
+        put(store, *map(str, range(20)))
+        rename(path)
+        before = [beside(path, suffix).stat().st_size for suffix in (".old", "-wal")]
+        with pytest.raises(FileMovedError, match=r"checkpoint: .*state\.db was moved"):
+            store.checkpoint()
+        with pytest.raises(FileMovedError, match="vacuum"):
+            store.vacuum(full=True)
+        assert [beside(path, suffix).stat().st_size for suffix in (".old", "-wal")] == before
+        beside(path, ".old").rename(path)
+        assert store.checkpoint().complete
+        assert item_ids(store) == [*map(str, range(20))]
+
+
 def test_a_restored_backup_is_not_mixed_with_the_log_of_the_file_before(path: Path) -> None:
     """SQLite reads any log of the right name. The one that was there is put aside, for whoever has its file."""
     with StateStore(path) as first:
