@@ -319,9 +319,12 @@ impl Slot {
         Ok(self.push_level())
     }
 
-    /// Fail if the file is no longer where it was.
+    /// Fail if the file is no longer where it was. Once the connection is closed, its log may go.
     fn look(&self) -> Result<()> {
-        self.place.as_ref().map_or(Ok(()), |place| place.look())
+        match (&self.connection, &self.place) {
+            (Slotted::Open(_), Some(place)) => place.look(),
+            _ => Ok(()),
+        }
     }
 
     /// Commit, if the file is still where it was: to one that is not, nothing is written, so that nothing is
