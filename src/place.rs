@@ -162,7 +162,8 @@ impl Place {
         Err(moved(format!("{} was moved while it was being opened; try again", self.path.display())))
     }
 
-    /// Remember the log and its index, which the writer's connection has opened.
+    /// Remember the log and its index, which the writer's connection has opened. Only of one that stays open: with another
+    /// the log may go, as where the opening is tried again.
     pub(crate) fn remember_log(&self) -> Result<()> {
         let [log, index] = [name(&self.path, "-wal")?, name(&self.path, "-shm")?].map(|name| {
             let id = platform::facts(&name).ok().map(|facts| facts.id);

@@ -81,8 +81,7 @@ impl File {
     pub(crate) fn configure(&self, connection: &mut Connection) -> Result<()> {
         connection::configure_writer(connection, self.synchronous)?;
         log_file::count_syncs(connection, &self.counters.syncs)?;
-        connection::watch_log(connection, &self.log_bytes)?;
-        self.place.remember_log()
+        connection::watch_log(connection, &self.log_bytes)
     }
 }
 
@@ -146,7 +145,9 @@ impl Writer {
     pub(crate) fn open_with(&self, open: impl FnOnce(&File) -> Result<Connection>) -> Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
         self.with_slot(|slot| {
-            slot.connection = Slotted::Open(open(file)?);
+            let connection = open(file)?;
+            file.place.remember_log()?;
+            slot.connection = Slotted::Open(connection);
             Ok(())
         })
     }
@@ -282,6 +283,7 @@ impl Slot {
         if let (Slotted::NotYet, Some(file)) = (&self.connection, &writer.file) {
             let mut connection = file.place.confirm_opened(connection::open_file(&file.place.path))?;
             file.configure(&mut connection)?;
+            file.place.remember_log()?;
             self.connection = Slotted::Open(connection);
         }
         self.connection().ok_or_else(StoreError::closed)
