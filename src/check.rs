@@ -9,8 +9,8 @@ use rusqlite::types::{Value, ValueRef};
 use crate::error::{ErrorKind, Result};
 use crate::place::{self, Place};
 use crate::query::{self, Parameters, Stop};
-use crate::recovery;
 use crate::runs::RUNNING;
+use crate::{recovery, references};
 
 /// Bytes of JSON, and rows, that are read before they are looked at.
 const SLICE_BYTES: usize = 1 << 20;
@@ -30,6 +30,8 @@ pub enum FindingKind {
     StaleRun,
     /// The file has several names.
     HardLink,
+    /// A run is being pruned, and cannot go.
+    HeldRun,
 }
 
 impl FindingKind {
@@ -41,6 +43,7 @@ impl FindingKind {
             Self::Json => "json",
             Self::StaleRun => "stale_run",
             Self::HardLink => "hard_link",
+            Self::HeldRun => "held_run",
         }
     }
 }
@@ -143,6 +146,19 @@ pub(crate) fn stale_runs(
         message: format!("it is {RUNNING}, and its last sign of life was at {sign}"),
     });
     Ok(stale.collect())
+}
+
+/// Runs that a prune has hidden, and that rows of tables of the user's own keep from being deleted.
+pub(crate) fn held_runs(connection: &mut Connection, stop: &Arc<AtomicBool>) -> Result<Vec<Finding>> {
+    let held = references::held(connection, stop)?.into_iter().map(|(run_id, why)| Finding {
+        kind: FindingKind::HeldRun,
+        table: Some("runs"),
+        id: Some(run_id),
+        message: format!(
+            "a prune has begun with it, so that it is hidden, and cannot delete it: {why}; delete the rows that refer to it, and prune again"
+        ),
+    });
+    Ok(held.collect())
 }
 
 /// The next JSON of a table, behind a row; and the last row, `None` where none are left.

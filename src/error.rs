@@ -106,6 +106,16 @@ impl StoreError {
         self
     }
 
+    /// Whether a constraint forbids it.
+    pub(crate) fn is_of_constraint(&self) -> bool {
+        self.sqlite_code.is_some_and(|code| code & 0xff == ffi::SQLITE_CONSTRAINT)
+    }
+
+    /// Whether SQLite cannot make anything of the statement in this file.
+    pub(crate) fn is_of_schema(&self) -> bool {
+        self.sqlite_code.is_some_and(|code| code & 0xff == ffi::SQLITE_ERROR)
+    }
+
     /// What every call on a closed store returns.
     pub(crate) fn closed() -> Self {
         Self::new(ErrorKind::StoreClosed, "the store is closed")
@@ -135,6 +145,9 @@ impl From<rusqlite::Error> for StoreError {
             rusqlite::Error::MultipleStatement => "one statement at a time".to_owned(),
             other => other.to_string(),
         };
+        // A table of somebody's own refers to what is no key: SQLite refuses each statement that would have to look.
+        let mismatch = code == Some(ffi::SQLITE_ERROR) && message.starts_with("foreign key mismatch");
+        let kind = if mismatch { ErrorKind::InvalidValue } else { kind };
         Self { kind, sqlite_code: code, message: one_line(&message) }
     }
 }

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 
 use chrono::{TimeDelta, Utc};
-use rusqlite::{CachedStatement, Connection};
+use rusqlite::{CachedStatement, Connection, Statement};
 
 use crate::error::{Result, StoreError};
 use crate::item_filter::{ITEM_ID, RUN_ID};
 use crate::model::{self, ITEM_COLUMNS, Items, NewItems};
+use crate::runs;
 use crate::sql::{Text, push_cell};
-use crate::{retention, runs};
 
 /// An item that comes again unchanged is not written again, unless its `updated_at` is older than `?14`, a minute:
 /// that column says when an item was last seen, and need not be exact (the bargain of the mount option relatime).
@@ -34,6 +34,16 @@ const UPSERT: &str = "INSERT INTO intel_items(
         IS NOT (excluded.title, excluded.summary, excluded.claims_json, excluded.evidence_json,
             excluded.scores_json, excluded.risk_flags_json, excluded.explainability_json, excluded.decision,
             excluded.decision_reason)";
+
+/// An item that comes again while the run that it belongs to is being pruned must not go with it: it is as new, and
+/// belongs to the run that brings it now. It is recorded last, and so moves to the end of the table. Its row stays the
+/// same, as rows of tables of the user's own may refer to it.
+const MOVE: &str = "UPDATE intel_items SET
+        rowid = (SELECT max(rowid) + 1 FROM intel_items), run_id = ?2, item_type = ?3, title = ?4, summary = ?5,
+        claims_json = ?6, evidence_json = ?7, scores_json = ?8, risk_flags_json = ?9, explainability_json = ?10,
+        decision = ?11, decision_reason = ?12, created_at = ?13, updated_at = NULL
+    WHERE item_id = ?1 AND EXISTS (
+        SELECT 1 FROM runs WHERE runs.run_id = intel_items.run_id AND pruned_at IS NOT NULL)";
 
 /// How long an unchanged item may come again before its `updated_at` is brought up to date.
 const SEEN_EVERY: TimeDelta = TimeDelta::minutes(1);
@@ -85,16 +95,24 @@ impl<'a> Upsert<'a> {
 
     fn write_row(&mut self, items: &NewItems, row: usize) -> Result<()> {
         if self.pruning {
-            retention::let_go(self.connection, items.get(row, ITEM_ID))?;
+            let mut statement = self.connection.prepare_cached(MOVE)?;
+            bind(&mut statement, items, row, &self.now)?;
+            if statement.raw_execute()? > 0 {
+                return Ok(());
+            }
         }
-        for column in 0..ITEM_COLUMNS.len() {
-            self.statement.raw_bind_parameter(column + 1, Text(items.get(row, column)))?;
-        }
-        self.statement.raw_bind_parameter(ITEM_COLUMNS.len() + 1, &self.now)?;
+        bind(&mut self.statement, items, row, &self.now)?;
         self.statement.raw_bind_parameter(ITEM_COLUMNS.len() + 2, &self.stale)?;
         self.statement.raw_execute()?;
         Ok(())
     }
+}
+
+fn bind(statement: &mut Statement, items: &NewItems, row: usize, now: &str) -> Result<()> {
+    for column in 0..ITEM_COLUMNS.len() {
+        statement.raw_bind_parameter(column + 1, Text(items.get(row, column)))?;
+    }
+    Ok(statement.raw_bind_parameter(ITEM_COLUMNS.len() + 1, now)?)
 }
 
 /// Read an item; no row where there is none.

@@ -12,7 +12,9 @@
 //!   `item_groups` merges what one index has apart, `cursor` pages lists, `condition` asks of JSON what `json_path`
 //!   finds in a `json_text` and `json_number` compares;
 //! - `decisions` changes what was decided, `heartbeat` tells who is alive, `recovery` finishes who is not;
-//! - `backup` copies, `retention` deletes, `vacuum` gives space back, `check` and `stats` look at the file;
+//! - `retention` says which runs are to go, `deletion` deletes them, `references` knows which tables of the user's own
+//!   may forbid it;
+//! - `backup` copies, `vacuum` gives space back, `check` and `stats` look at the file;
 //! - `opening` finds and judges a file, `store` is the facade, `error` what can go wrong, `py` the Python binding.
 
 mod backup;
@@ -22,6 +24,7 @@ mod condition;
 mod connection;
 mod cursor;
 mod decisions;
+mod deletion;
 mod error;
 mod fork;
 mod guard;
@@ -47,6 +50,7 @@ mod py;
 mod query;
 mod queue;
 mod recovery;
+mod references;
 mod retention;
 mod run_list;
 mod runs;
@@ -68,6 +72,7 @@ pub use condition::{Condition, Scalar, Test};
 pub use connection::{Synchronous, check_sqlite_version};
 pub use cursor::Position;
 pub use decisions::NewDecision;
+pub use deletion::Deleted;
 pub use error::{ErrorKind, Result, StoreError};
 pub use fork::{after_in_child, after_in_parent, before};
 pub use item_filter::{Decision, ItemFilter};
@@ -80,7 +85,7 @@ pub use model::{
 pub use opening::Options;
 pub use platform::{is_mounted_file, network_file_system};
 pub use query::{Parameters, Rows, Stop};
-pub use retention::{Deleted, Prune};
+pub use retention::Prune;
 pub use run_list::RunFilter;
 pub use stats::Stats;
 pub use store::{Checkpointed, Store};

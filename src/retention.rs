@@ -1,10 +1,13 @@
-//! Deletes runs, with all that belongs to them.
+//! Which runs a prune is for, and how it takes them away.
 //!
 //! Many are deleted in transactions so short that whoever writes meanwhile hardly waits. So that nobody reads half a
 //! run, each is marked first (`runs.pruned_at`): from then on it is not there for readers, nor for writes that name it.
-//! Its rows are then swept up, by this call or, where it was killed, by the next.
+//! Its rows are then swept up ([`crate::deletion`]), by this call or, where it was killed, by the next.
 //!
-//! A run's rows are deleted before the run, so that no reference ever dangles.
+//! A run that is marked has no way back, since nobody can tell whether some of its rows are gone already. So where
+//! tables of the user's own refer to ours, a run to which a row of theirs refers is never marked: it is deleted in one
+//! transaction, or not at all. One to which none refers is marked only if it is large, and swept up before the next is
+//! looked at: a row that comes to refer to it meanwhile, by another program, refers to what was not there any more.
 
 use std::iter;
 use std::time::{Duration, Instant};
@@ -13,16 +16,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
+use crate::deletion::{self, Deleted, Pruned, Sweep};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model;
-use crate::runs::{self, RUNNING};
-use crate::sql::{Text, count};
+use crate::references::References;
+use crate::runs::RUNNING;
+use crate::sql::count;
 
 /// How many candidates are looked up at a time.
 pub(crate) const SLICE_RUNS: usize = 256;
-
-/// How many items are deleted between two looks at the time.
-const ITEMS_AT_ONCE: usize = 16;
 
 /// How long a short write should hold the writer, its commit included.
 const SHORT: Duration = Duration::from_millis(10);
@@ -30,26 +32,6 @@ const SHORT: Duration = Duration::from_millis(10);
 /// What a short write may take before its commit: at least, and at the most.
 const LEAST_WORK: Duration = Duration::from_micros(500);
 const MOST_WORK: Duration = Duration::from_millis(8);
-
-/// How many rows were deleted, by table.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Deleted {
-    /// Of runs.
-    pub runs: u64,
-    /// Of their items.
-    pub intel_items: u64,
-    /// Of their telemetry documents.
-    pub telemetry: u64,
-}
-
-impl Deleted {
-    /// Count in what else was deleted.
-    pub(crate) fn add(&mut self, other: Self) {
-        self.runs += other.runs;
-        self.intel_items += other.intel_items;
-        self.telemetry += other.telemetry;
-    }
-}
 
 /// Which finished runs to prune: those that every bound lets go.
 #[derive(Debug, Clone, Default)]
@@ -169,15 +151,21 @@ impl Selection {
         Ok(found)
     }
 
-    /// Count the next runs behind one and what belongs to them; where they end, `None` where none were left.
+    /// Count the next runs behind one and what belongs to them, but for those that cannot go; where they end, `None`
+    /// where none were left.
     pub(crate) fn count_next(&self, connection: &Connection, after: i64) -> Result<(Deleted, Option<i64>)> {
-        let columns = format!("rowid, {COUNTS}");
+        let columns = format!("rowid, run_id, {COUNTS}");
+        let references = References::find(connection)?;
         let mut statement = connection.prepare_cached(&next_sql(&self.conditions, &columns))?;
         let mut rows = statement.query(params_from_iter(self.behind(after)))?;
         let (mut counted, mut last) = (Deleted::default(), None);
         while let Some(row) = rows.next()? {
             last = Some(row.get(0)?);
-            counted.add(Deleted { runs: 1, intel_items: count(row, 1)?, telemetry: count(row, 2)? });
+            if references.is_empty()
+                || references.forbidding(connection, &row.get::<_, String>(1)?)?.is_none()
+            {
+                counted.add(Deleted { runs: 1, intel_items: count(row, 2)?, telemetry: count(row, 3)? });
+            }
         }
         goes_on(after, last)?;
         Ok((counted, last))
@@ -201,10 +189,51 @@ impl Selection {
             if index > 0 && Instant::now() >= until {
                 return Ok(index);
             }
-            let values = [Value::from(now.to_owned()), Value::Integer(*rowid)];
-            statement.execute(params_from_iter(values.iter().chain(&self.parameters)))?;
+            statement.execute(params_from_iter(self.marking(now, *rowid)))?;
         }
         Ok(candidates.len())
+    }
+
+    fn marking(&self, now: &str, rowid: i64) -> impl Iterator<Item = Value> {
+        [Value::from(now.to_owned()), Value::Integer(rowid)]
+            .into_iter()
+            .chain(self.parameters.iter().cloned())
+    }
+
+    /// As [`Self::mark`], where other tables refer to ours: delete each at once or not at all, or mark it and sweep it
+    /// up.
+    pub(crate) fn take(
+        &self,
+        connection: &Connection,
+        candidates: &[i64],
+        now: &str,
+        until: Instant,
+        sweep: &mut Sweep,
+    ) -> Result<(usize, Pruned)> {
+        let (mut pruned, mut more) = sweep.go_on(connection, until)?;
+        let references = sweep.references.get(connection)?;
+        for (index, rowid) in candidates.iter().enumerate() {
+            if more || index > 0 && Instant::now() >= until {
+                return Ok((index, pruned));
+            }
+            let values = iter::once(Value::Integer(*rowid)).chain(self.parameters.iter().cloned());
+            let still = connection
+                .prepare_cached(&still_sql(&self.conditions))?
+                .query_row(params_from_iter(values), |row| row.get::<_, String>(0))
+                .optional()?;
+            let Some(run_id) = still else { continue };
+            if deletion::must_be_at_once(connection, &run_id, &references)? {
+                pruned.add(deletion::delete_or_leave(connection, &run_id, false)?);
+                continue;
+            }
+            connection
+                .prepare_cached(&mark_sql(&self.conditions))?
+                .execute(params_from_iter(self.marking(now, *rowid)))?;
+            let (swept, unfinished) = sweep.go_on(connection, until)?;
+            pruned.add(swept);
+            more = unfinished;
+        }
+        Ok((candidates.len(), pruned))
     }
 }
 
@@ -234,6 +263,10 @@ fn next_sql(conditions: &str, columns: &str) -> String {
     format!("SELECT {columns} FROM runs WHERE rowid > ? AND {conditions} ORDER BY rowid LIMIT ?")
 }
 
+fn still_sql(conditions: &str) -> String {
+    format!("SELECT run_id FROM runs WHERE rowid = ? AND {conditions}")
+}
+
 fn mark_sql(conditions: &str) -> String {
     format!("UPDATE runs SET pruned_at = ? WHERE rowid = ? AND {conditions}")
 }
@@ -244,116 +277,25 @@ pub(crate) fn before(now: DateTime<Utc>, span: Duration) -> String {
     model::isoformat(earlier.unwrap_or(DateTime::<Utc>::MIN_UTC))
 }
 
-/// Count what is marked and not yet swept up.
+/// Count what is marked and not yet swept up, but for what cannot go.
 pub(crate) fn count_marked(connection: &Connection) -> Result<Deleted> {
-    let sql = format!("SELECT {COUNTS} FROM runs WHERE pruned_at IS NOT NULL");
+    let references = References::find(connection)?;
+    let sql = format!("SELECT run_id, {COUNTS} FROM runs WHERE pruned_at IS NOT NULL");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query([])?;
     let mut counted = Deleted::default();
     while let Some(row) = rows.next()? {
-        counted.add(Deleted { runs: 1, intel_items: count(row, 0)?, telemetry: count(row, 1)? });
+        if references.is_empty() || references.forbidding(connection, &row.get::<_, String>(0)?)?.is_none() {
+            counted.add(Deleted { runs: 1, intel_items: count(row, 1)?, telemetry: count(row, 2)? });
+        }
     }
     Ok(counted)
-}
-
-/// Delete rows of runs that are marked until it is time to make way; and whether there may be more.
-pub(crate) fn sweep(connection: &Connection, until: Instant) -> Result<(Deleted, bool)> {
-    let mut deleted = Deleted::default();
-    let mut marked =
-        connection.prepare_cached("SELECT run_id FROM runs WHERE pruned_at IS NOT NULL LIMIT 1")?;
-    while let Some(run_id) = marked.query_row([], |row| row.get::<_, String>(0)).optional()? {
-        loop {
-            let items = delete_items(connection, &run_id, ITEMS_AT_ONCE)?;
-            deleted.intel_items += items as u64;
-            if items < ITEMS_AT_ONCE {
-                break;
-            }
-            if Instant::now() >= until {
-                return Ok((deleted, true));
-            }
-        }
-        let rest = delete_rest(connection, &run_id)?;
-        if rest.runs == 0 {
-            return Err(runs::indexes_disagree(&run_id));
-        }
-        deleted.add(rest);
-        if Instant::now() >= until {
-            return Ok((deleted, true));
-        }
-    }
-    Ok((deleted, false))
-}
-
-/// Delete a run and all that belongs to it; one that is `running` only by `force`.
-pub(crate) fn delete_run(connection: &Connection, run_id: &str, force: bool) -> Result<Deleted> {
-    let status: Option<String> = connection
-        .prepare_cached("SELECT status FROM runs WHERE run_id = ? AND pruned_at IS NULL")?
-        .query_row([run_id], |row| row.get(0))
-        .optional()?;
-    match status {
-        None => Err(runs::not_found(run_id)),
-        Some(status) if status == RUNNING && !force => Err(StoreError::new(
-            ErrorKind::RunActive,
-            "the run is running; nothing was changed; finish it first, or pass force=True",
-        )),
-        Some(_) => delete_all(connection, run_id),
-    }
-}
-
-/// Delete what is left of a run that is being pruned, so that its id is free; whether there was one.
-pub(crate) fn make_room(connection: &Connection, run_id: &str) -> Result<bool> {
-    let marked = connection
-        .prepare_cached("SELECT 1 FROM runs WHERE run_id = ? AND pruned_at IS NOT NULL")?
-        .exists([run_id])?;
-    if marked {
-        delete_all(connection, run_id)?;
-    }
-    Ok(marked)
-}
-
-/// Delete an item that belongs to a run that is being pruned: one that comes again now must not go with it.
-pub(crate) fn let_go(connection: &Connection, item_id: Option<&[u8]>) -> Result<()> {
-    connection
-        .prepare_cached(
-            "DELETE FROM intel_items WHERE item_id = ? AND EXISTS (
-                SELECT 1 FROM runs WHERE runs.run_id = intel_items.run_id AND pruned_at IS NOT NULL)",
-        )?
-        .execute([Text(item_id)])?;
-    Ok(())
-}
-
-fn delete_all(connection: &Connection, run_id: &str) -> Result<Deleted> {
-    let items = delete_items(connection, run_id, usize::MAX)?;
-    let mut deleted = delete_rest(connection, run_id)?;
-    deleted.intel_items = items as u64;
-    Ok(deleted)
-}
-
-fn delete_items(connection: &Connection, run_id: &str, limit: usize) -> Result<usize> {
-    Ok(connection
-        .prepare_cached(
-            "DELETE FROM intel_items WHERE rowid IN (
-                SELECT rowid FROM intel_items WHERE run_id = ? ORDER BY created_at, rowid LIMIT ?)",
-        )?
-        .execute((run_id, i64::try_from(limit).unwrap_or(i64::MAX)))?)
-}
-
-/// Delete a run of which no item is left.
-fn delete_rest(connection: &Connection, run_id: &str) -> Result<Deleted> {
-    let telemetry = connection.prepare_cached("DELETE FROM telemetry WHERE run_id = ?")?.execute([run_id])?;
-    let runs = connection.prepare_cached("DELETE FROM runs WHERE run_id = ?")?.execute([run_id]);
-    let runs = runs.map_err(|error| match StoreError::from(error) {
-        // Items of it are left that the index of runs has not: no constraint but ours forbids to delete a run.
-        error if error.kind == ErrorKind::InvalidValue => runs::indexes_disagree(run_id),
-        error => error,
-    })?;
-    Ok(Deleted { runs: runs as u64, intel_items: 0, telemetry: telemetry as u64 })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{connection, migrations};
+    use crate::{connection, migrations, runs};
 
     fn store() -> Connection {
         let mut connection = connection::open_memory().unwrap();
@@ -382,6 +324,7 @@ mod tests {
             next_sql(&selection.conditions, "rowid"),
             next_sql(&selection.conditions, &format!("rowid, {COUNTS}")),
             mark_sql(&selection.conditions),
+            still_sql(&selection.conditions),
         ] {
             let plan = plan(&connection, &sql);
             assert!(plan.contains("SEARCH runs USING INTEGER PRIMARY KEY"), "{plan}");

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::{IfOver, NewRun, RUN_COLUMNS, RunEnd, Runs};
 use crate::sql::{Text, push_cell};
-use crate::{heartbeat, retention};
+use crate::{deletion, heartbeat};
 
 /// The status of a run that has started and not finished.
 pub const RUNNING: &str = "running";
@@ -16,7 +16,7 @@ pub(crate) const IS_ANY_PRUNED: &str = "SELECT 1 FROM runs WHERE pruned_at IS NO
 /// Insert a run.
 pub(crate) fn insert(connection: &Connection, run: &NewRun) -> Result<()> {
     if try_insert(connection, run)?
-        || retention::make_room(connection, &run.run_id)? && try_insert(connection, run)?
+        || deletion::make_room(connection, &run.run_id)? && try_insert(connection, run)?
     {
         return Ok(());
     }

@@ -91,6 +91,11 @@ impl<'a> Wait<'a> {
         Ok(())
     }
 
+    /// A wait as long, begun now, for somebody else: nothing interrupts it.
+    pub(crate) fn of_another(&self) -> Wait<'static> {
+        Wait::new(Caller { owner: self.caller.owner, interrupted: &|| false }, self.timeout)
+    }
+
     fn busy(&self) -> StoreError {
         let seconds = self.timeout.as_secs_f64();
         StoreError::new(

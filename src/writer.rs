@@ -13,6 +13,7 @@ use crate::heartbeat::{Heartbeats, Held};
 use crate::log_file;
 use crate::place::Place;
 use crate::queue::{Admission, Queue, Taken, Turn};
+use crate::references;
 use crate::stats::Counters;
 use crate::sync::lock;
 use crate::wait::{Owner, Wait};
@@ -106,14 +107,37 @@ impl Writer {
 
     /// Do `write` and commit it, together with what other threads bring meanwhile.
     pub(crate) fn write(&self, write: Write, owner: Owner, wait: &mut Wait) -> Result<()> {
-        match self.queue.enter(Some(write), owner, wait)? {
+        let admission = self.queue.enter(Some(write), owner, wait)?;
+        self.write_admitted(admission, wait)
+    }
+
+    fn write_admitted(&self, admission: Admission<Write>, wait: &mut Wait) -> Result<()> {
+        match admission {
             Admission::Turn(turn, Some(write)) => {
-                let (_gate, mut slot, held) = self.begun(wait)?;
-                slot.open(self)?;
-                slot.commit_group(held, &turn, &write, &self.counters)
+                let together = {
+                    let (_gate, mut slot, held) = self.begun(wait)?;
+                    slot.open(self)?;
+                    slot.commit_group(held, &turn, &write, &self.counters)?
+                };
+                together.or_else(|apart| self.write_apart(&write, apart, wait))
             }
             Admission::Turn(_, None) | Admission::Done => Ok(()),
         }
+    }
+
+    /// Do what could not be committed together: what keeps one of them from it is no concern of the others. Of a batch
+    /// in slices nothing comes again: it counts as abandoned, so that its caller brings all of it at once.
+    fn write_apart(&self, own: &Write, guests: Vec<Taken<Write>>, wait: &mut Wait) -> Result<()> {
+        let alone = |write: &Write, wait: &mut Wait| {
+            let done = self.transact_here(wait, |connection| write.apply(connection));
+            done.map_err(|error| advise(error, write.advice()))
+        };
+        let done = alone(own, wait);
+        for guest in guests {
+            let answer = alone(&guest.job, &mut wait.of_another());
+            guest.answer(answer);
+        }
+        done
     }
 
     /// Before a transaction: wait while the log is too large and being folded.
@@ -195,6 +219,11 @@ impl Writer {
             return self.inside(|connection| atomically(connection, usize::MAX, || work(connection)));
         }
         let _turn = self.queue.enter(None, owner, wait)?;
+        self.transact_here(wait, work)
+    }
+
+    /// Do `work` in a transaction of its own and commit it. For whoever has the turn.
+    fn transact_here<T>(&self, wait: &mut Wait, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let (_gate, mut slot, held) = self.begun(wait)?;
         let connection = slot.open(self)?;
         let done = work(connection).inspect_err(|_| abandon(connection, held))?;
@@ -343,20 +372,18 @@ impl Slot {
 
     /// In the transaction that was begun, do `own` and the jobs of those who wait next, and commit them with one sync.
     ///
-    /// Each caller is answered once its own is on disk; one that fails is undone alone.
+    /// Each caller is answered once its own is on disk; one that fails is undone alone. Where a constraint that is
+    /// looked at last forbids to commit them, nothing is written, and those who are returned want to be written apart.
     fn commit_group(
         &mut self,
         held: Held,
         turn: &Turn<Write>,
         own: &Write,
         counters: &Counters,
-    ) -> Result<()> {
+    ) -> Result<Result<(), Vec<Taken<Write>>>> {
         let connection = self.connection().ok_or_else(StoreError::closed)?;
-        if let Err(error) = own.apply(connection) {
-            // Nothing else is in the transaction yet.
-            abandon(connection, held);
-            return Err(error);
-        }
+        // Nothing else is in the transaction yet.
+        own.apply(connection).inspect_err(|_| abandon(connection, held))?;
         let mut guests: Vec<(Taken<Write>, Result<()>)> = Vec::new();
         while guests.len() < LARGEST_GROUP
             && let Some(guest) = turn.take_job(|write| write.rows() <= LARGEST_GUEST_ROWS)
@@ -371,6 +398,9 @@ impl Slot {
             }
         }
         let committed = self.commit(held);
+        if !guests.is_empty() && committed.as_ref().is_err_and(StoreError::is_of_constraint) {
+            return Ok(Err(guests.into_iter().map(|(guest, _)| guest).collect()));
+        }
         if committed.is_ok() {
             counters.commits.fetch_add(1, Ordering::Relaxed);
             counters.grouped_writes.fetch_add(guests.len() as u64, Ordering::Relaxed);
@@ -380,7 +410,7 @@ impl Slot {
             let advice = guest.job.advice();
             guest.answer(committed.clone().map_err(|error| advise(error, advice)).and(done));
         }
-        committed.map_err(|error| advise(error, own.advice()))
+        committed.map(Ok).map_err(|error| advise(error, own.advice()))
     }
 
     /// Count in a new transaction or savepoint, and number it.
@@ -436,6 +466,7 @@ fn commit(connection: &Connection, held: Held) -> Result<()> {
             ErrorKind::DiskFull | ErrorKind::StoreBusy | ErrorKind::ReadOnly => {
                 error.note("nothing was written")
             }
+            ErrorKind::InvalidValue => references::why_unmet(connection, error).note("nothing was written"),
             // A failed sync leaves a whole transaction in the log, and the next opening may well find it.
             _ => error
                 .of_kind(ErrorKind::CommitOutcomeUnknown)
@@ -450,7 +481,11 @@ pub(crate) fn advise(error: StoreError, advice: &str) -> StoreError {
 }
 
 /// Do `work` so that an error undoes it alone. A single row needs nothing: a statement is atomic by itself.
-fn atomically<T>(connection: &Connection, rows: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn atomically<T>(
+    connection: &Connection,
+    rows: usize,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
     if rows <= 1 {
         return work();
     }
@@ -484,4 +519,94 @@ fn spilled_pages(connection: &Connection) -> i32 {
 pub(crate) fn execute(connection: &Connection, sql: &str) -> Result<()> {
     connection.prepare_cached(sql)?.execute([])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::decisions::NewDecision;
+    use crate::migrations;
+    use crate::wait::Caller;
+
+    /// A store in memory, where a row forbids that the decision on the item `held` changes.
+    fn writer() -> Writer {
+        let mut connection = connection::open_memory().unwrap();
+        migrations::migrate(&mut connection).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO runs(run_id, run_type, started_at, status, settings_snapshot_json)
+                 VALUES ('r', 't', '', 'running', '{}');
+                 INSERT INTO intel_items SELECT value, 'r', '', '', '', '', '', '', '', '', 'old', NULL, '', NULL
+                 FROM json_each('[\"held\", \"a\", \"b\", \"c\"]');
+                 CREATE UNIQUE INDEX own ON intel_items(item_id, decision);
+                 CREATE TABLE labels(i, d, FOREIGN KEY (i, d) REFERENCES intel_items(item_id, decision)
+                     DEFERRABLE INITIALLY DEFERRED);
+                 INSERT INTO labels VALUES ('held', 'old')",
+            )
+            .unwrap();
+        Writer::new(Some(connection), None)
+    }
+
+    fn decide(item_id: &str) -> Write {
+        Write::Decide(NewDecision { item_id: item_id.into(), decision: Some("new".into()), reason: None })
+    }
+
+    /// Have these wait in a queue, each in a thread of its own, until the first of them does the work of all.
+    fn write_together(writer: &Writer, item_ids: &[&str]) -> Vec<Result<()>> {
+        let wait = || Wait::new(Caller::thread(), Duration::from_secs(60));
+        let turn = writer.queue.enter(None, Owner::thread(), &wait()).unwrap();
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = item_ids
+                .iter()
+                .map(|item_id| {
+                    let (in_line, waits) = mpsc::channel();
+                    let thread = scope.spawn(move || {
+                        let mut wait = wait();
+                        let job = Some(decide(item_id));
+                        let admission = writer.queue.enter_and_tell(job, Owner::thread(), &wait, || {
+                            in_line.send(()).unwrap();
+                        });
+                        writer.write_admitted(admission?, &mut wait)
+                    });
+                    waits.recv().unwrap();
+                    thread
+                })
+                .collect();
+            drop(turn);
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        })
+    }
+
+    /// A constraint that is looked at when all are committed is no concern of those who share the commit.
+    #[test]
+    fn what_cannot_be_committed_fails_alone_whoever_commits() {
+        for item_ids in [["held", "a", "b", "c"], ["a", "held", "b", "c"], ["a", "b", "c", "held"]] {
+            let writer = writer();
+            for (item_id, done) in item_ids.iter().zip(write_together(&writer, &item_ids)) {
+                if *item_id != "held" {
+                    done.unwrap();
+                    continue;
+                }
+                let error = done.unwrap_err();
+                assert_eq!(error.kind, ErrorKind::InvalidValue);
+                assert!(error.to_string().contains("(labels)"), "{error}");
+                assert!(error.to_string().ends_with("nothing was written"), "{error}");
+            }
+            let decided = "SELECT count(*) FROM intel_items WHERE decision = 'new'";
+            let decided: i64 =
+                writer.with(|connection| Ok(connection.query_row(decided, [], |row| row.get(0))?)).unwrap();
+            assert_eq!(decided, 3);
+        }
+    }
+
+    #[test]
+    fn those_who_wait_together_share_a_commit() {
+        let writer = writer();
+        assert!(write_together(&writer, &["a", "b", "c"]).iter().all(Result::is_ok));
+        assert_eq!(writer.counters.commits.load(Ordering::Relaxed), 1);
+        assert_eq!(writer.counters.grouped_writes.load(Ordering::Relaxed), 2);
+    }
 }

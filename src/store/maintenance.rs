@@ -48,8 +48,8 @@ impl Store {
         count().map_err(|error: StoreError| error.during("stats"))
     }
 
-    /// Look for what is wrong: in the file's structure, its references and its JSON, and runs that are `running` without
-    /// a sign of life for `stale_after`. `is_json` says what is wrong with a text, if it is no JSON; it is called with no
+    /// Look for what is wrong: in the file's structure, its references and its JSON, runs that are `running` without
+    /// a sign of life for `stale_after`, and runs that a prune has hidden and cannot delete. `is_json` says what is wrong with a text, if it is no JSON; it is called with no
     /// lock held.
     ///
     /// # Errors
@@ -78,6 +78,7 @@ impl Store {
         found.extend(
             self.look_aside(caller, |connection, stop| check::stale_runs(connection, &before, stop))?,
         );
+        found.extend(self.look_aside(caller, check::held_runs)?);
         Ok(found)
     }
 

@@ -7,10 +7,11 @@ use chrono::Utc;
 use rusqlite::Connection;
 
 use super::{Sql, Store};
+use crate::deletion::{self, Deleted, Pruned, Sweep};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::heartbeat::Held;
 use crate::model;
-use crate::retention::{self, Deleted, Pace, Prune, Selection};
+use crate::retention::{self, Pace, Prune, Selection};
 use crate::vacuum::{self, Vacuumed};
 use crate::wait::{Caller, Owner, Wait};
 use crate::writer;
@@ -22,15 +23,16 @@ impl Store {
     /// Delete a run with its items and telemetry, in one transaction; one that is `running` only by `force`.
     ///
     /// # Errors
-    /// [`ErrorKind::RunNotFound`], [`ErrorKind::RunActive`], and as [`Self::start_run`].
+    /// [`ErrorKind::RunNotFound`], [`ErrorKind::RunActive`], [`ErrorKind::InvalidValue`] where a row of another table
+    /// refers to it, and as [`Self::start_run`].
     pub fn delete_run(&self, caller: &Caller, run_id: &str, force: bool) -> Result<Deleted> {
         let advice = "whether the run is there must be looked up before repeating the call";
-        self.transact(
-            caller,
-            || format!("delete_run {run_id:?}"),
-            advice,
-            |connection| retention::delete_run(connection, run_id, force),
-        )
+        let what = || format!("delete_run {run_id:?}");
+        let writer = self.writer().map_err(|error| error.during(what()))?;
+        let inside = writer.queue.is_owned_by(caller.owner);
+        self.transact(caller, what, advice, |connection| {
+            deletion::delete_run(connection, run_id, force, inside)
+        })
     }
 
     /// Delete finished runs with their items and telemetry. They disappear for readers at once; their rows are then
@@ -38,7 +40,8 @@ impl Store {
     /// well, and counted. With `dry_run` all is counted and nothing changed.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidValue`] without a bound, [`ErrorKind::Transaction`] inside the caller's own transaction,
+    /// [`ErrorKind::InvalidValue`] without a bound, and, once all others are deleted, where a row of another table
+    /// refers to a run; [`ErrorKind::Transaction`] inside the caller's own transaction,
     /// [`ErrorKind::Interrupted`], and as [`Self::start_run`]; what was deleted stays so, and the next prune goes on.
     pub fn prune(&self, caller: &Caller, prune: &Prune, dry_run: bool) -> Result<Deleted> {
         self.prune_runs(caller, prune, dry_run).map_err(|error| error.during("prune"))
@@ -60,23 +63,30 @@ impl Store {
         if dry_run {
             return self.count_prunable(caller, selection.as_ref());
         }
+        let (mut pruned, mut sweep) = (Pruned::default(), Sweep::default());
         if let Some(selection) = selection {
-            self.mark(caller, &selection, &model::isoformat(now))?;
+            self.mark(caller, &selection, &model::isoformat(now), &mut sweep, &mut pruned)?;
         }
-        let mut deleted = Deleted::default();
         self.write_in_slices(
             caller,
             |connection, until| {
-                let (more_deleted, more) = retention::sweep(connection, until)?;
-                Ok((more, more_deleted))
+                let (slice, more) = sweep.go_on(connection, until)?;
+                Ok((more, slice))
             },
-            |slice| deleted.add(slice),
+            |slice| pruned.add(slice),
         )?;
-        Ok(deleted)
+        pruned.outcome()
     }
 
-    /// Have the runs disappear.
-    fn mark(&self, caller: &Caller, selection: &Selection, now: &str) -> Result<()> {
+    /// Have the runs disappear; or go, where other tables refer to ours.
+    fn mark(
+        &self,
+        caller: &Caller,
+        selection: &Selection,
+        now: &str,
+        sweep: &mut Sweep,
+        pruned: &mut Pruned,
+    ) -> Result<()> {
         let mut after = i64::MIN;
         loop {
             let found = self.read(caller, Sql::Ours, |connection| selection.next(connection, after))?;
@@ -88,11 +98,15 @@ impl Store {
                 caller,
                 |connection, until| {
                     left = &left[marked..];
-                    let looked_at = selection.mark(connection, left, now, until)?;
-                    marked = looked_at;
-                    Ok((looked_at < left.len(), ()))
+                    let slice;
+                    (marked, slice) = if sweep.references.get(connection)?.is_empty() {
+                        (selection.mark(connection, left, now, until)?, Pruned::default())
+                    } else {
+                        selection.take(connection, left, now, until, sweep)?
+                    };
+                    Ok((marked < left.len(), slice))
                 },
-                |()| {},
+                |slice| pruned.add(slice),
             )?;
         }
     }

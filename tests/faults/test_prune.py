@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from orchestrator.state_store import StateStore
+from orchestrator.state_store import InvalidValueError, StateStore
 
 from tests.helpers import Peer, assert_sound, in_process, item_ids, plain_sqlite, value
 from tests.programs import retention
@@ -85,6 +85,68 @@ def test_a_killed_prune_is_completed_by_the_next(
             for run in range(RUNS):
                 retention.record(store, f"old-{run}")
     figure(f"{kills} kills, {halves} of them in the middle, each completed by the next prune")
+
+
+LARGE = 2000
+"""Items of a run that is deleted bit by bit where no row refers to it."""
+
+
+def test_a_prune_that_is_killed_beside_tables_of_others_is_completed_but_for_what_they_hold(
+    path: Path, rounds: Callable[[int, int], int], figure: Callable[[str], None]
+) -> None:
+    """Labels go with their items, one report holds its run, and large runs are hidden one at a time."""
+    random_ = random.Random(7)
+    wanted = rounds(4, 60)
+    kills = halves = 0
+    with StateStore(path, synchronous="NORMAL") as store:
+        fill(store)
+    plain_sqlite(
+        path,
+        "CREATE TABLE labels(item_id TEXT REFERENCES intel_items ON DELETE CASCADE)",
+        "CREATE INDEX by_item ON labels(item_id)",
+        "CREATE TABLE reports(run_id TEXT REFERENCES runs DEFERRABLE INITIALLY DEFERRED)",
+        "INSERT INTO reports VALUES ('old-30')",
+    )
+    sizes = {f"old-{run}": retention.PARTS for run in range(RUNS)} | {f"old-large-{run}": LARGE for run in range(3)}
+    while halves < wanted:
+        kills += 1
+        with StateStore(path, synchronous="NORMAL") as store:
+            there = {run.run_id for run in store.list_runs()}
+            for run_id, size in sizes.items():
+                if run_id not in there:
+                    retention.record(store, run_id, size)
+            kept = rest(store)
+        plain_sqlite(
+            path, "DELETE FROM labels", "INSERT INTO labels SELECT item_id FROM intel_items WHERE run_id LIKE 'old-_'"
+        )
+        with Peer(retention.prune_beside, str(path)) as peer:
+            assert peer.hear() == "ready"
+            peer.tell()
+            time.sleep(random_.uniform(0, 2 * LONGEST_PRUNE))
+            peer.kill()
+            peer.process.wait()
+        with StateStore(path, synchronous="NORMAL") as store:
+            assert_sound(store)
+            assert rest(store) == kept
+            runs, marked, items = left(store)
+            halves += marked > 0
+            assert marked <= 1, "one at a time"
+            assert all(len(item_ids(store, run_id)) in {0, size} for run_id, size in sizes.items()), (
+                "half a run is read"
+            )
+            assert len(item_ids(store, "old-30")) == retention.PARTS
+            of_labels = "SELECT count(*) FROM labels"
+            assert value(store, of_labels) == value(store, f"{of_labels} JOIN intel_items USING (item_id)")
+            assert store.check() == []
+            with pytest.raises(InvalidValueError, match=r'run "old-30" \(reports\(run_id\) refers to runs') as error:
+                store.prune(older_than=0, run_type="old")
+            assert f"{runs - 1} runs, {items - retention.PARTS} items" in str(error.value)
+            assert left(store) == [1, 0, retention.PARTS]
+            assert value(store, of_labels) == 0
+            assert rest(store) == kept
+            assert store.check() == []
+            assert_sound(store)
+    figure(f"{kills} kills beside tables of others, {halves} with a run half deleted, each completed by the next prune")
 
 
 def test_nobody_reads_half_a_run_and_no_item_that_comes_again_is_lost(

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
-from orchestrator.state_store import StateStore
+from orchestrator.state_store import InvalidValueError, StateStore
 
 from tests.programs import hear, say
 from tests.programs.exits import item
@@ -56,16 +56,16 @@ def vacuum_and_fork(path: str) -> list[int]:
         return [found, len(store.list_intel_items_for_run("second"))]
 
 
-def names(run_id: str) -> Iterator[str]:
+def names(run_id: str, parts: int = PARTS) -> Iterator[str]:
     """Return the ids of a run's items."""
-    return (f"{run_id}.{part}" for part in range(PARTS))
+    return (f"{run_id}.{part}" for part in range(parts))
 
 
-def record(store: StateStore, run_id: str) -> None:
+def record(store: StateStore, run_id: str, parts: int = PARTS) -> None:
     """Record a run that is completed."""
     with store.transaction():
         store.start_run(run_id, "old", {})
-        store.upsert_intel_items_batch({**item(name), "run_id": run_id} for name in names(run_id))
+        store.upsert_intel_items_batch({**item(name), "run_id": run_id} for name in names(run_id, parts))
         store.write_telemetry(run_id, {})
         store.finish_run(run_id, "completed")
 
@@ -174,3 +174,15 @@ def prune_and_be_interrupted(path: str) -> None:
             interrupt_when_marked(store)
         except KeyboardInterrupt:
             store.start_run("after", "daily", {})
+
+
+def prune_beside(path: str) -> str:
+    """Prune all old runs, once told to, where a row refers to one of them; return what the error says."""
+    with StateStore(path, synchronous="NORMAL") as store:
+        say()
+        hear()
+        try:
+            store.prune(older_than=0, run_type="old")
+        except InvalidValueError as error:
+            return str(error)
+        return ""

@@ -40,8 +40,9 @@ class Maintenance:
         """Look for what is wrong with the file; it reads all of it, and changes nothing.
 
         SQLite checks the structure of the file. Then come rows that belong to a run that is not there, JSON columns
-        that hold what is no JSON, and runs that are `running` but have given no sign of life. While the structure is
-        checked the log cannot start over: it grows by what others write.
+        that hold what is no JSON, runs that are `running` but have given no sign of life, and runs that a prune has
+        hidden and that a row of a table of your own forbids to delete. While the structure is checked the log cannot
+        start over: it grows by what others write.
 
         Parameters
         ----------

@@ -128,6 +128,7 @@ class Finding:
         `"integrity"`: the file's structure is damaged. `"foreign_key"`: a row belongs to a run that is not there.
         `"json"`: a JSON column holds what is no JSON. `"stale_run"`: a run is `running`, with no sign of life for long.
         `"hard_link"`: the file has several names, each of which would have a log of its own.
+        `"held_run"`: a run is being pruned, and a row of a table of your own forbids to delete it.
     table
         The table that it is in, or None.
     id
@@ -136,7 +137,7 @@ class Finding:
         What is wrong, in one line.
     """
 
-    kind: Literal["integrity", "foreign_key", "json", "stale_run", "hard_link"]
+    kind: Literal["integrity", "foreign_key", "json", "stale_run", "hard_link", "held_run"]
     table: str | None
     id: str | None
     message: str

@@ -19,7 +19,8 @@ class Retention:
     def delete_run(self, run_id: str, *, force: bool = False) -> Deleted:
         """Delete a run with its items and telemetry: all of it, or nothing.
 
-        It is one transaction, which others wait for; of a run of very many items `prune` is the gentler end.
+        It is one transaction, which others wait for; of a run of very many items `prune` is the gentler end. Rows of
+        tables of your own that refer to it do as their FOREIGN KEY says.
 
         Parameters
         ----------
@@ -39,6 +40,10 @@ class Retention:
             When there is no such run.
         RunActiveError
             When it is `running`, and `force` is False.
+        InvalidValueError
+            When a row of a table of your own refers to it and forbids it; the message names the table. Inside a
+            transaction, a constraint that is deferred is looked at when that ends: it then raises this, and nothing of
+            it is written.
 
         Examples
         --------
@@ -69,6 +74,9 @@ class Retention:
         write. If the call ends early (Ctrl-C, `close()`, a kill), the next prune deletes what it has left. An item that
         comes again meanwhile is not lost with its old run: it belongs to the new one.
 
+        A run to which a row of a table of your own refers goes in one transaction, or stays as it is where that row
+        forbids it. All others go first, and then the call raises: it has deleted what the message says.
+
         Parameters
         ----------
         older_than
@@ -82,7 +90,8 @@ class Retention:
         status
             Only runs of this status, or of one of these.
         dry_run
-            Count what would be deleted, and change nothing.
+            Count what would be deleted, and change nothing. Runs are left out of which it can be told without trying
+            that rows of other tables forbid it (not so with SET DEFAULT, or a CHECK of such a table).
         keep_seen
             Keep a run if one of its items has come again since (an update counts, and a repetition if the item was last
             noted at least a minute before): later runs report it, but it belongs to the first. Since when: the earlier
@@ -96,7 +105,9 @@ class Retention:
         Raises
         ------
         InvalidValueError
-            When neither `older_than` nor `keep_last` is given, or either is negative.
+            When neither `older_than` nor `keep_last` is given, or either is negative. After all else is deleted, where
+            rows of other tables forbid to delete a run: the message says how many were deleted, and names the first
+            few that stay, and the tables.
         TransactionError
             Inside a transaction: leave it first.
         StoreBusyError

@@ -5,9 +5,10 @@ use std::time::Duration;
 use pyo3::prelude::*;
 
 use super::{Store, call, options};
+use crate::deletion::Deleted;
 use crate::py::convert;
 use crate::py::errors::Refusal;
-use crate::retention::{Deleted, Prune};
+use crate::retention::Prune;
 
 /// Runs, items and telemetry documents that were deleted.
 type Counts = (u64, u64, u64);

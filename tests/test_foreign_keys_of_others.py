@@ -1,0 +1,672 @@
+"""Tables of the user's own that refer to runs, items or telemetry: what they forbid stays whole, and all else goes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from orchestrator.state_store import (
+    Deleted,
+    InvalidValueError,
+    RunNotFoundError,
+    StateStore,
+)
+
+from tests.helpers import assert_sound, everything, in_threads, item_ids, make_item, plain_sqlite, table
+
+RUNS = 50
+HELD = "r25"
+"""The run that a row refers to, or whose first item, `r25-0`, or telemetry it refers to."""
+LARGE = 1500
+"""More items than are deleted in one transaction where no row refers to their run."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Tables of a user's own."""
+
+    schema: tuple[str, ...]
+    """What makes them, and a row that refers; the one that forbids to delete it is made last but one."""
+    by: str = ""
+    """What the error names; nothing where the run goes."""
+    rows: str = ""
+    """What is asked of the user's tables afterwards."""
+    left: tuple[Any, ...] = ()
+    """The answer."""
+    told: bool = True
+    """Whether a dry run can tell."""
+
+
+def kind(by: str, schema: str, row: str, rows: str = "", *left: Any, told: bool = True) -> Kind:
+    return Kind((*filter(None, (each.strip() for each in schema.split(";"))), row), by, rows, left, told)
+
+
+ITEM = "INSERT INTO labels VALUES ('r25-0', 'good')"
+RUN = "INSERT INTO reports VALUES ('r25', 'url')"
+COUNT_LABELS = "SELECT item_id, label FROM labels"
+COUNT_REPORTS = "SELECT run_id, url FROM reports"
+KEPT_ITEM, KEPT_RUN = ("r25-0", "good"), ("r25", "url")
+
+KINDS = {
+    "an item": kind(
+        "labels(item_id) refers to intel_items",
+        "CREATE TABLE labels(item_id TEXT REFERENCES intel_items(item_id), label)",
+        ITEM,
+        COUNT_LABELS,
+        KEPT_ITEM,
+    ),
+    "a run": kind(
+        "reports(run_id) refers to runs",
+        "CREATE TABLE reports(run_id TEXT REFERENCES runs(run_id), url)",
+        RUN,
+        COUNT_REPORTS,
+        KEPT_RUN,
+    ),
+    "telemetry": kind(
+        "reports(run_id) refers to telemetry",
+        "CREATE TABLE reports(run_id TEXT REFERENCES telemetry(run_id), url)",
+        RUN,
+        COUNT_REPORTS,
+        KEPT_RUN,
+    ),
+    "a run, restrict": kind(
+        "reports(run_id)",
+        "CREATE TABLE reports(run_id TEXT REFERENCES runs ON DELETE RESTRICT, url)",
+        RUN,
+        COUNT_REPORTS,
+        KEPT_RUN,
+    ),
+    "an item, restrict, deferred": kind(
+        "labels(item_id)",
+        "CREATE TABLE labels(item_id REFERENCES intel_items ON DELETE RESTRICT DEFERRABLE INITIALLY DEFERRED, label)",
+        ITEM,
+        COUNT_LABELS,
+        KEPT_ITEM,
+    ),
+    "a run, deferred": kind(
+        "reports(run_id)",
+        "CREATE TABLE reports(run_id TEXT REFERENCES runs(run_id) DEFERRABLE INITIALLY DEFERRED, url)",
+        RUN,
+        COUNT_REPORTS,
+        KEPT_RUN,
+    ),
+    "an item, deferred": kind(
+        "labels(item_id)",
+        "CREATE TABLE labels(item_id TEXT REFERENCES intel_items DEFERRABLE INITIALLY DEFERRED, label)",
+        ITEM,
+        COUNT_LABELS,
+        KEPT_ITEM,
+    ),
+    "deferrable": kind(
+        "labels(item_id)",
+        "CREATE TABLE labels(item_id TEXT REFERENCES intel_items DEFERRABLE, label)",
+        ITEM,
+        COUNT_LABELS,
+        KEPT_ITEM,
+    ),
+    "an item, cascade": kind(
+        "",
+        "CREATE TABLE labels(item_id TEXT REFERENCES intel_items ON DELETE CASCADE, label)",
+        ITEM,
+        COUNT_LABELS,
+    ),
+    "a run, cascade": kind(
+        "", "CREATE TABLE reports(run_id TEXT REFERENCES runs ON DELETE CASCADE, url)", RUN, COUNT_REPORTS
+    ),
+    "an item, set null": kind(
+        "",
+        "CREATE TABLE labels(item_id TEXT REFERENCES intel_items ON DELETE SET NULL, label)",
+        ITEM,
+        COUNT_LABELS,
+        (None, "good"),
+    ),
+    "a run, set null": kind(
+        "",
+        "CREATE TABLE reports(run_id TEXT REFERENCES runs ON DELETE SET NULL, url)",
+        RUN,
+        COUNT_REPORTS,
+        (None, "url"),
+    ),
+    "set null where null is not allowed": kind(
+        "labels(item_id)",
+        "CREATE TABLE labels(item_id TEXT NOT NULL REFERENCES intel_items ON DELETE SET NULL, label)",
+        ITEM,
+        COUNT_LABELS,
+        KEPT_ITEM,
+    ),
+    "set default": kind(
+        "",
+        "CREATE TABLE labels(item_id TEXT DEFAULT 'kept' REFERENCES intel_items ON DELETE SET DEFAULT, label)",
+        ITEM,
+        COUNT_LABELS,
+        ("kept", "good"),
+    ),
+    "set default, and there is none": kind(
+        "labels(item_id)",
+        "CREATE TABLE labels(item_id TEXT DEFAULT 'nothing' REFERENCES intel_items ON DELETE SET DEFAULT, label)",
+        ITEM,
+        COUNT_LABELS,
+        KEPT_ITEM,
+        told=False,
+    ),
+    "set default, and it goes as well": kind(
+        "labels(item_id)",
+        "CREATE TABLE labels(item_id TEXT DEFAULT 'r25-1' REFERENCES intel_items ON DELETE SET DEFAULT, label)",
+        ITEM,
+        COUNT_LABELS,
+        KEPT_ITEM,
+        told=False,
+    ),
+    "two columns": kind(
+        "labels(run, item)",
+        """CREATE UNIQUE INDEX own ON intel_items(run_id, item_id);
+        CREATE TABLE labels(run, item, FOREIGN KEY (run, item) REFERENCES intel_items(run_id, item_id))""",
+        "INSERT INTO labels VALUES ('r25', 'r25-0')",
+        "SELECT * FROM labels",
+        ("r25", "r25-0"),
+    ),
+    "two columns, cascade": kind(
+        "",
+        """CREATE UNIQUE INDEX own ON intel_items(run_id, item_id);
+        CREATE TABLE labels(run, item,
+            FOREIGN KEY (run, item) REFERENCES intel_items(run_id, item_id) ON DELETE CASCADE)""",
+        "INSERT INTO labels VALUES ('r25', 'r25-0')",
+        "SELECT * FROM labels",
+    ),
+    "names in other letters, that need quotes": kind(
+        'La"bels(the item)',
+        'CREATE TABLE "La""bels"("the item" TEXT REFERENCES INTEL_ITEMS(Item_ID))',
+        'INSERT INTO "la""BELS" VALUES (\'r25-0\')',
+        'SELECT * FROM "La""bels"',
+        ("r25-0",),
+    ),
+    "without a rowid, by an index": kind(
+        "labels(item_id)",
+        """CREATE TABLE labels(label TEXT PRIMARY KEY, item_id TEXT REFERENCES intel_items) WITHOUT ROWID;
+        CREATE INDEX by_item ON labels(item_id)""",
+        "INSERT INTO labels VALUES ('good', 'r25-0')",
+        COUNT_LABELS,
+        KEPT_ITEM,
+    ),
+    "a chain that ends": kind(
+        "",
+        """CREATE TABLE labels(item_id TEXT PRIMARY KEY REFERENCES intel_items ON DELETE CASCADE, label);
+        CREATE TABLE reviews(item_id TEXT REFERENCES labels ON DELETE CASCADE);
+        INSERT INTO labels VALUES ('r25-0', 'good')""",
+        "INSERT INTO reviews VALUES ('r25-0')",
+        "SELECT item_id FROM labels UNION ALL SELECT * FROM reviews",
+    ),
+    "a chain that holds": kind(
+        "reviews(item_id) refers to labels",
+        """CREATE TABLE labels(item_id TEXT PRIMARY KEY REFERENCES intel_items ON DELETE CASCADE, label);
+        CREATE TABLE reviews(item_id TEXT REFERENCES labels);
+        INSERT INTO labels VALUES ('r25-0', 'good')""",
+        "INSERT INTO reviews VALUES ('r25-0')",
+        "SELECT item_id FROM labels UNION ALL SELECT * FROM reviews",
+        ("r25-0",),
+        ("r25-0",),
+    ),
+    "a chain that holds at its end": kind(
+        "reviews(item_id)",
+        """CREATE TABLE labels(item_id TEXT PRIMARY KEY REFERENCES intel_items ON DELETE CASCADE, label);
+        CREATE TABLE reviews(item_id TEXT REFERENCES labels DEFERRABLE INITIALLY DEFERRED);
+        INSERT INTO labels VALUES ('r25-0', 'good')""",
+        "INSERT INTO reviews VALUES ('r25-0')",
+        "SELECT item_id FROM labels UNION ALL SELECT * FROM reviews",
+        ("r25-0",),
+        ("r25-0",),
+    ),
+    "tables that refer to themselves": kind(
+        "",
+        """CREATE TABLE labels(id INTEGER PRIMARY KEY, up INTEGER REFERENCES labels ON DELETE CASCADE,
+            item_id TEXT REFERENCES intel_items ON DELETE CASCADE);
+        INSERT INTO labels VALUES (1, 1, 'r25-0')""",
+        "INSERT INTO labels VALUES (2, 1, NULL)",
+        "SELECT * FROM labels",
+    ),
+    "tables that refer to one another": kind(
+        "",
+        """CREATE TABLE labels(item_id TEXT PRIMARY KEY REFERENCES intel_items ON DELETE CASCADE,
+            other TEXT REFERENCES reviews ON DELETE CASCADE);
+        CREATE TABLE reviews(item_id TEXT PRIMARY KEY REFERENCES labels ON DELETE CASCADE);
+        INSERT INTO labels VALUES ('r25-0', NULL);
+        INSERT INTO reviews VALUES ('r25-0')""",
+        "UPDATE labels SET other = 'r25-0'",
+        "SELECT item_id FROM labels UNION ALL SELECT * FROM reviews",
+    ),
+    "a row that refers to the item and the run": kind(
+        "notes(item_id) refers to intel_items",
+        """CREATE TABLE notes(run_id TEXT REFERENCES runs ON DELETE CASCADE, item_id TEXT REFERENCES intel_items)""",
+        "INSERT INTO notes VALUES ('r25', 'r25-0')",
+        "SELECT * FROM notes",
+        ("r25", "r25-0"),
+    ),
+    "what the table itself checks": kind(
+        "labels(item_id)",
+        """CREATE TABLE labels(item_id TEXT REFERENCES intel_items ON DELETE SET NULL, label,
+            CHECK (item_id IS NOT NULL))""",
+        ITEM,
+        COUNT_LABELS,
+        KEPT_ITEM,
+        told=False,
+    ),
+    "a row that is not changed, for it refers to nothing of ours": kind(
+        "",
+        "CREATE TABLE labels(item_id TEXT REFERENCES intel_items, label)",
+        "INSERT INTO labels VALUES (NULL, 'good')",
+        COUNT_LABELS,
+        (None, "good"),
+    ),
+}
+
+
+def record(store: StateStore, run_id: str, items: int = 2, status: str | None = "completed") -> None:
+    """Record a run; one without a status goes on running."""
+    store.start_run(run_id, "daily", {})
+    store.upsert_intel_items_batch(make_item(f"{run_id}-{index}", run_id) for index in range(items))
+    store.write_telemetry(run_id, {})
+    if status:
+        store.finish_run(run_id, status)
+
+
+@pytest.fixture
+def runs_path(path: Path) -> Path:
+    """Make a store of 50 finished runs, and one that goes on."""
+    with StateStore(path, synchronous="NORMAL") as store, store.transaction():
+        for number in range(RUNS):
+            record(store, f"r{number}")
+        record(store, "today", items=0, status=None)
+        store.upsert_intel_item(make_item("kept", "today"))
+    return path
+
+
+def run_ids(store: StateStore) -> list[str]:
+    return [run.run_id for run in store.list_runs()]
+
+
+def failure(call: Callable[[], object]) -> str:
+    """Return what an error says that names who refers."""
+    with pytest.raises(InvalidValueError) as caught:
+        call()
+    assert type(caught.value) is InvalidValueError
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_49_of_50_runs_go_and_the_one_that_is_referred_to_stays_whole(runs_path: Path, name: str) -> None:
+    """One row used to hide all runs that a prune had marked, for good, and each later prune failed too."""
+    kind = KINDS[name]
+    plain_sqlite(runs_path, *kind.schema)
+    with StateStore(runs_path) as store:
+        before = everything(store)
+        whole = Deleted(RUNS, 2 * RUNS, RUNS)
+        if not kind.by:
+            assert store.prune(keep_last=0, dry_run=True) == whole
+            assert store.prune(keep_last=0) == whole
+            assert run_ids(store) == ["today"]
+            assert store.prune(keep_last=0) == Deleted(0, 0, 0)
+        else:
+            others = Deleted(RUNS - 1, 2 * RUNS - 2, RUNS - 1)
+            error = failure(partial(store.delete_run, HELD))
+            assert error.startswith(f'delete_run "{HELD}": ')
+            assert kind.by in error
+            assert everything(store) == before
+            assert store.prune(keep_last=0, dry_run=True) == (others if kind.told else whole)
+            assert everything(store) == before
+            for gone in (RUNS - 1, 0):
+                error = failure(partial(store.prune, keep_last=0))
+                assert f'1 of the runs, which stay as they were: run "{HELD}" ({kind.by}' in error
+                assert f"{gone} runs, {2 * gone} items, {gone} telemetry documents" in error
+                assert run_ids(store) == ["today", HELD]
+                assert item_ids(store, HELD) == [f"{HELD}-0", f"{HELD}-1"]
+                assert store.get_telemetry(HELD) == {}
+            assert table(store, "intel_items")[:2] == [row for row in before[1] if row[1] == HELD]
+        assert [tuple(row) for row in store.connection.execute(kind.rows)] == list(kind.left)
+        assert store.check() == []
+        assert_sound(store)
+
+
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.by])
+def test_once_the_reference_is_gone_so_is_the_run(runs_path: Path, name: str) -> None:
+    plain_sqlite(runs_path, *KINDS[name].schema)
+    with StateStore(runs_path) as store:
+        failure(partial(store.prune, keep_last=0))
+    tables = plain_sqlite(runs_path, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY rowid DESC")
+    own = [each.replace('"', '""') for [each] in tables if each in {"reviews", "labels", "reports", "notes", 'La"bels'}]
+    plain_sqlite(runs_path, *[f'DELETE FROM "{each}"' for each in own])
+    with StateStore(runs_path) as store:
+        assert store.prune(keep_last=0) == Deleted(1, 2, 1)
+        assert run_ids(store) == ["today"]
+
+
+def hide(path: Path, *statements: str) -> None:
+    """Do what a prune of an earlier version did: it hid the runs, and then found that it could not delete one."""
+    plain_sqlite(path, "UPDATE runs SET pruned_at = '2026-01-01T00:00:00+00:00' WHERE run_id <> 'today'", *statements)
+
+
+HOLDING = ["an item", "a run", "a run, deferred", "an item, deferred", "a chain that holds", "telemetry"]
+
+
+@pytest.mark.parametrize("name", HOLDING)
+def test_a_run_that_was_hidden_before_is_reported_and_goes_once_it_can(runs_path: Path, name: str) -> None:
+    """Some of it may be gone, and nobody can tell: half a run must not be read, so that it stays hidden."""
+    plain_sqlite(runs_path, *KINDS[name].schema)
+    hide(runs_path, f"DELETE FROM intel_items WHERE item_id = '{HELD}-1'")
+    with StateStore(runs_path) as store:
+        [finding] = store.check()
+        assert (finding.kind, finding.table, finding.id) == ("held_run", "runs", HELD)
+        assert KINDS[name].by in finding.message
+        assert store.prune(keep_last=0, dry_run=True) == Deleted(RUNS - 1, 2 * RUNS - 2, RUNS - 1)
+        for _ in range(2):
+            error = failure(partial(store.prune, keep_last=0))
+            assert f'1 of the runs, which stay hidden, as an earlier prune had begun with them: run "{HELD}"' in error
+            assert KINDS[name].by in error
+            assert run_ids(store) == ["today"]
+            assert [row[0] for row in table(store, "runs")] == [HELD, "today"]
+            assert [row[0] for row in table(store, "intel_items")] == [f"{HELD}-0", "kept"]
+            assert store.check() == [finding]
+        before = everything(store)
+        error = failure(partial(store.start_run, HELD, "daily", {}))
+        assert error.startswith(f'start_run "{HELD}": ')
+        assert KINDS[name].by in error
+        assert everything(store) == before
+        with pytest.raises(RunNotFoundError):
+            store.delete_run(HELD)
+    rows = "reviews" if "chain" in name else "labels" if "item" in name else "reports"
+    plain_sqlite(runs_path, f"DELETE FROM {rows}")
+    with StateStore(runs_path) as store:
+        assert store.check() == []
+        store.start_run(HELD, "daily", {})
+        assert item_ids(store, HELD) == []
+        assert store.prune(keep_last=0) == Deleted(0, 0, 0)
+        assert_sound(store)
+
+
+def test_what_follows_a_run_that_was_hidden_before_does_not_keep_it(runs_path: Path) -> None:
+    plain_sqlite(runs_path, *KINDS["an item, cascade"].schema)
+    hide(runs_path)
+    with StateStore(runs_path) as store:
+        assert store.check() == []
+        store.start_run(HELD, "daily", {})
+        assert store.prune(keep_last=0).runs == RUNS - 1
+        assert table(store, "labels") == []
+
+
+@pytest.mark.parametrize("name", ["an item", "an item, deferred", "an item, cascade", "a chain that holds", "a run"])
+@pytest.mark.parametrize("many", [False, True], ids=["alone", "in a batch"])
+def test_an_item_of_a_hidden_run_that_is_referred_to_can_come_again(runs_path: Path, name: str, many: bool) -> None:
+    """The whole feed used to be refused, as the item was deleted to be recorded anew."""
+    plain_sqlite(runs_path, *KINDS[name].schema)
+    hide(runs_path)
+    with StateStore(runs_path) as store:
+        rows = store.connection.execute(KINDS[name].rows).fetchall()
+        new = make_item(f"{HELD}-0", "today", item_type="other", title="again", decision="keep", claims_json=[1])
+        if many:
+            store.upsert_intel_items_batch([make_item("a", "today"), new, make_item("b", "today")])
+        else:
+            for each in (make_item("a", "today"), new, make_item("b", "today")):
+                store.upsert_intel_item(each)
+        assert item_ids(store, "today") == ["kept", "a", f"{HELD}-0", "b"]
+        item = store.get_intel_item(f"{HELD}-0")
+        assert item is not None
+        assert {key: item[key] for key in new} == new  # type: ignore[literal-required]
+        others = store.get_intel_item("a")
+        assert others is not None
+        assert item["created_at"] >= others["created_at"], "it was recorded with them, and not before"
+        seen = store.connection.execute("SELECT updated_at FROM intel_items WHERE item_id = ?", [f"{HELD}-0"])
+        assert [tuple(row) for row in seen] == [(None,)], "it is new, and did not come again"
+        assert store.connection.execute(KINDS[name].rows).fetchall() == rows
+        if name == "a run":
+            failure(partial(store.prune, keep_last=0))
+        else:
+            assert store.prune(keep_last=0).runs == RUNS
+        assert item_ids(store, "today") == ["kept", "a", f"{HELD}-0", "b"]
+        assert store.connection.execute(KINDS[name].rows).fetchall() == rows
+        assert_sound(store)
+
+
+@pytest.mark.parametrize("action", ["", "DEFERRABLE INITIALLY DEFERRED", "ON UPDATE CASCADE"])
+def test_a_row_that_also_refers_to_the_run_of_an_item_says_what_becomes_of_it(runs_path: Path, action: str) -> None:
+    plain_sqlite(
+        runs_path,
+        "CREATE UNIQUE INDEX own ON intel_items(run_id, item_id)",
+        f"CREATE TABLE labels(r, i, FOREIGN KEY (r, i) REFERENCES intel_items(run_id, item_id) {action})",
+        "INSERT INTO labels VALUES ('r25', 'r25-0')",
+    )
+    hide(runs_path)
+    with StateStore(runs_path) as store:
+        before = everything(store)
+        again = partial(store.upsert_intel_item, make_item("r25-0", "today"))
+        if "UPDATE" in action:
+            again()
+            assert item_ids(store, "today") == ["kept", "r25-0"]
+            assert table(store, "labels") == [("today", "r25-0")]
+        else:
+            assert 'upsert_intel_item "r25-0": FOREIGN KEY constraint failed' in failure(again)
+            assert everything(store) == before
+
+
+@pytest.mark.parametrize("name", HOLDING)
+def test_inside_a_transaction(runs_path: Path, name: str) -> None:
+    """What is deferred fails at the commit, which says that nothing was written; all else at once, and alone."""
+    deferred = "deferred" in name
+    plain_sqlite(runs_path, *KINDS[name].schema)
+    with StateStore(runs_path) as store:
+        before = everything(store)
+
+        def inside() -> None:
+            with store.transaction():
+                store.start_run("new", "daily", {})
+                if deferred:
+                    assert store.delete_run(HELD) == Deleted(1, 2, 1)
+                    assert store.get_run(HELD) is None
+                else:
+                    assert KINDS[name].by in failure(partial(store.delete_run, HELD))
+                    assert item_ids(store, HELD) == [f"{HELD}-0", f"{HELD}-1"]
+
+        if deferred:
+            error = failure(inside)
+            assert "nothing was written" in error
+            assert KINDS[name].by.split("(")[0] in error, "the table is named"
+            assert everything(store) == before
+        else:
+            inside()
+            assert run_ids(store)[0] == "new"
+        store.start_run("after", "daily", {})
+        assert_sound(store)
+
+
+@pytest.mark.parametrize("name", ["a run, deferred", "an item, deferred"])
+def test_what_is_deferred_may_be_recorded_again_in_the_same_transaction(runs_path: Path, name: str) -> None:
+    plain_sqlite(runs_path, *KINDS[name].schema)
+    with StateStore(runs_path) as store:
+        with store.transaction():
+            store.delete_run(HELD)
+            store.start_run(HELD, "again", {})
+            with store.transaction():
+                store.upsert_intel_item(make_item(f"{HELD}-0", HELD))
+        assert item_ids(store, HELD) == [f"{HELD}-0"]
+        assert_sound(store)
+
+
+@pytest.mark.parametrize("name", HOLDING)
+def test_nobody_else_gets_an_error(runs_path: Path, name: str) -> None:
+    """Threads write while runs are refused to be deleted; each write is kept."""
+    plain_sqlite(runs_path, *KINDS[name].schema)
+    with StateStore(runs_path) as store:
+        done = threading.Event()
+
+        def write(thread: int) -> list[str]:
+            names = []
+            for number in count():
+                names.append(f"{thread}.{number}")
+                store.upsert_intel_item(make_item(names[-1], "today"))
+                if done.is_set():
+                    return names
+            raise AssertionError
+
+        def delete() -> list[str]:
+            try:
+                for _ in range(5):
+                    assert KINDS[name].by in failure(partial(store.delete_run, HELD))
+                    assert KINDS[name].by in failure(partial(store.prune, keep_last=0))
+            finally:
+                done.set()
+            return ["kept"]
+
+        work: list[Callable[[], list[str]]] = [partial(write, thread) for thread in range(4)]
+        written = in_threads([*work, delete])
+        assert set(item_ids(store, "today")) == {each for names in written for each in names}
+        assert run_ids(store) == ["today", HELD]
+        assert_sound(store)
+
+
+def test_one_that_cannot_be_committed_fails_alone_in_its_group(path: Path) -> None:
+    """A deferred constraint is looked at when all that share a commit are committed: the others are written apart."""
+    with StateStore(path) as store:
+        store.start_run("today", "daily", {})
+        store.upsert_intel_item(make_item("held", "today", title="old"))
+    plain_sqlite(
+        path,
+        "CREATE UNIQUE INDEX own ON intel_items(item_id, title)",
+        """CREATE TABLE labels(item, title, FOREIGN KEY (item, title) REFERENCES intel_items(item_id, title)
+            DEFERRABLE INITIALLY DEFERRED)""",
+        "INSERT INTO labels VALUES ('held', 'old')",
+    )
+    with StateStore(path) as store:
+
+        def guilty() -> list[str]:
+            for _ in range(50):
+                error = failure(partial(store.upsert_intel_item, make_item("held", "today", title="new")))
+                assert error.startswith('upsert_intel_item "held": FOREIGN KEY constraint failed')
+                assert "labels" in error
+                assert error.endswith("nothing was written")
+            return []
+
+        def innocent(thread: int) -> list[str]:
+            names = []
+            for number in range(50):
+                name = f"{thread}.{number}"
+                names.append(name)
+                if number % 3:
+                    store.upsert_intel_item(make_item(name, "today"))
+                else:
+                    store.upsert_intel_items_batch([make_item(name, "today"), make_item(f"{name}.b", "today")])
+                    names.append(f"{name}.b")
+            return names
+
+        def large() -> list[str]:
+            names = [f"large.{number}" for number in range(3000)]
+            for _ in range(5):
+                store.upsert_intel_items_batch(make_item(name, "today") for name in names)
+            return names
+
+        work: list[Callable[[], list[str]]] = [partial(innocent, thread) for thread in range(6)]
+        written = in_threads([*work, guilty, guilty, large])
+        assert set(item_ids(store, "today")) == {"held", *(name for names in written for name in names)}
+        title = store.connection.execute("SELECT title FROM intel_items WHERE item_id = 'held'").fetchall()
+        assert [tuple(row) for row in title] == [("old",)]
+        guilty_too = [make_item("held", "today", title="new"), *(make_item(f"more.{n}", "today") for n in range(3000))]
+        assert "nothing was written" in failure(partial(store.upsert_intel_items_batch, guilty_too))
+        assert_sound(store)
+
+
+def test_large_runs_go_bit_by_bit_unless_a_row_refers_to_them(path: Path) -> None:
+    with StateStore(path, synchronous="NORMAL") as store:
+        for run_id in ("first", "second", "third"):
+            record(store, run_id, items=LARGE)
+    plain_sqlite(path, *KINDS["an item"].schema[:-1], f"INSERT INTO labels VALUES ('second-{LARGE - 1}', 'good')")
+    with StateStore(path, synchronous="NORMAL") as store:
+        assert store.prune(keep_last=0, dry_run=True) == Deleted(2, 2 * LARGE, 2)
+        error = failure(partial(store.prune, keep_last=0))
+        assert f"2 runs, {2 * LARGE} items, 2 telemetry documents" in error
+        assert len(item_ids(store, "second")) == LARGE
+        assert run_ids(store) == ["second"]
+        assert store.check() == []
+
+
+def test_many_runs_that_stay_are_counted_and_a_few_named(runs_path: Path) -> None:
+    plain_sqlite(
+        runs_path,
+        *KINDS["a run"].schema[:-1],
+        "INSERT INTO reports SELECT run_id, 'url' FROM runs WHERE run_id IN ('r1', 'r2', 'r3', 'r4', 'r5')",
+    )
+    with StateStore(runs_path) as store:
+        error = failure(partial(store.prune, keep_last=0))
+        assert "5 of the runs" in error
+        assert "r1" in error
+        assert "r4" not in error
+        assert run_ids(store) == ["today", "r5", "r4", "r3", "r2", "r1"]
+
+
+BROKEN = {
+    "to what is no key": (
+        "CREATE TABLE labels(kind REFERENCES runs(run_type))",
+        'foreign key mismatch - "labels" referencing "runs"',
+    ),
+    "to what is no key, deferred": (
+        "CREATE TABLE labels(kind REFERENCES runs(run_type) DEFERRABLE INITIALLY DEFERRED)",
+        'foreign key mismatch - "labels" referencing "runs"',
+    ),
+    "to a column that is not there": (
+        "CREATE TABLE labels(kind REFERENCES runs(missing) ON DELETE CASCADE)",
+        'foreign key mismatch - "labels" referencing "runs"',
+    ),
+    "to fewer columns": (
+        "CREATE TABLE labels(a, b, FOREIGN KEY (a, b) REFERENCES runs)",
+        'foreign key mismatch - "labels" referencing "runs"',
+    ),
+    "by way of a table that is not there": (
+        "CREATE TABLE labels(item_id REFERENCES intel_items ON DELETE CASCADE, x REFERENCES missing)",
+        "no such table: main.missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_tables_that_refer_to_what_is_not_there_are_named(path: Path, name: str) -> None:
+    """SQLite then refuses each deletion, whatever is in them. The file is not damaged, and nothing is hidden."""
+    create, named = BROKEN[name]
+    with StateStore(path, synchronous="NORMAL") as store:
+        for run_id, items in (("small", 2), ("large", LARGE)):
+            record(store, run_id, items=items)
+        record(store, "today", items=0, status=None)
+    plain_sqlite(path, create)
+    with StateStore(path, synchronous="NORMAL") as store:
+        before = everything(store)
+        for call in (partial(store.delete_run, "small"), partial(store.prune, keep_last=0)):
+            error = failure(call)
+            assert named in error
+            assert "labels" in error
+        assert everything(store) == before
+        assert run_ids(store) == ["today", "large", "small"]
+        store.upsert_intel_item(make_item("small-0", "today", title="again"))
+        if "deferred" in name:
+            assert named in failure(partial(store.start_run, "new", "daily", {}))
+        else:
+            store.start_run("new", "daily", {})
+
+
+def test_tables_that_refer_are_found_beside_ones_that_do_not(runs_path: Path) -> None:
+    """Those of others, that refer to nothing or to one another, change nothing: runs are marked as ever."""
+    plain_sqlite(
+        runs_path,
+        "CREATE TABLE own(id INTEGER PRIMARY KEY, up REFERENCES own)",
+        "INSERT INTO own VALUES (1, 1)",
+        "CREATE TABLE words(word)",
+    )
+    with StateStore(runs_path) as store:
+        assert store.prune(keep_last=0) == Deleted(RUNS, 2 * RUNS, RUNS)
+
+
+def test_a_store_that_is_only_read_counts_what_would_go(runs_path: Path) -> None:
+    plain_sqlite(runs_path, *KINDS["a run"].schema)
+    with StateStore(runs_path, read_only=True) as store:
+        assert store.prune(keep_last=0, dry_run=True).runs == RUNS - 1
+        assert store.check() == []
