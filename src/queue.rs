@@ -68,7 +68,7 @@ impl<J> State<J> {
         }
         Err(StoreError::new(
             ErrorKind::StoreBusy,
-            "this very thread holds the writer, in another task or an interrupted call, so that waiting could never end; nothing was changed",
+            "this very thread holds the writer, in another task, greenlet or context or in an interrupted call, so that waiting could never end; nothing was changed",
         ))
     }
 }
@@ -82,7 +82,7 @@ impl<J> Queue<J> {
     /// Wait for the turn, or until another thread has done `job`.
     ///
     /// Fails at once where waiting could never end: the turn is held by the very thread that would wait, whether
-    /// for a transaction of another of its tasks, or because the call came from a signal handler or a finalizer.
+    /// for a transaction of another of its tasks or greenlets, or because the call came from a signal handler or a finalizer.
     pub(crate) fn enter(
         self: &Arc<Self>,
         job: Option<J>,
@@ -336,7 +336,7 @@ mod tests {
     fn a_wait_that_ends_leaves_the_queue() {
         let queue = Arc::new(Queue::<u32>::new());
         let _turn = turn(&queue);
-        let error = queue.enter(Some(1), Owner { thread: 1, task: 0 }, &wait(5)).err().unwrap();
+        let error = queue.enter(Some(1), Owner { thread: 1, context: 0 }, &wait(5)).err().unwrap();
         assert_eq!(error.kind, ErrorKind::StoreBusy);
         assert_eq!(waiting(&queue), 0);
     }
@@ -345,8 +345,8 @@ mod tests {
     fn a_task_never_waits_for_its_own_thread() {
         let queue = Arc::new(Queue::<u32>::new());
         let turn = turn(&queue);
-        turn.set_owner(Owner { thread: 1, task: 1 });
-        let error = queue.enter(None, Owner { thread: 1, task: 2 }, &wait(3_600_000)).err().unwrap();
+        turn.set_owner(Owner { thread: 1, context: 1 });
+        let error = queue.enter(None, Owner { thread: 1, context: 2 }, &wait(3_600_000)).err().unwrap();
         assert_eq!(error.kind, ErrorKind::StoreBusy);
     }
 

@@ -13,7 +13,6 @@ use crate::writer::{self, Slot, Writer};
 /// A transaction, or a savepoint within one. Dropping it rolls it back.
 pub struct Transaction {
     writer: Arc<Writer>,
-    owner: Owner,
     level: u64,
     generation: u64,
     /// The turn of the outermost one, until it is over.
@@ -35,19 +34,12 @@ impl Transaction {
             turn.set_owner(owner);
             (level, Some(turn))
         };
-        Ok(Self {
-            writer: Arc::clone(writer),
-            owner,
-            level,
-            generation: fork::generation(),
-            turn,
-            open: true,
-        })
+        Ok(Self { writer: Arc::clone(writer), level, generation: fork::generation(), turn, open: true })
     }
 
-    /// Whether this is who began it.
-    pub fn is_owned_by(&self, owner: Owner) -> bool {
-        self.owner == owner
+    /// Whether it is the transaction itself, and no savepoint within one.
+    pub fn is_outermost(&self) -> bool {
+        self.turn.is_some()
     }
 
     /// Keep what was written. If it cannot be kept, it is rolled back and the error says why.
@@ -57,7 +49,7 @@ impl Transaction {
     /// store was closed inside it, [`ErrorKind::Transaction`] when a transaction nested in it is still open, or
     /// in a process forked inside it; and what COMMIT itself raises.
     pub fn commit(mut self) -> Result<()> {
-        let outermost = self.turn.is_some();
+        let outermost = self.is_outermost();
         self.end(Slot::keep)?;
         if outermost {
             self.writer.counters.commits.fetch_add(1, Ordering::Relaxed);

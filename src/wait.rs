@@ -12,21 +12,27 @@ const SLICE: Duration = Duration::from_millis(50);
 /// The longest pause between two attempts at a lock that another process holds.
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
-/// Who owns a transaction: a thread, and within it an asyncio task (0 for none). Never inherited.
+/// Who owns a transaction: a thread, and who of those that take turns on it (tasks, greenlets). Never inherited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
     /// A number that no other thread of the process ever has.
     pub thread: u64,
-    /// A number that no other task ever has; 0 outside any task.
-    pub task: usize,
+    /// A number that nobody else ever has who takes turns on a thread; 0 for the thread itself.
+    pub context: u64,
 }
 
 impl Owner {
-    /// The calling thread, outside any task.
+    /// The calling thread itself.
     pub fn thread() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         thread_local!(static NUMBER: u64 = LAST.fetch_add(1, Ordering::Relaxed));
-        Self { thread: NUMBER.with(|number| *number), task: 0 }
+        Self { thread: NUMBER.with(|number| *number), context: 0 }
+    }
+
+    /// One of those that take turns on the calling thread, who has owned nothing before.
+    pub fn new_context() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self { context: LAST.fetch_add(1, Ordering::Relaxed) + 1, ..Self::thread() }
     }
 }
 
@@ -40,7 +46,7 @@ pub struct Caller<'a> {
 }
 
 impl Caller<'_> {
-    /// The calling thread, outside any task, never interrupted.
+    /// The calling thread itself, never interrupted.
     pub fn thread() -> Self {
         Self { owner: Owner::thread(), interrupted: &|| false }
     }

@@ -1,15 +1,14 @@
-//! The context manager of `StateStore.transaction()`, and who owns it.
+//! The context manager of `StateStore.transaction()`.
 
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
-use pyo3::intern;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 
-use super::store::{Open, call};
-use crate::error::{ErrorKind, Result, StoreError};
+use super::owner::Mark;
+use super::store::{Open, call_as};
+use crate::error::{ErrorKind, StoreError};
 use crate::sync::lock;
 use crate::wait::Owner;
 
@@ -22,8 +21,14 @@ pub(super) struct Transaction {
 
 enum State {
     New,
-    Entered(crate::Transaction),
+    Entered(Entered),
     Over,
+}
+
+/// What was entered, and by whom.
+struct Entered {
+    transaction: crate::Transaction,
+    mark: Arc<Mark>,
 }
 
 impl Transaction {
@@ -35,15 +40,46 @@ impl Transaction {
         std::mem::replace(&mut *lock(&self.state), State::Over)
     }
 
-    /// Take what was entered, if it is open and the caller's.
-    fn take_own(&self, caller: Owner) -> Result<crate::Transaction> {
+    /// Take the writer, or open a savepoint within the transaction that the caller is in.
+    fn begin(&self, py: Python<'_>) -> PyResult<Entered> {
+        let caller = self.store.caller(py)?;
+        let owner = if caller == Owner::thread() { Owner::new_context() } else { caller };
+        let mark = Arc::new(Mark::new(py, owner)?);
+        self.store.transactions.fetch_add(1, Ordering::Relaxed);
+        match call_as(py, &self.store, owner, |store, caller| store.begin(caller)) {
+            Ok(transaction) => {
+                if transaction.is_outermost() {
+                    self.store.set_mark(&mark);
+                }
+                Ok(Entered { transaction, mark })
+            }
+            Err(error) => {
+                self.store.transactions.fetch_sub(1, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the caller may leave it with success: the thread and task that entered it, which may be in another
+    /// Context by now; or the owner.
+    fn may_be_left(&self, py: Python<'_>) -> PyResult<bool> {
+        let mark = match &*lock(&self.state) {
+            State::Entered(entered) => Arc::clone(&entered.mark),
+            State::New | State::Over => return Ok(true),
+        };
+        Ok(mark.is_of_this_task(py)? || self.store.caller(py)? == mark.owner)
+    }
+
+    /// Take what was entered, if it is open and the caller may leave it.
+    fn take_own(&self, py: Python<'_>) -> PyResult<Entered> {
+        let may = self.may_be_left(py)?;
         let mut state = lock(&self.state);
         match std::mem::replace(&mut *state, State::Over) {
-            State::Entered(transaction) if transaction.is_owned_by(caller) => Ok(transaction),
-            State::Over => Err(misuse("it is over")),
+            State::Entered(entered) if may => Ok(entered),
+            State::Over => Err(misuse("it is over").into()),
             other => {
                 *state = other;
-                Err(misuse("only the thread or task that entered it can leave it"))
+                Err(misuse("only the thread or task that entered it can leave it").into())
             }
         }
     }
@@ -62,14 +98,8 @@ impl Transaction {
                 return Err(misuse("it was entered before; each `with` needs its own transaction()").into());
             }
         }
-        this.store.transactions.fetch_add(1, Ordering::Relaxed);
-        match call(py, &this.store, |store, caller| store.begin(caller)) {
-            Ok(begun) => *lock(&this.state) = State::Entered(begun),
-            Err(error) => {
-                this.store.transactions.fetch_sub(1, Ordering::Relaxed);
-                return Err(error);
-            }
-        }
+        let entered = this.begin(py)?;
+        *lock(&this.state) = State::Entered(entered);
         Ok(slf)
     }
 
@@ -84,22 +114,43 @@ impl Transaction {
     ) -> PyResult<()> {
         let _ = (exc, traceback);
         if exc_type.is_none() {
-            let transaction = self.take_own(owner(py)?)?;
+            let Entered { transaction, mark } = self.take_own(py)?;
+            mark.end(py);
             let committed = py.detach(|| transaction.commit()).map_err(PyErr::from);
             self.store.transactions.fetch_sub(1, Ordering::Relaxed);
             return committed;
         }
-        let State::Entered(transaction) = self.take() else { return Ok(()) };
+        let State::Entered(Entered { transaction, mark }) = self.take() else { return Ok(()) };
+        mark.end(py);
         // The user's exception passes untouched: a rollback that fails cannot mask it.
         let _ = py.detach(|| transaction.roll_back());
         self.store.transactions.fetch_sub(1, Ordering::Relaxed);
         Ok(())
     }
+
+    /// A Context that ends may hold the very transaction that was entered in it.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> std::result::Result<(), PyTraverseError> {
+        match self.state.try_lock() {
+            Ok(state) => match &*state {
+                State::Entered(entered) => entered.mark.traverse(&visit),
+                State::New | State::Over => Ok(()),
+            },
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        let mark = match &*lock(&self.state) {
+            State::Entered(entered) => Arc::clone(&entered.mark),
+            State::New | State::Over => return,
+        };
+        mark.clear();
+    }
 }
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        if let State::Entered(transaction) = self.take() {
+        if let State::Entered(Entered { transaction, .. }) = self.take() {
             self.store.transactions.fetch_sub(1, Ordering::Relaxed);
             detached(move || drop(transaction));
         }
@@ -118,33 +169,6 @@ pub(super) fn detached(work: impl FnOnce() + Send) {
     {
         work();
     }
-}
-
-/// Who is calling: this thread, and the asyncio task that it runs, if any.
-pub(super) fn owner(py: Python<'_>) -> PyResult<Owner> {
-    Ok(Owner { task: current_task(py)?, ..Owner::thread() })
-}
-
-/// A number for the current asyncio task, 0 for none; never given to another task.
-fn current_task(py: Python<'_>) -> PyResult<usize> {
-    static NUMBERS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    static LAST: AtomicUsize = AtomicUsize::new(0);
-
-    let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
-    let Ok(asyncio) = modules.get_item(intern!(py, "asyncio.tasks")) else { return Ok(0) };
-    let running = asyncio.getattr(intern!(py, "events"))?.call_method0(intern!(py, "_get_running_loop"))?;
-    if running.is_none() {
-        return Ok(0);
-    }
-    let task = asyncio.call_method1(intern!(py, "current_task"), (running,))?;
-    if task.is_none() {
-        return Ok(0);
-    }
-    let numbers = NUMBERS.get_or_try_init(py, || {
-        py.import("weakref")?.getattr("WeakKeyDictionary")?.call0().map(Bound::unbind)
-    })?;
-    let fresh = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-    numbers.bind(py).call_method1(intern!(py, "setdefault"), (task, fresh))?.extract()
 }
 
 fn misuse(what: &str) -> StoreError {

@@ -10,13 +10,14 @@ mod runs;
 mod telemetry;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
 use super::errors::{Refusal, class};
-use super::transaction::{Transaction, detached, owner};
+use super::owner::Mark;
+use super::transaction::{Transaction, detached};
 use super::{convert, query};
 use crate::error::Result;
 use crate::opening::Options;
@@ -35,17 +36,37 @@ pub(super) struct Open {
     store: Option<crate::Store>,
     /// How many transactions are open, of whatever thread.
     pub(super) transactions: AtomicUsize,
+    /// What tells the owner of the open transaction, for as long as it is open. Locked by who is attached and only for
+    /// a moment, so that a forked child never inherits it locked.
+    mark: Mutex<Weak<Mark>>,
 }
 
 impl Open {
+    fn new(store: crate::Store) -> Self {
+        Self { store: Some(store), transactions: AtomicUsize::new(0), mark: Mutex::default() }
+    }
+
     /// The store itself.
     pub(super) fn store(&self) -> Result<&crate::Store> {
         self.store.as_ref().ok_or_else(crate::StoreError::closed)
     }
 
-    /// Who is calling. While no transaction is open, nobody need ask which task it is.
+    /// Who is calling: the owner of the open transaction, or a thread that owns none. While no transaction is open,
+    /// nobody need ask.
     pub(super) fn caller(&self, py: Python<'_>) -> PyResult<Owner> {
-        if self.transactions.load(Ordering::Relaxed) == 0 { Ok(Owner::thread()) } else { owner(py) }
+        if self.transactions.load(Ordering::Relaxed) == 0 {
+            return Ok(Owner::thread());
+        }
+        let mark = lock(&self.mark).upgrade();
+        match mark {
+            Some(mark) if mark.is_callers(py)? => Ok(mark.owner),
+            _ => Ok(Owner::thread()),
+        }
+    }
+
+    /// Have this tell the owner of the transaction that was begun.
+    pub(super) fn set_mark(&self, mark: &Arc<Mark>) {
+        *lock(&self.mark) = Arc::downgrade(mark);
     }
 }
 
@@ -91,7 +112,7 @@ impl Store {
             warn(py, "FileLinkedWarning", store.warning(), 3)?;
             store
         };
-        Ok(Self(Arc::new(Open { store: Some(store), transactions: AtomicUsize::new(0) })))
+        Ok(Self(Arc::new(Open::new(store))))
     }
 
     /// Whether the store is closed.
@@ -128,15 +149,25 @@ impl Store {
     }
 }
 
-/// Do `work` on the store, detached from the interpreter, as the thread or task that is calling.
+/// Do `work` on the store, detached from the interpreter, as who is calling.
 pub(super) fn call<T: Send>(
     py: Python<'_>,
     open: &Open,
     work: impl FnOnce(&crate::Store, &Caller) -> Result<T> + Send,
 ) -> PyResult<T> {
+    call_as(py, open, open.caller(py)?, work)
+}
+
+/// As [`call`], for a caller who is known.
+pub(super) fn call_as<T: Send>(
+    py: Python<'_>,
+    open: &Open,
+    owner: Owner,
+    work: impl FnOnce(&crate::Store, &Caller) -> Result<T> + Send,
+) -> PyResult<T> {
     let store = open.store()?;
     warn_of_links(py, store)?;
-    interruptible(py, open.caller(py)?, |caller| work(store, caller))
+    interruptible(py, owner, |caller| work(store, caller))
 }
 
 /// Do `work` detached from the interpreter; whatever a signal handler raises meanwhile is raised in its place.

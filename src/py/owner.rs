@@ -1,0 +1,169 @@
+//! Who is calling: a thread, and on it an asyncio task, in this very `contextvars.Context`.
+//!
+//! Greenlets and the tasks of trio, Twisted and Tornado are unknown to asyncio, but each has a Context of its own. What a
+//! variable holds does not tell Contexts apart, since a copy inherits it. A token does: it resets its variable in the
+//! very Context that it was made in, and in no other.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::{ffi, intern};
+
+use crate::sync::lock;
+use crate::wait::Owner;
+
+/// Tells who entered a transaction from everybody else.
+pub(super) struct Mark {
+    /// Who it is to the core.
+    pub(super) owner: Owner,
+    task: Task,
+    /// Locked by who is attached, with no other code of Python's running meanwhile.
+    token: Mutex<Option<Py<PyAny>>>,
+}
+
+impl Mark {
+    /// The caller's mark, by which it is `owner`.
+    pub(super) fn new(py: Python<'_>, owner: Owner) -> PyResult<Self> {
+        let task = Task::current(py)?;
+        Ok(Self { owner, task, token: Mutex::new(Some(undisturbed(py, || new_token(py))?)) })
+    }
+
+    /// Whether it was made by the caller, task and Context included.
+    ///
+    /// Who runs in no task, but in the Context, is the caller still: a generator that Tornado or Twisted drives does
+    /// its first step in the task of whoever called it, and the others in none.
+    pub(super) fn is_callers(&self, py: Python<'_>) -> PyResult<bool> {
+        if self.owner.thread != Owner::thread().thread || !undisturbed(py, || self.is_of_this_context(py))? {
+            return Ok(false);
+        }
+        let task = Task::current(py)?;
+        Ok(task == self.task || task.number == 0)
+    }
+
+    /// Whether it was made by this thread, in this task.
+    pub(super) fn is_of_this_task(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(Task::current(py)? == self.task)
+    }
+
+    /// Use the token up and make another: only in its own Context that succeeds.
+    fn is_of_this_context(&self, py: Python<'_>) -> PyResult<bool> {
+        let mut token = lock(&self.token);
+        let Some(old) = token.as_ref() else { return Ok(false) };
+        // SAFETY: attached; both are borrowed for the call.
+        let reset = unsafe { ffi::PyContextVar_Reset(variable(py)?.as_ptr(), old.as_ptr()) };
+        if reset == 0 {
+            *token = Some(new_token(py)?);
+            return Ok(true);
+        }
+        let error = PyErr::fetch(py);
+        // A token that was used up, because there was no memory for the next, tells nobody any more.
+        let refused = error.is_instance_of::<PyValueError>(py) || error.is_instance_of::<PyRuntimeError>(py);
+        if refused { Ok(false) } else { Err(error) }
+    }
+
+    /// Leave no trace in the Context. It tells nobody any more; nor does what stays behind where the transaction is left
+    /// in another Context.
+    pub(super) fn end(&self, py: Python<'_>) {
+        let Some(token) = lock(&self.token).take() else { return };
+        let reset = variable(py).map(|variable| {
+            // SAFETY: attached; both are borrowed for the call.
+            undisturbed(py, || unsafe { ffi::PyContextVar_Reset(variable.as_ptr(), token.as_ptr()) })
+        });
+        if matches!(reset, Ok(-1)) {
+            let _ = PyErr::take(py);
+        }
+    }
+
+    /// Show the garbage collector what it holds: the token holds a Context, which may hold the transaction.
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.token.try_lock() {
+            Ok(token) => visit.call(&*token),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Let go of what it holds. It tells nobody any more.
+    pub(super) fn clear(&self) {
+        let token = lock(&self.token).take();
+        drop(token);
+    }
+}
+
+/// A thread, and the asyncio task that it runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Task {
+    thread: u64,
+    /// Never given to another task; 0 for none.
+    number: usize,
+}
+
+impl Task {
+    fn current(py: Python<'_>) -> PyResult<Self> {
+        Ok(Self { thread: Owner::thread().thread, number: current_task(py)? })
+    }
+}
+
+fn current_task(py: Python<'_>) -> PyResult<usize> {
+    static NUMBERS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static LAST: AtomicUsize = AtomicUsize::new(0);
+
+    // SAFETY: attached; a new reference, or null: without an error where the module is not loaded.
+    let loaded = unsafe {
+        let module = ffi::PyImport_GetModule(intern!(py, "asyncio.tasks").as_ptr());
+        Bound::from_owned_ptr_or_opt(py, module)
+    };
+    let Some(asyncio) = loaded else { return PyErr::take(py).map_or(Ok(0), Err) };
+    let running = asyncio.getattr(intern!(py, "events"))?.call_method0(intern!(py, "_get_running_loop"))?;
+    if running.is_none() {
+        return Ok(0);
+    }
+    let task = asyncio.call_method1(intern!(py, "current_task"), (running,))?;
+    if task.is_none() {
+        return Ok(0);
+    }
+    let numbers = NUMBERS.get_or_try_init(py, || {
+        py.import("weakref")?.getattr("WeakKeyDictionary")?.call0().map(Bound::unbind)
+    })?;
+    let fresh = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+    numbers.bind(py).call_method1(intern!(py, "setdefault"), (task, fresh))?.extract()
+}
+
+/// The one variable of all stores. What it holds means nothing.
+fn variable(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static VARIABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let variable = VARIABLE.get_or_try_init(py, || {
+        let name = c"orchestrator.state_store";
+        // SAFETY: attached; the name is copied, there is no default, and a new reference or null is returned.
+        unsafe {
+            let made = ffi::PyContextVar_New(name.as_ptr(), std::ptr::null_mut());
+            Bound::from_owned_ptr_or_err(py, made).map(Bound::unbind)
+        }
+    })?;
+    Ok(variable.bind(py))
+}
+
+/// A token of the current Context.
+fn new_token(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    let variable = variable(py)?;
+    // SAFETY: attached; both are borrowed for the call, which returns a new reference or null.
+    unsafe {
+        let made = ffi::PyContextVar_Set(variable.as_ptr(), ffi::Py_None());
+        Bound::from_owned_ptr_or_err(py, made).map(Bound::unbind)
+    }
+}
+
+/// Do `work` while no garbage is collected: a finalizer might call the store in the middle of it.
+fn undisturbed<T>(_: Python<'_>, work: impl FnOnce() -> T) -> T {
+    // SAFETY: attached.
+    let was_on = unsafe { ffi::PyGC_Disable() } == 1;
+    let done = work();
+    if was_on {
+        // SAFETY: attached.
+        unsafe { ffi::PyGC_Enable() };
+    }
+    done
+}
