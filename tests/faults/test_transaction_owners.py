@@ -1,4 +1,4 @@
-"""Hazard 21: whose transaction is it? Threads, stores, forks and closes at random, against a model in plain Python."""
+"""Hazard 21: whose transaction is it? Threads, Contexts, stores, forks and closes, against a model in plain Python."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ stores_ = st.integers(0, players.STORES - 1)
 names_ = st.sampled_from(["a", "b", "c", "d"])
 titles_ = st.sampled_from(["1", "2", "3"])
 State = dict[str, str]
+
+
+def on_one_thread(one: int, other: int) -> bool:
+    return one % players.THREADS == other % players.THREADS
 
 
 class Machine(RuleBasedStateMachine):
@@ -91,13 +95,15 @@ class Machine(RuleBasedStateMachine):
         self.levels.append(dict(self.levels[-1] if self.owner else self.committed))
         self.owner = (player, store)
 
-    @rule(fails=st.booleans())
-    def leave(self, fails: bool) -> None:
-        """Keep what goes to the level above, or let it be gone."""
+    @rule(fails=st.booleans(), elsewhere=st.booleans())
+    def leave(self, fails: bool, elsewhere: bool) -> None:
+        """Keep what goes to the level above, or let it be gone; another Context of the thread may do it."""
         if self.owner is None:
             return
         player, store = self.owner
-        assert self.tell([player, "leave", store, fails]) == ("Fail" if fails else None)
+        others = [other for other in range(players.PLAYERS) if other != player and on_one_thread(other, player)]
+        by = others[0] if elsewhere and others else player
+        assert self.tell([by, "leave", player, store, fails]) == ("Fail" if fails else None)
         state = self.levels.pop()
         if not self.levels:
             self.owner = None
@@ -113,7 +119,7 @@ class Machine(RuleBasedStateMachine):
         """Fork: a child has the store without its parent's transaction, or a typed error inside that."""
         status, *told = self.tell([player, "fork", store, name, title])
         assert status == 0
-        if self.owner == (player, store):
+        if self.owner and self.owner[1] == store and on_one_thread(self.owner[0], player):
             assert told == ["TransactionError"] * 3
             return
         before = sorted([each, self.committed[each]] for each in self.committed)
@@ -122,6 +128,12 @@ class Machine(RuleBasedStateMachine):
             return
         self.committed[name] = title
         assert told == [before, None, sorted([each, self.committed[each]] for each in self.committed)]
+
+    @rule(player=players_, other=players_)
+    def inherit(self, player: int, other: int) -> None:
+        """Go on in a copy of another one's Context, which inherits nothing of its transaction."""
+        if self.owner is None or self.owner[0] != player:
+            assert self.tell([player, "inherit", player, other]) is None
 
     @rule(player=players_, store=stores_)
     def reopen(self, player: int, store: int) -> None:
@@ -150,7 +162,7 @@ def host() -> Iterator[Peer]:
 def test_every_owner_sees_its_own_and_nobody_elses(
     tmp_path: Path, host: Peer, part: int, rounds: Callable[[int, int], int], figure: Callable[[str], None]
 ) -> None:
-    """Whatever threads, stores, forks and closes do, in whatever order."""
+    """Whatever threads, Contexts, stores, forks and closes do, in whatever order."""
     assert part < PARTS
     runs = rounds(3, FULL_RUNS // PARTS)
     machine = type("Playing", (Machine,), {"host": host, "folder": tmp_path})

@@ -1,9 +1,10 @@
-"""Threads that use the stores on one file as they are told, one call at a time."""
+"""Threads, and Contexts that share them, use the stores on one file as they are told, one call at a time."""
 
 import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from tests.programs.exits import item
 
 BUSY_TIMEOUT = 0.003
 STORES = 2
-PLAYERS = 3
+PLAYERS = 5
+THREADS = 3
+"""Players whose numbers differ by as many share a thread."""
 
 
 class Fail(Exception):
@@ -31,10 +34,11 @@ def outcome(call: Callable[[], Any]) -> Any:
 
 
 class Player:
-    """A thread, and the transactions that it is in, outermost first, by store."""
+    """A thread, a Context, and the transactions that are open in it, outermost first, by store."""
 
-    def __init__(self) -> None:
-        self.thread = ThreadPoolExecutor(1)
+    def __init__(self, thread: ThreadPoolExecutor) -> None:
+        self.thread = thread
+        self.context = Context()
         self.blocks: list[list[Transaction]] = [[] for _ in range(STORES)]
 
 
@@ -43,7 +47,8 @@ class Game:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.players = [Player() for _ in range(PLAYERS)]
+        threads = [ThreadPoolExecutor(1) for _ in range(THREADS)]
+        self.players = [Player(threads[number % THREADS]) for number in range(PLAYERS)]
         self.stores = [self.open() for _ in range(STORES)]
         self.stores[0].start_run("run-1", "daily", {})
 
@@ -97,7 +102,7 @@ class Game:
         self.stores[store].close()
         for player in self.players:
             while player.blocks[store]:
-                left = player.thread.submit(outcome, partial(self.leave, player, store, False)).result()
+                left = self.run(player, partial(self.leave, player, store, False))
                 assert left == "StoreClosedError", left
         closed = outcome(lambda: self.read(store))
         assert closed == "StoreClosedError", closed
@@ -107,11 +112,21 @@ class Game:
         """Have a player make a call; return what it returns, or the name of what it raises."""
         player = self.players[number]
         method = getattr(self, name)
-        if name in ("enter", "leave"):
+        if name == "enter":
             arguments = (player, *arguments)
-        elif name == "reopen":
+        elif name == "leave":
+            arguments = (self.players[arguments[0]], *arguments[1:])
+        elif name in ("reopen", "inherit"):
             return method(*arguments)
-        return player.thread.submit(outcome, lambda: method(*arguments)).result()
+        return self.run(player, lambda: method(*arguments))
+
+    def run(self, player: Player, call: Callable[[], Any]) -> Any:
+        """Make a call as a player; return what it returns, or the name of what it raises."""
+        return player.thread.submit(player.context.run, outcome, call).result()
+
+    def inherit(self, number: int, other: int) -> None:
+        """Give a player a copy of another one's Context."""
+        self.players[number].context = self.players[other].context.copy()
 
     def end(self) -> list[str]:
         """Close everything; return the files that are left."""
