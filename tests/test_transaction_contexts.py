@@ -138,6 +138,12 @@ def test_transaction_leaves_no_trace_in_its_context(store: StateStore, second: S
             raise Boom
         return list(copy_context().items())
 
+    def refused() -> list[object]:
+        assert_outside(store)
+        return list(copy_context().items())
+
+    with store.transaction():
+        assert Context().run(refused) == []
     assert Context().run(variables) == []
 
 
@@ -170,17 +176,21 @@ def test_finalizers_may_call_the_store_at_any_moment(store: StateStore) -> None:
             put(store, "of a finalizer")
 
     threshold = gc.get_threshold()
-    with store.transaction():
-        gc.set_threshold(1, 1, 1)
-        try:
-            for _ in range(300):
-                Circle()
-                store.get_run("run-1")
-                put(store, "a")
-        finally:
-            gc.set_threshold(*threshold)
-        assert calls > 100
-    assert sorted(item_ids(store)) == ["a", "of a finalizer"]
+    gc.set_threshold(1)
+    try:
+        with store.transaction():
+            for call in (lambda: store.get_run("run-1"), lambda: store.heartbeat("run-1")) * 50:
+                gc.disable()
+                for _ in range(3):
+                    Circle()
+                gc.enable()
+                # The next object that it makes, wherever that is, is what garbage is collected for.
+                call()
+            assert calls > 100
+            assert item_ids(store) == ["of a finalizer"]
+    finally:
+        gc.enable()
+        gc.set_threshold(*threshold)
 
 
 def test_suspended_generator_shares_the_context_of_its_caller(store: StateStore) -> None:

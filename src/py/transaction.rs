@@ -54,6 +54,7 @@ impl Transaction {
                 Ok(Entered { transaction, mark })
             }
             Err(error) => {
+                mark.end(py);
                 self.store.transactions.fetch_sub(1, Ordering::Relaxed);
                 Err(error)
             }

@@ -34,8 +34,8 @@ class IntelItemNotFoundError(StateStoreError, sqlite3.IntegrityError):
 class StoreBusyError(StateStoreError, sqlite3.OperationalError):
     """The wait for the writer, a reader or the file's lock ended at `busy_timeout`; nothing was changed.
 
-    Raised at once where waiting could never end: when an asyncio task would block the very thread that holds the
-    transaction of another task.
+    Raised at once where waiting could never end: when a task or a greenlet would block the very thread that holds the
+    transaction of another one.
     """
 
 

@@ -157,7 +157,7 @@ class Retention:
         TransactionError
             Inside a transaction: leave it first.
         StoreBusyError
-            At once, where another task of this thread is inside a transaction.
+            At once, where another task or greenlet of this thread is inside a transaction.
         DiskFullError
             When there is no room.
 

@@ -96,8 +96,9 @@ class StateStore(RunLife, IntelItems, Telemetry, Retention, Maintenance, Backup)
         """Return a context manager whose writes are kept all together, or not at all.
 
         Any exception that leaves the block, KeyboardInterrupt included, rolls it back and passes on untouched.
-        Blocks nest: an inner one that fails undoes itself alone. The transaction belongs to the thread, or to the
-        asyncio task, that enters it; others wait to write, and do not see its writes.
+        Blocks nest: an inner one that fails undoes itself alone. The transaction belongs to the thread, the
+        asyncio task and the very context that enter it, which tells greenlets and the tasks of trio, Twisted and
+        Tornado apart too; others wait to write, and do not see its writes.
 
         Raises
         ------
