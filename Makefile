@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := $(shell find src .cargo -type f) Cargo.toml Cargo.lock
+SOURCES := $(shell find src .cargo startup -type f -not -path '*/__pycache__/*') Cargo.toml Cargo.lock
 DEV_REQUIREMENTS := import tomllib; \
 	print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"], sep="\n")
 

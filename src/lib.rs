@@ -15,7 +15,8 @@
 //! - `retention` says which runs are to go, `deletion` deletes them, `references` knows which tables of the user's own
 //!   may forbid it;
 //! - `backup` copies, `vacuum` gives space back, `check` and `stats` look at the file;
-//! - `opening` finds and judges a file, `store` is the facade, `error` what can go wrong, `py` the Python binding.
+//! - `location` reads a path or URL, `opening` finds and judges a file, `store` is the facade, `error` what can go
+//!   wrong, `py` the Python binding.
 
 mod backup;
 mod check;
@@ -37,6 +38,7 @@ mod item_list;
 mod json_number;
 mod json_path;
 mod json_text;
+mod location;
 mod log_file;
 mod main_file;
 mod migrations;
@@ -78,6 +80,7 @@ pub use fork::{after_in_child, after_in_parent, before};
 pub use item_filter::{Decision, ItemFilter};
 pub use item_list::{ItemList, Slice};
 pub use json_number::Number;
+pub use location::Location;
 pub use model::{
     Fields, ITEM_COLUMNS, IfOver, Items, NewItems, NewRun, RUN_COLUMNS, RunEnd, Runs, Telemetry, TextRows,
     now,

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from orchestrator.state_store.page import Page
     from orchestrator.state_store.records import IntelItem, IntelItemInput
     from orchestrator.state_store.run_record import RunRecord
+    from orchestrator.state_store.times import utc_now_iso
 
 __all__ = [
     "SQLITE_VERSION",
@@ -100,6 +101,7 @@ __all__ = [
     "TransactionError",
     "Vacuumed",
     "__version__",
+    "utc_now_iso",
 ]
 
 _LOADED_LATER = (
@@ -110,6 +112,7 @@ _LOADED_LATER = (
     "page",
     "records",
     "maintenance_records",
+    "times",
 )
 """What a program that writes once and ends never needs: with them, importing the package takes twice as long."""
 

@@ -66,6 +66,10 @@ class Store:
         file_mode: int,
     ) -> Self: ...
     @property
+    def db_path(self) -> str:
+        """The path that `db_path` means."""
+
+    @property
     def closed(self) -> bool:
         """Whether the store is closed."""
 

@@ -32,7 +32,7 @@ class Backup:
         Parameters
         ----------
         dest
-            Where to put it, in a folder that exists. A new file is for its owner only, unless the store was opened
+            Where to put it, in a folder that exists; read as `StateStore` reads `db_path`. A new file is for its owner only, unless the store was opened
             with another `file_mode`. A process that is killed may leave a file with `dest`, a number and `.partial` as
             its name.
         overwrite

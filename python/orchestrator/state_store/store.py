@@ -36,7 +36,8 @@ class StateStore(RunLife, IntelItems, Telemetry, Retention, Maintenance, Backup)
     Parameters
     ----------
     db_path
-        The file; missing parent folders are created. `":memory:"` is a private store in memory, for tests.
+        The file; missing parent folders are created. `":memory:"` is a private store in memory, for tests. A str may
+        be a URL of a file (`sqlite:///state.db`, `file:state.db`); any other is refused. A `pathlib.Path` never is one.
     synchronous
         `"FULL"`: what a call acknowledged survives a power cut. `"NORMAL"`: it survives a crash of the process,
         and a power cut may take the last commits, never consistency.
@@ -60,7 +61,7 @@ class StateStore(RunLife, IntelItems, Telemetry, Retention, Maintenance, Backup)
     FileMovedError
         Not now, but by every later call: when the file, or its log, is no longer where it was opened.
     TypeError, ValueError
-        When an option is wrong; the message names it.
+        When an option is wrong, or the path is the URL of something else; the message names it.
 
     Examples
     --------
@@ -89,7 +90,6 @@ class StateStore(RunLife, IntelItems, Telemetry, Retention, Maintenance, Backup)
             read_only=read_only,
             file_mode=file_mode,
         )
-        self._given_path = db_path
         self._read_only = read_only
 
     def transaction(self) -> _core.Transaction:
@@ -118,10 +118,10 @@ class StateStore(RunLife, IntelItems, Telemetry, Retention, Maintenance, Backup)
 
     @property
     def db_path(self) -> Path:
-        """The path as it was given."""
+        """The path as it was given; of a URL, the path that it means."""
         from pathlib import Path
 
-        return Path(self._given_path)
+        return Path(self._core.db_path)
 
     @property
     def connection(self) -> Connection:
@@ -176,7 +176,7 @@ class StateStore(RunLife, IntelItems, Telemetry, Retention, Maintenance, Backup)
         """Say which file, and whether it is open."""
         mode = ", read-only" if self._read_only else ""
         state = "closed" if self._core.closed else "open"
-        return f"<StateStore {os.fspath(self._given_path)!r}, {state}{mode}>"
+        return f"<StateStore {self._core.db_path!r}, {state}{mode}>"
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied: connections belong to one process."""

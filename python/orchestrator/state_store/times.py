@@ -7,6 +7,18 @@ from datetime import UTC, datetime, timedelta
 from orchestrator.state_store.exceptions import InvalidTypeError, InvalidValueError
 
 
+def utc_now_iso() -> str:
+    """Return the time that it is now, as the store writes times: UTC, ISO 8601, `datetime.isoformat()`.
+
+    Examples
+    --------
+    >>> from datetime import datetime
+    >>> str(datetime.fromisoformat(utc_now_iso()).tzinfo)
+    'UTC'
+    """
+    return datetime.now(UTC).isoformat()
+
+
 def utc(value: datetime | str | None, operation: str, name: str) -> str | None:
     """Return a time as the file has it: UTC, ISO 8601, as `datetime.isoformat()` prints it. None stays None.
 

@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 
 use super::{Store, call, options};
+use crate::Location;
 use crate::backup::Progress;
 use crate::error::{ErrorKind, StoreError};
 use crate::py::errors::Refusal;
@@ -17,7 +18,10 @@ impl Store {
         overwrite: &Bound<'_, PyAny>,
         progress: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        let dest = options::path(dest, "dest")?;
+        let Location::File(dest) = options::location(dest, "dest")? else {
+            let message = "dest: a copy in memory would be gone at once; name a file";
+            return Err(Refusal::InvalidValue.error(py, message));
+        };
         let overwrite = options::flag(overwrite, "overwrite")?;
         if !progress.is_none() && !progress.is_callable() {
             let found = progress.get_type().name()?;

@@ -9,6 +9,7 @@ mod run_life;
 mod runs;
 mod telemetry;
 
+use std::ffi::OsStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -19,13 +20,11 @@ use super::errors::{Refusal, class};
 use super::owner::Mark;
 use super::transaction::{Transaction, detached};
 use super::{convert, query};
+use crate::Location;
 use crate::error::Result;
 use crate::opening::Options;
 use crate::sync::lock;
 use crate::wait::{Caller, Owner};
-
-/// The path that means a store in memory.
-const MEMORY: &str = ":memory:";
 
 /// A store's connections; `StateStore` documents each call.
 #[pyclass(frozen, module = "orchestrator.state_store._core")]
@@ -34,6 +33,8 @@ pub(super) struct Store(Arc<Open>);
 /// The store, shared with its transactions.
 pub(super) struct Open {
     store: Option<crate::Store>,
+    /// Where it was asked to be.
+    location: Location,
     /// How many transactions are open, of whatever thread.
     pub(super) transactions: AtomicUsize,
     /// What tells the owner of the open transaction, for as long as it is open. Locked by who is attached and only for
@@ -42,8 +43,8 @@ pub(super) struct Open {
 }
 
 impl Open {
-    fn new(store: crate::Store) -> Self {
-        Self { store: Some(store), transactions: AtomicUsize::new(0), mark: Mutex::default() }
+    fn new(store: crate::Store, location: Location) -> Self {
+        Self { store: Some(store), location, transactions: AtomicUsize::new(0), mark: Mutex::default() }
     }
 
     /// The store itself.
@@ -90,7 +91,7 @@ impl Store {
         read_only: &Bound<'_, PyAny>,
         file_mode: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
-        let path = options::path(db_path, "db_path")?;
+        let location = options::location(db_path, "db_path")?;
         let options = Options {
             synchronous: options::synchronous(synchronous)?,
             busy_timeout: options::busy_timeout(busy_timeout)?,
@@ -98,21 +99,28 @@ impl Store {
             read_only: options::flag(read_only, "read_only")?,
             file_mode: options::file_mode(file_mode)?,
         };
-        let store = if path.as_os_str() == MEMORY {
-            if options.read_only {
+        let store = match &location {
+            Location::Memory if options.read_only => {
                 let what = "read_only: a store in memory is always new, so that there is nothing to read";
                 return Err(Refusal::InvalidValue.error(py, what));
             }
-            py.detach(|| crate::Store::open_in_memory(options))?
-        } else {
-            let store =
-                interruptible(py, Owner::thread(), |caller| crate::Store::open(&path, options, caller))?;
-            warn_of_network(py, &path)?;
-            warn_of_mount(py, &path)?;
-            warn(py, "FileLinkedWarning", store.warning(), 3)?;
-            store
+            Location::Memory => py.detach(|| crate::Store::open_in_memory(options))?,
+            Location::File(path) => {
+                let open = |caller: &Caller| crate::Store::open(path, options, caller);
+                let store = interruptible(py, Owner::thread(), open)?;
+                warn_of_network(py, path)?;
+                warn_of_mount(py, path)?;
+                warn(py, "FileLinkedWarning", store.warning(), 3)?;
+                store
+            }
         };
-        Ok(Self(Arc::new(Open::new(store))))
+        Ok(Self(Arc::new(Open::new(store, location))))
+    }
+
+    /// The path that `db_path` means.
+    #[getter]
+    fn db_path(&self) -> &OsStr {
+        self.0.location.as_os_str()
     }
 
     /// Whether the store is closed.

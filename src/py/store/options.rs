@@ -6,6 +6,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
 
+use crate::Location;
 use crate::connection::Synchronous;
 use crate::py::errors::Refusal;
 
@@ -15,7 +16,8 @@ const LONGEST_TIMEOUT: f64 = 1e9;
 /// The largest `pool_size`.
 const LARGEST_POOL: usize = 64;
 
-pub(super) fn path(value: &Bound<'_, PyAny>, name: &str) -> PyResult<PathBuf> {
+/// Where a str or a path leads. Only a str may be a URL.
+pub(super) fn location(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Location> {
     let py = value.py();
     let path: PathBuf = value.extract().map_err(|_| {
         let found = value.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
@@ -24,7 +26,10 @@ pub(super) fn path(value: &Bound<'_, PyAny>, name: &str) -> PyResult<PathBuf> {
     if path.as_os_str().is_empty() {
         return Err(Refusal::InvalidValue.error(py, format!("{name} is empty")));
     }
-    Ok(path)
+    if !value.is_instance_of::<PyString>() {
+        return Ok(Location::of_path(path.as_os_str()));
+    }
+    Ok(Location::of_text(path.as_os_str()).map_err(|error| error.during(name))?)
 }
 
 pub(super) fn synchronous(value: &Bound<'_, PyAny>) -> PyResult<Synchronous> {
