@@ -29,7 +29,7 @@ def umask() -> Iterator[None]:
     "name",
     [
         "file:x?mode=memory",
-        "file:x",
+        "file:x#y",
         "file:folder/x?mode=memory&cache=shared",
         "a b#c?d%20e",
         "x?mode=ro&immutable=1",
