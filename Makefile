@@ -12,7 +12,7 @@ DEV_REQUIREMENTS := import tomllib; \
 export VIRTUAL_ENV := $(CURDIR)/.venv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-rust test-python test-faults lint format bench bench-gate bench-core bench-paired build clean
+.PHONY: help demo test test-rust test-python test-faults test-adoption lint format bench bench-gate bench-core bench-paired build clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -31,6 +31,9 @@ test-python: .venv/extension ## Run the Python tests
 test-faults: .venv/extension ## Run every fault as often as it takes to be sure (some 25 minutes)
 	cargo test --quiet --no-default-features --lib pool::
 	$(BIN)/python -m pytest -q --full $(PYTEST_FLAGS) tests/faults
+
+test-adoption: .venv/extension ## Install hosts in every way, on each newer Python on PATH too (some 10 minutes)
+	$(BIN)/python -m pytest -q --full $(PYTEST_FLAGS) tests/adoption
 
 lint: .venv/extension ## Check formatting, types and stubs; warnings are errors
 	cargo fmt --check

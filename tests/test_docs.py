@@ -30,7 +30,7 @@ EXECUTED = [README, *sorted((ROOT / "docs").glob("**/*.md"))]
 DOCUMENTS = [*EXECUTED, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 MODULES = [package.__name__, *(each.name for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."))]
 ITEM_FILTERS = ("run_id", "item_type", "decision", "undecided", "where", "since", "until")
-LAID_OUT = ("src", "python", "tests", "benches", "examples", "docs")
+LAID_OUT = ("src", "startup", "python", "tests", "benches", "examples", "docs")
 
 
 def name_of(document: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,7 @@ class PathLike(os.PathLike[str]):
 
 @pytest.mark.parametrize("url", ["sqlite:///state.db", "postgresql://host/db", "file:state.db"])
 @pytest.mark.parametrize("kind", [Path, PathLike])
-def test_path_is_never_a_url(tmp_path: Path, url: str, kind: type[os.PathLike[str]]) -> None:
+def test_path_is_never_a_url(tmp_path: Path, url: str, kind: Callable[[str], os.PathLike[str]]) -> None:
     with StateStore(kind(url)) as store:
         assert store.db_path == Path(url)
     assert files(tmp_path) == [Path(url).as_posix()]

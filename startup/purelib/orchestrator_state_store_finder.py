@@ -58,7 +58,7 @@ def find_host(path: "Sequence[str] | None", target: "ModuleType | None") -> "Mod
 
 
 def find_store(path: "Sequence[str] | None", target: "ModuleType | None" = None) -> "ModuleSpec | None":
-    """Return the first `orchestrator.state_store` that is a package: on the host's path, then anywhere on `sys.path`."""
+    """Return the first `orchestrator.state_store` that is a package: on the host's path, then on `sys.path`."""
     finder = sys.modules["_frozen_importlib_external"].PathFinder
     for folder in (*(path or ()), *portions()):
         spec: ModuleSpec | None = finder.find_spec(STORE, [folder], target)
@@ -91,10 +91,10 @@ def install() -> None:
 
 
 if __name__ == "__main__":
-    from os.path import dirname, join
+    from pathlib import Path
     from runpy import run_path
 
     found = find_store(None)
     if found is None or found.origin is None:
         sys.exit(f"{STORE} is nowhere on sys.path")
-    run_path(join(dirname(found.origin), "__main__.py"), run_name="__main__")
+    run_path(str(Path(found.origin).with_name("__main__.py")), run_name="__main__")

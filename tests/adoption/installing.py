@@ -27,7 +27,7 @@ QUICK_BUILD = {
 }
 
 
-def run(*command: str | Path, cwd: Path | None = None, **environment: str) -> str:
+def run(*command: str | Path, cwd: Path | None = None, variables: dict[str, str] | None = None) -> str:
     """Run a program to its end, as a user whose environment says nothing to Python; return what it printed.
 
     Raises
@@ -37,7 +37,7 @@ def run(*command: str | Path, cwd: Path | None = None, **environment: str) -> st
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     inherited.pop("VIRTUAL_ENV", None)
-    done = subprocess.run(command, cwd=cwd, env={**inherited, **environment}, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=cwd, env=inherited | (variables or {}), capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done.stdout
@@ -95,7 +95,7 @@ def write_wheel(wheel: Path, name: str, described: dict[str, str], files: dict[s
 def built_wheel(python: str, folder: Path) -> Path:
     """Have maturin build a wheel for a Python, quickly: little is optimised, and what was built before is used."""
     maturin = Path(sys.executable).with_name("maturin")
-    run(maturin, "build", "--release", "--offline", "-i", python, "-o", folder, cwd=ROOT, **QUICK_BUILD)
+    run(maturin, "build", "--release", "--offline", "-i", python, "-o", folder, cwd=ROOT, variables=QUICK_BUILD)
     [wheel] = folder.glob("*.whl")
     return wheel
 
@@ -107,7 +107,9 @@ def build_tools(folder: Path) -> Path:
     for name in wanted:
         found = metadata.distribution(name)
         needed = (Requirement(text) for text in found.requires or ())
-        wanted += [each.name for each in needed if (not each.marker or each.marker.evaluate()) and each.name not in wanted]
+        wanted += [
+            each.name for each in needed if (not each.marker or each.marker.evaluate()) and each.name not in wanted
+        ]
         for entry in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
             link = folder / entry
             if not entry.endswith(".pth") and not link.is_symlink():
@@ -134,9 +136,9 @@ class Environment:
 
     def pip(self, *arguments: str | Path) -> str:
         """Run the pip of the Python that made it, without a network."""
-        environment = {"PYTHONPATH": str(self.tools)} if self.tools else {}
+        variables = {"PYTHONPATH": str(self.tools)} if self.tools else {}
         pip = (self.base, "-m", "pip", "--python", self.python, "--disable-pip-version-check")
-        return run(*pip, *arguments, **environment)
+        return run(*pip, *arguments, variables=variables)
 
     def install(self, *what: str | Path) -> None:
         """Install wheels and folders, with options of pip's."""
@@ -147,9 +149,9 @@ class Environment:
         shutil.copytree(self.folder, folder, symlinks=True)
         return Environment(folder, self.base, self.tools)
 
-    def run(self, *arguments: str | Path, cwd: Path | None = None, **environment: str) -> str:
+    def run(self, *arguments: str | Path, cwd: Path | None = None, **variables: str) -> str:
         """Run its Python, in its own folder unless told otherwise."""
-        return run(self.python, *arguments, cwd=cwd or self.folder, **environment)
+        return run(self.python, *arguments, cwd=cwd or self.folder, variables=variables)
 
     def listing(self) -> set[str]:
         """Return all that is in it."""

@@ -91,7 +91,9 @@ print(json.dumps([
 
     def test_other_imports_fail_as_they_did(self, ours: Environment, tmp_path: Path) -> None:
         for name in ("no_such_module", "orchestrator.no_such_module", "orchestrator.state_store.no_such_module"):
-            assert refusal(ours, f"import {name}", tmp_path).startswith(f"ModuleNotFoundError: No module named '{name}'")
+            assert refusal(ours, f"import {name}", tmp_path).startswith(
+                f"ModuleNotFoundError: No module named '{name}'"
+            )
 
     def test_environment_inside_is_not_touched(self, ours: Environment, tmp_path: Path) -> None:
         inner = Environment(tmp_path / "inner", str(ours.python))
@@ -104,6 +106,7 @@ class TestInAHost:
         program = """
 import importlib, importlib.metadata, importlib.resources, importlib.util, json, pkgutil
 import orchestrator, orchestrator.state_store, orchestrator.settings
+from orchestrator.state_store import _core as core
 importlib.invalidate_caches()
 again = importlib.reload(orchestrator), importlib.reload(orchestrator.state_store)
 print(json.dumps({
@@ -112,7 +115,7 @@ print(json.dumps({
     "typed": importlib.resources.files("orchestrator.state_store").joinpath("py.typed").is_file(),
     "version": importlib.metadata.version("orchestrator-state-store") == orchestrator.state_store.__version__,
     "same": again == (orchestrator, orchestrator.state_store),
-    "below": importlib.util.find_spec("orchestrator.state_store._core").origin == orchestrator.state_store._core.__file__,
+    "below": importlib.util.find_spec(core.__name__).origin == core.__file__,
     "parent": orchestrator.state_store.__spec__.parent,
 }))
 """
@@ -308,7 +311,11 @@ class TestReport:
         ours.pip("install", "--quiet", "--no-index", "--no-deps", "--target", target, workshop.wheel(sys.executable))
         bare = Environment(host.folder / "bare", ours.base)
         done = subprocess.run(
-            [bare.python, "-m", FINDER], cwd=host.source, env={"PYTHONPATH": str(target)}, capture_output=True, text=True
+            [bare.python, "-m", FINDER],
+            cwd=host.source,
+            env={"PYTHONPATH": str(target)},
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 1, done.stderr
         assert f"imported from {old}" in done.stdout

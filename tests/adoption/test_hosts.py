@@ -14,6 +14,7 @@ import pytest
 from tests.adoption.hosts import INITS, WAYS, Host
 from tests.adoption.installing import Environment, Workshop, newer_pythons
 
+
 class Combination(NamedTuple):
     """How a host is written and installed, in which order, and for which Python."""
 
@@ -97,5 +98,21 @@ def found_without_the_finder(host: Host, environment: Environment) -> dict[str, 
     try:
         return host.probe(environment, "without")
     except RuntimeError as error:
-        assert "No module named 'orchestrator" in str(error)
-        return None
+        if "No module named 'orchestrator" in str(error):
+            return None
+        raise
+
+
+def test_there_are_18(pytestconfig: pytest.Config) -> None:
+    """In full a newer Python has to be on PATH, with pip: PATH=/folder/of/python3.13/bin:$PATH."""
+    full = pytestconfig.getoption("--full")
+    pythons = {each.python for each in combinations(full)}
+    assert len(pythons) > 1 or not full
+    for python in pythons:
+        assert len({(each.way, each.init) for each in combinations(full) if each.python == python}) == 18
+        alone = {
+            (each.way, each.init)
+            for each in combinations(full)
+            if each.python == python and each.layout == "flat" and each.works_without_the_finder
+        }
+        assert len(alone) == 7

@@ -23,7 +23,7 @@ HOOK = {f"{FINDER}.py", f"{FINDER}.pth", f"{FINDER}.start"}
 def test_maturin_develop_brings_the_hook() -> None:
     """`make` and `pip install -e` install this way."""
     installed = {file.as_posix() for file in metadata.files(DISTRIBUTION) or ()}
-    assert HOOK <= installed
+    assert installed >= HOOK
     purelib = Path(sysconfig.get_path("purelib"))
     for name in HOOK:
         assert (purelib / name).read_bytes() == (ROOT / "startup" / "purelib" / name).read_bytes()
@@ -84,13 +84,13 @@ def test_user_installation(workshop: Workshop, tmp_path: Path) -> None:
     base = getattr(sys, "_base_executable", sys.executable)
     user = {"PYTHONUSERBASE": str(tmp_path), "PIP_BREAK_SYSTEM_PACKAGES": "1"}
     pip = (sys.executable, "-m", "pip", "--python", base, "--disable-pip-version-check", "install", "--quiet")
-    run(*pip, "--user", "--no-index", "--no-deps", workshop.wheel(sys.executable), **user)
+    run(*pip, "--user", "--no-index", "--no-deps", workshop.wheel(sys.executable), variables=user)
     host = Host(tmp_path / "host", "importing")
-    found = json.loads(run(base, "main.py", cwd=host.source, **user))
+    found = json.loads(run(base, "main.py", cwd=host.source, variables=user))
     assert Path(found["store"]).is_relative_to(tmp_path)
     assert Path(found["host"]).is_relative_to(host.folder)
     for option in ("-I", "-s"):
-        assert run(base, option, "-c", f"import sys; print('{FINDER}' in sys.modules)", **user) == "False\n"
+        assert run(base, option, "-c", f"import sys; print('{FINDER}' in sys.modules)", variables=user) == "False\n"
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ class TestNotServed:
         assert Path(found["store"]).is_relative_to(target)
         assert Path(found["host"]).is_relative_to(host.folder)
         without_the_line = Host(tmp_path / "other", "empty")
-        with pytest.raises(RuntimeError, match="No module named 'orchestrator.state_store'"):
+        with pytest.raises(RuntimeError, match=r"No module named 'orchestrator\.state_store'"):
             bare.run(*options, "main.py", cwd=without_the_line.source, PYTHONPATH=str(target))
 
     def test_environment_without_site(self, ours: Environment, tmp_path: Path) -> None:

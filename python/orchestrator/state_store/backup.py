@@ -32,9 +32,9 @@ class Backup:
         Parameters
         ----------
         dest
-            Where to put it, in a folder that exists; read as `StateStore` reads `db_path`. A new file is for its owner only, unless the store was opened
-            with another `file_mode`. A process that is killed may leave a file with `dest`, a number and `.partial` as
-            its name.
+            Where to put it, in a folder that exists; read as `StateStore` reads `db_path`. A new file is for its owner
+            only, unless the store was opened with another `file_mode`. A process that is killed may leave a file with
+            `dest`, a number and `.partial` as its name.
         overwrite
             Replace the file that is there. A database that is open there, or was not closed, is never replaced.
         progress
