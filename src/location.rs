@@ -85,7 +85,9 @@ fn file(rest: &[u8]) -> Result<Location> {
         rest.split_at(rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len()))
     });
     if !host.is_empty() && !host.eq_ignore_ascii_case(b"localhost") {
-        return Err(refused("a file:// URL names another host; one of this host has three slashes, file:///path"));
+        return Err(refused(
+            "a file:// URL names another host; one of this host has three slashes, file:///path",
+        ));
     }
     let path = decoded(path);
     if path.is_empty() || path.contains(&0) {

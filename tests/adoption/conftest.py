@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.adoption.hosts import Host
-from tests.adoption.installing import Environment, Workshop
+from tests.adoption.installing import Environment, Workshop, newer_pythons
 
 
 @pytest.fixture(scope="session")
@@ -17,10 +17,17 @@ def workshop(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFacto
     return Workshop(tmp_path_factory.mktemp("adoption"), pytestconfig.getoption("--full"))
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Ask the tests of every Python; in full there are newer ones."""
+    if "python" in metafunc.fixturenames:
+        pythons = [sys.executable, *(newer_pythons() if metafunc.config.getoption("--full") else [])]
+        metafunc.parametrize("python", pythons, ids=[Path(each).name for each in pythons], scope="session")
+
+
 @pytest.fixture(scope="session")
-def ours(workshop: Workshop) -> Environment:
+def ours(workshop: Workshop, python: str) -> Environment:
     """Return an environment that has this package and nothing else; not to be changed."""
-    return workshop.with_ours(sys.executable)
+    return workshop.with_ours(python)
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ class TestStartUp:
     def test_it_loads_one_module(self, ours: Environment, tmp_path: Path) -> None:
         """What a start-up hook imports, every program in the environment pays for."""
         bare = Environment(tmp_path / "bare", ours.base)
+        (bare.site_packages / "any.pth").touch()
         assert set(ours.run("-c", MODULES).split()) - set(bare.run("-c", MODULES).split()) == {FINDER}
 
     @pytest.mark.parametrize("options", [[], ["-I"], ["-E"], ["-s"], ["-P"], ["-OO"], ["-X", "utf8"]], ids=" ".join)
@@ -167,9 +168,9 @@ if __name__ == "__main__":
         assert ours.run("-c", program, cwd=host.source).strip() == repr(run)
 
     @pytest.mark.parametrize("way", ["folder", "default", "plain"])
-    def test_editable_installation_of_ours(self, ours: Environment, tmp_path: Path, way: str) -> None:
+    def test_editable_installation_of_ours(self, workshop: Workshop, tmp_path: Path, way: str) -> None:
         """Whoever works on this package has it installed by a path file, the finder beside that."""
-        environment = Environment(tmp_path / "environment", ours.base, ours.tools)
+        environment = Environment(tmp_path / "environment", sys.executable, workshop.tools)
         environment.install(editable_wheel(tmp_path / "wheel"))
         host = Host(tmp_path / "host", "importing", way)
         host.install(environment)
@@ -308,7 +309,7 @@ class TestReport:
         """`python -m orchestrator.state_store` would run the old module itself."""
         old = host.leave_old_module()
         target = host.folder / "target"
-        ours.pip("install", "--quiet", "--no-index", "--no-deps", "--target", target, workshop.wheel(sys.executable))
+        ours.pip("install", "--quiet", "--no-index", "--no-deps", "--target", target, workshop.wheel(ours.base))
         bare = Environment(host.folder / "bare", ours.base)
         done = subprocess.run(
             [bare.python, "-m", FINDER],

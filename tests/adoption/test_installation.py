@@ -53,7 +53,7 @@ def test_uninstalling_leaves_nothing(ours: Environment, workshop: Workshop, tmp_
     environment = Environment(tmp_path / "environment", ours.base)
     (environment.site_packages / "bystander.py").touch()
     before = environment.listing()
-    environment.install(workshop.wheel(sys.executable))
+    environment.install(workshop.wheel(ours.base))
     environment.run("-m", "orchestrator.state_store")
     environment.run("-c", "import orchestrator.state_store as s; [getattr(s, name) for name in s.__all__]")
     assert environment.listing() > before
@@ -97,7 +97,7 @@ def test_user_installation(workshop: Workshop, tmp_path: Path) -> None:
 def target(ours: Environment, workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install with `--target`, as for Lambda layers and zipapps."""
     folder = tmp_path_factory.mktemp("target")
-    ours.pip("install", "--quiet", "--no-index", "--no-deps", "--target", folder, workshop.wheel(sys.executable))
+    ours.pip("install", "--quiet", "--no-index", "--no-deps", "--target", folder, workshop.wheel(ours.base))
     return folder
 
 
@@ -130,7 +130,7 @@ class TestNotServed:
         """The extension module cannot be in the archive; the rest of the program may."""
         host = Host(tmp_path / "host", "extend_path")
         (host.source / "main.py").rename(host.source / "__main__.py")
-        subprocess.run([sys.executable, "-m", "zipapp", host.source, "-o", tmp_path / "app.pyz"], check=True)
+        subprocess.run([ours.python, "-m", "zipapp", host.source, "-o", tmp_path / "app.pyz"], check=True)
         bare = Environment(tmp_path / "bare", ours.base)
         found = json.loads(bare.run(tmp_path / "app.pyz", PYTHONPATH=str(target)))
         assert found["settings"] == "host"
