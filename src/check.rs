@@ -32,6 +32,8 @@ pub enum FindingKind {
     HardLink,
     /// A run is being pruned, and cannot go.
     HeldRun,
+    /// The disk has failed to take something that was written, and not taken all of it since.
+    Sync,
 }
 
 impl FindingKind {
@@ -44,6 +46,7 @@ impl FindingKind {
             Self::StaleRun => "stale_run",
             Self::HardLink => "hard_link",
             Self::HeldRun => "held_run",
+            Self::Sync => "sync",
         }
     }
 }
@@ -97,6 +100,14 @@ impl Finding {
         let names = place.names();
         let message = place::several_names(&place.path, names);
         (names > 1).then_some(Self { kind: FindingKind::HardLink, table: None, id: None, message })
+    }
+
+    /// Syncs that failed, and were not made up for.
+    pub(crate) fn sync(failed: u64) -> Self {
+        let message = format!(
+            "{failed} syncs have failed since the log was last folded as a whole; it keeps all that was acknowledged: see to the disk and its free space, then call checkpoint()"
+        );
+        Self { kind: FindingKind::Sync, table: None, id: None, message }
     }
 
     /// What is no JSON.

@@ -17,7 +17,6 @@ use rusqlite::{Connection, ffi};
 use crate::connection::{self, Synchronous};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::fork::{self, Exclusive};
-use crate::log_file;
 use crate::place::Place;
 use crate::queue::{Admission, Queue};
 use crate::stats::Counters;
@@ -78,6 +77,8 @@ struct State {
     busy: bool,
     thread: Option<JoinHandle<()>>,
     stopped: bool,
+    /// The disk failed the last attempt.
+    failed: bool,
 }
 
 impl State {
@@ -97,6 +98,7 @@ impl Checkpointer {
                 busy: false,
                 thread: None,
                 stopped: false,
+                failed: false,
             }),
             woken: Condvar::new(),
             folded: Condvar::new(),
@@ -127,10 +129,11 @@ impl Checkpointer {
     }
 
     /// Wait until the log, of `bytes`, is folded, if it is large and just being folded. For whoever has the turn, so
-    /// that nobody else writes meanwhile either.
+    /// that nobody else writes meanwhile either. Where the disk failed the last attempt, this is the next one.
     ///
     /// # Errors
-    /// [`ErrorKind::Interrupted`]. A wait that lasts too long ends, and the log grows.
+    /// [`ErrorKind::Interrupted`], and [`ErrorKind::StorageIO`] where the disk fails it again: the log must not grow for
+    /// as long as that lasts. A wait that lasts too long ends, and the log grows.
     pub(crate) fn hold_back(&self, bytes: u64, wait_for: &Wait) -> Result<()> {
         while bytes >= HOLD_BACK_BYTES && lock(&self.state).is_to_fold() {
             let slice = match wait_for.slice() {
@@ -142,7 +145,20 @@ impl Checkpointer {
                 drop(wait(&self.folded, state, slice));
             }
         }
-        Ok(())
+        if bytes < HOLD_BACK_BYTES || !lock(&self.state).failed {
+            return Ok(());
+        }
+        match self.fold(ffi::SQLITE_CHECKPOINT_PASSIVE) {
+            Err(error) if error.kind == ErrorKind::StorageIO => {
+                Err(error.note(format_args!(
+                    "the log, of {bytes} bytes, cannot be folded into the file, and nothing was written; see to the disk and its free space, and write again"
+                )))
+            }
+            _ => {
+                lock(&self.state).due = FOLD_BYTES;
+                Ok(())
+            }
+        }
     }
 
     /// Wait while the thread has work.
@@ -290,6 +306,21 @@ impl Checkpointer {
     }
 
     fn fold(&self, mode: c_int) -> Result<()> {
+        let failed_before = self.counters.failed_syncs.load(Ordering::Relaxed);
+        let folded = self.attempt(mode);
+        match &folded {
+            Ok(()) => lock(&self.state).failed = false,
+            Err(error) if error.kind == ErrorKind::StorageIO => lock(&self.state).failed = true,
+            Err(_) => {}
+        }
+        if folded.is_ok() && mode != ffi::SQLITE_CHECKPOINT_PASSIVE {
+            self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
+            self.counters.make_up_for(failed_before);
+        }
+        folded
+    }
+
+    fn attempt(&self, mode: c_int) -> Result<()> {
         let _gate = fork::enter();
         let mut slot = lock(&self.connection);
         if self.is_stopped() {
@@ -302,44 +333,35 @@ impl Checkpointer {
             None => {
                 let mut connection = self.place.confirm_opened(connection::open_file(&self.place.path))?;
                 connection::configure_writer(&connection, self.synchronous)?;
-                log_file::count_syncs(&connection, &self.counters.syncs)?;
+                self.counters.count_syncs(&connection)?;
                 connection.busy_handler(Some(look_again))?;
                 slot.insert(connection)
             }
         };
-        // SAFETY: the handle is open for as long as `slot` is locked, and null is allowed for the database's name
-        // (all of them) and for both counters.
-        let code = unsafe {
-            let (handle, null) = (connection.handle(), std::ptr::null_mut());
-            ffi::sqlite3_wal_checkpoint_v2(handle, std::ptr::null(), mode, null, null)
-        };
-        let code = match (code, mode) {
-            (ffi::SQLITE_OK, ffi::SQLITE_CHECKPOINT_PASSIVE) => sync_file(connection),
-            (code, _) => code,
-        };
-        if code != ffi::SQLITE_OK {
-            return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into());
+        match fold(connection, mode) {
+            ffi::SQLITE_OK => Ok(()),
+            code => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into()),
         }
-        if mode != ffi::SQLITE_CHECKPOINT_PASSIVE {
-            self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(())
     }
 }
 
-/// Sync the database itself. SQLite does so only at the end of a checkpoint that has folded all there is: left to that,
-/// all that a passive one has written would be synced in the turn, while everybody waits.
-fn sync_file(connection: &Connection) -> c_int {
-    let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
-    // SAFETY: the handle is open for as long as `connection` is borrowed, and so is its file.
-    unsafe {
-        let to = (&raw mut file).cast();
-        let operation = ffi::SQLITE_FCNTL_FILE_POINTER;
-        let code = ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), operation, to);
-        match file.as_ref().and_then(|file| file.pMethods.as_ref()).and_then(|methods| methods.xSync) {
-            Some(sync) if code == ffi::SQLITE_OK => sync(file, ffi::SQLITE_SYNC_NORMAL),
-            _ => code,
+/// Before the connection that may be the last one closes, whose own checkpoint must not fail or the log stays: have it
+/// told of failures that were made up for by others.
+pub(crate) fn meet_old_failures(connection: &Connection) {
+    // The log's, and the database's. What fails once more is left in the log, which the next opening folds.
+    for _ in 0..2 {
+        if fold(connection, ffi::SQLITE_CHECKPOINT_PASSIVE) == ffi::SQLITE_OK {
+            break;
         }
+    }
+}
+
+fn fold(connection: &Connection, mode: c_int) -> c_int {
+    // SAFETY: the handle is open for as long as `connection` is borrowed, and null is allowed for the database's name
+    // (all of them) and for both counters.
+    unsafe {
+        let (handle, null) = (connection.handle(), std::ptr::null_mut());
+        ffi::sqlite3_wal_checkpoint_v2(handle, std::ptr::null(), mode, null, null)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! [`Store`] is the way in. The modules, from the file up:
 //!
-//! - `connection` opens SQLite, `vfs` its files: `main_file` the database, `log_file` its log; `migrations` has the
+//! - `connection` opens SQLite, `vfs` its files: `main_file` the database, `log_file` its log; `backfill` and `log_doubt`
+//!   see to it that nothing counts that a failed sync has lost, `wal_index` is where that is kept; `migrations` has the
 //!   schema, `platform` the operating system, `fork` forks;
 //! - `model` has the data, `runs`, `intel_items` and `telemetry` the SQL of a table each, `sql` binds;
 //! - `write` is a write that can be done for another thread, `queue` who may write next, `wait` until when;
@@ -18,6 +19,7 @@
 //! - `location` reads a path or URL, `opening` finds and judges a file, `store` is the facade, `error` what can go
 //!   wrong, `py` the Python binding.
 
+mod backfill;
 mod backup;
 mod check;
 mod checkpoint;
@@ -39,6 +41,7 @@ mod json_number;
 mod json_path;
 mod json_text;
 mod location;
+mod log_doubt;
 mod log_file;
 mod main_file;
 mod migrations;
@@ -65,6 +68,7 @@ mod transaction;
 mod vacuum;
 mod vfs;
 mod wait;
+mod wal_index;
 mod write;
 mod writer;
 

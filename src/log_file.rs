@@ -12,7 +12,7 @@
 //!
 //! What is lost with a process that dies is thus never more than the frames of a transaction that had not committed.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,6 +21,7 @@ use rusqlite::ffi::{self, SQLITE_OK, sqlite3_file, sqlite3_int64, sqlite3_io_met
 
 use crate::error::Result;
 use crate::vfs::{self, pass};
+use crate::{log_doubt, main_file};
 
 /// Bytes of a frame's header.
 const HEADER: usize = 24;
@@ -38,26 +39,49 @@ pub(crate) struct LogFile {
     start: i64,
     /// Where the last write ended.
     end: i64,
+    /// Something was written since the last sync.
+    unsynced: bool,
+    /// Which log was last synced with success, and up to where.
+    synced: Option<([u32; 2], u64)>,
     /// The last header was that of a commit's last frame.
     commits: bool,
-    /// Who counts the syncs.
+    /// What SQLite gave as its name.
+    name: *const c_char,
+    /// Who counts the syncs, and those that fail.
     syncs: Option<Arc<AtomicU64>>,
+    failed: Option<Arc<AtomicU64>>,
 }
 
 /// Set up the wrapper of a log that the system's VFS has opened with `code`.
 ///
 /// # Safety
-/// `file` has room for a [`LogFile`].
-pub(crate) unsafe fn wrap(file: *mut sqlite3_file, code: c_int) {
+/// `file` has room for a [`LogFile`], and `name` is what SQLite gave `xOpen`.
+pub(crate) unsafe fn wrap(file: *mut sqlite3_file, name: *const c_char, code: c_int) {
     let methods = vfs::methods_after(code, &METHODS);
-    let log = LogFile { methods, gathered: Vec::new(), start: 0, end: 0, commits: false, syncs: None };
+    let gathered = Vec::new();
+    let log = LogFile {
+        methods,
+        gathered,
+        start: 0,
+        end: 0,
+        commits: false,
+        name,
+        unsynced: false,
+        syncs: None,
+        failed: None,
+        synced: None,
+    };
     // SAFETY: as the caller says.
     unsafe { file.cast::<LogFile>().write(log) };
 }
 
-/// Have the syncs of this connection's log counted. SQLite opens the log with the first read.
+/// Have the syncs of this connection's log counted, and those that fail. SQLite opens the log with the first read.
 /// <https://www.sqlite.org/c3ref/c_fcntl_begin_atomic_write.html#sqlitefcntljournalpointer>
-pub(crate) fn count_syncs(connection: &Connection, syncs: &Arc<AtomicU64>) -> Result<()> {
+pub(crate) fn count_syncs(
+    connection: &Connection,
+    syncs: &Arc<AtomicU64>,
+    failed: &Arc<AtomicU64>,
+) -> Result<()> {
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     let mut file: *mut sqlite3_file = std::ptr::null_mut();
     // SAFETY: the handle is open for as long as `connection` is borrowed, and nobody else uses it meanwhile. A file with
@@ -70,6 +94,7 @@ pub(crate) fn count_syncs(connection: &Connection, syncs: &Arc<AtomicU64>) -> Re
             && std::ptr::eq(log.methods, &raw const METHODS)
         {
             log.syncs = Some(Arc::clone(syncs));
+            log.failed = Some(Arc::clone(failed));
         }
     }
     Ok(())
@@ -140,6 +165,7 @@ unsafe extern "C" fn write(
         log.commits = size[..4] != [0; 4];
     }
     log.end = at + i64::from(count);
+    log.unsynced = true;
     if !continues {
         return flush_and_pass!(file, xWrite, from, count, at);
     }
@@ -173,11 +199,43 @@ unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c
 }
 
 unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
-    // SAFETY: SQLite calls this with a file that `open` set up.
-    if let Some(syncs) = unsafe { &(*file.cast::<LogFile>()).syncs } {
+    // SAFETY: SQLite calls this with a file that `open` set up, and the name is valid for as long as that is open.
+    let log = unsafe { &mut *file.cast::<LogFile>() };
+    // SAFETY: as above.
+    let index = unsafe { main_file::index_of_log(log.name) };
+    let written = if std::mem::take(&mut log.unsynced) { log.end.unsigned_abs() } else { 0 };
+    let to_sync = index.map(|(index, _)| (index.salts(), log_doubt::end(index).max(written)));
+    if let Some(syncs) = &log.syncs {
         syncs.fetch_add(1, Ordering::Relaxed);
     }
-    flush_and_pass!(file, xSync, flags)
+    let doubt = index.and_then(|(index, _)| Some((index, index.doubted()?)));
+    // SAFETY: as above.
+    let again =
+        doubt.map(|(index, _)| unsafe { log_doubt::write_again(vfs::system_file::<LogFile>(file), index) });
+    let code = match again {
+        Some(Err(code)) => code,
+        None | Some(Ok(())) => flush_and_pass!(file, xSync, flags),
+    };
+    if code == SQLITE_OK {
+        doubt.into_iter().for_each(|(index, doubt)| index.trust(doubt));
+        log.synced = to_sync;
+        return code;
+    }
+    if let Some(failed) = &log.failed {
+        failed.fetch_add(1, Ordering::Relaxed);
+    }
+    if let Some((index, is_alone)) = index {
+        let is_on_disk = |(salts, end)| salts == index.salts() && end >= log_doubt::end(index);
+        if !log.synced.is_some_and(is_on_disk) {
+            index.doubt();
+        }
+        // SAFETY: as above.
+        if let Some(path) = unsafe { vfs::path(log.name) }.filter(|_| is_alone) {
+            // SAFETY: as above.
+            unsafe { log_doubt::forget_the_rest(vfs::system_file::<LogFile>(file), path, index) };
+        }
+    }
+    code
 }
 
 unsafe extern "C" fn file_size(file: *mut sqlite3_file, size: *mut sqlite3_int64) -> c_int {
@@ -280,7 +338,7 @@ mod tests {
         };
         let (counted, other) = (open(), open());
         let syncs = Arc::default();
-        count_syncs(&counted, &syncs).unwrap();
+        count_syncs(&counted, &syncs, &Arc::default()).unwrap();
         counted.execute_batch("CREATE TABLE t(x)").unwrap();
         for connection in [&counted, &other, &counted] {
             connection.execute_batch("INSERT INTO t VALUES (1)").unwrap();

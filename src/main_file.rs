@@ -1,24 +1,83 @@
 //! The database file, as [`crate::vfs`] has SQLite use it.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
-use rusqlite::ffi::{sqlite3_file, sqlite3_int64, sqlite3_io_methods};
+use rusqlite::Connection;
+use rusqlite::ffi::{self, SQLITE_OK, sqlite3_file, sqlite3_int64, sqlite3_io_methods};
 
+use crate::backfill::Backfill;
+use crate::platform;
 use crate::vfs::{self, pass};
+use crate::wal_index::WalIndex;
 
 /// A database as SQLite holds it; the file of the system's own VFS follows it in memory.
 #[repr(C)]
 pub(crate) struct MainFile {
     methods: *const sqlite3_io_methods,
+    /// What SQLite gave as its name.
+    name: *const c_char,
+    backfill: Backfill,
 }
 
 /// Set up the wrapper of a database that the system's VFS has opened with `code`.
 ///
 /// # Safety
-/// `file` has room for a [`MainFile`].
-pub(crate) unsafe fn wrap(file: *mut sqlite3_file, code: c_int) {
+/// `file` has room for a [`MainFile`], and `name` is what SQLite gave `xOpen`.
+pub(crate) unsafe fn wrap(file: *mut sqlite3_file, name: *const c_char, code: c_int) {
+    let methods = vfs::methods_after(code, &METHODS);
+    let main = MainFile { methods, name, backfill: Backfill::default() };
     // SAFETY: as the caller says.
-    unsafe { file.cast::<MainFile>().write(MainFile { methods: vfs::methods_after(code, &METHODS) }) };
+    unsafe { file.cast::<MainFile>().write(main) };
+}
+
+/// Have the syncs of this connection's database counted that fail.
+pub(crate) fn count_failed_syncs(connection: &Connection, failed: &Arc<AtomicU64>) {
+    let mut file: *mut sqlite3_file = std::ptr::null_mut();
+    // SAFETY: the handle is open for as long as `connection` is borrowed, and nobody else uses it meanwhile. A file with
+    // these methods is one that `open` set up.
+    unsafe {
+        let to = (&raw mut file).cast();
+        let operation = ffi::SQLITE_FCNTL_FILE_POINTER;
+        if ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), operation, to) == SQLITE_OK
+            && is_one(file)
+        {
+            backfill(file).count_failed(failed);
+        }
+    }
+}
+
+/// Whether a file is a database with this wrapper.
+///
+/// # Safety
+/// `file` is open, or null.
+unsafe fn is_one(file: *const sqlite3_file) -> bool {
+    // SAFETY: as the caller says.
+    unsafe { file.as_ref() }.is_some_and(|file| std::ptr::eq(file.pMethods, &raw const METHODS))
+}
+
+/// Of the database that the log is of which SQLite opened by `name`: the head of its `-shm`, and whether this connection
+/// keeps all others from writing.
+///
+/// # Safety
+/// `name` is what SQLite gave `xOpen` for a log, which is open; a thread that may use it calls.
+pub(crate) unsafe fn index_of_log(name: *const c_char) -> Option<(WalIndex, bool)> {
+    // SAFETY: the database of an open log is open as well.
+    unsafe {
+        let file = ffi::sqlite3_database_file_object(name);
+        if !is_one(file) {
+            return None;
+        }
+        Some((WalIndex::of(vfs::system_file::<MainFile>(file))?, backfill(file).is_alone()))
+    }
+}
+
+/// # Safety
+/// `open` set up `file`, and nobody else uses it meanwhile.
+unsafe fn backfill<'a>(file: *mut sqlite3_file) -> &'a mut Backfill {
+    // SAFETY: as the caller says.
+    unsafe { &mut (*file.cast::<MainFile>()).backfill }
 }
 
 /// Files are never mapped ([`crate::connection`]), so that the methods that map them are left out.
@@ -66,7 +125,17 @@ unsafe extern "C" fn write(
     count: c_int,
     at: sqlite3_int64,
 ) -> c_int {
-    pass!(MainFile, file, xWrite, from, count, at)
+    // SAFETY: SQLite calls this with a file that `open` set up.
+    let backfill = unsafe { backfill(file) };
+    let code = match backfill.before_write() {
+        SQLITE_OK => pass!(MainFile, file, xWrite, from, count, at),
+        refused => refused,
+    };
+    if code == SQLITE_OK && backfill.wrote(count, at) {
+        // SAFETY: as above.
+        return unsafe { sync(file, ffi::SQLITE_SYNC_NORMAL) };
+    }
+    code
 }
 
 unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c_int {
@@ -74,7 +143,15 @@ unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c
 }
 
 unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
-    pass!(MainFile, file, xSync, flags)
+    let code = pass!(MainFile, file, xSync, flags);
+    // SAFETY: SQLite calls this with a file that `open` set up.
+    unsafe {
+        if backfill(file).synced(vfs::system_file::<MainFile>(file), code) {
+            let path = vfs::path((*file.cast::<MainFile>()).name);
+            path.into_iter().for_each(|path| platform::forget_cached(path, 0));
+        }
+    }
+    code
 }
 
 unsafe extern "C" fn file_size(file: *mut sqlite3_file, size: *mut sqlite3_int64) -> c_int {
@@ -82,10 +159,17 @@ unsafe extern "C" fn file_size(file: *mut sqlite3_file, size: *mut sqlite3_int64
 }
 
 unsafe extern "C" fn lock(file: *mut sqlite3_file, level: c_int) -> c_int {
-    pass!(MainFile, file, xLock, level)
+    let code = pass!(MainFile, file, xLock, level);
+    if code == SQLITE_OK {
+        // SAFETY: SQLite calls this with a file that `open` set up.
+        unsafe { backfill(file).locked(level) };
+    }
+    code
 }
 
 unsafe extern "C" fn unlock(file: *mut sqlite3_file, level: c_int) -> c_int {
+    // SAFETY: SQLite calls this with a file that `open` set up.
+    unsafe { backfill(file).locked(level) };
     pass!(MainFile, file, xUnlock, level)
 }
 
@@ -94,6 +178,8 @@ unsafe extern "C" fn check_reserved_lock(file: *mut sqlite3_file, out: *mut c_in
 }
 
 unsafe extern "C" fn file_control(file: *mut sqlite3_file, operation: c_int, argument: *mut c_void) -> c_int {
+    // SAFETY: SQLite calls this with a file that `open` set up.
+    unsafe { backfill(file).told(vfs::system_file::<MainFile>(file), operation) };
     pass!(MainFile, file, xFileControl, operation, argument)
 }
 
@@ -116,7 +202,14 @@ unsafe extern "C" fn shm_map(
 }
 
 unsafe extern "C" fn shm_lock(file: *mut sqlite3_file, offset: c_int, count: c_int, flags: c_int) -> c_int {
-    pass!(MainFile, file, xShmLock, offset, count, flags)
+    // SAFETY: SQLite calls this with a file that `open` set up.
+    unsafe { backfill(file).before_lock(vfs::system_file::<MainFile>(file), offset, count, flags) };
+    let code = pass!(MainFile, file, xShmLock, offset, count, flags);
+    if code == SQLITE_OK {
+        // SAFETY: as above.
+        unsafe { backfill(file).after_lock(offset, flags) };
+    }
+    code
 }
 
 unsafe extern "C" fn shm_barrier(file: *mut sqlite3_file) {
@@ -126,6 +219,7 @@ unsafe extern "C" fn shm_barrier(file: *mut sqlite3_file) {
         if let Some(barrier) = (*(*system).pMethods).xShmBarrier {
             barrier(system);
         }
+        backfill(file).at_barrier(system);
     }
 }
 

@@ -49,6 +49,28 @@ pub(crate) fn descriptor_id(fd: std::ffi::c_int) -> Option<FileId> {
         .map(|facts| (facts.st_dev, facts.st_ino))
 }
 
+/// Have the system forget what it keeps of a file in memory, from a byte on, but for what is still to be written.
+///
+/// ext4 has the pages of a write-back that failed for clean, and for written where they are on the disk, which has never
+/// been told so: written once more they get there, and are zeros all the same when the file is next read from it. Only
+/// what is not in memory any more is written as something new. Any descriptor of the file will do; none may be opened
+/// for it, as closing that could drop locks.
+#[cfg(target_os = "linux")]
+pub(crate) fn forget_cached(path: &Path, from: u64) {
+    let (Some(id), Ok(entries)) = (file_id(path), fs::read_dir("/proc/self/fd")) else { return };
+    let descriptors = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    if let (Some(fd), Ok(from)) =
+        (descriptors.into_iter().find(|fd| descriptor_id(*fd) == Some(id)), i64::try_from(from))
+    {
+        // SAFETY: a descriptor that has come to be another file's meanwhile loses nothing by this.
+        unsafe { libc::posix_fadvise(fd, from, 0, libc::POSIX_FADV_DONTNEED) };
+    }
+}
+
+/// Elsewhere than on Linux nothing is known of such a thing.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn forget_cached(_: &Path, _: u64) {}
+
 /// Create the missing folders above `path`, each synced into the one above it.
 pub(crate) fn create_parents(path: &Path) -> io::Result<()> {
     let missing: Vec<_> = path.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::Connection;
 
 use crate::error::Result;
-use crate::sql;
+use crate::{log_file, main_file, sql};
 
 /// What is in a store's file, and what this process has done to it through the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct Stats {
     pub checkpoints: u64,
     /// Names (hard links) of the file; 0 for a store in memory.
     pub hard_links: u64,
+    /// Syncs, of the log or of the file, that failed.
+    pub failed_syncs: u64,
 }
 
 /// What a store has done since it was opened, or since its process was forked.
@@ -47,6 +49,10 @@ pub(crate) struct Counters {
     /// Shared with the log files of the connections that write.
     pub(crate) syncs: Arc<AtomicU64>,
     pub(crate) checkpoints: AtomicU64,
+    /// Shared with all files of the connections that write.
+    pub(crate) failed_syncs: Arc<AtomicU64>,
+    /// How many of these were made up for, by folding all of the log with syncs that did not fail.
+    made_up_for: AtomicU64,
 }
 
 impl Counters {
@@ -56,6 +62,24 @@ impl Counters {
         stats.grouped_writes = self.grouped_writes.load(Ordering::Relaxed);
         stats.syncs = self.syncs.load(Ordering::Relaxed);
         stats.checkpoints = self.checkpoints.load(Ordering::Relaxed);
+        stats.failed_syncs = self.failed_syncs.load(Ordering::Relaxed);
+    }
+
+    /// Have the syncs of a connection's files counted, and those that fail.
+    pub(crate) fn count_syncs(&self, connection: &Connection) -> Result<()> {
+        main_file::count_failed_syncs(connection, &self.failed_syncs);
+        log_file::count_syncs(connection, &self.syncs, &self.failed_syncs)
+    }
+
+    /// How many syncs have failed that were not made up for yet.
+    pub(crate) fn open_failures(&self) -> u64 {
+        let failed = self.failed_syncs.load(Ordering::Relaxed);
+        failed.saturating_sub(self.made_up_for.load(Ordering::Relaxed))
+    }
+
+    /// All of the log was folded after so many syncs had failed.
+    pub(crate) fn make_up_for(&self, failed: u64) {
+        self.made_up_for.fetch_max(failed, Ordering::Relaxed);
     }
 }
 

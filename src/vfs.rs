@@ -3,7 +3,9 @@
 //! A wrapper is a struct that begins with SQLite's table of methods; the file of the system's own VFS follows it in
 //! memory. [`crate::main_file`] wraps the database, [`crate::log_file`] its write-ahead log; all others are the system's.
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, OsStr, c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use rusqlite::ffi::{
@@ -54,16 +56,25 @@ unsafe extern "C" fn open(
         let Some(open) = (*system).xOpen else { return ffi::SQLITE_CANTOPEN };
         if flags & SQLITE_OPEN_MAIN_DB != 0 {
             let code = open(system, name, system_file::<MainFile>(file), flags, out_flags);
-            main_file::wrap(file, code);
+            main_file::wrap(file, name, code);
             return code;
         }
         if flags & SQLITE_OPEN_WAL != 0 {
             let code = open(system, name, system_file::<LogFile>(file), flags, out_flags);
-            log_file::wrap(file, code);
+            log_file::wrap(file, name, code);
             return code;
         }
         open(system, name, file, flags, out_flags)
     }
+}
+
+/// The path that SQLite opened a file by.
+///
+/// # Safety
+/// `name` is what SQLite gave `xOpen` for a file that is open, or null.
+pub(crate) unsafe fn path<'a>(name: *const c_char) -> Option<&'a Path> {
+    // SAFETY: as the caller says; SQLite keeps it for as long as the file is open.
+    (!name.is_null()).then(|| Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(name) }.to_bytes())))
 }
 
 /// The methods of a wrapper, whose file was opened with `code`: SQLite closes no file without methods.

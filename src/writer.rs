@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use rusqlite::{Connection, ffi};
 
-use crate::checkpoint::Checkpointer;
+use crate::checkpoint::{self, Checkpointer};
 use crate::connection::{self, Synchronous};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::fork::{self, Gate};
 use crate::heartbeat::{Heartbeats, Held};
-use crate::log_file;
 use crate::place::Place;
 use crate::queue::{Admission, Queue, Taken, Turn};
 use crate::references;
@@ -81,7 +80,7 @@ impl File {
     /// Set a connection up for writing it.
     pub(crate) fn configure(&self, connection: &mut Connection) -> Result<()> {
         connection::configure_writer(connection, self.synchronous)?;
-        log_file::count_syncs(connection, &self.counters.syncs)?;
+        self.counters.count_syncs(connection)?;
         connection::watch_log(connection, &self.log_bytes)
     }
 }
@@ -261,6 +260,11 @@ impl Writer {
             && let Some(place) = &slot.place
         {
             in_place = place.look().map_err(|moved| moved.note(place.left_behind()));
+        }
+        if self.counters.failed_syncs.load(Ordering::Relaxed) > 0
+            && let Some(connection) = slot.connection()
+        {
+            checkpoint::meet_old_failures(connection);
         }
         slot.connection = Slotted::Closed;
         in_place

@@ -49,7 +49,8 @@ impl Store {
     }
 
     /// Look for what is wrong: in the file's structure, its references and its JSON, runs that are `running` without
-    /// a sign of life for `stale_after`, and runs that a prune has hidden and cannot delete. `is_json` says what is wrong with a text, if it is no JSON; it is called with no
+    /// a sign of life for `stale_after`, runs that a prune has hidden and cannot delete, and syncs of this store that
+    /// failed and were not made up for. `is_json` says what is wrong with a text, if it is no JSON; it is called with no
     /// lock held.
     ///
     /// # Errors
@@ -79,6 +80,11 @@ impl Store {
             self.look_aside(caller, |connection, stop| check::stale_runs(connection, &before, stop))?,
         );
         found.extend(self.look_aside(caller, check::held_runs)?);
+        if let Some(writer) = &self.connections()?.writer {
+            found.extend(
+                Some(writer.counters.open_failures()).filter(|failed| *failed > 0).map(Finding::sync),
+            );
+        }
         Ok(found)
     }
 

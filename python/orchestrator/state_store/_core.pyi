@@ -175,7 +175,9 @@ class Store:
 
     def check(
         self, stale_after: float
-    ) -> list[tuple[Literal["integrity", "foreign_key", "json", "stale_run", "held_run"], str | None, str | None, str]]:
+    ) -> list[
+        tuple[Literal["integrity", "foreign_key", "json", "stale_run", "held_run", "sync"], str | None, str | None, str]
+    ]:
         """Return what is wrong: kind, table, id and message of each finding."""
 
     def checkpoint(self) -> tuple[int, int, bool]:

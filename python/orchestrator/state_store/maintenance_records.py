@@ -99,6 +99,8 @@ class Stats:
         Times that this store folded all of the log into the file.
     hard_links
         How many names the file has. With more than one, whatever opens it by another name loses writes. 0 in memory.
+    failed_syncs
+        Syncs by this store, of the log or of the file, that the disk failed.
     """
 
     runs: int
@@ -116,6 +118,7 @@ class Stats:
     syncs: int
     checkpoints: int
     hard_links: int
+    failed_syncs: int
 
 
 @frozen
@@ -129,6 +132,7 @@ class Finding:
         `"json"`: a JSON column holds what is no JSON. `"stale_run"`: a run is `running`, with no sign of life for long.
         `"hard_link"`: the file has several names, each of which would have a log of its own.
         `"held_run"`: a run is being pruned, and a row of a table of your own forbids to delete it.
+        `"sync"`: the disk failed syncs of this store, and the log has not been folded as a whole since.
     table
         The table that it is in, or None.
     id
@@ -137,7 +141,7 @@ class Finding:
         What is wrong, in one line.
     """
 
-    kind: Literal["integrity", "foreign_key", "json", "stale_run", "hard_link", "held_run"]
+    kind: Literal["integrity", "foreign_key", "json", "stale_run", "hard_link", "held_run", "sync"]
     table: str | None
     id: str | None
     message: str

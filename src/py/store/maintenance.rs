@@ -38,6 +38,7 @@ impl Store {
             ("syncs", stats.syncs),
             ("checkpoints", stats.checkpoints),
             ("hard_links", stats.hard_links),
+            ("failed_syncs", stats.failed_syncs),
         ] {
             found.set_item(name, number)?;
         }
