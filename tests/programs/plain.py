@@ -29,6 +29,40 @@ def run_and_die(path: str, statements: Sequence[str]) -> None:
     os._exit(0)
 
 
+def write_and_fold_twice(path: str) -> None:
+    """Write rows, and more of them while told that somebody reads; fold the log then, and when he has gone."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    for statement in ("journal_mode = WAL", "synchronous = FULL", "wal_autocheckpoint = 0"):
+        connection.execute(f"PRAGMA {statement}")
+    connection.execute("CREATE TABLE runs(id INTEGER PRIMARY KEY, text)")
+    for first in (0, 1000):
+        connection.execute("BEGIN")
+        connection.executemany("INSERT INTO runs VALUES (?, ?)", [(first + row, "x" * 1000) for row in range(1000)])
+        connection.execute("COMMIT")
+        if first:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        say(f"{first + 1000}")
+        hear()
+    for _ in range(2):
+        try:
+            connection.execute("PRAGMA wal_checkpoint(RESTART)")
+        except sqlite3.OperationalError as error:
+            say(f"{type(error).__name__}: {error}")
+        else:
+            say("folded")
+    connection.execute("INSERT INTO runs VALUES (-1, 'the log starts over')")
+    os._exit(0)
+
+
+def count_rows(path: str) -> int:
+    """Return how many rows can be read, as far as a damaged file lets them be, of those with numbers of their own."""
+    with closing(sqlite3.connect(path)) as connection:
+        try:
+            return len(connection.execute("SELECT 1 FROM runs WHERE id >= 0").fetchall())
+        except sqlite3.DatabaseError:
+            return 0
+
+
 def record(path: str, texts: Iterable[str | bytes]) -> None:
     """Record a run of each text, with its number for an id, and an item with the text, whatever it is, for its claims.
 
