@@ -37,23 +37,36 @@ impl Location {
 
     /// What text means: a path, or a URL as SQLAlchemy (`sqlite:`) and SQLite (`file:`) read them.
     ///
-    /// A `sqlite:` URL is taken letter by letter, in a `file:` URL `%20` is a space. A `file:` URL with a query is a
+    /// A `sqlite:` URL is taken letter by letter, in a `file:` URL `%20` is a space. `file:name` with a query is a
     /// path: its parameters would be SQLite's (`mode=memory`), and no path turns a file into something else.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidValue`] for the URL of anything else, and for one that names no file of this host.
     pub fn of_text(text: &OsStr) -> Result<Self> {
+        if let Some(scheme) = wrapped(text.as_bytes()) {
+            return Err(refused(format!("a blank or a quotation mark stands before {scheme}://; remove it")));
+        }
         let Some((scheme, rest)) = split(text.as_bytes()) else { return Ok(Self::of_path(text)) };
         match (scheme.to_ascii_lowercase().as_str(), rest.strip_prefix(b"//")) {
             ("sqlite", Some(rest)) => sqlite(rest),
             ("sqlite", None) if rest.starts_with(b"/") => Err(of_sqlite()),
+            ("file", _) if rest.starts_with(b"/") && rest.iter().any(|byte| b"?#".contains(byte)) => {
+                Err(refused(
+                    "a file:// URL takes nothing behind a ? or #; give options by keyword, or the file as a pathlib.Path",
+                ))
+            }
             ("file", _) if rest.iter().any(|byte| b"?#".contains(byte)) => Ok(Self::of_path(text)),
             ("file", _) => file(rest),
             (_, Some(_)) => Err(refused(format!(
                 "{scheme}:// is not a path; a store is one file: give its path, as a pathlib.Path if it begins like that"
             ))),
-            (_, None) => Ok(Self::of_path(text)),
+            (_, None) => match split(rest) {
+                Some((inner, rest)) if rest.starts_with(b"//") => Err(refused(format!(
+                    "{scheme}:{inner}:// is not a path; a store is one file: give its path"
+                ))),
+                _ => Ok(Self::of_path(text)),
+            },
         }
     }
 }
@@ -65,6 +78,13 @@ fn split(text: &[u8]) -> Option<(&str, &[u8])> {
     let valid = scheme[0].is_ascii_alphabetic()
         && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-._".contains(byte));
     std::str::from_utf8(scheme).ok().filter(|_| valid).map(|scheme| (scheme, rest))
+}
+
+/// The scheme of a URL that has blanks or quotation marks before it, as settings are read that keep them.
+fn wrapped(text: &[u8]) -> Option<&str> {
+    let start = text.iter().position(|byte| !byte.is_ascii_whitespace() && !b"\"'".contains(byte))?;
+    let (scheme, rest) = split(&text[start..]).filter(|_| start > 0)?;
+    rest.starts_with(b"//").then_some(scheme)
 }
 
 /// What is behind `sqlite://`. <https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#connect-strings>
@@ -171,7 +191,10 @@ mod tests {
             "/srv/http://x",
             "file:x?mode=memory",
             "file:x#y",
-            "file:///x?mode=ro",
+            "a sqlite:///x",
+            " state.db",
+            "\"run:1.db\"",
+            "run:1:2.db",
             "c://state.db",
             "C:state.db",
             "://x",
@@ -196,6 +219,13 @@ mod tests {
             ("sqlite://host/state.db", "sqlite:///state.db"),
             ("sqlite:/var/state.db", "sqlite:///state.db"),
             ("sqlite:///state.db?timeout=5", "by keyword"),
+            ("jdbc:postgresql://me:secret@host/db", "jdbc:postgresql://"),
+            ("\tpostgresql://me:secret@host/db", "before postgresql://"),
+            ("\"sqlite:///state.db\"", "before sqlite://"),
+            (" 'file:///state.db'", "before file://"),
+            ("file:///x?mode=ro", "by keyword"),
+            ("file:/x?mode=ro", "by keyword"),
+            ("file:///x#y", "by keyword"),
             ("file://secret/state.db", "file:///path"),
             ("file:", "no file"),
             ("file://", "no file"),

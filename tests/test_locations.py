@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from orchestrator.state_store import InvalidValueError, StateStore, StateStoreError
 
-from tests.helpers import value
+from tests.helpers import Boom, value
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +68,9 @@ def test_url_of_memory(tmp_path: Path, url: str) -> None:
         "sqlite:/state.db",
         "file://host/state.db",
         "file:",
+        "file:///state.db?mode=ro",
+        "jdbc:postgresql://me:secret@host/db",
+        ' "postgresql://me:secret@host/db"',
     ],
 )
 def test_any_other_url_is_refused_by_name(tmp_path: Path, url: str) -> None:
@@ -75,7 +78,7 @@ def test_any_other_url_is_refused_by_name(tmp_path: Path, url: str) -> None:
     with pytest.raises(InvalidValueError, match=r"^db_path: .*") as caught:
         StateStore(url)
     message = str(caught.value)
-    assert url.partition(":")[0] in message
+    assert url.partition(":")[0].strip(' "') in message
     assert "secret" not in message
     assert "\n" not in message
     assert isinstance(caught.value, ValueError)
@@ -91,6 +94,25 @@ class PathLike(os.PathLike[str]):
 
     def __fspath__(self) -> str:
         return self.path
+
+
+class Fails(os.PathLike[str]):
+    def __fspath__(self) -> str:
+        raise Boom
+
+
+def test_what_fspath_raises_passes() -> None:
+    """It was told as a value of the wrong type, and what was wrong was nowhere to be seen."""
+    with pytest.raises(Boom):
+        StateStore(Fails())
+
+
+@pytest.mark.parametrize("name", ["\ud800.db", "sqlite:///\ud800.db"])
+def test_surrogate_is_refused_as_what_it_is(tmp_path: Path, name: str) -> None:
+    """The message was "must be a str, not str"."""
+    with pytest.raises(InvalidValueError, match=r"^db_path has a surrogate in it"):
+        StateStore(name)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("url", ["sqlite:///state.db", "postgresql://host/db", "file:state.db"])

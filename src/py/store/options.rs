@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
 
@@ -19,7 +20,15 @@ const LARGEST_POOL: usize = 64;
 /// Where a str or a path leads. Only a str may be a URL.
 pub(super) fn location(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Location> {
     let py = value.py();
-    let path: PathBuf = value.extract().map_err(|_| {
+    let path: PathBuf = value.extract().map_err(|error: PyErr| {
+        if error.is_instance_of::<PyUnicodeEncodeError>(py) {
+            return Refusal::InvalidValue
+                .error(py, format!("{name} has a surrogate in it, which no path can have"));
+        }
+        // What `__fspath__` raised is its author's to see.
+        if !error.is_instance_of::<PyTypeError>(py) {
+            return error;
+        }
         let found = value.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
         Refusal::InvalidType.error(py, format!("{name} must be a str or an os.PathLike of str, not {found}"))
     })?;
