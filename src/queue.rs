@@ -68,7 +68,7 @@ impl<J> State<J> {
         }
         Err(StoreError::new(
             ErrorKind::StoreBusy,
-            "this very thread holds the writer, in another task, greenlet or context or in an interrupted call, so that waiting could never end; nothing was changed",
+            "this very thread holds the writer, in another task, greenlet or context or in an interrupted call, so that waiting could never end; nothing was changed; repeat it once that transaction or call is over",
         ))
     }
 }

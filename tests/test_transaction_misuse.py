@@ -28,9 +28,8 @@ def test_transaction_cannot_be_entered_twice(store: StateStore) -> None:
 
 def test_transaction_cannot_be_left_twice_nor_before_it_is_entered(store: StateStore) -> None:
     transaction = store.transaction()
-    with pytest.raises(TransactionError):
+    with pytest.raises(TransactionError, match=r"^transaction: it was not entered"):
         transaction.__exit__(None, None, None)
-    transaction = store.transaction()
     with transaction:
         put(store, "a")
     with pytest.raises(TransactionError):

@@ -78,6 +78,10 @@ impl Transaction {
         match std::mem::replace(&mut *state, State::Over) {
             State::Entered(entered) if may => Ok(entered),
             State::Over => Err(misuse("it is over").into()),
+            State::New => {
+                *state = State::New;
+                Err(misuse("it was not entered; use `with`").into())
+            }
             other => {
                 *state = other;
                 Err(misuse("only the thread or task that entered it can leave it").into())
