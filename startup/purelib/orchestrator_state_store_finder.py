@@ -94,7 +94,8 @@ if __name__ == "__main__":
     from pathlib import Path
     from runpy import run_path
 
-    found = find_store(None)
-    if found is None or found.origin is None:
+    reports = (Path(folder, "state_store", "__main__.py") for folder in portions())
+    report = next(filter(Path.is_file, reports), None)
+    if report is None:
         sys.exit(f"{STORE} is nowhere on sys.path")
-    run_path(str(Path(found.origin).with_name("__main__.py")), run_name="__main__")
+    run_path(str(report), run_name="__main__")

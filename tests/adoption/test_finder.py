@@ -329,6 +329,15 @@ class TestReport:
         assert done.returncode == 1
         assert "imported from nowhere: ModuleNotFoundError: No module named 'no_such_module'" in done.stdout
 
+    def test_it_says_that_a_package_of_the_hosts_own_is_used(self, ours: Environment, host: Host) -> None:
+        """It has no report of its own to run, which ended in a traceback."""
+        package = host.source / "orchestrator" / "state_store"
+        package.mkdir()
+        (package / "__init__.py").write_text("class StateStore:\n    pass\n")
+        done = subprocess.run([ours.python, "-m", FINDER], cwd=host.source, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (1, "")
+        assert f"imported from {package / '__init__.py'}" in done.stdout
+
     def test_it_takes_no_arguments_yet(self, ours: Environment) -> None:
         done = subprocess.run([ours.python, "-m", "orchestrator.state_store", "x"], capture_output=True, text=True)
         assert (done.returncode, done.stdout) == (2, "")
