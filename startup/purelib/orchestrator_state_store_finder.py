@@ -53,7 +53,7 @@ def find_host(path: "Sequence[str] | None", target: "ModuleType | None") -> "Mod
             spec: ModuleSpec | None = find_spec and find_spec(HOST, path, target)
             if spec is not None and spec.loader is not None:
                 return spec
-        behind = behind or finder is Finder
+        behind = behind or is_ours(finder)
     return None
 
 
@@ -78,7 +78,12 @@ def portions() -> "Iterator[str]":
 
 def active() -> bool:
     """Say whether the finder is asked by imports."""
-    return any(getattr(finder, "__module__", None) == Finder.__module__ for finder in sys.meta_path)
+    return any(map(is_ours, sys.meta_path))
+
+
+def is_ours(finder: object) -> bool:
+    """Say whether it is the `Finder`: this one, or the one from before this module was reloaded."""
+    return getattr(finder, "__module__", None) == Finder.__module__
 
 
 def install() -> None:

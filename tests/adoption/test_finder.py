@@ -56,6 +56,19 @@ class TestStartUp:
     def test_it_is_put_first_once_however_often_it_is_asked_to(self, ours: Environment, again: str) -> None:
         assert ours.run("-c", f"{again}\n{ACTIVE}") == "1\n"
 
+    def test_it_goes_on_when_its_module_is_reloaded(self, ours: Environment) -> None:
+        """The `Finder` that is asked is the old one; it looked for the new one among the others, and found no host."""
+        program = f"""
+import importlib.machinery, importlib.util, sys, {FINDER}
+importlib.reload({FINDER})
+class Host:
+    def find_spec(name, path=None, target=None):
+        return importlib.machinery.ModuleSpec(name, Host, origin="host") if name == "orchestrator" else None
+sys.meta_path.append(Host)
+print(importlib.util.find_spec("orchestrator").origin)
+"""
+        assert ours.run("-c", program) == "host\n"
+
     def test_nothing_that_is_wrong_with_the_path_raises(self, ours: Environment) -> None:
         """A hook that raises prints a traceback at each start of each program."""
         program = f"import sys, {FINDER}; sys.meta_path = None; {FINDER}.install()"
