@@ -6,17 +6,15 @@
 
 use std::ffi::c_int;
 use std::path::Path;
-use std::sync::{Arc, Mutex, Weak};
 
 use rusqlite::{Connection, ffi};
 
 use crate::connection;
-use crate::error::{ErrorKind, Result, StoreError};
-use crate::fork::{self, Exclusive, Forkable};
+use crate::error::{Result, StoreError};
+use crate::fork::{self, Own};
 use crate::place::Place;
-use crate::sync::lock;
 
-/// Pages copied at a time: a few milliseconds, for which a fork is kept waiting.
+/// Pages copied at a time: a few milliseconds.
 const SLICE_PAGES: c_int = 1024;
 
 /// How far a backup has come, in pages.
@@ -28,71 +26,39 @@ pub struct Progress {
     pub total: u32,
 }
 
-/// A backup under way.
+/// A backup under way. A child forked meanwhile leaves it as it is.
 pub(crate) struct Copying {
-    /// `None` once it is over, and in a child forked meanwhile. Locked only behind the fork's gate.
-    parts: Mutex<Option<Parts>>,
+    parts: Own<Parts>,
+    generation: u64,
 }
 
 /// Dropped in this order.
 struct Parts {
     backup: Handle,
-    source: Connection,
-    target: Connection,
+    _source: Connection,
+    _target: Connection,
 }
 
 /// SQLite's own handle of a backup, valid for as long as both connections are open.
 struct Handle(*mut ffi::sqlite3_backup);
 
-// SAFETY: the handle is used by one thread at a time, behind a mutex, together with the connections that it belongs to.
-unsafe impl Send for Handle {}
-
 impl Copying {
     /// Pin the moment of the file at `place`, to be copied into the empty file at `target`.
-    pub(crate) fn begin(place: &Place, target: &Path) -> Result<Arc<Self>> {
-        let gate = fork::enter();
+    pub(crate) fn begin(place: &Place, target: &Path) -> Result<Self> {
         let source = place.confirm_opened(pinned(&place.path))?;
         let target = connection::open_copy(target)?;
-        let parts = Parts { backup: Handle::new(&source, &target)?, source, target };
-        let copying: Arc<Self> = Arc::new(Self { parts: Mutex::new(Some(parts)) });
-        let forkable: Weak<dyn Forkable> = Arc::<Self>::downgrade(&copying);
-        fork::register(forkable, &gate);
-        Ok(copying)
+        let backup = Handle::new(&source, &target)?;
+        let parts = Own::new(Parts { backup, _source: source, _target: target });
+        Ok(Self { parts, generation: fork::generation() })
     }
 
     /// Copy the next pages; say how far it has come, and whether that was all.
+    ///
+    /// # Errors
+    /// In a child forked meanwhile, and what SQLite fails with.
     pub(crate) fn step(&self) -> Result<(Progress, bool)> {
-        let _gate = fork::enter();
-        match &*lock(&self.parts) {
-            Some(parts) => parts.backup.step(),
-            None => Err(StoreError::new(
-                ErrorKind::Transaction,
-                "this process was forked during the backup, which goes on in the parent only",
-            )),
-        }
-    }
-
-    /// Close both files.
-    pub(crate) fn end(&self) {
-        let _gate = fork::enter();
-        lock(&self.parts).take();
-    }
-}
-
-impl Drop for Copying {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-impl Forkable for Copying {
-    /// Nothing is written to the copy, which is the parent's: without a journal there is nothing to roll back.
-    fn start_over(&self, alone: &Exclusive) {
-        if let Some(Parts { backup, source, target }) = lock(&self.parts).take() {
-            drop(backup);
-            fork::discard(source, alone);
-            fork::discard(target, alone);
-        }
+        fork::refuse_child_of(self.generation)?;
+        self.parts.backup.step()
     }
 }
 

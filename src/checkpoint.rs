@@ -16,7 +16,7 @@ use rusqlite::{Connection, ffi};
 
 use crate::connection::{self, Synchronous};
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::fork::{self, Exclusive};
+use crate::fork::{self, Own};
 use crate::place::Place;
 use crate::queue::{Admission, Queue};
 use crate::stats::Counters;
@@ -44,7 +44,7 @@ const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often an attempt of that turn looks for each lock, a millisecond apart: readers come and go quickly. SQLite
 /// keeps other processes from writing while it waits for their readers; between attempts they write, and all of it has
-/// to be folded again. It delays a fork by as much.
+/// to be folded again.
 const LOOKS: i32 = 50;
 
 /// How long the turn may be waited for: as long as a transaction may reasonably last. The wait costs nobody anything.
@@ -59,8 +59,7 @@ pub(crate) struct Checkpointer {
     woken: Condvar,
     /// The passive part is over, or all of it.
     folded: Condvar,
-    /// Locked only behind the fork's gate.
-    connection: Mutex<Option<Connection>>,
+    connection: Mutex<Option<Own<Connection>>>,
     place: Arc<Place>,
     synchronous: Synchronous,
     counters: Arc<Counters>,
@@ -221,13 +220,14 @@ impl Checkpointer {
             // A thread that panicked is gone as well.
             let _ = thread.join();
         }
-        let _gate = fork::enter();
         *lock(&self.connection) = None;
     }
 
-    /// In a forked child: let go of the inherited connection.
-    pub(crate) fn discard_inherited(&self, alone: &Exclusive) {
-        lock(&self.connection).take().into_iter().for_each(|connection| fork::discard(connection, alone));
+    /// In a forked child: give the connection back, if nobody was using it.
+    pub(crate) fn discard_inherited(&self) {
+        if let Ok(mut connection) = self.connection.try_lock() {
+            connection.take().into_iter().for_each(fork::discard);
+        }
     }
 
     fn is_stopped(&self) -> bool {
@@ -321,7 +321,6 @@ impl Checkpointer {
     }
 
     fn attempt(&self, mode: c_int) -> Result<()> {
-        let _gate = fork::enter();
         let mut slot = lock(&self.connection);
         if self.is_stopped() {
             return Err(StoreError::closed());
@@ -335,7 +334,7 @@ impl Checkpointer {
                 connection::configure_writer(&connection, self.synchronous)?;
                 self.counters.count_syncs(&connection)?;
                 connection.busy_handler(Some(look_again))?;
-                slot.insert(connection)
+                slot.insert(Own::new(connection))
             }
         };
         match fold(connection, mode) {

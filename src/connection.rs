@@ -10,7 +10,7 @@ use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::{fork, guard, platform, vfs};
+use crate::{fork, vfs};
 
 /// The oldest SQLite without the bug by which a reset of the write-ahead log could corrupt the file
 /// (<https://www.sqlite.org/wal.html#walresetbug>).
@@ -60,6 +60,7 @@ pub(crate) fn open_file(path: &Path) -> Result<Connection> {
 
 /// Open a private database in memory.
 pub(crate) fn open_memory() -> Result<Connection> {
+    fork::watch();
     let connection = Connection::open_in_memory_with_flags(
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
@@ -127,15 +128,12 @@ pub(crate) fn watch_log(connection: &mut Connection, log_bytes: &Arc<AtomicU64>)
 }
 
 fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
-    guard::install();
+    fork::watch();
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = match vfs::name() {
         Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs)?,
         None => Connection::open_with_flags(path, flags)?,
     };
-    if platform::file_id(path).is_some_and(fork::is_lost) {
-        return Err(fork::lost_file());
-    }
     distrust_file(&connection)?;
     stable_plans(&connection)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);

@@ -4,87 +4,122 @@
 //! (<https://www.sqlite.org/howtocorrupt.html#_carrying_an_open_database_file_across_a_fork_>), and for a reason
 //! that leaking the connection does not cure: SQLite keeps, per file and process, what it believes to have
 //! locked. The child inherits that belief but not the locks, so a connection opened in the child would trust
-//! locks that nobody holds. Only closing every inherited connection clears it. Closing is safe here, because
+//! locks that nobody holds. Only closing every inherited file clears it.
 //!
-//! 1. no call is inside SQLite at the fork: every one holds [`Gate`], which the fork takes exclusively;
-//! 2. the child closes without a checkpoint (SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE), so that SQLite neither asks for the
-//!    exclusive lock nor deletes the -wal; and the parent commits nothing meanwhile (it waits for the end of a
-//!    pipe), so that the log's index in shared memory is what it was at the fork;
-//! 3. a transaction that was open at the fork is all in the child's own memory, so that rolling it back writes
-//!    nothing. What is left of closing is munmap and close: locks are left as they are ([`crate::guard::let_go`]).
+//! So the child closes the files beneath the connections, and never uses a connection that was in use. That is safe
+//! whatever the parent's threads were doing at the fork, because
 //!
-//! The third does not hold for a transaction so large that it has spilled pages into the log: rolling that back
-//! would clear the log's index in the shared memory that the parent is using. Such a connection is leaked, and
-//! its file refused in the child from then on. Should the parent die inside that very transaction, its locks last as long
-//! as the child, which has the same descriptors.
+//! 1. no thread is inside what the files share (who has them open, their locks, the maps of their -shm), nor inside a
+//!    mutex of SQLite's own: the fork waits for that, and for nothing else. Each method of [`crate::vfs`] that touches
+//!    any of it is in [`FILES`] for as long as the system's own method takes, which is a few system calls;
+//! 2. closing a file of SQLite's unix VFS counts down, unmaps and closes, and does no more: nothing is written to the
+//!    file, to its log or to the shared memory, no transaction is rolled back, and no lock is changed
+//!    ([`crate::guard::let_go`]). It does not matter when the child does it, and the parent does not wait;
+//! 3. the child's heap is whole. POSIX promises less, but the C libraries take their allocator's locks after the last
+//!    handler that runs before a fork, and give them back in the child before the first one that runs there
+//!    (<https://sourceware.org/bugzilla/show_bug.cgi?id=19431>).
+//!
+//! It happens in fork(2) itself, by <https://man7.org/linux/man-pages/man3/pthread_atfork.3.html>, so that the hooks of
+//! other libraries can neither come between nor be waited for, and forks behind Python's back are no different.
+//! vfork(2), posix_spawn(3) and a bare clone(2) run no handlers. The former two are followed by an exec, which closes
+//! the files; whoever makes bare system calls has to leave the files alone.
+//!
+//! What was inherited above the files may be locked by threads that do not exist in the child, or be half changed. It is
+//! left as it is ([`Own`]), and each store starts over when it is next used. A call that the forking thread itself was
+//! inside, for a signal's handler or a callback, fails in the child.
 
-use std::cell::RefCell;
-use std::io::Read;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::mem::ManuallyDrop;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, Once};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::platform::FileId;
 use crate::sync::lock;
-use crate::{connection, guard};
+use crate::wait::Owner;
+use crate::{connection, guard, open_files, vfs};
 
-/// Held by every call while it is inside SQLite, or holds a lock that the child would inherit locked.
+/// What a fork must not find half done. It closes the gate and waits until nobody is inside.
 ///
-/// Take it last, never twice in one thread, never while waiting for anything, and never attached to Python. The
-/// thread that is forking holds the gate already, and passes: other hooks, and what they drop, may use stores.
-///
-/// A thread that a holder starts, and joins before he lets go, is behind his gate. It must not take one of its own: it
-/// would wait behind a fork that waits for him.
+/// Enter for a few system calls at most, never twice in one thread, and never to wait inside for anything that may need
+/// Python: whoever forks keeps the interpreter to himself meanwhile.
 pub(crate) struct Gate {
-    _shared: Option<RwLockReadGuard<'static, ()>>,
+    closed: AtomicBool,
+    inside: AtomicUsize,
 }
 
-static GATE: RwLock<()> = RwLock::new(());
-/// A fork waits for the gate: whoever can begin again later makes way.
-static WANTED: AtomicBool = AtomicBool::new(false);
+/// Being inside a gate.
+pub(crate) struct Inside(&'static Gate);
+
+/// What SQLite's files share, and every lock of ours that a child takes.
+pub(crate) static FILES: Gate = Gate::new();
+
+/// The connections of stores in memory, of which a child has a copy. Their calls may last: a fork does not wait for ever.
+pub(crate) static MEMORY: Gate = Gate::new();
+
+/// How long a fork waits for the calls of stores in memory. One that lasts longer keeps its store from the child.
+const MEMORY_WITHIN: Duration = Duration::from_millis(200);
+
+/// Between two looks at a gate.
+const NAP: Duration = Duration::from_micros(20);
+
+/// The mutexes that SQLite has for itself: <https://www.sqlite.org/c3ref/c_mutex_fast.html>.
+const MUTEXES: std::ops::RangeInclusive<i32> = ffi::SQLITE_MUTEX_STATIC_MAIN..=ffi::SQLITE_MUTEX_STATIC_VFS3;
+
 static GENERATION: AtomicU64 = AtomicU64::new(0);
-/// The generation for which [`after_in_child`] was run.
-static SETTLED: AtomicU64 = AtomicU64::new(0);
-static STORES: Mutex<Vec<Weak<dyn Forkable>>> = Mutex::new(Vec::new());
-static LOST_FILES: Mutex<Vec<FileId>> = Mutex::new(Vec::new());
-/// One fork at a time: a second child would inherit the end of the first one's pipe.
-static FORKING: Mutex<()> = Mutex::new(());
 
-thread_local!(static PENDING: RefCell<Option<Pending>> = const { RefCell::new(None) });
+/// The threads that forked, from the first process down to this one. Locked only inside [`FILES`].
+static FORKED_BY: Mutex<Vec<u64>> = Mutex::new(Vec::new());
 
-/// What the forking thread holds from before the fork until after it.
-struct Pending {
-    gate: RwLockWriteGuard<'static, ()>,
-    forking: MutexGuard<'static, ()>,
-    stores: Vec<Arc<dyn Forkable>>,
-    pipe: Option<(std::io::PipeReader, std::io::PipeWriter)>,
+impl Gate {
+    const fn new() -> Self {
+        Self { closed: AtomicBool::new(false), inside: AtomicUsize::new(0) }
+    }
+
+    /// Enter, once no fork is under way.
+    pub(crate) fn enter(&'static self) -> Inside {
+        loop {
+            self.inside.fetch_add(1, Ordering::SeqCst);
+            if !self.closed.load(Ordering::SeqCst) {
+                return Inside(self);
+            }
+            self.inside.fetch_sub(1, Ordering::SeqCst);
+            thread::sleep(NAP);
+        }
+    }
+
+    /// Let nobody in, once no other fork is under way.
+    fn close(&self) {
+        while self.closed.swap(true, Ordering::SeqCst) {
+            thread::sleep(NAP);
+        }
+    }
+
+    fn wait_until_empty(&self, within: Duration) {
+        let began = Instant::now();
+        while self.inside.load(Ordering::SeqCst) > 0 && began.elapsed() < within {
+            thread::sleep(NAP);
+        }
+    }
+
+    fn open(&self) {
+        self.closed.store(false, Ordering::SeqCst);
+    }
+
+    /// In a child: nobody else is there.
+    fn start_over(&self) {
+        self.inside.store(0, Ordering::SeqCst);
+        self.open();
+    }
 }
 
-/// A store, as a fork sees it.
-pub(crate) trait Forkable: Send + Sync {
-    /// In the child: let go of all that was inherited.
-    fn start_over(&self, gate: &Exclusive);
-}
-
-/// Proof that no other call is inside SQLite.
-pub(crate) struct Exclusive(());
-
-/// Enter SQLite.
-pub(crate) fn enter() -> Gate {
-    let shared = || GATE.read().unwrap_or_else(PoisonError::into_inner);
-    Gate { _shared: (!is_forking()).then(shared) }
-}
-
-/// Whether a fork waits for the gate.
-pub(crate) fn is_wanted() -> bool {
-    WANTED.load(Ordering::Relaxed)
-}
-
-/// Whether this thread is between the hooks of a fork.
-fn is_forking() -> bool {
-    PENDING.with_borrow(Option::is_some)
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.inside.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// How many forks this process is away from the first.
@@ -92,22 +127,17 @@ pub(crate) fn generation() -> u64 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// Fail in a process that was forked without the hooks: what it inherited was not let go of, so that even a
-/// store opened anew would trust locks that nobody holds.
-pub(crate) fn check() -> Result<()> {
-    if generation() == SETTLED.load(Ordering::Relaxed) {
+/// Fail in a child of the process that was of this generation.
+pub(crate) fn refuse_child_of(generation: u64) -> Result<()> {
+    if generation == self::generation() {
         return Ok(());
     }
-    Err(refused(
-        "this process was forked without Python's fork hooks, with a store open; no store can be used in it",
-    ))
+    Err(refused("this process was forked inside the call, which goes on in the parent only"))
 }
 
-/// Close a connection that was inherited, and leave the log to the parent.
-pub(crate) fn discard(connection: Connection, _: &Exclusive) {
-    // SQLite fails this only on a misuse; the parent's shared lock then keeps the close from checkpointing.
-    let _ = connection::keep_log_on_close(&connection);
-    drop(connection);
+/// The thread by which the process of this generation was forked into this one, or into its ancestor.
+pub(crate) fn forked_by(generation: u64, _: &Inside) -> Option<u64> {
+    lock(&FORKED_BY).get(usize::try_from(generation).ok()?).copied()
 }
 
 /// What every call of a store raises in a child forked inside a transaction of it.
@@ -117,10 +147,10 @@ pub(crate) fn inside_transaction() -> StoreError {
     )
 }
 
-/// What opening a file raises in a child, when a large transaction was open on it at the fork.
-pub(crate) fn lost_file() -> StoreError {
+/// What every call of a store in memory raises in a child that has no whole copy of it.
+pub(crate) fn no_copy() -> StoreError {
     refused(
-        "a large transaction was open on the file when this process was forked; use the file in another process, or fork outside transactions",
+        "this process was forked during a long call on this store in memory; open another StateStore here",
     )
 }
 
@@ -128,66 +158,125 @@ fn refused(why: &str) -> StoreError {
     StoreError::new(ErrorKind::Transaction, why)
 }
 
-/// Have `store` take part in forks for as long as it lives.
-pub(crate) fn register(store: Weak<dyn Forkable>, _: &Gate) {
-    static COUNT_FORKS: Once = Once::new();
-    COUNT_FORKS.call_once(|| {
-        extern "C" fn count() {
-            GENERATION.fetch_add(1, Ordering::Relaxed);
+/// What only the process that made it drops: a child leaves it as the parent's threads had it at the fork.
+pub(crate) struct Own<T> {
+    value: ManuallyDrop<T>,
+    generation: u64,
+}
+
+impl<T> Own<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self { value: ManuallyDrop::new(value), generation: generation() }
+    }
+
+    /// The value, to be dropped by whoever has it.
+    pub(crate) fn into_inner(mut self) -> T {
+        // SAFETY: `self` is forgotten at once, so that nobody has the value twice.
+        let value = unsafe { ManuallyDrop::take(&mut self.value) };
+        std::mem::forget(self);
+        value
+    }
+
+    /// In a child: make one's own what nobody was using at the fork.
+    pub(crate) fn adopt(self) -> Self {
+        Self::new(self.into_inner())
+    }
+}
+
+impl<T> Deref for Own<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> DerefMut for Own<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T> Drop for Own<T> {
+    fn drop(&mut self) {
+        if self.generation == generation() {
+            // SAFETY: it is dropped here alone, and not used again.
+            unsafe { ManuallyDrop::drop(&mut self.value) };
         }
-        // SAFETY: `count` is async-signal-safe. A failure (no memory) leaves only forks without hooks unnoticed.
-        unsafe { libc::pthread_atfork(None, None, Some(count)) };
+    }
+}
+
+/// In a child: give back the memory of a connection whose lock nobody held at the fork. Its files are closed, so that
+/// SQLite touches nothing that the parent has. One with a transaction open is left alone: to roll that back, SQLite
+/// would look into the shared memory.
+pub(crate) fn discard(connection: Own<Connection>) {
+    let is_idle = connection.is_autocommit() && !connection.is_busy();
+    if is_idle && connection::keep_log_on_close(&connection).is_ok() {
+        drop(connection.into_inner());
+    }
+}
+
+/// Have forks of this process noticed, before the first file is opened. What is made only once is made here, where no
+/// fork of another thread can come between: when the module is imported.
+pub(crate) fn watch() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the handlers may run in any thread at any time, and a mutex has to be there by then.
+        unsafe {
+            ffi::sqlite3_initialize();
+            guard::install();
+            vfs::name();
+            // It fails only for want of memory. A child would then use what it inherited.
+            libc::pthread_atfork(Some(prepare), Some(parent), Some(child));
+        }
     });
-    let mut stores = lock(&STORES);
-    stores.retain(|store| store.strong_count() > 0);
-    stores.push(store);
 }
 
-/// Whether the file had a large transaction open when this process was forked.
-pub(crate) fn is_lost(file: FileId) -> bool {
-    lock(&LOST_FILES).contains(&file)
-}
-
-/// Refuse the file from now on: a large transaction was open on it at the fork.
-pub(crate) fn lose(file: FileId, _: &Exclusive) {
-    lock(&LOST_FILES).push(file);
-}
-
-/// Before a fork: wait until no call is inside SQLite, and let none in.
-///
-/// The hooks may be registered more than once: only the first to come does anything.
-pub fn before() {
-    if is_forking() {
-        return;
+/// Before the fork, in the thread that forks.
+extern "C" fn prepare() {
+    MEMORY.close();
+    MEMORY.wait_until_empty(MEMORY_WITHIN);
+    loop {
+        FILES.close();
+        FILES.wait_until_empty(Duration::MAX);
+        if take_mutexes() {
+            return;
+        }
+        // Whoever has one may be waiting for the gate.
+        FILES.open();
+        thread::sleep(NAP);
     }
-    let forking = lock(&FORKING);
-    WANTED.store(true, Ordering::Relaxed);
-    let gate = GATE.write().unwrap_or_else(PoisonError::into_inner);
-    WANTED.store(false, Ordering::Relaxed);
-    let stores: Vec<_> = lock(&STORES).iter().filter_map(Weak::upgrade).collect();
-    let pipe = if stores.is_empty() { None } else { std::io::pipe().ok() };
-    PENDING.set(Some(Pending { gate, forking, stores, pipe }));
 }
 
-/// After a fork, in the parent: wait until the child has let go (or is gone), then go on.
-pub fn after_in_parent() {
-    let Some(pending) = PENDING.take() else { return };
-    if let Some((mut child_is_done, our_end)) = pending.pipe {
-        drop(our_end);
-        // The end of the pipe is all that is awaited, and an error ends it as well.
-        let _ = child_is_done.read(&mut [0]);
+/// After the fork, in the parent.
+extern "C" fn parent() {
+    give_mutexes_back(MUTEXES);
+    FILES.open();
+    MEMORY.open();
+}
+
+/// After the fork, in the child, which has one thread: let go of what was inherited.
+extern "C" fn child() {
+    give_mutexes_back(MUTEXES);
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+    lock(&FORKED_BY).push(Owner::thread().thread);
+    guard::let_go(open_files::close_inherited);
+    FILES.start_over();
+    MEMORY.start_over();
+}
+
+/// Take all mutexes that SQLite has for itself, or none. Waiting for none of them, this cannot deadlock.
+fn take_mutexes() -> bool {
+    // SAFETY: these are static.
+    let taken = |id| unsafe { ffi::sqlite3_mutex_try(ffi::sqlite3_mutex_alloc(id)) == ffi::SQLITE_OK };
+    let Some(held) = MUTEXES.into_iter().find(|id| !taken(*id)) else { return true };
+    give_mutexes_back(*MUTEXES.start()..=held - 1);
+    false
+}
+
+fn give_mutexes_back(ids: std::ops::RangeInclusive<i32>) {
+    for id in ids {
+        // SAFETY: they are static, and this thread has taken them, or the one that it was before the fork.
+        unsafe { ffi::sqlite3_mutex_leave(ffi::sqlite3_mutex_alloc(id)) };
     }
-    drop(pending.gate);
-    drop(pending.forking);
-}
-
-/// After a fork, in the child: let go of what was inherited.
-pub fn after_in_child() {
-    let Some(pending) = PENDING.take() else { return };
-    let alone = Exclusive(());
-    guard::let_go(&alone, || pending.stores.iter().for_each(|store| store.start_over(&alone)));
-    SETTLED.store(generation(), Ordering::Relaxed);
-    drop(pending.pipe);
-    drop(pending.gate);
-    drop(pending.forking);
 }

@@ -29,7 +29,6 @@ mod linux {
     use libc::{F_GETLK, F_OFD_GETLK, F_OFD_SETLK, F_SETLK, F_UNLCK, flock};
     use rusqlite::ffi;
 
-    use crate::fork::Exclusive;
     use crate::platform::{self, FileId};
     use crate::sync::lock;
 
@@ -40,10 +39,10 @@ mod linux {
     /// Where the bytes begin that are locked for as long as any connection is on the database.
     const SHARED_FIRST: i64 = PENDING_BYTE + 2;
 
-    /// By database, the descriptor that holds its locks. Locked only within SQLite, and so behind the fork's gate.
+    /// By database, the descriptor that holds its locks. Locked only within what the VFS does inside the fork's gate.
     static HOLDERS: Mutex<Vec<(FileId, c_int)>> = Mutex::new(Vec::new());
 
-    /// Inherited connections are being closed: no lock is changed.
+    /// Inherited files are being closed: no lock is changed.
     static LETTING_GO: AtomicBool = AtomicBool::new(false);
 
     /// Have SQLite lock through here. Before it opens any file.
@@ -64,9 +63,9 @@ mod linux {
         });
     }
 
-    /// In a forked child: do `close`, which closes every inherited connection, without changing any lock. The parent
+    /// In a forked child: do `close`, which closes every inherited file, without changing any lock. The parent
     /// holds them by the same descriptors, and an unlocking here would unlock them there; closing does not.
-    pub(crate) fn let_go(_: &Exclusive, close: impl FnOnce()) {
+    pub(crate) fn let_go(close: impl FnOnce()) {
         LETTING_GO.store(true, Ordering::Relaxed);
         close();
         LETTING_GO.store(false, Ordering::Relaxed);
@@ -187,6 +186,6 @@ pub(crate) fn install() {}
 
 /// Elsewhere than on Linux no lock is shared with the parent.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn let_go(_: &crate::fork::Exclusive, close: impl FnOnce()) {
+pub(crate) fn let_go(close: impl FnOnce()) {
     close();
 }

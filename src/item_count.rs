@@ -4,7 +4,8 @@
 //! through their rows at ten nanoseconds each. Two threads with a reader each do it in half the time. That pays from
 //! half a millisecond on, and which counts take so long is found out by beginning.
 
-use std::sync::{LazyLock, mpsc};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::thread;
 
 use rusqlite::{Connection, OptionalExtension, ffi};
@@ -29,14 +30,25 @@ const MANY: i64 = 50_000;
 
 const EXTENT: &str = "SELECT (SELECT max(rowid) FROM intel_items) - (SELECT min(rowid) FROM intel_items)";
 
-static HAS_TWO_CORES: LazyLock<bool> =
-    LazyLock::new(|| thread::available_parallelism().is_ok_and(|cores| cores.get() > 1));
+/// Whether there is another core. It is found out once, which takes some microseconds; without a lock, in which a forked
+/// child could get stuck.
+fn has_two_cores() -> bool {
+    static CORES: AtomicUsize = AtomicUsize::new(0);
+    match CORES.load(Ordering::Relaxed) {
+        0 => {
+            let cores = thread::available_parallelism().map_or(1, usize::from);
+            CORES.store(cores, Ordering::Relaxed);
+            cores > 1
+        }
+        cores => cores > 1,
+    }
+}
 
 /// Count the items that a filter lets through.
 pub(crate) fn count(connection: &mut Connection, spare: Option<&Spare>, filter: &ItemFilter) -> Result<u64> {
     // Two halves are more work than the whole: it has to be by a core that has nothing else to do.
     let is_worth_it =
-        |spare: &&Spare| filter.conditions.is_empty() && spare.has_the_pool_alone() && *HAS_TWO_CORES;
+        |spare: &&Spare| filter.conditions.is_empty() && spare.has_the_pool_alone() && has_two_cores();
     if let Some(spare) = spare.filter(is_worth_it) {
         if let Some(count) = count_unless_long(connection, filter)? {
             return Ok(count);
@@ -85,9 +97,7 @@ fn extent(connection: &Connection) -> Result<i64> {
 /// either begins to read, the other within the first one's own read, once the second has begun: both beginnings are
 /// between the two looks. <https://www.sqlite.org/pragma.html#pragma_data_version>
 ///
-/// The second thread takes no gate of its own. It is behind that of the caller, who waits for its very end, and it
-/// would otherwise wait for a fork that waits for the caller. Neither thread waits for one that has gone: who fails
-/// drops his ends of the channels.
+/// Neither thread waits for one that has gone: who fails drops his ends of the channels.
 fn count_in_two(first: &Connection, second: &mut Connection, filter: &ItemFilter) -> Result<u64> {
     let (begun, has_begun) = mpsc::channel();
     let (hand_over, handed_over) = mpsc::channel::<Half>();

@@ -2,9 +2,10 @@
 //!
 //! [`Store`] is the way in. The modules, from the file up:
 //!
-//! - `connection` opens SQLite, `vfs` its files: `main_file` the database, `log_file` its log; `backfill` and `log_doubt`
-//!   see to it that nothing counts that a failed sync has lost, `wal_index` is where that is kept; `migrations` has the
-//!   schema, `platform` the operating system, `fork` forks;
+//! - `connection` opens SQLite, `vfs` its files: `main_file` the database, `log_file` its log, `plain_file` all others;
+//!   `backfill` and `log_doubt` see to it that nothing counts that a failed sync has lost, `wal_index` is where that is
+//!   kept; `migrations` has the schema, `platform` the operating system, `fork` forks, for which `open_files` knows what
+//!   is open; `side_thread` works for a call;
 //! - `model` has the data, `runs`, `intel_items` and `telemetry` the SQL of a table each, `sql` binds;
 //! - `write` is a write that can be done for another thread, `queue` who may write next, `wait` until when;
 //! - `writer` groups and commits, `transaction` nests, `checkpoint` folds the log,
@@ -46,8 +47,10 @@ mod log_file;
 mod main_file;
 mod migrations;
 mod model;
+mod open_files;
 mod opening;
 mod place;
+mod plain_file;
 mod platform;
 mod pool;
 #[cfg(feature = "python")]
@@ -59,6 +62,7 @@ mod references;
 mod retention;
 mod run_list;
 mod runs;
+mod side_thread;
 mod sql;
 mod stats;
 mod store;
@@ -80,7 +84,6 @@ pub use cursor::Position;
 pub use decisions::NewDecision;
 pub use deletion::Deleted;
 pub use error::{ErrorKind, Result, StoreError};
-pub use fork::{after_in_child, after_in_parent, before};
 pub use item_filter::{Decision, ItemFilter};
 pub use item_list::{ItemList, Slice};
 pub use json_number::Number;

@@ -20,6 +20,8 @@ use rusqlite::Connection;
 use rusqlite::ffi::{self, SQLITE_OK, sqlite3_file, sqlite3_int64, sqlite3_io_methods};
 
 use crate::error::Result;
+use crate::fork::FILES;
+use crate::open_files;
 use crate::vfs::{self, pass};
 use crate::{log_doubt, main_file};
 
@@ -134,6 +136,8 @@ macro_rules! flush_and_pass {
 }
 
 unsafe extern "C" fn close(file: *mut sqlite3_file) -> c_int {
+    let gate = FILES.enter();
+    open_files::remove(file, &gate);
     // What is gathered here belongs to no commit.
     let code = pass!(LogFile, file, xClose);
     // SAFETY: `open` made it, and SQLite does not use it again.

@@ -8,8 +8,10 @@ use rusqlite::Connection;
 use rusqlite::ffi::{self, SQLITE_OK, sqlite3_file, sqlite3_int64, sqlite3_io_methods};
 
 use crate::backfill::Backfill;
+use crate::fork::FILES;
+use crate::open_files;
 use crate::platform;
-use crate::vfs::{self, pass};
+use crate::vfs::{self, pass, pass_inside};
 use crate::wal_index::WalIndex;
 
 /// A database as SQLite holds it; the file of the system's own VFS follows it in memory.
@@ -104,6 +106,8 @@ static METHODS: sqlite3_io_methods = sqlite3_io_methods {
 };
 
 unsafe extern "C" fn close(file: *mut sqlite3_file) -> c_int {
+    let gate = FILES.enter();
+    open_files::remove(file, &gate);
     let code = pass!(MainFile, file, xClose);
     // SAFETY: `wrap` made it, and SQLite does not use it again.
     unsafe { file.cast::<MainFile>().drop_in_place() };
@@ -159,7 +163,7 @@ unsafe extern "C" fn file_size(file: *mut sqlite3_file, size: *mut sqlite3_int64
 }
 
 unsafe extern "C" fn lock(file: *mut sqlite3_file, level: c_int) -> c_int {
-    let code = pass!(MainFile, file, xLock, level);
+    let code = pass_inside!(MainFile, file, xLock, level);
     if code == SQLITE_OK {
         // SAFETY: SQLite calls this with a file that `open` set up.
         unsafe { backfill(file).locked(level) };
@@ -170,11 +174,11 @@ unsafe extern "C" fn lock(file: *mut sqlite3_file, level: c_int) -> c_int {
 unsafe extern "C" fn unlock(file: *mut sqlite3_file, level: c_int) -> c_int {
     // SAFETY: SQLite calls this with a file that `open` set up.
     unsafe { backfill(file).locked(level) };
-    pass!(MainFile, file, xUnlock, level)
+    pass_inside!(MainFile, file, xUnlock, level)
 }
 
 unsafe extern "C" fn check_reserved_lock(file: *mut sqlite3_file, out: *mut c_int) -> c_int {
-    pass!(MainFile, file, xCheckReservedLock, out)
+    pass_inside!(MainFile, file, xCheckReservedLock, out)
 }
 
 unsafe extern "C" fn file_control(file: *mut sqlite3_file, operation: c_int, argument: *mut c_void) -> c_int {
@@ -198,13 +202,13 @@ unsafe extern "C" fn shm_map(
     extend: c_int,
     to: *mut *mut c_void,
 ) -> c_int {
-    pass!(MainFile, file, xShmMap, region, size, extend, to)
+    pass_inside!(MainFile, file, xShmMap, region, size, extend, to)
 }
 
 unsafe extern "C" fn shm_lock(file: *mut sqlite3_file, offset: c_int, count: c_int, flags: c_int) -> c_int {
     // SAFETY: SQLite calls this with a file that `open` set up.
     unsafe { backfill(file).before_lock(vfs::system_file::<MainFile>(file), offset, count, flags) };
-    let code = pass!(MainFile, file, xShmLock, offset, count, flags);
+    let code = pass_inside!(MainFile, file, xShmLock, offset, count, flags);
     if code == SQLITE_OK {
         // SAFETY: as above.
         unsafe { backfill(file).after_lock(offset, flags) };
@@ -217,6 +221,7 @@ unsafe extern "C" fn shm_barrier(file: *mut sqlite3_file) {
     unsafe {
         let system = vfs::system_file::<MainFile>(file);
         if let Some(barrier) = (*(*system).pMethods).xShmBarrier {
+            let _gate = FILES.enter();
             barrier(system);
         }
         backfill(file).at_barrier(system);
@@ -224,5 +229,5 @@ unsafe extern "C" fn shm_barrier(file: *mut sqlite3_file) {
 }
 
 unsafe extern "C" fn shm_unmap(file: *mut sqlite3_file, delete: c_int) -> c_int {
-    pass!(MainFile, file, xShmUnmap, delete)
+    pass_inside!(MainFile, file, xShmUnmap, delete)
 }

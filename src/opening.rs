@@ -9,7 +9,7 @@ use crate::connection::{self, Synchronous};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::migrations::{self, Found};
 use crate::writer::File;
-use crate::{fork, place, platform, pool};
+use crate::{place, platform, pool};
 
 /// The shortest that a database can be; SQLite itself takes some shorter files for empty ones.
 /// <https://www.sqlite.org/fileformat2.html#the_database_header>
@@ -54,7 +54,6 @@ pub(crate) fn find(path: &Path, options: &Options) -> Result<PathBuf> {
     if !options.read_only {
         place::refuse_linked(&path)?;
     }
-    let _gate = fork::enter();
     let create = || {
         if !options.read_only {
             platform::create_parents(&path)?;

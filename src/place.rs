@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ffi};
 
 use crate::error::{ErrorKind, Result, StoreError};
+use crate::fork::FILES;
 use crate::platform::{self, FileId};
 use crate::pool;
 
@@ -231,6 +232,8 @@ pub(crate) fn set_orphan_aside(path: &Path) {
     if !is_orphan() {
         return;
     }
+    // A child that is forked meanwhile would hold on to the lock.
+    let _gate = FILES.enter();
     // Others may find it at the same time, and one of them already have put it aside and made a new file.
     let Some(Ok(folder)) = path.parent().map(File::open) else { return };
     if folder.lock().is_ok() && is_orphan() {

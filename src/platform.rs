@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use crate::fork::FILES;
 use crate::sync::lock;
 
 /// How many symbolic links are followed, as Linux has it.
@@ -86,6 +87,7 @@ pub(crate) fn create_parents(path: &Path) -> io::Result<()> {
 /// may open the file between the creation and the close: each comes through here first, one at a time.
 pub(crate) fn create_file(path: &Path, mode: u32) -> io::Result<()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _gate = FILES.enter();
     let _one = lock(&ONE_AT_A_TIME);
     match create_new(path, mode) {
         Ok(file) => {

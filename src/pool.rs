@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use crate::connection;
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::fork::{self, Exclusive, Gate};
+use crate::fork::{self, Own};
 use crate::migrations::{self, Found};
 use crate::place::Place;
 use crate::query;
@@ -20,8 +20,8 @@ use crate::wait::Wait;
 pub(crate) struct Pool {
     permits: Mutex<Permits>,
     returned: Condvar,
-    /// Locked only behind the fork's gate.
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<Own<Connection>>>,
+    generation: u64,
 }
 
 struct Permits {
@@ -34,16 +34,12 @@ struct Permits {
 struct Permit<'a>(&'a Pool);
 
 /// Someone who reads on a connection of his own, until this is dropped.
-pub(crate) struct Guest<'a> {
-    pool: &'a Pool,
-    generation: u64,
-}
+pub(crate) struct Guest<'a>(&'a Pool);
 
 /// A second connection for someone who reads on one already, if one is free.
 pub(crate) struct Spare<'a> {
     pool: &'a Pool,
     place: &'a Place,
-    gate: &'a Gate,
 }
 
 /// What tells whether a file changed: device and inode aside, its size and when it was last written.
@@ -55,6 +51,7 @@ impl Pool {
             permits: Mutex::new(Permits { free: size, size, closed: false }),
             returned: Condvar::new(),
             idle: Mutex::new(Vec::new()),
+            generation: fork::generation(),
         }
     }
 
@@ -68,10 +65,9 @@ impl Pool {
     ) -> Result<T> {
         let permit = self.permit(wait_for)?;
         wait_for.until_free(|| {
-            let gate = fork::enter();
             let path = &place.path;
             place.look_now_and_then()?;
-            let mut connection = match self.check_out(place, &permit, &gate) {
+            let mut connection = match self.check_out(place, &permit) {
                 // SQLite calls it one or the other when it cannot make a -shm.
                 Err(error)
                     if matches!(error.kind, ErrorKind::CannotOpen | ErrorKind::ReadOnly)
@@ -83,8 +79,8 @@ impl Pool {
                 }
                 connection => connection?,
             };
-            let result = read(&mut connection, Some(&Spare { pool: self, place, gate: &gate }));
-            self.check_in(connection, &permit, &gate);
+            let result = read(&mut connection, Some(&Spare { pool: self, place }));
+            self.check_in(connection, &permit);
             result
         })
     }
@@ -119,17 +115,17 @@ impl Pool {
             return Err(StoreError::closed());
         }
         permits.size += 1;
-        Ok(Guest { pool: self, generation: fork::generation() })
+        Ok(Guest(self))
     }
 
-    fn check_out(&self, place: &Place, _: &Permit, _: &Gate) -> Result<Connection> {
+    fn check_out(&self, place: &Place, _: &Permit) -> Result<Own<Connection>> {
         let pooled = lock(&self.idle).pop();
-        pooled.map_or_else(|| place.confirm_opened(open(&place.path)), Ok)
+        pooled.map_or_else(|| place.confirm_opened(open(&place.path)).map(Own::new), Ok)
     }
 
     /// Keep a connection for the next reader, unless a transaction is open on it that will not end, or the pool
     /// was closed meanwhile.
-    fn check_in(&self, connection: Connection, _: &Permit, _: &Gate) {
+    fn check_in(&self, connection: Own<Connection>, _: &Permit) {
         let clean = connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok();
         if clean && !lock(&self.permits).closed {
             lock(&self.idle).push(connection);
@@ -152,14 +148,20 @@ impl Pool {
                 drop(wait(&self.returned, permits, slice));
             }
         }
-        let _gate = fork::enter();
         lock(&self.idle).clear();
         Ok(())
     }
 
-    /// In a forked child: let go of the inherited connections.
-    pub(crate) fn discard_inherited(&self, alone: &Exclusive) {
-        lock(&self.idle).drain(..).for_each(|connection| fork::discard(connection, alone));
+    /// In a forked child: give back what nobody was using.
+    pub(crate) fn discard_inherited(&self) {
+        if let Ok(mut idle) = self.idle.try_lock() {
+            idle.drain(..).for_each(fork::discard);
+        }
+    }
+
+    /// Whether this process is a child of the one that made it. The locks may then be held by threads that do not exist.
+    fn is_inherited(&self) -> bool {
+        self.generation != fork::generation()
     }
 }
 
@@ -174,26 +176,27 @@ impl Spare<'_> {
     /// one and want another.
     pub(crate) fn lend<T>(&self, read: impl FnOnce(&mut Connection) -> T) -> Option<T> {
         let permit = self.pool.free_permit().ok()??;
-        let mut connection = self.pool.check_out(self.place, &permit, self.gate).ok()?;
+        let mut connection = self.pool.check_out(self.place, &permit).ok()?;
         let result = read(&mut connection);
-        self.pool.check_in(connection, &permit, self.gate);
+        self.pool.check_in(connection, &permit);
         Some(result)
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        lock(&self.0.permits).free += 1;
-        self.0.returned.notify_all();
+        if !self.0.is_inherited() {
+            lock(&self.0.permits).free += 1;
+            self.0.returned.notify_all();
+        }
     }
 }
 
 impl Drop for Guest<'_> {
     fn drop(&mut self) {
-        // In a forked child the pool is no longer used, and may be locked by a thread that does not exist there.
-        if self.generation == fork::generation() {
-            lock(&self.pool.permits).size -= 1;
-            self.pool.returned.notify_all();
+        if !self.0.is_inherited() {
+            lock(&self.0.permits).size -= 1;
+            self.0.returned.notify_all();
         }
     }
 }

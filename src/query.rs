@@ -10,7 +10,6 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Statement, ffi};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::fork;
 
 /// Pragmas that report, whatever argument they are given (<https://www.sqlite.org/pragma.html>).
 const REPORTS: [&str; 15] = [
@@ -97,7 +96,7 @@ pub(crate) fn unrestrict(connection: &mut Connection) -> Result<()> {
     Ok(connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)?)
 }
 
-/// Run one pure read on a restricted connection, until `stop`. For a fork it makes way, as if the file were locked.
+/// Run one pure read on a restricted connection, until `stop`.
 pub(crate) fn run(
     connection: &mut Connection,
     sql: &str,
@@ -105,13 +104,12 @@ pub(crate) fn run(
     stop: &Stop,
 ) -> Result<Rows> {
     let until = stop.clone();
-    connection.progress_handler(STEPS, Some(move || fork::is_wanted() || until.is_due()))?;
+    connection.progress_handler(STEPS, Some(move || until.is_due()))?;
     let rows = read(connection, sql, parameters);
     connection.progress_handler(0, None::<fn() -> bool>)?;
     rows.map_err(|error| match error.sqlite_code.map(|code| code & 0xff) {
         // The statement is the caller's, and so is what SQLite cannot make of it.
         Some(ffi::SQLITE_ERROR) => error.of_kind(ErrorKind::Query),
-        Some(ffi::SQLITE_INTERRUPT) if !stop.is_due() => error.of_kind(ErrorKind::StoreBusy),
         _ => error,
     })
 }

@@ -4,16 +4,24 @@
 //! do for it. The state's lock is taken before a waiter's, never the other way round.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use crate::error::{ErrorKind, Result, StoreError};
+use crate::fork;
 use crate::sync::{lock, wait};
 use crate::wait::{Owner, Wait};
 
 /// Who may write next. `J` is a job that can be done for another thread.
 pub(crate) struct Queue<J> {
     state: Mutex<State<J>>,
+    /// The thread whose transaction holds the turn, or [`NOBODY`]: a forked child cannot count on getting the lock.
+    transaction_of: AtomicU64,
+    generation: u64,
 }
+
+/// No thread has this number.
+const NOBODY: u64 = u64::MAX;
 
 struct State<J> {
     /// The thread that has the turn, or for which another thread has it.
@@ -76,7 +84,11 @@ impl<J> State<J> {
 impl<J> Queue<J> {
     pub(crate) fn new() -> Self {
         let state = State { holder: None, closed: false, owner: None, waiting: VecDeque::new() };
-        Self { state: Mutex::new(state) }
+        Self {
+            state: Mutex::new(state),
+            transaction_of: AtomicU64::new(NOBODY),
+            generation: fork::generation(),
+        }
     }
 
     /// Wait for the turn, or until another thread has done `job`.
@@ -157,8 +169,21 @@ impl<J> Queue<J> {
         }
     }
 
+    /// Whether this process is a child of the one that made it. The locks may then be held by threads that do not exist.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.generation != fork::generation()
+    }
+
+    /// In a forked child: whether a transaction of this thread held the turn at the fork.
+    pub(crate) fn was_held_by_transaction_of(&self, thread: u64) -> bool {
+        self.transaction_of.load(Ordering::Relaxed) == thread
+    }
+
     /// Leave the queue; `false` when it is too late for that.
     fn withdraw(&self, waiter: &Arc<Waiter<J>>) -> bool {
+        if self.is_inherited() {
+            return true;
+        }
         let mut state = lock(&self.state);
         let before = state.waiting.len();
         state.waiting.retain(|other| !Arc::ptr_eq(other, waiter));
@@ -187,6 +212,7 @@ impl<J> Turn<J> {
     /// Say whose transaction holds the turn from now on.
     pub(crate) fn set_owner(&self, owner: Owner) {
         lock(&self.0.state).owner = Some(owner);
+        self.0.transaction_of.store(owner.thread, Ordering::Relaxed);
     }
 
     /// Take over the job of whoever is next, if it brought one that `fits`.
@@ -210,6 +236,10 @@ impl<J> Turn<J> {
 
 impl<J> Drop for Turn<J> {
     fn drop(&mut self) {
+        if self.0.is_inherited() {
+            return;
+        }
+        self.0.transaction_of.store(NOBODY, Ordering::Relaxed);
         let mut state = lock(&self.0.state);
         state.owner = None;
         let next = state.waiting.pop_front();

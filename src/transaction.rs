@@ -30,7 +30,7 @@ impl Transaction {
                 return Err(StoreError::closed());
             };
             writer.hold_back(wait)?;
-            let level = wait.until_free(|| writer.with_slot(|slot| slot.begin(writer, owner.thread)))?;
+            let level = wait.until_free(|| writer.with_slot(|slot| slot.begin(writer)))?;
             turn.set_owner(owner);
             (level, Some(turn))
         };
@@ -69,8 +69,6 @@ impl Transaction {
     fn end(&mut self, how: impl FnOnce(&mut Slot, u64) -> Result<()>) -> Result<()> {
         self.open = false;
         if self.generation != fork::generation() {
-            // The turn belongs to a queue of the parent.
-            std::mem::forget(self.turn.take());
             return Err(misuse("this process was forked inside it; it goes on in the parent only"));
         }
         let result = self.writer.with_slot(|slot| how(slot, self.level));

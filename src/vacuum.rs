@@ -12,7 +12,6 @@ use rusqlite::Connection;
 
 use crate::connection;
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::fork;
 
 /// Pages that are given back between two looks at the time.
 const PAGES_AT_ONCE: u32 = 16;
@@ -59,14 +58,11 @@ pub(crate) fn give_back(connection: &Connection, until: Instant) -> Result<bool>
     Ok(free > 0)
 }
 
-/// Rewrite the file without its free pages, until told to stop. For a fork it makes way, as if the file were locked.
+/// Rewrite the file without its free pages, until told to stop.
 pub(crate) fn rewrite(connection: &mut Connection, stop: &Arc<AtomicBool>) -> Result<()> {
     let told = Arc::clone(stop);
-    connection.progress_handler(STEPS, Some(move || fork::is_wanted() || told.load(Ordering::Relaxed)))?;
+    connection.progress_handler(STEPS, Some(move || told.load(Ordering::Relaxed)))?;
     let rewritten = connection::rewrite(connection);
     connection.progress_handler(0, None::<fn() -> bool>)?;
-    rewritten.map_err(|error| match error.kind {
-        ErrorKind::Interrupted if !stop.load(Ordering::Relaxed) => error.of_kind(ErrorKind::StoreBusy),
-        _ => error,
-    })
+    rewritten
 }

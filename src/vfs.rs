@@ -1,7 +1,8 @@
 //! The SQLite VFS of every connection to a file: the system's own, with some of its files wrapped.
 //!
 //! A wrapper is a struct that begins with SQLite's table of methods; the file of the system's own VFS follows it in
-//! memory. [`crate::main_file`] wraps the database, [`crate::log_file`] its write-ahead log; all others are the system's.
+//! memory. [`crate::main_file`] wraps the database, [`crate::log_file`] its write-ahead log; all others are the system's,
+//! but for [`crate::plain_file`].
 
 use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
@@ -12,8 +13,10 @@ use rusqlite::ffi::{
     self, SQLITE_OK, SQLITE_OPEN_MAIN_DB, SQLITE_OPEN_WAL, sqlite3_file, sqlite3_io_methods, sqlite3_vfs,
 };
 
+use crate::fork::{FILES, Inside};
 use crate::log_file::{self, LogFile};
 use crate::main_file::{self, MainFile};
+use crate::{open_files, plain_file};
 
 /// What the VFS is called.
 const NAME: &CStr = c"orchestrator";
@@ -54,17 +57,31 @@ unsafe extern "C" fn open(
     unsafe {
         let system = ffi::sqlite3_vfs_find(std::ptr::null());
         let Some(open) = (*system).xOpen else { return ffi::SQLITE_CANTOPEN };
+        let gate = FILES.enter();
         if flags & SQLITE_OPEN_MAIN_DB != 0 {
             let code = open(system, name, system_file::<MainFile>(file), flags, out_flags);
             main_file::wrap(file, name, code);
+            count_in(file, system_file::<MainFile>(file), code, &gate);
             return code;
         }
         if flags & SQLITE_OPEN_WAL != 0 {
             let code = open(system, name, system_file::<LogFile>(file), flags, out_flags);
             log_file::wrap(file, name, code);
+            count_in(file, system_file::<LogFile>(file), code, &gate);
             return code;
         }
-        open(system, name, file, flags, out_flags)
+        let code = open(system, name, file, flags, out_flags);
+        plain_file::count_in(file, code, &gate);
+        code
+    }
+}
+
+/// # Safety
+/// `system` is what the system's VFS has opened with `code`.
+unsafe fn count_in(wrapper: *mut sqlite3_file, system: *mut sqlite3_file, code: c_int, gate: &Inside) {
+    if code == SQLITE_OK {
+        // SAFETY: as the caller says.
+        unsafe { open_files::add(wrapper, system, gate) };
     }
 }
 
@@ -102,4 +119,13 @@ macro_rules! pass {
         }
     }};
 }
-pub(crate) use pass;
+
+/// As [`pass`], for what touches anything that files of the system's VFS share: inside the fork's gate.
+macro_rules! pass_inside {
+    ($wrapper:ty, $file:expr, $method:ident $(, $argument:expr)*) => {{
+        let _gate = $crate::fork::FILES.enter();
+        $crate::vfs::pass!($wrapper, $file, $method $(, $argument)*)
+    }};
+}
+
+pub(crate) use {pass, pass_inside};

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::{ErrorKind, Result, StoreError};
+use crate::fork;
 
 /// How long a wait may go without asking whether it was interrupted.
 const SLICE: Duration = Duration::from_millis(50);
@@ -60,13 +61,21 @@ pub(crate) struct Wait<'a> {
     deadline: Option<Instant>,
     asked: Cell<Instant>,
     pause: Duration,
+    generation: u64,
 }
 
 impl<'a> Wait<'a> {
     pub(crate) fn new(caller: Caller<'a>, timeout: Duration) -> Self {
         let now = Instant::now();
         let deadline = now.checked_add(timeout);
-        Self { caller, timeout, deadline, asked: Cell::new(now), pause: LONGEST_PAUSE / 64 }
+        Self {
+            caller,
+            timeout,
+            deadline,
+            asked: Cell::new(now),
+            pause: LONGEST_PAUSE / 64,
+            generation: fork::generation(),
+        }
     }
 
     /// How long to sleep before the next look. Fails when the wait is over. Call it with no lock held.
@@ -78,6 +87,8 @@ impl<'a> Wait<'a> {
                 return Err(StoreError::new(ErrorKind::Interrupted, "interrupted while waiting"));
             }
         }
+        // A signal's handler, or a callback between two waits, may have forked.
+        fork::refuse_child_of(self.generation)?;
         let left = self.deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(now));
         if left.is_zero() { Err(self.busy()) } else { Ok(left.min(SLICE)) }
     }

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rusqlite::ffi::{SQLITE_OK, sqlite3_file};
 
+use crate::fork::FILES;
+
 /// Bytes of a region of the `-shm`.
 const REGION: c_int = 32 << 10;
 
@@ -167,6 +169,7 @@ unsafe fn region(file: *mut sqlite3_file, number: c_int) -> Option<*mut u32> {
     // SAFETY: as the caller says; `mapped` outlives the call. A file without such a method has no log.
     unsafe {
         let map = (*(*file).pMethods).xShmMap?;
+        let _gate = FILES.enter();
         let code = map(file, number, REGION, 0, &raw mut mapped);
         (code == SQLITE_OK && !mapped.is_null()).then_some(mapped.cast())
     }

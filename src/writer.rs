@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use rusqlite::{Connection, ffi};
+use rusqlite::Connection;
 
 use crate::checkpoint::{self, Checkpointer};
 use crate::connection::{self, Synchronous};
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::fork::{self, Gate};
+use crate::fork::{self, Inside, Own};
 use crate::heartbeat::{Heartbeats, Held};
 use crate::place::Place;
 use crate::queue::{Admission, Queue, Taken, Turn};
@@ -27,7 +27,7 @@ const LARGEST_GROUP: usize = 256;
 /// The writing side of a store.
 pub(crate) struct Writer {
     pub(crate) queue: Arc<Queue<Write>>,
-    /// Locked only behind the fork's gate, by whoever has the turn or owns the transaction.
+    /// Locked by whoever has the turn or owns the transaction; of a store in memory, only inside the fork's gate.
     slot: Mutex<Slot>,
     file: Option<File>,
     pub(crate) counters: Arc<Counters>,
@@ -51,12 +51,8 @@ pub(crate) struct Slot {
     pub(crate) levels: Vec<u64>,
     /// SQLite has rolled the open transaction back by itself.
     pub(crate) doomed: bool,
-    /// The thread that the open transaction belongs to.
-    owner: Option<u64>,
     /// Since when the open transaction holds the file's lock.
     pub(crate) held: Held,
-    /// How many pages had spilled when it began.
-    spilled_before: i32,
     last_level: u64,
     /// Where the file is, where there is one.
     place: Option<Arc<Place>>,
@@ -65,7 +61,7 @@ pub(crate) struct Slot {
 enum Slotted {
     /// Not opened since the fork.
     NotYet,
-    Open(Connection),
+    Open(Own<Connection>),
     Closed,
 }
 
@@ -87,15 +83,13 @@ impl File {
 
 impl Writer {
     /// A writer on an open connection, or on one that is opened when it is first needed.
-    pub(crate) fn new(connection: Option<Connection>, file: Option<File>) -> Self {
+    pub(crate) fn new(connection: Option<Own<Connection>>, file: Option<File>) -> Self {
         let connection = connection.map_or(Slotted::NotYet, Slotted::Open);
         let slot = Slot {
             connection,
             levels: Vec::new(),
             doomed: false,
-            owner: None,
             held: Held::begin(),
-            spilled_before: 0,
             last_level: 0,
             place: file.as_ref().map(|file| Arc::clone(&file.place)),
         };
@@ -148,7 +142,7 @@ impl Writer {
 
     /// After a commit: have the log folded if it is worth it.
     pub(crate) fn relieve_log(self: &Arc<Self>) {
-        if let Some(file) = &self.file {
+        if let (Some(file), false) = (&self.file, self.queue.is_inherited()) {
             file.checkpointer.relieve(self, file.log_bytes.load(Ordering::Relaxed));
         }
     }
@@ -170,7 +164,7 @@ impl Writer {
         self.with_slot(|slot| {
             let connection = open(file)?;
             file.place.remember_log()?;
-            slot.connection = Slotted::Open(connection);
+            slot.connection = Slotted::Open(Own::new(connection));
             Ok(())
         })
     }
@@ -182,7 +176,7 @@ impl Writer {
 
     /// Do `work` with the slot. For whoever has the turn, or ends a transaction.
     pub(crate) fn with_slot<T>(&self, work: impl FnOnce(&mut Slot) -> Result<T>) -> Result<T> {
-        let _gate = fork::enter();
+        let _gate = self.gate();
         work(&mut lock(&self.slot))
     }
 
@@ -233,10 +227,10 @@ impl Writer {
 
     /// The slot, once SQLite's lock is had and a transaction begun: only that is waited for, so that what was begun
     /// is never begun again.
-    fn begun(&self, wait: &mut Wait) -> Result<(Gate, MutexGuard<'_, Slot>, Held)> {
+    fn begun(&self, wait: &mut Wait) -> Result<(Option<Inside>, MutexGuard<'_, Slot>, Held)> {
         self.hold_back(wait)?;
         wait.until_free(|| {
-            let gate = fork::enter();
+            let gate = self.gate();
             let mut slot = lock(&self.slot);
             let held = begin(slot.open(self)?)?;
             Ok((gate, slot, held))
@@ -253,7 +247,7 @@ impl Writer {
         if let Some(file) = &self.file {
             file.checkpointer.stop();
         }
-        let _gate = fork::enter();
+        let _gate = self.gate();
         let mut slot = lock(&self.slot);
         let mut in_place = Ok(());
         if slot.connection().is_some()
@@ -275,40 +269,29 @@ impl Writer {
         self.file.as_ref().map_or(Ok(()), |file| file.place.look())
     }
 
-    /// In a forked child: hand over the inherited connection, with nothing open on it.
-    pub(crate) fn inherited(&self, alone: &fork::Exclusive) -> Inherited {
-        if let Some(file) = &self.file {
-            file.checkpointer.discard_inherited(alone);
-        }
-        let mut slot = lock(&self.slot);
-        let connection = match std::mem::replace(&mut slot.connection, Slotted::Closed) {
-            Slotted::NotYet => return Inherited::Nothing,
-            Slotted::Closed => return Inherited::Closed,
-            Slotted::Open(connection) => connection,
-        };
-        if connection.is_autocommit() {
-            return Inherited::Connection { connection, owner: None };
-        }
-        if spilled_pages(&connection) != slot.spilled_before {
-            std::mem::forget(connection);
-            return Inherited::Spilled;
-        }
-        roll_back(&connection);
-        Inherited::Connection { connection, owner: slot.owner }
+    /// The fork's gate, for a store in memory: a child goes on with its connection.
+    fn gate(&self) -> Option<Inside> {
+        self.file.is_none().then(|| fork::MEMORY.enter())
     }
-}
 
-/// What a forked child finds of its parent's writer.
-pub(crate) enum Inherited {
-    Nothing,
-    Closed,
-    /// A connection, and the thread whose transaction was open on it.
-    Connection {
-        connection: Connection,
-        owner: Option<u64>,
-    },
-    /// A transaction was open that cannot be rolled back here; see [`crate::fork`].
-    Spilled,
+    /// In a forked child: the connection of a store in memory, with nothing open on it, unless it was in use; of others
+    /// what nobody was using is given back.
+    pub(crate) fn inherited(&self) -> Option<Own<Connection>> {
+        if let Some(file) = &self.file {
+            file.checkpointer.discard_inherited();
+        }
+        let mut slot = self.slot.try_lock().ok()?;
+        let Slotted::Open(connection) = std::mem::replace(&mut slot.connection, Slotted::Closed) else {
+            return None;
+        };
+        if self.file.is_some() {
+            fork::discard(connection);
+            return None;
+        }
+        let connection = connection.adopt();
+        roll_back(&connection);
+        Some(connection)
+    }
 }
 
 impl Slot {
@@ -317,7 +300,7 @@ impl Slot {
             let mut connection = file.place.confirm_opened(connection::open_file(&file.place.path))?;
             file.configure(&mut connection)?;
             file.place.remember_log()?;
-            self.connection = Slotted::Open(connection);
+            self.connection = Slotted::Open(Own::new(connection));
         }
         self.connection().ok_or_else(StoreError::closed)
     }
@@ -342,13 +325,11 @@ impl Slot {
     }
 
     /// Begin an explicit transaction of this thread.
-    pub(crate) fn begin(&mut self, writer: &Writer, owner: u64) -> Result<u64> {
+    pub(crate) fn begin(&mut self, writer: &Writer) -> Result<u64> {
         self.look()?;
         let connection = self.open(writer)?;
         let held = begin(connection)?;
-        self.spilled_before = spilled_pages(connection);
         self.held = held;
-        self.owner = Some(owner);
         self.doomed = false;
         self.levels.clear();
         Ok(self.push_level())
@@ -505,18 +486,6 @@ pub(crate) fn atomically<T>(
     }
     execute(connection, "RELEASE call")?;
     result
-}
-
-/// How many pages this connection has written to the log before their transaction was committed.
-/// <https://www.sqlite.org/c3ref/c_dbstatus_options.html#sqlitedbstatuscachespill>
-fn spilled_pages(connection: &Connection) -> i32 {
-    let (mut pages, mut unused) = (0, 0);
-    // SAFETY: the handle is open for as long as `connection` is borrowed, and both counters outlive the call.
-    unsafe {
-        let handle = connection.handle();
-        ffi::sqlite3_db_status(handle, ffi::SQLITE_DBSTATUS_CACHE_SPILL, &raw mut pages, &raw mut unused, 0);
-    }
-    pages
 }
 
 /// Run one statement of transaction control.

@@ -9,6 +9,8 @@ use super::aside;
 use super::item::{self, BREATH};
 use super::store::Open;
 use crate::error::ErrorKind;
+use crate::fork::Own;
+use crate::side_thread;
 use crate::wait::Caller;
 
 /// From how many items on a second thread is worth its start.
@@ -33,36 +35,35 @@ pub(super) fn upsert_while_encoding(
     let Some(first) = item::plain(first) else { return Ok(None) };
     let (store, owner) = (open.store()?, open.caller(py)?);
     let (to_writer, slices) = mpsc::channel();
-    let (done, mut outcome) = mpsc::channel();
+    let (done, outcome) = mpsc::channel();
+    let (mut to_writer, mut outcome) = (Some(Own::new(to_writer)), Own::new(outcome));
     let interrupted = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let interrupted = &interrupted;
-        let write = move || {
-            let caller = Caller { owner, interrupted: &|| interrupted.load(Ordering::Relaxed) };
-            // Nobody listens to the outcome of an abandoned batch.
-            let _ = done.send(store.upsert_intel_items_slices(&caller, slices));
-        };
-        if std::thread::Builder::new().name("batch-writer".into()).spawn_scoped(scope, write).is_err() {
-            return Ok(None);
-        }
+    let write = || {
+        let (done, slices) = (done, slices);
+        let caller = Caller { owner, interrupted: &|| interrupted.load(Ordering::Relaxed) };
+        // Nobody listens to the outcome of an abandoned batch.
+        let _ = done.send(store.upsert_intel_items_slices(&caller, slices));
+    };
+    let written = side_thread::beside("batch-writer", write, |writer| {
         // A writer that failed has said why in its outcome, and takes no more slices.
-        let _ = to_writer.send(Some(first));
+        let send = |slice| to_writer.as_ref().is_some_and(|to_writer| to_writer.send(slice).is_ok());
+        send(Some(first));
         for (index, slice) in rest.chunks(SLICE).enumerate() {
             if index % (BREATH / SLICE) == BREATH / SLICE - 1 {
                 aside::breathe(py);
             }
             let Some(rows) = item::plain(slice) else {
-                drop(to_writer);
+                to_writer = None;
                 interrupted.store(true, Ordering::Relaxed);
                 // It does not go on long: it has been told.
                 while let Err(RecvTimeoutError::Timeout) = aside::receive(py, &mut outcome) {}
                 return Ok(None);
             };
-            if to_writer.send(Some(rows)).is_err() {
+            if !send(Some(rows)) {
                 break;
             }
         }
-        let _ = to_writer.send(None);
+        send(None);
         let mut raised = None;
         loop {
             match aside::receive(py, &mut outcome) {
@@ -73,11 +74,14 @@ pub(super) fn upsert_while_encoding(
                 Ok(result) => return raised.map_or_else(|| Ok(Some(result?)), Err),
                 Err(RecvTimeoutError::Timeout) if raised.is_none() => {
                     raised = py.check_signals().err();
+                    writer.check()?;
                     interrupted.store(raised.is_some(), Ordering::Relaxed);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
             }
         }
-    })
+    });
+    // Without a thread the batch is written in another way.
+    written.unwrap_or(Ok(None))
 }

@@ -11,7 +11,9 @@ use super::aside;
 use super::item::Dicts;
 use super::item_query::ItemQuery;
 use super::store::{Open, call};
+use crate::fork::Own;
 use crate::item_list::{ItemList, Slice};
+use crate::side_thread;
 use crate::wait::Caller;
 
 /// After how many slices other Python threads get a chance to run: some 3 ms. One that misses it waits for two.
@@ -57,16 +59,16 @@ fn extend_while_reading(
     dicts: &mut Dicts<'_>,
 ) -> PyResult<Option<String>> {
     let (store, owner) = (open.store()?, open.caller(py)?);
-    let (sender, mut slices) = mpsc::channel();
+    let (sender, slices) = mpsc::channel();
+    let mut slices = Own::new(slices);
     let interrupted = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let interrupted = &interrupted;
-        let reader =
-            std::thread::Builder::new().name("list-reader".into()).spawn_scoped(scope, move || {
-                let caller = Caller { owner, interrupted: &|| interrupted.load(Ordering::Relaxed) };
-                // A list that failed has dropped the other end, and needs no more.
-                store.list_intel_items_slices(&caller, list, &|slice| sender.send(slice).unwrap_or_default())
-            })?;
+    let read = || {
+        let caller = Caller { owner, interrupted: &|| interrupted.load(Ordering::Relaxed) };
+        let sender = sender;
+        // A list that failed has dropped the other end, and needs no more.
+        store.list_intel_items_slices(&caller, list, &|slice| sender.send(slice).unwrap_or_default())
+    };
+    side_thread::beside("list-reader", read, |reader| {
         let mut failed = None;
         for turn in 1.. {
             // What has come already is taken without a pause for other Python threads, but not for too long.
@@ -84,6 +86,7 @@ fn extend_while_reading(
                 Err(RecvTimeoutError::Timeout) => py.check_signals(),
                 Err(RecvTimeoutError::Disconnected) => break,
             };
+            reader.check()?;
             if let Err(error) = result {
                 interrupted.store(true, Ordering::Relaxed);
                 failed = failed.or(Some(error));
@@ -92,8 +95,8 @@ fn extend_while_reading(
         let read = py.detach(|| reader.join());
         match (failed, read) {
             (Some(error), _) => Err(error),
-            (None, Ok(read)) => Ok(read?),
-            (None, Err(_)) => Err(crate::StoreError::closed().into()),
+            (None, Some(read)) => Ok(read?),
+            (None, None) => Err(crate::StoreError::closed().into()),
         }
-    })
+    })?
 }

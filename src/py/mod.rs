@@ -16,24 +16,6 @@ mod transaction;
 
 use pyo3::prelude::*;
 
-/// Wait until no call is inside SQLite, and let none in until the fork is over.
-#[pyfunction]
-fn before_fork(py: Python<'_>) {
-    py.detach(crate::before);
-}
-
-/// Wait until the child has let go of what it inherited, then go on.
-#[pyfunction]
-fn after_fork_in_parent(py: Python<'_>) {
-    py.detach(crate::after_in_parent);
-}
-
-/// Let go of all inherited connections; each store opens its own when it is next used.
-#[pyfunction]
-fn after_fork_in_child(py: Python<'_>) {
-    py.detach(crate::after_in_child);
-}
-
 /// The native core. Use it through `StateStore`; the names here may change.
 #[pymodule(gil_used = true)]
 mod _core {
@@ -45,13 +27,12 @@ mod _core {
     use super::store::Store;
     #[pymodule_export]
     use super::transaction::Transaction;
-    #[pymodule_export]
-    use super::{after_fork_in_child, after_fork_in_parent, before_fork};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::check_sqlite_version()
             .map_err(|error| pyo3::exceptions::PyImportError::new_err(error.to_string()))?;
+        crate::fork::watch();
         module.add("SQLITE_VERSION", rusqlite::version())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

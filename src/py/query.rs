@@ -10,7 +10,9 @@ use pyo3::prelude::*;
 use super::aside;
 use super::store::{Open, call};
 use crate::error::{ErrorKind, StoreError};
+use crate::fork::Own;
 use crate::query::{Parameters, Rows, Stop};
+use crate::side_thread;
 use crate::wait::Caller;
 
 /// How long a query may take on the thread that asks.
@@ -33,25 +35,27 @@ fn long(py: Python<'_>, open: &Open, sql: &str, parameters: &Parameters) -> PyRe
     let (store, owner) = (open.store()?, open.caller(py)?);
     let stopped = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stopped);
-    let (done, mut outcome) = mpsc::channel();
-    std::thread::scope(|scope| {
-        let run = move || {
-            let caller = Caller { owner, interrupted: &|| flag.load(Ordering::Relaxed) };
-            // The other end waits until it has heard.
-            let _ = done.send(store.query(&caller, sql, parameters, &Stop::When(Arc::clone(&flag))));
-        };
-        std::thread::Builder::new().name("long-query".into()).spawn_scoped(scope, run)?;
+    let (done, outcome) = mpsc::channel();
+    let mut outcome = Own::new(outcome);
+    let run = || {
+        let done = done;
+        let caller = Caller { owner, interrupted: &|| flag.load(Ordering::Relaxed) };
+        // The other end waits until it has heard.
+        let _ = done.send(store.query(&caller, sql, parameters, &Stop::When(Arc::clone(&flag))));
+    };
+    side_thread::beside("long-query", run, |side| {
         let mut raised = None;
         loop {
             match aside::receive(py, &mut outcome) {
                 Ok(rows) => return raised.map_or_else(|| Ok(rows?), Err),
                 Err(RecvTimeoutError::Timeout) if raised.is_none() => {
                     raised = py.check_signals().err();
+                    side.check()?;
                     stopped.store(raised.is_some(), Ordering::Relaxed);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(StoreError::closed().into()),
             }
         }
-    })
+    })?
 }

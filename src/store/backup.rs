@@ -67,7 +67,7 @@ impl Store {
                 break;
             }
         }
-        copying.end();
+        drop(copying);
         self.check_copy(caller, &partial.path)?;
         partial.publish(&dest)
     }
@@ -76,7 +76,6 @@ impl Store {
     fn check_copy(&self, caller: &Caller, copy: &Path) -> Result<()> {
         let rows = self.aside(caller, |stop| {
             Wait::new(Caller::thread(), Duration::MAX).until_free(|| {
-                let _gate = fork::enter();
                 let mut copy = connection::open_immutable(copy)?;
                 query::restrict(&mut copy)?;
                 let none = Parameters::Positional(Vec::new());
@@ -140,7 +139,6 @@ impl Partial {
         loop {
             let number = LAST.fetch_add(1, Ordering::Relaxed);
             let path = beside(dest, &format!(".{}-{number}.partial", std::process::id()));
-            let _gate = fork::enter();
             match platform::create_new(&path, mode) {
                 Ok(file) => return Ok(Self { path, file, generation: fork::generation() }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

@@ -1,48 +1,53 @@
-//! What a forked child does with a store that it inherited.
+//! What a forked child does with a store that it inherited, when it is first used there.
 
 use std::sync::Arc;
 
 use super::{Connections, Shared};
-use crate::fork::{self, Exclusive, Forkable};
+use crate::fork::{self, FILES, Inside};
 use crate::pool::Pool;
 use crate::sync::lock;
-use crate::wait::Owner;
-use crate::writer::{File, Inherited, Writer};
+use crate::writer::{File, Writer};
 
-impl Forkable for Shared {
-    fn start_over(&self, alone: &Exclusive) {
+impl Shared {
+    /// The connections of this process.
+    pub(super) fn current(&self) -> Arc<Connections> {
+        let gate = FILES.enter();
         let mut current = lock(&self.current);
-        if let Some(pool) = &current.pool {
-            pool.discard_inherited(alone);
+        if current.is_inherited() {
+            let fresh = Arc::new(self.start_over(&current, &gate));
+            // It is left as the parent's threads had it at the fork.
+            std::mem::forget(std::mem::replace(&mut *current, fresh));
         }
-        let mut lost = current.lost.clone();
-        let mut memory = None;
-        match current.writer.as_ref().map(|writer| writer.inherited(alone)) {
-            Some(Inherited::Closed) => return,
-            Some(Inherited::Spilled) => {
-                lost = Some(fork::lost_file());
-                if let Some(place) = &current.place {
-                    fork::lose(place.id, alone);
-                }
-            }
-            Some(Inherited::Connection { connection, owner }) => {
-                if owner == Some(Owner::thread().thread) {
-                    lost = Some(fork::inside_transaction());
-                }
-                match self.path {
-                    None => memory = Some(connection),
-                    Some(_) => fork::discard(connection, alone),
-                }
-            }
-            Some(Inherited::Nothing) | None => {}
+        Arc::clone(&current)
+    }
+
+    fn start_over(&self, inherited: &Connections, gate: &Inside) -> Connections {
+        let generation = fork::generation();
+        if let Some(pool) = &inherited.pool {
+            pool.discard_inherited();
         }
-        let place = current.place.as_ref().map(|place| Arc::new(place.inherited()));
+        let memory = inherited.writer.as_ref().and_then(|writer| writer.inherited());
+        let was_inside = inherited.writer.as_ref().is_some_and(|writer| {
+            fork::forked_by(inherited.generation, gate)
+                .is_some_and(|thread| writer.queue.was_held_by_transaction_of(thread))
+        });
+        let mut lost = inherited.lost.clone();
+        if was_inside {
+            lost = Some(fork::inside_transaction());
+        } else if self.path.is_none() && memory.is_none() {
+            lost = lost.or_else(|| Some(fork::no_copy()));
+        }
+        let place = inherited.place.as_ref().map(|place| Arc::new(place.inherited()));
         let file = place.clone().map(|place| File::new(place, self.options.synchronous));
-        let writer = current.writer.as_ref().map(|_| Writer::new(memory, file));
-        let pool = current.pool.as_ref().map(|_| Pool::new(self.options.pool_size));
-        let fresh = Connections { place, writer: writer.map(Arc::new), pool, lost };
-        let inherited = std::mem::replace(&mut *current, Arc::new(fresh));
-        // Its locks may be held by threads that do not exist here.
-        std::mem::forget(inherited);
+        let writer = inherited.writer.as_ref().map(|_| Arc::new(Writer::new(memory, file)));
+        let pool = inherited.pool.as_ref().map(|_| Pool::new(self.options.pool_size));
+        Connections { place, writer, pool, lost, generation }
+    }
+}
+
+impl Connections {
+    /// Whether this process is a child of the one that made them.
+    pub(super) fn is_inherited(&self) -> bool {
+        self.generation != fork::generation()
     }
 }

@@ -22,13 +22,13 @@ use rusqlite::Connection;
 
 use crate::connection;
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::fork::{self, Forkable, Gate};
+use crate::fork::{self, Own};
 use crate::migrations::{self, Found};
 use crate::opening::{self, Options};
 use crate::place::{self, Links, Place};
 use crate::pool::{Pool, Spare};
 use crate::query::{self, Parameters, Rows, Stop};
-use crate::sync::lock;
+use crate::side_thread;
 use crate::transaction::Transaction;
 use crate::wait::{Caller, Wait};
 use crate::write::Write;
@@ -64,7 +64,7 @@ struct Shared {
     closed: AtomicBool,
     /// `None` for a store in memory.
     links: Option<Arc<Links>>,
-    /// Replaced in a forked child. Locked only behind the fork's gate.
+    /// Replaced in a forked child. Locked only inside the fork's gate.
     current: Mutex<Arc<Connections>>,
 }
 
@@ -78,6 +78,7 @@ struct Connections {
     pool: Option<Pool>,
     /// Why this store cannot be used in the forked child that this process is.
     lost: Option<StoreError>,
+    generation: u64,
 }
 
 /// Who wrote the SQL of a read.
@@ -99,11 +100,9 @@ impl Store {
     pub fn open(path: &Path, options: Options, caller: &Caller) -> Result<Self> {
         let open = || {
             connection::check_sqlite_version()?;
-            fork::check()?;
             let path = opening::find(path, &options)?;
             let place = Arc::new(Place::new(path)?);
             let file = (!options.read_only).then(|| File::new(Arc::clone(&place), options.synchronous));
-            // Registered before anything is opened: a fork meanwhile must find every connection.
             let pool = Pool::new(options.pool_size);
             let writer = file.map(|file| Writer::new(None, Some(file)));
             let store = Self::new(Some(place), options, writer, Some(pool));
@@ -134,21 +133,17 @@ impl Store {
     /// # Errors
     /// When SQLite cannot allocate it.
     pub fn open_in_memory(options: Options) -> Result<Self> {
-        let memory = {
-            let _gate = fork::enter();
-            let mut memory = connection::open_memory()?;
-            connection::configure_writer(&memory, options.synchronous)?;
-            migrations::migrate(&mut memory)?;
-            memory
-        };
-        Ok(Self::new(None, options, Some(Writer::new(Some(memory), None)), None))
+        let mut memory = connection::open_memory()?;
+        connection::configure_writer(&memory, options.synchronous)?;
+        migrations::migrate(&mut memory)?;
+        Ok(Self::new(None, options, Some(Writer::new(Some(Own::new(memory)), None)), None))
     }
 
     fn new(place: Option<Arc<Place>>, options: Options, writer: Option<Writer>, pool: Option<Pool>) -> Self {
-        let gate = fork::enter();
         let path = place.as_ref().map(|place| place.path.clone());
         let links = place.as_ref().map(|place| Arc::clone(&place.links));
-        let connections = Connections { place, writer: writer.map(Arc::new), pool, lost: None };
+        let generation = fork::generation();
+        let connections = Connections { place, writer: writer.map(Arc::new), pool, lost: None, generation };
         let shared = Arc::new(Shared {
             path,
             options,
@@ -156,8 +151,6 @@ impl Store {
             links,
             current: Mutex::new(Arc::new(connections)),
         });
-        let registered: Arc<dyn Forkable> = Arc::<Shared>::clone(&shared);
-        fork::register(Arc::downgrade(&registered), &gate);
         Self { shared }
     }
 
@@ -211,17 +204,13 @@ impl Store {
     /// file that was written is no longer where it was: what was acknowledged may not be found.
     pub fn close(&self, caller: &Caller) -> Result<()> {
         self.shared.closed.store(true, Ordering::Release);
-        if fork::check().is_err() {
-            return Ok(());
-        }
-        let current = {
-            let gate = fork::enter();
-            self.shared.current(&gate)
-        };
+        let current = self.shared.current();
         let wait = Wait::new(*caller, self.shared.options.busy_timeout);
         // The writer is the last to go: it is the one that may fold the log into the file and delete it.
         let readers_gone = current.pool.as_ref().map_or(Ok(()), |pool| pool.close(&wait));
-        let in_place = current.writer.as_ref().map_or(Ok(()), |writer| writer.close());
+        // In a child that was forked during that wait it is the parent's.
+        let writer = current.writer.as_ref().filter(|_| !current.is_inherited());
+        let in_place = writer.map_or(Ok(()), |writer| writer.close());
         readers_gone.and(in_place).map_err(|error| error.during("close"))
     }
 
@@ -313,14 +302,11 @@ impl Store {
     ) -> Result<T> {
         let stop = Arc::new(AtomicBool::new(false));
         let (done, outcome) = mpsc::channel();
-        std::thread::scope(|scope| {
-            let told = Arc::clone(&stop);
-            // The other end waits until it has heard.
-            let run = move || done.send(work(&told)).unwrap_or_default();
-            std::thread::Builder::new()
-                .name("aside".into())
-                .spawn_scoped(scope, run)
-                .map_err(|error| StoreError::new(ErrorKind::Other, error))?;
+        let outcome = Own::new(outcome);
+        let told = Arc::clone(&stop);
+        // The other end waits until it has heard.
+        let run = move || done.send(work(&told)).unwrap_or_default();
+        side_thread::beside("aside", run, |side| {
             loop {
                 match outcome.recv_timeout(LOOK_EVERY) {
                     Ok(result) => {
@@ -333,8 +319,10 @@ impl Store {
                     }
                     Err(RecvTimeoutError::Timeout) => {}
                 }
+                side.check()?;
             }
         })
+        .map_err(|error| StoreError::new(ErrorKind::Other, error))?
     }
 
     /// Fail inside the caller's own transaction.
@@ -361,9 +349,7 @@ impl Store {
         if self.is_closed() {
             return Err(StoreError::closed());
         }
-        fork::check()?;
-        let gate = fork::enter();
-        let current = self.shared.current(&gate);
+        let current = self.shared.current();
         match &current.lost {
             Some(why) => Err(why.clone()),
             None => Ok(current),
@@ -373,18 +359,8 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if fork::check().is_err() {
-            // What was inherited without the hooks can be neither used nor closed.
-            std::mem::forget(Arc::clone(&self.shared));
-        }
         // Nobody is left to tell, and nobody is left to be reading.
         let _ = self.close(&Caller::thread());
-    }
-}
-
-impl Shared {
-    fn current(&self, _: &Gate) -> Arc<Connections> {
-        Arc::clone(&lock(&self.current))
     }
 }
 

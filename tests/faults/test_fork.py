@@ -53,12 +53,13 @@ def test_hooks_of_the_users_own_may_use_and_drop_stores(path: Path) -> None:
     check(path, acknowledged)
 
 
-def test_transaction_that_has_spilled_leaves_the_child_no_store_on_the_file(path: Path) -> None:
+def test_a_transaction_that_has_spilled_is_no_obstacle(path: Path) -> None:
+    """To roll it back in the child would clear the parent's index of the log, so the child must not try."""
     with Peer(forks.spilled_transaction, str(path)) as peer:
         *acknowledged, size = peer.lines()
         assert peer.process.wait(TIMEOUT) == 0
     assert int(size) > 1_000_000, "nothing was spilled"
-    assert len(acknowledged) == 75
+    assert len(acknowledged) == 85
     check(path, set(acknowledged))
 
 

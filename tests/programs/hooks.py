@@ -1,4 +1,4 @@
-"""Fork hooks of the user's own, registered before the package's, so that they run between these and the fork."""
+"""Fork hooks of the user's own, registered before the package is imported and after it."""
 
 import gc
 import os
@@ -26,13 +26,18 @@ def play(path: str) -> None:
             dropped.pop()
             gc.collect()
 
-    os.register_at_fork(
-        before=lambda: use("before"),
-        after_in_parent=lambda: use("in-parent"),
-        after_in_child=lambda: use("in-child"),
-    )
+    def register(when: str) -> None:
+        os.register_at_fork(
+            before=lambda: use(f"{when}-before"),
+            after_in_parent=lambda: use(f"{when}-in-parent"),
+            after_in_child=lambda: use(f"{when}-in-child"),
+        )
+
+    register("early")
 
     from orchestrator.state_store import StateStore, StateStoreError
+
+    register("late")
 
     from tests.programs.exits import item
     from tests.programs.forks import fork, many, write

@@ -13,9 +13,6 @@ __all__ = [
     "Store",
     "Transaction",
     "__version__",
-    "after_fork_in_child",
-    "after_fork_in_parent",
-    "before_fork",
 ]
 
 SQLITE_VERSION: Final[str]
@@ -23,15 +20,6 @@ SQLITE_VERSION: Final[str]
 
 __version__: Final[str]
 """Version of this package."""
-
-def before_fork() -> None:
-    """Wait until no call is inside SQLite, and let none in until the fork is over."""
-
-def after_fork_in_parent() -> None:
-    """Wait until the child has let go of what it inherited, then go on."""
-
-def after_fork_in_child() -> None:
-    """Let go of all inherited connections; each store opens its own when it is next used."""
 
 @final
 class ItemQuery:

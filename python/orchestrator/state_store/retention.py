@@ -142,9 +142,9 @@ class Retention:
         ----------
         full
             Rewrite the whole file instead, which also leaves it without gaps. It holds the writer's lock, and so nobody
-            can write, for as long as it takes: many seconds a GB. A fork makes it start over. It needs room for the
-            file twice more, in the log and in the folder for temporary files (`SQLITE_TMPDIR`, `TMPDIR`). A file of the
-            predecessor can shrink only so, and afterwards as all others do.
+            can write, for as long as it takes: many seconds a GB. It needs room for the file twice more, in the log and
+            in the folder for temporary files (`SQLITE_TMPDIR`, `TMPDIR`). A file of the predecessor can shrink only so,
+            and afterwards as all others do.
 
         Returns
         -------

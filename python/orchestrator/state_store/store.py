@@ -20,12 +20,6 @@ if TYPE_CHECKING:
 
     from orchestrator.state_store.connection import Connection
 
-os.register_at_fork(
-    before=_core.before_fork,
-    after_in_parent=_core.after_fork_in_parent,
-    after_in_child=_core.after_fork_in_child,
-)
-
 
 class StateStore(RunLife, IntelItems, Telemetry, Retention, Maintenance, Backup):
     """Runs, intel items and telemetry in one SQLite file.
