@@ -520,7 +520,7 @@ mod tests {
                  INSERT INTO labels VALUES ('held', 'old')",
             )
             .unwrap();
-        Writer::new(Some(connection), None)
+        Writer::new(Some(Own::new(connection)), None)
     }
 
     fn decide(item_id: &str) -> Write {

@@ -1,6 +1,5 @@
 //! Intel items: dicts to rows, and rows to dicts.
 
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyString};
 
@@ -8,6 +7,7 @@ use super::aside;
 use super::convert::{cell, during, text};
 use super::errors::Refusal;
 use super::json;
+use super::names::intern;
 use crate::model::{Items, JSON_COLUMNS, NewItems};
 
 /// What messages call a batch.

@@ -2,12 +2,12 @@
 
 use jiter::{Jiter, JsonErrorType, PythonParse, StringCacheMode};
 use pyo3::exceptions::{PyRecursionError, PyTypeError, PyValueError};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use super::errors::Refusal;
+use super::names::intern;
 
 /// Deeper values go to the stdlib, which knows when to stop.
 const MAX_DEPTH: u32 = 128;

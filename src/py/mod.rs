@@ -8,6 +8,7 @@ mod item;
 mod item_query;
 mod json;
 mod list;
+mod names;
 mod owner;
 mod query;
 mod run;

@@ -4,15 +4,15 @@
 //! variable holds does not tell Contexts apart, since a copy inherits it. A token does: it resets its variable in the
 //! very Context that it was made in, and in no other.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::{ffi, intern};
 
+use super::names::{intern, once};
 use crate::sync::lock;
 use crate::wait::Owner;
 
@@ -108,7 +108,7 @@ impl Task {
 }
 
 fn current_task(py: Python<'_>) -> PyResult<usize> {
-    static NUMBERS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static NUMBERS: OnceLock<Py<PyAny>> = OnceLock::new();
     static LAST: AtomicUsize = AtomicUsize::new(0);
 
     // SAFETY: attached; a new reference, or null: without an error where the module is not loaded.
@@ -125,17 +125,16 @@ fn current_task(py: Python<'_>) -> PyResult<usize> {
     if task.is_none() {
         return Ok(0);
     }
-    let numbers = NUMBERS.get_or_try_init(py, || {
-        py.import("weakref")?.getattr("WeakKeyDictionary")?.call0().map(Bound::unbind)
-    })?;
+    let numbers =
+        once(&NUMBERS, || py.import("weakref")?.getattr("WeakKeyDictionary")?.call0().map(Bound::unbind))?;
     let fresh = LAST.fetch_add(1, Ordering::Relaxed) + 1;
     numbers.bind(py).call_method1(intern!(py, "setdefault"), (task, fresh))?.extract()
 }
 
 /// The one variable of all stores. What it holds means nothing.
 fn variable(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    static VARIABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let variable = VARIABLE.get_or_try_init(py, || {
+    static VARIABLE: OnceLock<Py<PyAny>> = OnceLock::new();
+    let variable = once(&VARIABLE, || {
         let name = c"orchestrator.state_store";
         // SAFETY: attached; the name is copied, there is no default, and a new reference or null is returned.
         unsafe {

@@ -72,6 +72,19 @@ def test_a_child_has_a_whole_copy_of_a_store_in_memory_or_is_told(what: str, tol
     assert what != "query" or 3 in codes, "no fork was inside the query"
 
 
+def test_the_first_calls_of_another_thread_leave_the_child_nothing_locked(
+    tmp_path: Path, rounds: Callable[[int, int], int]
+) -> None:
+    """A thread that makes what is made once may be waiting for the interpreter, which the fork keeps to itself."""
+    for round_ in range(rounds(10, 100)):
+        path = tmp_path / f"{round_}.db"
+        with Peer(fork_storms.first_use, str(path)) as peer:
+            acknowledged = set(peer.lines()) - {"null"}
+            assert peer.process.wait() == 0, "it failed, or was killed because it hung"
+        assert len(acknowledged) == 11
+        check(path, acknowledged)
+
+
 def test_a_fork_behind_pythons_back_is_no_different(path: Path) -> None:
     with Peer(fork_storms.behind_python, str(path)) as peer:
         acknowledged = set(peer.lines()) - {"null"}

@@ -259,6 +259,39 @@ def in_memory(what: str) -> list[int]:
     return codes
 
 
+def first_use(path: str) -> None:
+    """Fork while another thread makes the first calls of the process, for which things are made that are made once."""
+    from orchestrator.state_store import StateStore
+
+    from tests.programs.exits import item
+    from tests.programs.forks import fork
+
+    store = StateStore(path)
+    store.start_run("run-1", "daily", {})
+    begun = threading.Event()
+
+    def call() -> None:
+        begun.set()
+        store.upsert_intel_item(item("thread"))
+        with store.transaction():
+            store.upsert_intel_items_batch([{**item("thread"), "scores_json": {"a": "b"}}])
+        store.get_intel_item("thread")
+
+    def child(index: int) -> None:
+        store.upsert_intel_item({**item(f"child-{index}"), "scores_json": {"a": "b"}})
+        say(f"child-{index}")
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    begun.wait()
+    joins = [fork(lambda index=index: child(index)) for index in range(10)]  # type: ignore[misc]
+    thread.join()
+    for join in joins:
+        join()
+    say("thread")
+    store.close()
+
+
 def behind_python(path: str) -> None:
     """Fork as a C library does, while threads read and write; the children write on."""
     from orchestrator.state_store import StateStore
