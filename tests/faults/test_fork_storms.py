@@ -89,7 +89,7 @@ def test_a_fork_behind_pythons_back_is_no_different(path: Path) -> None:
     with Peer(fork_storms.behind_python, str(path)) as peer:
         acknowledged = set(peer.lines()) - {"null"}
         assert peer.process.wait() == 0, "it failed, or was killed because it hung"
-    assert len([name for name in acknowledged if name.startswith("child")]) == 60
+    assert len([name for name in acknowledged if name.startswith("child")]) == 90
     check(path, acknowledged)
 
 

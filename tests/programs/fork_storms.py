@@ -293,28 +293,41 @@ def first_use(path: str) -> None:
 
 
 def behind_python(path: str) -> None:
-    """Fork as a C library does, while threads read and write; the children write on."""
-    from orchestrator.state_store import StateStore
+    """Fork as a C library does, inside transactions and outside; the children write on.
 
-    from tests.programs.forks import busy_threads, write
+    Without other Python threads: a child that Python does not know of may wait for those that wanted the interpreter.
+    """
+    from orchestrator.state_store import StateStore, TransactionError
+
+    from tests.programs.exits import item
+    from tests.programs.forks import raises, write
 
     libc = ctypes.PyDLL(None)
     store = StateStore(path)
     store.start_run("run-1", "daily", {})
-    with busy_threads(store):
-        for index in range(10):
+
+    def child(index: int, inside: bool) -> None:
+        if inside:
+            raises(TransactionError, store.upsert_intel_item, item("never"))
+        else:
+            write(store, f"child-{index}", 3)
+        with StateStore(path) as own:
+            write(own, f"child-anew-{index}", 3)
+
+    for index in range(20):
+        inside = index % 2 == 1
+        with store.transaction() if inside else contextlib.nullcontext():
+            store.upsert_intel_item(item(f"parent-{index}"))
             pid = libc.fork()
             if pid == 0:
                 code = 1
                 try:
-                    write(store, f"child-{index}", 3)
-                    with StateStore(path) as own:
-                        write(own, f"child-anew-{index}", 3)
+                    child(index, inside)
                     code = 0
                 finally:
                     os._exit(code)
-            assert os.waitpid(pid, 0)[1] == 0, "the child failed"
-    write(store, "parent", 5)
+        say(f"parent-{index}")
+        assert os.waitpid(pid, 0)[1] == 0, "the child failed"
     store.close()
 
 
