@@ -236,7 +236,7 @@ pub(crate) fn set_orphan_aside(path: &Path) {
     let _gate = FILES.enter();
     // Others may find it at the same time, and one of them already have put it aside and made a new file.
     let Some(Ok(folder)) = path.parent().map(File::open) else { return };
-    if folder.lock().is_ok() && is_orphan() {
+    if File::lock(&folder).is_ok() && is_orphan() {
         put_aside(&beside(path, "-wal"), Some(&beside(path, "-shm")));
     }
 }
