@@ -1,4 +1,4 @@
-"""A sync or write that fails: what is not written, what is unknown, and who is told. Row 6 of the hazards.
+"""A sync or write that fails: what is not written, what is unknown, and who is told.
 
 A commit whose sync failed may turn out to be there after a crash, so it must not be called undone, nor done.
 """

@@ -1,4 +1,4 @@
-"""Random errors of writes and syncs, while opening and closing too. Row 7 of the hazards."""
+"""Random errors of writes and syncs, while opening and closing too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log stays small under writers and readers, of several processes too. Row 20 of the hazards."""
+"""The log stays small under writers and readers, of several processes too."""
 
 from __future__ import annotations
 

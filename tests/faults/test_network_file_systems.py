@@ -1,4 +1,4 @@
-"""Network file systems are warned of by name: the log needs memory that all its users share. Row 32 of the hazards."""
+"""Network file systems are warned of by name: the log needs memory that all its users share."""
 
 from __future__ import annotations
 

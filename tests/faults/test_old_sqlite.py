@@ -1,4 +1,4 @@
-"""A SQLite that is known to lose data is refused when the package is imported. Row 5 of the hazards."""
+"""A SQLite that is known to lose data is refused when the package is imported."""
 
 from __future__ import annotations
 

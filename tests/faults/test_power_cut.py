@@ -1,4 +1,4 @@
-"""A power cut: what was acknowledged is there, groups are whole, and the file is sound. Row 3 of the hazards.
+"""A power cut: what was acknowledged is there, groups are whole, and the file is sound.
 
 The controls show that the tool sees a loss where there is one: without a sync, no commit is safe from a cut.
 """

@@ -1,4 +1,4 @@
-"""Each acknowledged write has been synced, and threads share syncs. Row 4 of the hazards.
+"""Each acknowledged write has been synced, and threads share syncs.
 
 The calls themselves are seen, so that it does not matter what disk the test runs on.
 """
