@@ -234,10 +234,13 @@ pub(crate) fn set_orphan_aside(path: &Path) {
     }
     // A child that is forked meanwhile would hold on to the lock.
     let _gate = FILES.enter();
-    // Others may find it at the same time, and one of them already have put it aside and made a new file.
-    let Some(Ok(folder)) = path.parent().map(File::open) else { return };
-    if File::lock(&folder).is_ok() && is_orphan() {
-        put_aside(&beside(path, "-wal"), Some(&beside(path, "-shm")));
+    // Others may find it at the same time, and one of them already have put it aside and made a new file. The log itself is
+    // locked: the folder may be locked for hours, by the flock(1) that a job was started with.
+    let log = beside(path, "-wal");
+    let Ok(found) = File::open(&log) else { return };
+    let Ok(id) = found.metadata().map(|log| platform::id_of(&log)) else { return };
+    if File::lock(&found).is_ok() && platform::file_id(&log) == Some(id) && is_orphan() {
+        put_aside(&log, Some(&beside(path, "-shm")));
     }
 }
 

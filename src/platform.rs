@@ -38,7 +38,12 @@ pub(crate) fn facts(path: &CStr) -> io::Result<Facts> {
 
 /// Which file `path` leads to; `None` where there is none.
 pub(crate) fn file_id(path: &Path) -> Option<FileId> {
-    fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+    fs::metadata(path).ok().map(|metadata| id_of(&metadata))
+}
+
+/// Which file these are the facts of.
+pub(crate) fn id_of(metadata: &fs::Metadata) -> FileId {
+    (metadata.dev(), metadata.ino())
 }
 
 /// Which file a descriptor is open on.

@@ -5,6 +5,8 @@ Writes used to go on into a file, or a log, that nobody would find: all acknowle
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -233,6 +235,25 @@ def test_the_log_of_a_file_that_was_moved_outlives_a_new_one_in_its_place(path: 
     with StateStore(beside(path, ".old")) as old:
         assert item_ids(old) == ["before"]
         assert_sound(old)
+
+
+def test_the_log_of_a_file_that_is_gone_is_put_aside_in_a_folder_that_is_locked(path: Path) -> None:
+    """A job that is started by `flock FOLDER COMMAND` runs with its folder locked, and used to wait for itself for good."""
+    with Peer(movers.write_and_die, str(path)) as peer:
+        assert peer.hear() == "ready"
+        peer.kill()
+        peer.process.wait()
+    path.unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        with Peer(movers.recreate, str(path)) as other:
+            assert other.hear() == "ready"
+            other.tell()
+            other.result()
+    finally:
+        os.close(folder)
+    assert beside(path, "-wal.aside-1").stat().st_size > 0
 
 
 def test_another_process_that_made_a_new_file_has_it_for_itself(path: Path) -> None:
