@@ -3,9 +3,10 @@
 //! A run's rows are deleted before the run, so that no reference of ours ever dangles. Tables of the user's own may
 //! refer to what is deleted ([`crate::references`]) and forbid it. Then nothing of the run is deleted.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Statement};
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::references::{self, Known, References};
@@ -102,13 +103,13 @@ impl Pruned {
 /// Goes through the runs that are marked, and deletes what is left of them.
 #[derive(Default)]
 pub(crate) struct Sweep {
-    /// The last one that could not be: its `pruned_at` and its place in the table.
-    behind: Option<(String, i64)>,
+    /// Those that could not be. The others are not behind them: what is marked later, by a clock that was set back, is
+    /// before them in the index, and their place in the table is not kept by VACUUM.
+    left: HashSet<String>,
     pub(crate) references: Known,
 }
 
-const MARKED: &str = "SELECT run_id, pruned_at, rowid FROM runs
-    WHERE pruned_at IS NOT NULL AND (pruned_at, rowid) > (?, ?) ORDER BY pruned_at, rowid LIMIT 1";
+const MARKED: &str = "SELECT run_id FROM runs WHERE pruned_at IS NOT NULL ORDER BY pruned_at, rowid LIMIT ?";
 
 impl Sweep {
     /// Delete until it is time to make way; and whether there may be more.
@@ -117,26 +118,32 @@ impl Sweep {
         let mut marked = connection.prepare_cached(MARKED)?;
         let references = self.references.get(connection)?;
         loop {
-            let (pruned_at, rowid) = self.behind.clone().unwrap_or((String::new(), i64::MIN));
-            let next = marked
-                .query_row((pruned_at, rowid), |row| {
-                    Ok((row.get::<_, String>(0)?, (row.get::<_, String>(1)?, row.get::<_, i64>(2)?)))
-                })
-                .optional()?;
-            let Some((run_id, place)) = next else { return Ok((pruned, false)) };
+            let Some(run_id) = self.next(&mut marked)? else { return Ok((pruned, false)) };
             let done = if !references.is_empty() && must_be_at_once(connection, &run_id, &references)? {
                 delete_or_leave(connection, &run_id, true)?
             } else {
                 delete_marked(connection, &run_id, until)?
             };
             if done.hidden > 0 {
-                self.behind = Some(place);
+                self.left.insert(run_id);
             }
             pruned.add(done);
             if Instant::now() >= until {
                 return Ok((pruned, true));
             }
         }
+    }
+
+    /// The first run of those that are marked, but for those that are left.
+    fn next(&self, marked: &mut Statement) -> Result<Option<String>> {
+        let mut rows = marked.query([i64::try_from(self.left.len() + 1).unwrap_or(i64::MAX)])?;
+        while let Some(row) = rows.next()? {
+            let run_id = row.get(0)?;
+            if !self.left.contains(&run_id) {
+                return Ok(Some(run_id));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -397,6 +404,25 @@ mod tests {
             connection.execute_batch("COMMIT").unwrap();
             assert_eq!(left(&connection), (1, 104), "{schema}");
         }
+    }
+
+    /// The clock was set back since the other was marked, or another process took its time to mark this one.
+    #[test]
+    fn what_is_marked_before_a_run_that_cannot_go_is_deleted_as_well() {
+        let connection = marked(&["first", "held", "second"], 1);
+        connection
+            .execute_batch(
+                "UPDATE runs SET pruned_at = NULL WHERE run_id <> 'held';
+                 CREATE TABLE own(x REFERENCES runs);
+                 INSERT INTO own VALUES ('held')",
+            )
+            .unwrap();
+        let mut sweep = Sweep::default();
+        assert_eq!(go_on(&connection, &mut sweep, later()).0.hidden, 1);
+        connection.execute_batch("UPDATE runs SET pruned_at = 'before' WHERE run_id <> 'held'").unwrap();
+        let (pruned, more) = go_on(&connection, &mut sweep, later());
+        assert_eq!((pruned.deleted.runs, pruned.hidden, more), (2, 0, false), "and none is counted twice");
+        assert_eq!(left(&connection), (1, 1));
     }
 
     #[test]
