@@ -177,27 +177,31 @@ impl Place {
     /// For a store that is being closed while its file is not in its place: leave the log so that it harms no other
     /// file, and say where what was written last may be.
     pub(crate) fn left_behind(&self) -> String {
-        match self.set_log_aside() {
+        let log = beside(&self.path, "-wal");
+        if !self.is_log_here() {
+            return format!("what was written last may be in its log, which was {} and is not there", log.display());
+        }
+        match self.set_log_aside(&log) {
             Some(aside) => {
                 format!("what was written last is in {}, the log of the file that was there", aside.display())
             }
-            None => {
-                format!("what was written last may be in {}-wal, which belongs with it", self.path.display())
-            }
+            None => format!("what was written last may be in {}, which belongs with it", log.display()),
         }
+    }
+
+    fn is_log_here(&self) -> bool {
+        self.beside.get().is_some_and(|[log, _]| log.is_here())
     }
 
     /// Where another file was put in the place: put the log aside that belongs to the one that was there. SQLite would
     /// read it as the other one's, and mix the two. Say where it is now.
-    fn set_log_aside(&self) -> Option<PathBuf> {
-        let [log, index] = self.beside.get()?;
-        let is_here =
-            |file: &Beside| matches!(file.id.map(|id| find(&file.name, id)), Some(Found::This { .. }));
-        if !matches!(find(&self.database, self.id), Found::Another) || !is_here(log) {
+    fn set_log_aside(&self, log: &Path) -> Option<PathBuf> {
+        let [_, index] = self.beside.get()?;
+        if !matches!(find(&self.database, self.id), Found::Another) {
             return None;
         }
-        let index = is_here(index).then(|| beside(&self.path, "-shm"));
-        put_aside(&beside(&self.path, "-wal"), index.as_deref())
+        let index = index.is_here().then(|| beside(&self.path, "-shm"));
+        put_aside(log, index.as_deref())
     }
 
     /// How many names the file has; 0 where it is not there.
@@ -206,6 +210,12 @@ impl Place {
             Found::This { links } => links,
             Found::Another | Found::Nothing | Found::Unknown => 0,
         }
+    }
+}
+
+impl Beside {
+    fn is_here(&self) -> bool {
+        self.id.is_some_and(|id| matches!(find(&self.name, id), Found::This { .. }))
     }
 }
 

@@ -57,8 +57,9 @@ def test_no_second_process_writes_by_another_name(path: Path) -> None:
         assert refused.startswith("CannotOpenError: open ")
         peer.tell()
         came = peer.result()
-    with pytest.warns(FileLinkedWarning):
+    with pytest.warns(FileLinkedWarning) as warned:
         store = StateStore(path, read_only=True)
+    assert [each.filename for each in warned] == [__file__], "whoever opens it is shown"
     with store:
         assert item_ids(store) == ["before", *came["acknowledged"]]
         assert_sound(store)

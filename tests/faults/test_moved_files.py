@@ -301,6 +301,21 @@ def test_close_closes_and_does_not_mask_what_ended_the_block(path: Path) -> None
     assert "state.db was moved or removed" in note
 
 
+def test_close_says_of_a_log_whether_it_is_there(path: Path) -> None:
+    """Whoever is sent to look for a log that went with its folder looks in vain."""
+    store = StateStore(path)
+    store.start_run("run-1", "daily", {})
+    rename(path)
+    with pytest.raises(FileMovedError, match=r"may be in .*state\.db-wal, which belongs with it"):
+        store.close()
+    beside(path, ".old").rename(path)
+    store = StateStore(path)
+    store.start_run("run-2", "daily", {})
+    rename_folder(path)
+    with pytest.raises(FileMovedError, match=r"may be in its log, which was .*state\.db-wal and is not there"):
+        store.close()
+
+
 def test_a_child_does_not_open_a_file_that_came_after_the_fork(path: Path) -> None:
     make_backup(path)
     with Peer(movers.fork_beside_a_move, str(path)) as peer:

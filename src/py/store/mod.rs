@@ -110,7 +110,7 @@ impl Store {
                 let store = interruptible(py, Owner::thread(), open)?;
                 warn_of_network(py, path)?;
                 warn_of_mount(py, path)?;
-                warn(py, "FileLinkedWarning", store.warning(), 3)?;
+                warn(py, "FileLinkedWarning", store.warning())?;
                 store
             }
         };
@@ -208,7 +208,7 @@ fn warn_of_network(py: Python<'_>, path: &std::path::Path) -> PyResult<()> {
         "{} is on a network file system ({system}): stores of several hosts cannot share it, and its locks may not hold",
         path.display()
     );
-    warn(py, "NetworkFileSystemWarning", Some(message), 3)
+    warn(py, "NetworkFileSystemWarning", Some(message))
 }
 
 /// Warn where what belongs to the file is not beside it for whoever reaches it by another path.
@@ -218,17 +218,18 @@ fn warn_of_mount(py: Python<'_>, path: &std::path::Path) -> PyResult<()> {
         "{} is mounted as a single file: its log is not where others look for it who reach the file by another path, and is lost with the folder around it; mount the folder instead",
         path.display()
     );
-    warn(py, "FileLinkedWarning", is_mounted.then_some(message), 3)
+    warn(py, "FileLinkedWarning", is_mounted.then_some(message))
 }
 
 /// Warn, once, of a file that got more names while it was open. Before a call begins, so that a warning that is made an
 /// error tells of a call that has done nothing; whichever call has noticed was right to succeed.
 fn warn_of_links(py: Python<'_>, store: &crate::Store) -> PyResult<()> {
-    warn(py, "FileLinkedWarning", store.warning(), 2)
+    warn(py, "FileLinkedWarning", store.warning())
 }
 
-fn warn(py: Python<'_>, category: &str, message: Option<String>, stack_level: i32) -> PyResult<()> {
+/// Warn the one who called the method of `StateStore` that called us.
+fn warn(py: Python<'_>, category: &str, message: Option<String>) -> PyResult<()> {
     let Some(message) = message else { return Ok(()) };
     let category = class(py, category)?;
-    PyErr::warn(py, &category, &std::ffi::CString::new(message)?, stack_level)
+    PyErr::warn(py, &category, &std::ffi::CString::new(message)?, 2)
 }
