@@ -179,7 +179,10 @@ impl Place {
     pub(crate) fn left_behind(&self) -> String {
         let log = beside(&self.path, "-wal");
         if !self.is_log_here() {
-            return format!("what was written last may be in its log, which was {} and is not there", log.display());
+            return format!(
+                "what was written last may be in its log, which was {} and is not there",
+                log.display()
+            );
         }
         match self.set_log_aside(&log) {
             Some(aside) => {

@@ -255,7 +255,9 @@ impl Writer {
         {
             in_place = place.look().map_err(|moved| moved.note(place.left_behind()));
         }
-        if self.counters.failed_syncs.load(Ordering::Relaxed) > 0
+        // A log is not folded into a file that left its place: others may have it by its new name, with another log.
+        if in_place.is_ok()
+            && self.counters.failed_syncs.load(Ordering::Relaxed) > 0
             && let Some(connection) = slot.connection()
         {
             checkpoint::meet_old_failures(connection);
@@ -501,8 +503,8 @@ mod tests {
 
     use super::*;
     use crate::decisions::NewDecision;
-    use crate::migrations;
     use crate::wait::Caller;
+    use crate::{migrations, opening};
 
     /// A store in memory, where a row forbids that the decision on the item `held` changes.
     fn writer() -> Writer {
@@ -573,6 +575,23 @@ mod tests {
                 writer.with(|connection| Ok(connection.query_row(decided, [], |row| row.get(0))?)).unwrap();
             assert_eq!(decided, 3);
         }
+    }
+
+    /// Not even where syncs failed, of which the one that closes is told by a checkpoint of its own.
+    #[test]
+    fn closing_folds_nothing_into_a_file_that_left_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, moved] = ["state.db", "moved.db"].map(|name| folder.path().join(name));
+        std::fs::write(&path, b"").unwrap();
+        let place = Arc::new(Place::new(path.clone()).unwrap());
+        let writer = Writer::new(None, Some(File::new(place, Synchronous::Normal)));
+        writer.open_with(opening::open_writer).unwrap();
+        writer.with(|connection| execute(connection, "CREATE TABLE own(x)")).unwrap();
+        writer.counters.failed_syncs.store(1, Ordering::Relaxed);
+        std::fs::rename(&path, &moved).unwrap();
+        let before = std::fs::read(&moved).unwrap();
+        assert_eq!(writer.close().unwrap_err().kind, ErrorKind::FileMoved);
+        assert!(std::fs::read(&moved).unwrap() == before);
     }
 
     #[test]
