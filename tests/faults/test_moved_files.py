@@ -238,7 +238,7 @@ def test_the_log_of_a_file_that_was_moved_outlives_a_new_one_in_its_place(path: 
 
 
 def test_the_log_of_a_file_that_is_gone_is_put_aside_in_a_folder_that_is_locked(path: Path) -> None:
-    """A job that is started by `flock FOLDER COMMAND` runs with its folder locked, and used to wait for itself for good."""
+    """A job that `flock FOLDER COMMAND` starts runs with its folder locked, and used to wait for itself for good."""
     with Peer(movers.write_and_die, str(path)) as peer:
         assert peer.hear() == "ready"
         peer.kill()
