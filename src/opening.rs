@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use crate::connection::{self, Synchronous};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::migrations::{self, Found};
+use crate::wait::Wait;
 use crate::writer::File;
 use crate::{place, platform, pool};
 
@@ -43,7 +44,7 @@ impl Default for Options {
 }
 
 /// Where the file is, all links followed, as SQLite names what it puts beside it. Creates it if need be.
-pub(crate) fn find(path: &Path, options: &Options) -> Result<PathBuf> {
+pub(crate) fn find(path: &Path, options: &Options, wait: &mut Wait) -> Result<PathBuf> {
     let path = platform::resolve(path).map_err(|error| cannot_open(&error))?;
     if path.is_dir() {
         return Err(StoreError::new(ErrorKind::CannotOpen, "it is a folder"));
@@ -53,16 +54,11 @@ pub(crate) fn find(path: &Path, options: &Options) -> Result<PathBuf> {
     }
     if !options.read_only {
         place::refuse_linked(&path)?;
+        platform::create_parents(&path).map_err(|error| cannot_open(&error))?;
+        place::set_orphan_aside(&path, wait)?;
+        platform::create_file(&path, options.file_mode).map_err(|error| cannot_open(&error))?;
     }
-    let create = || {
-        if !options.read_only {
-            platform::create_parents(&path)?;
-            place::set_orphan_aside(&path);
-            platform::create_file(&path, options.file_mode)?;
-        }
-        path.canonicalize()
-    };
-    create().map_err(|error| cannot_open(&error))
+    path.canonicalize().map_err(|error| cannot_open(&error))
 }
 
 /// Open a file for writing: see that it is ours, and bring it up to date.

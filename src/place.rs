@@ -9,7 +9,7 @@
 //! removes a log only once nobody has its database open any more.
 
 use std::ffi::{CString, c_int};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,6 +22,7 @@ use crate::error::{ErrorKind, Result, StoreError};
 use crate::fork::FILES;
 use crate::platform::{self, FileId};
 use crate::pool;
+use crate::wait::Wait;
 
 /// How long reads may go on before they look again. A commit always looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -239,22 +240,32 @@ pub(crate) fn several_names(path: &Path, names: impl std::fmt::Display) -> Strin
 
 /// Where a log was left without its file, which was moved or removed: put it aside before a new file takes its place.
 /// SQLite would delete it, and with it what was acknowledged last.
-pub(crate) fn set_orphan_aside(path: &Path) {
+pub(crate) fn set_orphan_aside(path: &Path, wait: &mut Wait) -> Result<()> {
     // In this order: whoever has just made both had the file before it had a log.
     let is_orphan = || !pool::log_is_empty(path) && !path.exists();
-    if !is_orphan() {
-        return;
-    }
-    // A child that is forked meanwhile would hold on to the lock.
-    let _gate = FILES.enter();
-    // Others may find it at the same time, and one of them already have put it aside and made a new file. The log itself is
-    // locked: the folder may be locked for hours, by the flock(1) that a job was started with.
-    let log = beside(path, "-wal");
-    let Ok(found) = File::open(&log) else { return };
-    let Ok(id) = found.metadata().map(|log| platform::id_of(&log)) else { return };
-    if File::lock(&found).is_ok() && platform::file_id(&log) == Some(id) && is_orphan() {
-        put_aside(&log, Some(&beside(path, "-shm")));
-    }
+    wait.until_free(|| {
+        if !is_orphan() {
+            return Ok(());
+        }
+        // A child that is forked meanwhile would hold on to the lock. Nor would the fork be over before the lock is had, so
+        // that it is not waited for here.
+        let _gate = FILES.enter();
+        // Others may find it at the same time, and one of them already have put it aside and made a new file. The log
+        // itself is locked: the folder may be locked for hours, by the flock(1) that a job was started with.
+        let log = beside(path, "-wal");
+        let Ok(found) = File::open(&log) else { return Ok(()) };
+        let Ok(id) = found.metadata().map(|log| platform::id_of(&log)) else { return Ok(()) };
+        match found.try_lock() {
+            Ok(()) if platform::file_id(&log) == Some(id) && is_orphan() => {
+                put_aside(&log, Some(&beside(path, "-shm")));
+                Ok(())
+            }
+            Err(TryLockError::WouldBlock) => {
+                Err(StoreError::new(ErrorKind::StoreBusy, format!("{} is locked", log.display())))
+            }
+            _ => Ok(()),
+        }
+    })
 }
 
 /// Give a log a name that SQLite does not look for; its index can be made again.

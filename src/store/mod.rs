@@ -100,7 +100,7 @@ impl Store {
     pub fn open(path: &Path, options: Options, caller: &Caller) -> Result<Self> {
         let open = || {
             connection::check_sqlite_version()?;
-            let path = opening::find(path, &options)?;
+            let path = opening::find(path, &options, &mut Wait::new(*caller, options.busy_timeout))?;
             let place = Arc::new(Place::new(path)?);
             let file = (!options.read_only).then(|| File::new(Arc::clone(&place), options.synchronous));
             let pool = Pool::new(options.pool_size);

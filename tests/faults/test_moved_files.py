@@ -256,6 +256,27 @@ def test_the_log_of_a_file_that_is_gone_is_put_aside_in_a_folder_that_is_locked(
     assert beside(path, "-wal.aside-1").stat().st_size > 0
 
 
+def test_a_log_that_somebody_has_locked_is_not_waited_for_longer_than_for_the_store_nor_by_forks(path: Path) -> None:
+    """Openings used to wait for it for good, deaf to Ctrl-C, and forks for them, holding the interpreter."""
+    with Peer(movers.write_and_die, str(path)) as peer:
+        assert peer.hear() == "ready"
+        peer.kill()
+        peer.process.wait()
+    path.unlink()
+    log = os.open(beside(path, "-wal"), os.O_RDONLY)
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        with Peer(movers.open_while_forking, str(path)) as other:
+            came, forks = other.result()
+    finally:
+        os.close(log)
+    assert came.startswith("StoreBusyError: "), came
+    assert forks == "in time"
+    assert not path.exists()
+    in_process(movers.open_while_forking, str(path))
+    assert beside(path, "-wal.aside-1").stat().st_size > 0
+
+
 def test_another_process_that_made_a_new_file_has_it_for_itself(path: Path) -> None:
     with StateStore(path) as store:
         store.start_run("run-1", "daily", {})

@@ -19,6 +19,8 @@ MOST = 20_000
 """Writes of a thread that ought to have been told long before."""
 LONG = 20.0
 """Seconds of reads that ought to have been told long before."""
+WITHIN = 1.0
+"""Seconds that an opening may wait for somebody else."""
 LARGE = 30_000
 """Items of a batch that is written in slices, while it is still being encoded."""
 
@@ -145,6 +147,22 @@ def recreate(path: str) -> None:
     say()
     hear()
     store.close()
+
+
+def open_while_forking(path: str) -> list[str]:
+    """Open the store with a busy timeout, and fork meanwhile; say what came of it, and whether any fork took longer."""
+    came: list[str] = []
+    opener = threading.Thread(target=lambda: came.append(told(lambda: StateStore(path, busy_timeout=WITHIN).close())))
+    opener.start()
+    longest = 0.0
+    while opener.is_alive():
+        began = time.monotonic()
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        longest = max(longest, time.monotonic() - began)
+        os.waitpid(child, 0)
+    return [*came, "late" if longest >= WITHIN else "in time"]
 
 
 def read_until_told(path: str, readers: int, read_only: bool) -> dict[str, Any]:
