@@ -220,6 +220,8 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
         Some(Err(code)) => code,
         None | Some(Ok(())) => flush_and_pass!(file, xSync, flags),
     };
+    // SAFETY: as above; what was borrowed before is not used again, since `flush` borrows it as well.
+    let log = unsafe { &mut *file.cast::<LogFile>() };
     if code == SQLITE_OK {
         doubt.into_iter().for_each(|(index, doubt)| index.trust(doubt));
         log.synced = to_sync;
