@@ -92,13 +92,14 @@ pub(crate) fn create_parents(path: &Path) -> io::Result<()> {
 /// may open the file between the creation and the close: each comes through here first, one at a time.
 pub(crate) fn create_file(path: &Path, mode: u32) -> io::Result<()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _gate = FILES.enter();
-    let _one = lock(&ONE_AT_A_TIME);
-    match create_new(path, mode) {
-        Ok(file) => {
-            drop(file);
-            sync_parent(path)
-        }
+    let created = {
+        let _gate = FILES.enter();
+        let _one = lock(&ONE_AT_A_TIME);
+        create_new(path, mode).map(drop)
+    };
+    match created {
+        // A sync may last, and forks wait for whoever is inside the gate.
+        Ok(()) => sync_parent(path),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }

@@ -6,8 +6,10 @@ had written since; forks waited for the end of long calls, and starved them.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +17,9 @@ import pytest
 from orchestrator.state_store import StateStore
 
 from tests.faults.test_fork import check
-from tests.helpers import Peer, in_process, make_item
-from tests.programs import fork_storms
+from tests.helpers import ROOT, TIMEOUT, Peer, in_process, make_item
+from tests.programs import fork_storms, movers
+from tests.tracing import under_strace
 
 STORMS = 20
 """Of 10 forks each."""
@@ -62,6 +65,17 @@ def test_forks_and_long_calls_pass_each_other(
     assert calls > 0
     assert waited <= forks / 2, "forks wait for the end of calls"
     figure(f"{forks} children of forks beside {what} write, the longest fork took {longest:.2f} s")
+
+
+def test_forks_do_not_wait_while_a_new_file_is_synced_into_its_folder(path: Path, tool: Callable[[str], str]) -> None:
+    """A busy disk takes its time, and the fork would keep the interpreter to itself meanwhile."""
+    tool("strace")
+    log = path.with_suffix(".strace")
+    slow = ("-o", os.fspath(log), "-e", "trace=fsync", "-e", "inject=fsync:delay_enter=3000000:when=1")
+    command = under_strace(movers.open_while_forking, path, options=slow)
+    program = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, timeout=TIMEOUT)
+    assert json.loads(program.stdout) == ["done", "in time"]
+    assert "DELAYED" in log.read_text(), "nothing was slow"
 
 
 @pytest.mark.parametrize(("what", "told"), [("short", {0}), ("query", {0, 3}), ("batch", {0, 3})])
