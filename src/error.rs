@@ -148,7 +148,14 @@ impl From<rusqlite::Error> for StoreError {
         // A table of somebody's own refers to what is no key: SQLite refuses each statement that would have to look.
         let mismatch = code == Some(ffi::SQLITE_ERROR) && message.starts_with("foreign key mismatch");
         let kind = if mismatch { ErrorKind::InvalidValue } else { kind };
-        Self { kind, sqlite_code: code, message: one_line(&message) }
+        let error = Self { kind, sqlite_code: code, message: one_line(&message) };
+        if code == Some(ffi::SQLITE_IOERR_CORRUPTFS) {
+            // It cannot be read, or its log is not what its checksums say, as `log_doubt` found.
+            return error.note(
+                "the disk does not give back what was written to the file or to its log, and trying again may never help: close every store on it, copy it with its -wal, and open a new store",
+            );
+        }
+        error
     }
 }
 

@@ -134,6 +134,7 @@ def test_with_synchronous_normal_a_part_that_is_folded_after_a_failed_sync_of_th
         assert peer.process.wait(TIMEOUT) == 0
     assert (disk.failed, "disk I/O error" in failed) == (1, True)
     assert [attempt == "folded" for attempt in attempts] == [not drop] * 2, attempts
+    assert ["close every store" in attempt for attempt in attempts] == [drop] * 2, "no remedy is told"
     disk.power_cut(path)
     there = left(path)
     assert there == ids({name.partition(".")[0] for name in there}), "a batch is torn"
