@@ -1,4 +1,4 @@
-"""Hazard 31: a backup that never ends, is not whole, or costs somebody something."""
+"""A backup that never ends, is not whole, or costs somebody something."""
 
 from __future__ import annotations
 

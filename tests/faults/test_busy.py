@@ -1,4 +1,4 @@
-"""Hazard 19: a lock that is held elsewhere ends the wait at the timeout, in a typed error."""
+"""A lock that is held elsewhere ends the wait at the timeout, in a typed error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Row 13: what comes again is updated in its place; INSERT OR REPLACE would delete it first, and by cascade its kin."""
+"""What comes again is updated in its place; INSERT OR REPLACE would delete it first, and by cascade its kin."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # ruff: noqa: PT012 - what a block does before it fails is the point
-"""Hazard 26: close() while others write and read, and the end of a process that never closes."""
+"""Close() while others write and read, and the end of a process that never closes."""
 
 from __future__ import annotations
 

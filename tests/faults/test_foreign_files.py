@@ -1,4 +1,4 @@
-"""Row 29: a file that is not a store is refused, and left as it is, with its log and its journal."""
+"""A file that is not a store is refused, and left as it is, with its log and its journal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hazard 10: after a fork parent and child go on safely, or the child gets a typed error; no silence, no hang."""
+"""After a fork parent and child go on safely, or the child gets a typed error; no silence, no hang."""
 
 from __future__ import annotations
 

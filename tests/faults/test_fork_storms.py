@@ -1,4 +1,4 @@
-"""Hazards 34, 35, 51: forks inside transactions whatever disturbs them, and beside calls that take long.
+"""Forks inside transactions whatever disturbs them, and beside calls that take long.
 
 A child that was late, or of which its parent did not learn that it was done, used to clear the index of what its parent
 had written since; forks waited for the end of long calls, and starved them.

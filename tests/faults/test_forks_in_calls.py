@@ -1,4 +1,4 @@
-"""Hazard 10: a signal's handler may fork inside a call, and its child return into it: it is told, and nothing hangs."""
+"""A signal's handler may fork inside a call, and its child return into it: it is told, and nothing hangs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A full disk: a typed error, nothing half written, reads go on, and so do writes once there is room. Rows 6 and 9."""
+"""A full disk: a typed error, nothing half written, reads go on, and so do writes once there is room."""
 
 from __future__ import annotations
 

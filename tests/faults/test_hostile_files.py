@@ -1,4 +1,4 @@
-"""Row 29: damaged files give typed errors, never a signal or a hang; a damaged log loses no more than it must."""
+"""Damaged files give typed errors, never a signal or a hang; a damaged log loses no more than it must."""
 
 from __future__ import annotations
 

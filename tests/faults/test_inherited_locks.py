@@ -1,4 +1,4 @@
-"""Hazard 10: a child that closes what it inherited must not unlock what its parent has locked."""
+"""A child that closes what it inherited must not unlock what its parent has locked."""
 
 from __future__ import annotations
 

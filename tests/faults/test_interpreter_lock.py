@@ -1,4 +1,4 @@
-"""Hazard 14: whoever waits for a lock, a reader or the disk while holding the interpreter's lock waits for ever."""
+"""Whoever waits for a lock, a reader or the disk while holding the interpreter's lock waits for ever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hazard 27: Ctrl-C ends a wait at once and leaves no transaction open; the write is wholly there or wholly not."""
+"""Ctrl-C ends a wait at once and leaves no transaction open; the write is wholly there or wholly not."""
 
 from __future__ import annotations
 

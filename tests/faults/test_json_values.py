@@ -1,4 +1,4 @@
-"""Rows 12 and 24: a value is refused, or comes back as `json.loads(json.dumps(value))` gives it, its keys in order."""
+"""A value is refused, or comes back as `json.loads(json.dumps(value))` gives it, its keys in order."""
 
 from __future__ import annotations
 

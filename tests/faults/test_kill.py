@@ -1,4 +1,4 @@
-"""Hazard 8: SIGKILL at any time."""
+"""SIGKILL at any time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Row 11: deep and circular values are an exception or a round trip, on any stack, and never a signal."""
+"""Deep and circular values are an exception or a round trip, on any stack, and never a signal."""
 
 from __future__ import annotations
 

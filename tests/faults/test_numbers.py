@@ -1,4 +1,4 @@
-"""Row 23: numbers come back as they were, to the bit."""
+"""Numbers come back as they were, to the bit."""
 
 from __future__ import annotations
 

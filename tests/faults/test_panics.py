@@ -1,4 +1,4 @@
-"""Hazard 22: a panic reaches Python as a BaseException, and leaves locks poisoned."""
+"""A panic reaches Python as a BaseException, and leaves locks poisoned."""
 
 from __future__ import annotations
 

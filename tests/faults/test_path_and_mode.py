@@ -1,4 +1,4 @@
-"""Row 30: a path is taken literally, and new files are for their owner alone."""
+"""A path is taken literally, and new files are for their owner alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hazards 17 to 19: processes that open, read and write one file at the same time."""
+"""Processes that open, read and write one file at the same time."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_mixed_writes_of_four_processes_of_two_threads_lose_nothing(path: Path) 
 def test_first_opening_by_sixteen_processes_at_once(
     tmp_path: Path, rounds: Callable[[int, int], int], figure: Callable[[str], None]
 ) -> None:
-    """Hazard 18: whoever comes first makes the schema; nobody fails."""
+    """Whoever comes first makes the schema; nobody fails."""
     files = rounds(5, 100)
     with contextlib.ExitStack() as stack:
         peers = [stack.enter_context(Peer(writers.open_first, process)) for process in range(16)]
@@ -72,7 +72,7 @@ def test_first_opening_by_sixteen_processes_at_once(
 def test_read_modify_writes_of_eight_processes(
     path: Path, rounds: Callable[[int, int], int], figure: Callable[[str], None]
 ) -> None:
-    """Hazard 17: a deferred transaction that reads, then writes, would fail at once whatever the timeout."""
+    """A deferred transaction that reads, then writes, would fail at once whatever the timeout."""
     count = rounds(50, 1250)
     with StateStore(path) as store:
         store.start_run("run-1", "daily", {})
@@ -86,7 +86,7 @@ def test_read_modify_writes_of_eight_processes(
 def test_sixteen_writers_all_get_their_turn(
     path: Path, rounds: Callable[[int, int], int], figure: Callable[[str], None]
 ) -> None:
-    """Hazard 19: under contention nobody is told that the database is locked."""
+    """Under contention nobody is told that the database is locked."""
     count = rounds(25, 1000)
     with StateStore(path) as store:
         store.start_run("run-1", "daily", {})

@@ -1,4 +1,4 @@
-"""Hazard 15: values, iterators and finalizers that call the store while it looks at them."""
+"""Values, iterators and finalizers that call the store while it looks at them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Row 25: any text comes back from any text column, NUL included; numbers that SQLite cannot hold are refused."""
+"""Any text comes back from any text column, NUL included; numbers that SQLite cannot hold are refused."""
 
 from __future__ import annotations
 

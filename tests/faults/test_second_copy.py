@@ -1,4 +1,4 @@
-"""Hazards 1 and 2: a second copy of SQLite, or a plain `open()`, in the process that has the store open.
+"""A second copy of SQLite, or a plain `open()`, in the process that has the store open.
 
 Closing either used to drop the store's file locks, and the log that it was writing to was deleted.
 """

@@ -1,4 +1,4 @@
-"""Hazard 21: whose transaction is it? Threads, Contexts, stores, forks and closes, against a model in plain Python."""
+"""Whose transaction is it? Threads, Contexts, stores, forks and closes, against a model in plain Python."""
 
 from __future__ import annotations
 
