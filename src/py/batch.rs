@@ -9,9 +9,9 @@ use super::aside;
 use super::item::{self, BREATH};
 use super::store::Open;
 use crate::error::ErrorKind;
-use crate::fork::Own;
-use crate::side_thread;
-use crate::wait::Caller;
+use crate::model::caller::Caller;
+use crate::sqlite::engine::side_thread;
+use crate::sqlite::file::fork::Own;
 
 /// From how many items on a second thread is worth its start.
 const WORTH_A_THREAD: usize = 512;

@@ -10,7 +10,7 @@ use rusqlite::types::Value;
 use super::errors::Refusal;
 use super::json;
 use crate::error::{ErrorKind, StoreError};
-use crate::query::{Parameters, Rows};
+use crate::sqlite::engine::adhoc::{Parameters, Rows};
 
 /// The text of a required argument.
 pub(super) fn text<'a>(value: &'a Bound<'_, PyAny>, operation: &str, name: &str) -> PyResult<&'a str> {

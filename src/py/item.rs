@@ -8,7 +8,7 @@ use super::convert::{cell, during, text};
 use super::errors::Refusal;
 use super::json;
 use super::names::intern;
-use crate::model::{Items, JSON_COLUMNS, NewItems};
+use crate::model::rows::{Items, JSON_COLUMNS, NewItems};
 
 /// What messages call a batch.
 const BATCH: &str = "upsert_intel_items_batch";

@@ -5,10 +5,10 @@ use pyo3::types::{PyBool, PyFloat, PyFrozenSet, PyInt, PyList, PyMapping, PySet,
 
 use super::convert::{during, optional_text, text};
 use super::errors::Refusal;
-use crate::condition::{Condition, Scalar, Test};
-use crate::item_filter::{Decision, ITEM_ID, ItemFilter};
-use crate::json_number::Number;
-use crate::model::{Fields, ITEM_COLUMNS, item_column};
+use crate::json::condition::{Condition, Scalar, Test};
+use crate::json::number::Number;
+use crate::model::rows::{Fields, ITEM_COLUMNS, item_column};
+use crate::sqlite::lists::item_filter::{Decision, ITEM_ID, ItemFilter};
 
 const OPERATORS: &str = "= != < <= > >= in contains exists";
 

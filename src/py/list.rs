@@ -11,10 +11,10 @@ use super::aside;
 use super::item::Dicts;
 use super::item_query::ItemQuery;
 use super::store::{Open, call};
-use crate::fork::Own;
-use crate::item_list::{ItemList, Slice};
-use crate::side_thread;
-use crate::wait::Caller;
+use crate::model::caller::Caller;
+use crate::sqlite::engine::side_thread;
+use crate::sqlite::file::fork::Own;
+use crate::sqlite::lists::items::{ItemList, Slice};
 
 /// After how many slices other Python threads get a chance to run: some 3 ms. One that misses it waits for two.
 const SLICES_A_BREATH: usize = 2;

@@ -33,7 +33,7 @@ mod _core {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::check_sqlite_version()
             .map_err(|error| pyo3::exceptions::PyImportError::new_err(error.to_string()))?;
-        crate::fork::watch();
+        crate::sqlite::file::fork::watch();
         module.add("SQLITE_VERSION", rusqlite::version())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

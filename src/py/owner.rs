@@ -13,8 +13,8 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use super::names::{intern, once};
+use crate::model::caller::Owner;
 use crate::sync::lock;
-use crate::wait::Owner;
 
 /// Tells who entered a transaction from everybody else.
 pub(super) struct Mark {

@@ -10,10 +10,10 @@ use pyo3::prelude::*;
 use super::aside;
 use super::store::{Open, call};
 use crate::error::{ErrorKind, StoreError};
-use crate::fork::Own;
-use crate::query::{Parameters, Rows, Stop};
-use crate::side_thread;
-use crate::wait::Caller;
+use crate::model::caller::Caller;
+use crate::sqlite::engine::adhoc::{Parameters, Rows, Stop};
+use crate::sqlite::engine::side_thread;
+use crate::sqlite::file::fork::Own;
 
 /// How long a query may take on the thread that asks.
 const SHORT: Duration = Duration::from_millis(50);

@@ -5,7 +5,7 @@ use pyo3::types::{PyList, PyTuple};
 
 use super::convert::{cell, during};
 use super::{aside, item, json};
-use crate::model::{RUN_COLUMNS, Runs};
+use crate::model::rows::{RUN_COLUMNS, Runs};
 
 /// The column of [`Runs`] that holds JSON.
 const SETTINGS: usize = 4;

@@ -9,8 +9,8 @@ use pyo3::prelude::*;
 use super::owner::Mark;
 use super::store::{Open, call_as};
 use crate::error::{ErrorKind, StoreError};
+use crate::model::caller::Owner;
 use crate::sync::lock;
-use crate::wait::Owner;
 
 /// A transaction of one store: entered once, rolled back when it is dropped without being left.
 #[pyclass(frozen, module = "orchestrator.state_store._core")]

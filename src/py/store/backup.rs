@@ -4,9 +4,9 @@ use pyo3::prelude::*;
 
 use super::{Store, call, options};
 use crate::Location;
-use crate::backup::Progress;
 use crate::error::{ErrorKind, StoreError};
 use crate::py::errors::Refusal;
+use crate::sqlite::upkeep::backup::Progress;
 
 #[pymethods]
 impl Store {

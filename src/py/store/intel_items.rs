@@ -6,13 +6,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyMapping, PyTuple};
 
 use super::{Store, call};
-use crate::cursor::Position;
-use crate::decisions::NewDecision;
-use crate::model::ITEM_COLUMNS;
+use crate::model::rows::ITEM_COLUMNS;
 use crate::py::errors::Refusal;
 use crate::py::item::Dicts;
 use crate::py::item_query::ItemQuery;
 use crate::py::{batch, convert, item, list};
+use crate::sqlite::lists::cursor::Position;
+use crate::sqlite::tables::decisions::NewDecision;
 
 /// Items, and where they end.
 type Page<'py> = (Bound<'py, PyList>, Option<(String, i64)>);

@@ -22,9 +22,9 @@ use super::transaction::{Transaction, detached};
 use super::{convert, query};
 use crate::Location;
 use crate::error::Result;
-use crate::opening::Options;
+use crate::model::caller::{Caller, Owner};
+use crate::sqlite::calls::opening::Options;
 use crate::sync::lock;
-use crate::wait::{Caller, Owner};
 
 /// A store's connections; `StateStore` documents each call.
 #[pyclass(frozen, module = "orchestrator.state_store._core")]

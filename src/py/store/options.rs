@@ -8,8 +8,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
 
 use crate::Location;
-use crate::connection::Synchronous;
 use crate::py::errors::Refusal;
+use crate::sqlite::file::connection::Synchronous;
 
 /// The longest `busy_timeout`, in seconds: some thirty years.
 const LONGEST_TIMEOUT: f64 = 1e9;

@@ -5,10 +5,10 @@ use std::time::Duration;
 use pyo3::prelude::*;
 
 use super::{Store, call, options};
-use crate::deletion::Deleted;
 use crate::py::convert;
 use crate::py::errors::Refusal;
-use crate::retention::Prune;
+use crate::sqlite::tables::deletion::Deleted;
+use crate::sqlite::upkeep::prune::Prune;
 
 /// Runs, items and telemetry documents that were deleted.
 type Counts = (u64, u64, u64);

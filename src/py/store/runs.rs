@@ -4,9 +4,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
 use super::{Open, Store, call, options};
-use crate::model::{IfOver, NewRun, RunEnd, now};
+use crate::model::rows::{IfOver, NewRun, RunEnd, now};
 use crate::py::{convert, run};
-use crate::run_list::RunFilter;
+use crate::sqlite::lists::runs::RunFilter;
 
 /// Runs, and the cursor of those that are left.
 type Page<'py> = (Bound<'py, PyList>, Option<String>);

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 
 use super::{Store, call, options};
-use crate::model::Telemetry;
+use crate::model::rows::Telemetry;
 use crate::py::{convert, json};
 
 #[pymethods]

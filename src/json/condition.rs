@@ -1,0 +1,263 @@
+//! Conditions on what is inside of JSON columns.
+//!
+//! They are decided here, over a column's text, and not by SQLite: its functions fail on text that Python reads, and
+//! compare otherwise than Python does.
+
+use std::cmp::Ordering;
+
+use crate::error::Result;
+use crate::json::number::Number;
+use crate::json::path::Path;
+use crate::json::text::{Plain, Value};
+
+/// A condition on what a path leads to. Where it leads to nothing only [`Test::Exists`] of false holds; and so where
+/// the column's text is no JSON.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Condition {
+    path: Path,
+    test: Test,
+}
+
+/// What is asked of a value.
+///
+/// Numbers compare with numbers only, exactly; text with text, by code points; a bool equals a bool, null equals null.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Test {
+    /// It equals this.
+    Equal(Scalar),
+    /// It does not, whatever it is.
+    NotEqual(Scalar),
+    /// It is a number below this one, or a text before this one.
+    Less(Scalar),
+    /// It is such, or equal.
+    AtMost(Scalar),
+    /// It is a number above this one, or a text behind this one.
+    Greater(Scalar),
+    /// It is such, or equal.
+    AtLeast(Scalar),
+    /// It equals one of these.
+    In(Vec<Scalar>),
+    /// It is an array with an element that equals this, or a text with this text in it.
+    Contains(Scalar),
+    /// Whether it is there at all.
+    Exists(bool),
+}
+
+/// What a value is compared with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Scalar {
+    /// null
+    Null,
+    /// true or false
+    Bool(bool),
+    /// A number.
+    Number(Number),
+    /// Text in UTF-8, a lone surrogate encoded as if it were a character.
+    Text(Vec<u8>),
+}
+
+impl Condition {
+    /// A condition on what this path leads to.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::InvalidValue`] where the path is not understood.
+    pub fn new(path: &[u8], test: Test) -> Result<Self> {
+        Ok(Self { path: Path::parse(path)?, test })
+    }
+
+    /// Which of [`crate::ITEM_COLUMNS`] it is about.
+    pub(crate) fn column(&self) -> usize {
+        self.path.column
+    }
+
+    /// Whether it holds for a column of this text; `None` for one that is NULL.
+    pub(crate) fn holds(&self, text: Option<&[u8]>) -> bool {
+        match text.and_then(|text| self.path.find(text)) {
+            Some(value) => self.test.passes(value),
+            None => self.test == Test::Exists(false),
+        }
+    }
+
+    /// The same condition as text that is always the same for it.
+    pub(crate) fn describe(&self) -> String {
+        let (operator, operands) = match &self.test {
+            Test::Equal(operand) => ("=", vec![operand.describe()]),
+            Test::NotEqual(operand) => ("!=", vec![operand.describe()]),
+            Test::Less(operand) => ("<", vec![operand.describe()]),
+            Test::AtMost(operand) => ("<=", vec![operand.describe()]),
+            Test::Greater(operand) => (">", vec![operand.describe()]),
+            Test::AtLeast(operand) => (">=", vec![operand.describe()]),
+            Test::In(operands) => {
+                let mut operands: Vec<_> = operands.iter().map(Scalar::describe).collect();
+                // A set has no order.
+                operands.sort();
+                ("in", operands)
+            }
+            Test::Contains(operand) => ("contains", vec![operand.describe()]),
+            Test::Exists(there) => ("exists", vec![there.to_string()]),
+        };
+        format!("{} {operator} {}", self.path.describe(), operands.join(","))
+    }
+}
+
+impl Test {
+    fn passes(&self, value: Value) -> bool {
+        let ordered =
+            |operand: &Scalar, passes: fn(Ordering) -> bool| operand.compare(value).is_some_and(passes);
+        match self {
+            Self::Equal(operand) => operand.equals(value),
+            Self::NotEqual(operand) => !operand.equals(value),
+            Self::Less(operand) => ordered(operand, Ordering::is_lt),
+            Self::AtMost(operand) => ordered(operand, Ordering::is_le),
+            Self::Greater(operand) => ordered(operand, Ordering::is_gt),
+            Self::AtLeast(operand) => ordered(operand, Ordering::is_ge),
+            Self::In(operands) => operands.iter().any(|operand| operand.equals(value)),
+            Self::Contains(operand) => operand.is_in(value),
+            Self::Exists(wanted) => *wanted,
+        }
+    }
+}
+
+impl Scalar {
+    fn equals(&self, value: Value) -> bool {
+        match (self, value.plain()) {
+            (Self::Null, Some(Plain::Null)) => true,
+            (Self::Bool(wanted), Some(Plain::Bool(found))) => *wanted == found,
+            (_, Some(found)) => self.compare_plain(&found) == Some(Ordering::Equal),
+            (_, None) => false,
+        }
+    }
+
+    /// How a value compares with this; `None` where it does not.
+    fn compare(&self, value: Value) -> Option<Ordering> {
+        self.compare_plain(&value.plain()?)
+    }
+
+    fn compare_plain(&self, found: &Plain) -> Option<Ordering> {
+        match (self, found) {
+            (Self::Number(wanted), Plain::Number(found)) => found.compare(wanted),
+            (Self::Text(wanted), Plain::Text(found)) => Some((**found).cmp(wanted)),
+            _ => None,
+        }
+    }
+
+    fn is_in(&self, value: Value) -> bool {
+        match (self, value.plain()) {
+            (Self::Text(wanted), Some(Plain::Text(found))) => {
+                wanted.is_empty() || found.windows(wanted.len()).any(|part| part == wanted.as_slice())
+            }
+            (_, Some(_)) => false,
+            (_, None) => value.elements().any(|element| self.equals(element)),
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Null => "null".to_owned(),
+            Self::Bool(value) => value.to_string(),
+            Self::Number(Number::Small(value)) => value.to_string(),
+            Self::Number(Number::Large(digits)) => digits.clone(),
+            Self::Number(Number::Float(value)) => format!("{value:?}"),
+            Self::Text(text) => format!("\"{}\"", text.escape_ascii()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Scalar {
+        Scalar::Text(text.into())
+    }
+
+    fn number(digits: &str) -> Scalar {
+        Scalar::Number(Number::integer(digits))
+    }
+
+    fn holds(json: &str, test: Test) -> bool {
+        Condition::new(b"scores_json.a", test).unwrap().holds(Some(format!("{{\"a\": {json}}}").as_bytes()))
+    }
+
+    #[test]
+    fn what_is_of_another_kind_is_never_equal_and_never_in_order() {
+        let kinds = [
+            ("null", Scalar::Null),
+            ("true", Scalar::Bool(true)),
+            ("1", number("1")),
+            ("\"1\"", text("1")),
+            ("[1]", text("[1]")),
+            ("{}", text("{}")),
+        ];
+        for (i, (json, _)) in kinds.iter().enumerate() {
+            for (j, (_, operand)) in kinds.iter().enumerate() {
+                let same = i == j && i < 4;
+                assert_eq!(holds(json, Test::Equal(operand.clone())), same, "{json} {operand:?}");
+                assert_eq!(holds(json, Test::NotEqual(operand.clone())), !same, "{json} {operand:?}");
+                assert_eq!(holds(json, Test::In(vec![operand.clone()])), same);
+                // The last two operands are texts, though what they stand for is none.
+                let ordered = (i, j) == (2, 2) || i == 3 && j >= 3;
+                assert_eq!(holds(json, Test::AtMost(operand.clone())), ordered, "{json} {operand:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_and_texts_are_ordered() {
+        assert!(holds("79.5", Test::Less(number("80"))));
+        assert!(!holds("80.0", Test::Less(number("80"))));
+        assert!(holds("80.0", Test::AtMost(number("80"))));
+        assert!(holds("80.0", Test::AtLeast(number("80"))));
+        assert!(!holds("80.0", Test::Greater(number("80"))));
+        assert!(holds("\"b\"", Test::Greater(text("a"))));
+        assert!(holds("\"\\uffff\"", Test::Less(text("😀"))));
+        assert!(holds("NaN", Test::NotEqual(number("1"))));
+        assert!(!holds("NaN", Test::AtLeast(number("1"))));
+    }
+
+    #[test]
+    fn an_array_contains_its_elements_and_a_text_its_parts() {
+        assert!(holds("[1, \"x\", null]", Test::Contains(text("x"))));
+        assert!(holds("[1, \"x\", null]", Test::Contains(Scalar::Null)));
+        assert!(holds("[1.0]", Test::Contains(number("1"))));
+        assert!(!holds("[[1], true]", Test::Contains(number("1"))));
+        assert!(holds("\"unverified\"", Test::Contains(text("verif"))));
+        assert!(holds("\"\"", Test::Contains(text(""))));
+        assert!(!holds("\"1\"", Test::Contains(number("1"))));
+        assert!(!holds("{\"x\": 1}", Test::Contains(text("x"))));
+    }
+
+    #[test]
+    fn what_is_not_there_matches_only_that_it_is_not() {
+        for json in [None, Some("no JSON"), Some("{}"), Some("{\"a\": 1")] {
+            let condition =
+                |test| Condition::new(b"scores_json.a", test).unwrap().holds(json.map(str::as_bytes));
+            assert!(condition(Test::Exists(false)));
+            assert!(!condition(Test::Exists(true)));
+            assert!(!condition(Test::NotEqual(Scalar::Null)));
+            assert!(!condition(Test::In(vec![Scalar::Null])));
+        }
+        assert!(holds("null", Test::Exists(true)));
+        assert!(!holds("null", Test::Exists(false)));
+    }
+
+    #[test]
+    fn conditions_that_differ_are_described_differently() {
+        let describe = |test| Condition::new(b"scores_json.a", test).unwrap().describe();
+        let same = [Test::In(vec![text("a"), text("b")]), Test::In(vec![text("b"), text("a")])].map(describe);
+        assert_eq!(same[0], same[1]);
+        let texts = [
+            Test::Equal(text("1")),
+            Test::Equal(number("1")),
+            Test::Equal(Scalar::Number(Number::Float(1.0))),
+            Test::NotEqual(number("1")),
+            Test::In(vec![text("a,b")]),
+            Test::In(vec![text("a"), text("b")]),
+            Test::In(vec![text("a\",\"b")]),
+            Test::Exists(true),
+            Test::Equal(Scalar::Bool(true)),
+        ]
+        .map(describe);
+        assert_eq!(texts.iter().collect::<std::collections::HashSet<_>>().len(), texts.len(), "{texts:?}");
+    }
+}

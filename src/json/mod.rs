@@ -1,0 +1,6 @@
+//! Asking JSON text without decoding it.
+
+pub(crate) mod condition;
+pub(crate) mod number;
+pub(crate) mod path;
+pub(crate) mod text;

@@ -1,0 +1,4 @@
+//! What runs, items and telemetry are, as text; who asks, and until when.
+
+pub(crate) mod caller;
+pub(crate) mod rows;

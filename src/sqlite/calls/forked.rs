@@ -1,0 +1,53 @@
+//! What a forked child does with a store that it inherited, when it is first used there.
+
+use std::sync::Arc;
+
+use super::{Connections, Shared};
+use crate::sqlite::engine::pool::Pool;
+use crate::sqlite::engine::writer::{File, Writer};
+use crate::sqlite::file::fork::{self, FILES, Inside};
+use crate::sync::lock;
+
+impl Shared {
+    /// The connections of this process.
+    pub(super) fn current(&self) -> Arc<Connections> {
+        let gate = FILES.enter();
+        let mut current = lock(&self.current);
+        if current.is_inherited() {
+            let fresh = Arc::new(self.start_over(&current, &gate));
+            // It is left as the parent's threads had it at the fork.
+            std::mem::forget(std::mem::replace(&mut *current, fresh));
+        }
+        Arc::clone(&current)
+    }
+
+    fn start_over(&self, inherited: &Connections, gate: &Inside) -> Connections {
+        let generation = fork::generation();
+        if let Some(pool) = &inherited.pool {
+            pool.discard_inherited();
+        }
+        let memory = inherited.writer.as_ref().and_then(|writer| writer.inherited());
+        let was_inside = inherited.writer.as_ref().is_some_and(|writer| {
+            fork::forked_by(inherited.generation, gate)
+                .is_some_and(|thread| writer.queue.was_held_by_transaction_of(thread))
+        });
+        let mut lost = inherited.lost.clone();
+        if was_inside {
+            lost = Some(fork::inside_transaction());
+        } else if self.path.is_none() && memory.is_none() {
+            lost = lost.or_else(|| Some(fork::no_copy()));
+        }
+        let place = inherited.place.as_ref().map(|place| Arc::new(place.inherited()));
+        let file = place.clone().map(|place| File::new(place, self.options.synchronous));
+        let writer = inherited.writer.as_ref().map(|_| Arc::new(Writer::new(memory, file)));
+        let pool = inherited.pool.as_ref().map(|_| Pool::new(self.options.pool_size));
+        Connections { place, writer, pool, lost, generation }
+    }
+}
+
+impl Connections {
+    /// Whether this process is a child of the one that made them.
+    pub(super) fn is_inherited(&self) -> bool {
+        self.generation != fork::generation()
+    }
+}

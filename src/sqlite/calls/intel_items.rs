@@ -1,0 +1,169 @@
+//! The calls about intel items.
+
+use std::num::NonZeroUsize;
+
+use rusqlite::Connection;
+
+use super::{Sql, Store};
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::Result;
+use crate::model::caller::Caller;
+use crate::model::rows::{Fields, Items, NewItems};
+use crate::sqlite::engine::pool::Spare;
+use crate::sqlite::engine::write::{ItemSlices, Write};
+use crate::sqlite::lists;
+use crate::sqlite::lists::cursor::Position;
+use crate::sqlite::lists::item_count;
+use crate::sqlite::lists::item_filter::ItemFilter;
+use crate::sqlite::lists::items::{ItemList, SLICE_ROWS, Slice};
+use crate::sqlite::tables::decisions::NewDecision;
+use crate::sqlite::tables::intel_items;
+
+/// How many items a page of an iteration looks at, at most: some 10 ms.
+const LOOKS: usize = 10_000;
+
+impl Store {
+    /// Insert or update one item, the only row of `item`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::RunNotFound`]; [`ErrorKind::RunFinished`] when a run that it names was recovered; and as
+    /// [`Self::start_run`].
+    pub fn upsert_intel_item(&self, caller: &Caller, item: NewItems) -> Result<()> {
+        self.write(caller, Write::UpsertItem(item))
+    }
+
+    /// Insert or update items, all or none. Where an id comes twice the last wins.
+    ///
+    /// # Errors
+    /// [`ErrorKind::RunNotFound`]; [`ErrorKind::RunFinished`] when a run that it names was recovered; and as
+    /// [`Self::start_run`].
+    pub fn upsert_intel_items_batch(&self, caller: &Caller, items: NewItems) -> Result<()> {
+        self.write(caller, Write::UpsertBatch(items))
+    }
+
+    /// As [`Self::upsert_intel_items_batch`], while the batch is still being made by another thread.
+    ///
+    /// The writer is held meanwhile, so whoever makes it must not wait for this store.
+    ///
+    /// # Errors
+    /// As [`Self::upsert_intel_items_batch`]; [`ErrorKind::Interrupted`] when the batch was abandoned.
+    pub fn upsert_intel_items_slices(&self, caller: &Caller, slices: ItemSlices) -> Result<()> {
+        self.write(caller, Write::UpsertSlices(slices))
+    }
+
+    /// Change what was decided on an item.
+    ///
+    /// # Errors
+    /// [`ErrorKind::IntelItemNotFound`], and as [`Self::start_run`].
+    pub fn decide(&self, caller: &Caller, decision: NewDecision) -> Result<()> {
+        self.write(caller, Write::Decide(decision))
+    }
+
+    /// Change what was decided on several items, or on none.
+    ///
+    /// # Errors
+    /// As [`Self::decide`].
+    pub fn decide_batch(&self, caller: &Caller, decisions: Vec<NewDecision>) -> Result<()> {
+        self.write(caller, Write::DecideBatch(decisions))
+    }
+
+    /// Read an item; no row where there is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::CorruptDatabase`].
+    pub fn get_intel_item(&self, caller: &Caller, item_id: &str) -> Result<Items> {
+        self.read(caller, Sql::Ours, |connection| intel_items::get(connection, item_id))
+            .map_err(|error| error.during(format!("get_intel_item {item_id:?}")))
+    }
+
+    /// Read a run's items, in the order in which they were first recorded.
+    ///
+    /// # Errors
+    /// As [`Self::get_intel_item`].
+    pub fn list_intel_items_for_run(&self, caller: &Caller, run_id: &str) -> Result<Items> {
+        let list = ItemList {
+            name: format!("list_intel_items_for_run {run_id:?}"),
+            filter: ItemFilter::of_run(run_id),
+            fields: Fields::ALL,
+            limit: None,
+            cursor: None,
+        };
+        self.list_intel_items(caller, &list).map(|(items, _)| items)
+    }
+
+    /// Read items, the oldest first, and the cursor of the page behind, `None` where nothing is left.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidValue`] when the cursor is not one of this list, and as [`Self::get_intel_item`].
+    pub fn list_intel_items(&self, caller: &Caller, list: &ItemList) -> Result<(Items, Option<String>)> {
+        self.read(caller, Sql::Ours, |connection| {
+            let mut items = Items::new();
+            let cursor = lists::items::list(connection, list, usize::MAX, &mut |all| items = all)?;
+            Ok((items, cursor))
+        })
+        .map_err(|error| error.during(&list.name))
+    }
+
+    /// As [`Self::list_intel_items`], handing slices on as they are read.
+    ///
+    /// # Errors
+    /// As [`Self::list_intel_items`]; what was handed on before does not count then.
+    pub fn list_intel_items_slices(
+        &self,
+        caller: &Caller,
+        list: &ItemList,
+        hand_on: &(dyn Fn(Slice) + Sync),
+    ) -> Result<Option<String>> {
+        self.read(caller, Sql::Ours, |connection| {
+            hand_on(Slice::Start);
+            lists::items::list(connection, list, SLICE_ROWS, &mut |items| hand_on(Slice::Rows(items)))
+        })
+        .map_err(|error| error.during(&list.name))
+    }
+
+    /// Read the next items, at most `limit`, the oldest first; and where they end, `None` where none are left. Nothing
+    /// is held between two pages, and a page of a filter that lets little through ends early, so that no read stays
+    /// open for long.
+    ///
+    /// # Errors
+    /// As [`Self::get_intel_item`].
+    pub fn page_intel_items(
+        &self,
+        caller: &Caller,
+        filter: &ItemFilter,
+        fields: Fields,
+        after: Option<&Position>,
+        limit: NonZeroUsize,
+    ) -> Result<(Items, Option<Position>)> {
+        self.read(caller, Sql::Ours, |connection| {
+            lists::items::page(connection, filter, fields, after, limit.get(), LOOKS)
+        })
+        .map_err(|error| error.during("iter_intel_items"))
+    }
+
+    /// Whether a list may have more than so many items, going by its run alone; found out without counting them.
+    ///
+    /// # Errors
+    /// As [`Self::get_intel_item`].
+    pub fn may_have_more_intel_items_than(
+        &self,
+        caller: &Caller,
+        list: &ItemList,
+        count: usize,
+    ) -> Result<bool> {
+        let read =
+            |connection: &mut Connection| lists::items::may_have_more_than(connection, &list.filter, count);
+        self.read(caller, Sql::Ours, read).map_err(|error| error.during(&list.name))
+    }
+
+    /// Count the items that a filter lets through.
+    ///
+    /// # Errors
+    /// As [`Self::get_intel_item`].
+    pub fn count_intel_items(&self, caller: &Caller, filter: &ItemFilter) -> Result<u64> {
+        let count =
+            |connection: &mut Connection, spare: Option<&Spare>| item_count::count(connection, spare, filter);
+        self.read_with_spare(caller, Sql::Ours, count).map_err(|error| error.during("count_intel_items"))
+    }
+}

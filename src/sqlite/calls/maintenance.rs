@@ -1,0 +1,173 @@
+//! The calls that look after the file.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use chrono::Utc;
+use rusqlite::Connection;
+
+use super::{Sql, Store};
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::model::caller::{Caller, Wait};
+use crate::sqlite::engine::pool;
+use crate::sqlite::upkeep::check::{self, Finding, TABLES};
+use crate::sqlite::upkeep::prune;
+use crate::sqlite::upkeep::stats::{self, Stats};
+
+/// What folding the log came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checkpointed {
+    /// Bytes of the log before.
+    pub wal_bytes_before: u64,
+    /// Bytes of the log after.
+    pub wal_bytes_after: u64,
+    /// Whether all of it was folded.
+    pub complete: bool,
+}
+
+impl Store {
+    /// Count what is in the file, and say what this store has done to it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::CorruptDatabase`].
+    pub fn stats(&self, caller: &Caller) -> Result<Stats> {
+        let count = || {
+            let mut stats = self.read(caller, Sql::Ours, |connection| stats::count(connection))?;
+            if self.path().is_some() {
+                stats.file_bytes = self.file_bytes();
+                stats.wal_bytes = self.wal_bytes();
+            }
+            let current = self.connections()?;
+            stats.hard_links = current.place.as_ref().map_or(0, |place| place.names());
+            if let Some(writer) = &current.writer {
+                writer.counters.report(&mut stats);
+            }
+            Ok(stats)
+        };
+        count().map_err(|error: StoreError| error.during("stats"))
+    }
+
+    /// Look for what is wrong: in the file's structure, its references and its JSON, runs that are `running` without
+    /// a sign of life for `stale_after`, runs that a prune has hidden and cannot delete, and syncs of this store that
+    /// failed and were not made up for. `is_json` says what is wrong with a text, if it is no JSON; it is called with no
+    /// lock held.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::Interrupted`], and what `is_json` fails with.
+    pub fn check(
+        &self,
+        caller: &Caller,
+        stale_after: Duration,
+        is_json: &dyn Fn(&[u8]) -> Result<Option<String>>,
+    ) -> Result<Vec<Finding>> {
+        self.look_for_faults(caller, stale_after, is_json).map_err(|error| error.during("check"))
+    }
+
+    fn look_for_faults(
+        &self,
+        caller: &Caller,
+        stale_after: Duration,
+        is_json: &dyn Fn(&[u8]) -> Result<Option<String>>,
+    ) -> Result<Vec<Finding>> {
+        let before = prune::before(Utc::now(), stale_after);
+        let mut found = self.look_aside(caller, check::integrity)?;
+        found.extend(self.connections()?.place.as_ref().and_then(|place| Finding::hard_link(place)));
+        found.extend(self.look_aside(caller, check::orphans)?);
+        let json = self.look_at_json(caller, is_json, &mut found);
+        found.extend(or_found(json.map(|()| Vec::new()))?);
+        found.extend(
+            self.look_aside(caller, |connection, stop| check::stale_runs(connection, &before, stop))?,
+        );
+        found.extend(self.look_aside(caller, check::held_runs)?);
+        if let Some(writer) = &self.connections()?.writer {
+            found.extend(
+                Some(writer.counters.open_failures()).filter(|failed| *failed > 0).map(Finding::sync),
+            );
+        }
+        Ok(found)
+    }
+
+    fn look_aside(
+        &self,
+        caller: &Caller,
+        look: impl Fn(&mut Connection, &Arc<AtomicBool>) -> Result<Vec<Finding>> + Send + Sync,
+    ) -> Result<Vec<Finding>> {
+        let owner = caller.owner;
+        or_found(self.aside(caller, |stop| {
+            let stopped = || stop.load(Ordering::Relaxed);
+            let caller = Caller { owner, interrupted: &stopped };
+            self.read(&caller, Sql::Ours, |connection| look(connection, stop))
+        }))
+    }
+
+    fn look_at_json(
+        &self,
+        caller: &Caller,
+        is_json: &dyn Fn(&[u8]) -> Result<Option<String>>,
+        found: &mut Vec<Finding>,
+    ) -> Result<()> {
+        let patience = Wait::new(*caller, Duration::MAX);
+        for table in &TABLES {
+            let mut after = Some(i64::MIN);
+            while let Some(behind) = after {
+                patience.slice()?;
+                let (cells, last) =
+                    self.read(caller, Sql::Ours, |connection| check::json_slice(connection, table, behind))?;
+                for cell in &cells {
+                    let fault = match &cell.text {
+                        Ok(text) => is_json(text)?,
+                        Err(what) => Some(what.clone()),
+                    };
+                    found.extend(fault.map(|why| Finding::json(table.name, cell, &why)));
+                }
+                after = last;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fold the log into the file and empty it, as far as those who read and write let it be done within the busy
+    /// timeout.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Transaction`] inside the caller's own transaction, [`ErrorKind::ReadOnly`],
+    /// [`ErrorKind::StoreClosed`], [`ErrorKind::Interrupted`], [`ErrorKind::DiskFull`], [`ErrorKind::StorageIO`].
+    pub fn checkpoint(&self, caller: &Caller) -> Result<Checkpointed> {
+        let fold = || {
+            self.refuse_inside(caller, "only what is committed is folded")?;
+            let wal_bytes_before = self.wal_bytes();
+            let complete = self.empty_log(caller, self.shared.options.busy_timeout)?;
+            Ok(Checkpointed { wal_bytes_before, wal_bytes_after: self.wal_bytes(), complete })
+        };
+        fold().map_err(|error: StoreError| error.during("checkpoint"))
+    }
+
+    /// Fold the log into the file and empty it; `false` where that could not be done in time.
+    pub(super) fn empty_log(&self, caller: &Caller, timeout: Duration) -> Result<bool> {
+        let writer = self.writer()?;
+        writer.queue.refuse_own(caller.owner)?;
+        writer.empty_log(caller.owner, &mut Wait::new(*caller, timeout))
+    }
+
+    /// How large the file is; 0 for a store in memory.
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.path().map_or(0, |path: &Path| pool::size(path, ""))
+    }
+
+    /// How large the log is.
+    fn wal_bytes(&self) -> u64 {
+        self.path().map_or(0, |path| pool::size(path, "-wal"))
+    }
+}
+
+/// A file that is too damaged to be looked at is something found.
+fn or_found(result: Result<Vec<Finding>>) -> Result<Vec<Finding>> {
+    match result {
+        Err(error) if error.kind == ErrorKind::CorruptDatabase => {
+            Ok(vec![Finding::integrity(error.to_string())])
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,419 @@
+//! The store as Rust sees it: one writer, a pool of readers, one file. The calls are in the submodules, by what
+//! they are about.
+
+mod backup;
+mod forked;
+mod intel_items;
+mod maintenance;
+pub(crate) mod opening;
+mod retention;
+mod run_life;
+mod runs;
+mod telemetry;
+
+pub use maintenance::Checkpointed;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use self::opening::Options;
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::model::caller::{Caller, Wait};
+use crate::sqlite::engine::adhoc::{self, Parameters, Rows, Stop};
+use crate::sqlite::engine::pool::{Pool, Spare};
+use crate::sqlite::engine::side_thread;
+use crate::sqlite::engine::transaction::Transaction;
+use crate::sqlite::engine::write::Write;
+use crate::sqlite::engine::writer::{self, File, Writer};
+use crate::sqlite::file::connection;
+use crate::sqlite::file::fork::{self, Own};
+use crate::sqlite::file::migrations::{self, Found};
+use crate::sqlite::file::place::{self, Links, Place};
+
+/// How often what is done aside is asked to stop, at most.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Runs, intel items and telemetry in one SQLite file. Share it freely between threads.
+///
+/// # Examples
+/// ```
+/// use orchestrator_state_store::{Caller, NewRun, Options, Store, now};
+///
+/// let store = Store::open_in_memory(Options::default())?;
+/// let run = NewRun {
+///     run_id: "run-1".into(),
+///     run_type: "daily".into(),
+///     started_at: now(),
+///     settings_snapshot_json: b"{}".to_vec(),
+/// };
+/// store.start_run(&Caller::thread(), run)?;
+/// # Ok::<(), orchestrator_state_store::StoreError>(())
+/// ```
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// `None` for a store in memory.
+    path: Option<PathBuf>,
+    options: Options,
+    closed: AtomicBool,
+    /// `None` for a store in memory.
+    links: Option<Arc<Links>>,
+    /// Replaced in a forked child. Locked only inside the fork's gate.
+    current: Mutex<Arc<Connections>>,
+}
+
+/// A process's own connections.
+struct Connections {
+    /// `None` for a store in memory.
+    place: Option<Arc<Place>>,
+    /// `None` for a store that is only read.
+    writer: Option<Arc<Writer>>,
+    /// `None` for a store in memory, which has one connection.
+    pool: Option<Pool>,
+    /// Why this store cannot be used in the forked child that this process is.
+    lost: Option<StoreError>,
+    generation: u64,
+}
+
+/// Who wrote the SQL of a read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sql {
+    Ours,
+    Callers,
+}
+
+impl Store {
+    /// Open the file at `path`, creating it (and its folders) or bringing its schema up to date, unless the
+    /// store is only to be read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::CannotOpen`] when the path cannot be created or opened, [`ErrorKind::NotADatabase`],
+    /// [`ErrorKind::ForeignDatabase`], [`ErrorKind::SchemaTooNew`] and [`ErrorKind::CorruptDatabase`] when the
+    /// file is not one of ours (it is left as it is), [`ErrorKind::StoreBusy`] when another program keeps it
+    /// locked.
+    pub fn open(path: &Path, options: Options, caller: &Caller) -> Result<Self> {
+        let open = || {
+            connection::check_sqlite_version()?;
+            let path = opening::find(path, &options, &mut Wait::new(*caller, options.busy_timeout))?;
+            let place = Arc::new(Place::new(path)?);
+            let file = (!options.read_only).then(|| File::new(Arc::clone(&place), options.synchronous));
+            let pool = Pool::new(options.pool_size);
+            let writer = file.map(|file| Writer::new(None, Some(file)));
+            let store = Self::new(Some(place), options, writer, Some(pool));
+            store.look(caller)?;
+            Ok(store)
+        };
+        open().map_err(|error: StoreError| error.during(format!("open {}", path.display())))
+    }
+
+    /// Make sure that the file is a store, and bring it up to date unless it is only to be read.
+    fn look(&self, caller: &Caller) -> Result<()> {
+        let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
+        let current = self.connections()?;
+        match (&current.writer, &current.place, &current.pool) {
+            (Some(writer), ..) => wait.until_free(|| writer.open_with(opening::open_writer)),
+            (None, Some(place), Some(pool)) => {
+                pool.read(place, &mut wait, |connection, _| match migrations::inspect(connection)? {
+                    Found::Store(_) => Ok(()),
+                    Found::Empty => Err(StoreError::new(ErrorKind::NotADatabase, "nothing is in it yet")),
+                })
+            }
+            _ => Err(StoreError::closed()),
+        }
+    }
+
+    /// Open a private store in memory, on one connection.
+    ///
+    /// # Errors
+    /// When SQLite cannot allocate it.
+    pub fn open_in_memory(options: Options) -> Result<Self> {
+        let mut memory = connection::open_memory()?;
+        connection::configure_writer(&memory, options.synchronous)?;
+        migrations::migrate(&mut memory)?;
+        Ok(Self::new(None, options, Some(Writer::new(Some(Own::new(memory)), None)), None))
+    }
+
+    fn new(place: Option<Arc<Place>>, options: Options, writer: Option<Writer>, pool: Option<Pool>) -> Self {
+        let path = place.as_ref().map(|place| place.path.clone());
+        let links = place.as_ref().map(|place| Arc::clone(&place.links));
+        let generation = fork::generation();
+        let connections = Connections { place, writer: writer.map(Arc::new), pool, lost: None, generation };
+        let shared = Arc::new(Shared {
+            path,
+            options,
+            closed: AtomicBool::new(false),
+            links,
+            current: Mutex::new(Arc::new(connections)),
+        });
+        Self { shared }
+    }
+
+    /// The file, made absolute; `None` for a store in memory.
+    pub fn path(&self) -> Option<&Path> {
+        self.shared.path.as_deref()
+    }
+
+    /// What to warn the user of, once: the file was seen to have several names.
+    pub fn warning(&self) -> Option<String> {
+        let is_new = self.shared.links.as_ref().is_some_and(|links| links.are_news());
+        self.path().filter(|_| is_new).map(|path| place::several_names(path, "several"))
+    }
+
+    /// Whether the store is closed.
+    pub fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire)
+    }
+
+    /// Run one pure read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ReadOnly`] when it is not one, [`ErrorKind::Query`] when SQLite does not accept it,
+    /// [`ErrorKind::Interrupted`] when it was stopped.
+    pub fn query(&self, caller: &Caller, sql: &str, parameters: &Parameters, stop: &Stop) -> Result<Rows> {
+        self.read(caller, Sql::Callers, |connection| adhoc::run(connection, sql, parameters, stop))
+            .map_err(|error| match error.kind {
+                ErrorKind::ReadOnly => error.note("only pure reads are allowed here"),
+                _ => error,
+            })
+            .map_err(|error| error.during("execute"))
+    }
+
+    /// Begin a transaction, or a savepoint within the caller's own.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::ReadOnly`],
+    /// [`ErrorKind::TransactionDoomed`].
+    pub fn begin(&self, caller: &Caller) -> Result<Transaction> {
+        let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
+        self.writer()
+            .and_then(|writer| Transaction::begin(&writer, caller.owner, &mut wait))
+            .map_err(|error| error.during("transaction"))
+    }
+
+    /// Close every connection; what is open is rolled back. Closing again does nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StoreBusy`] or [`ErrorKind::Interrupted`] when the wait for those who are reading ended
+    /// first. The store is closed all the same; their connections go with the process. [`ErrorKind::FileMoved`] when a
+    /// file that was written is no longer where it was: what was acknowledged may not be found.
+    pub fn close(&self, caller: &Caller) -> Result<()> {
+        self.shared.closed.store(true, Ordering::Release);
+        let current = self.shared.current();
+        let wait = Wait::new(*caller, self.shared.options.busy_timeout);
+        // The writer is the last to go: it is the one that may fold the log into the file and delete it.
+        let readers_gone = current.pool.as_ref().map_or(Ok(()), |pool| pool.close(&wait));
+        // In a child that was forked during that wait it is the parent's.
+        let writer = current.writer.as_ref().filter(|_| !current.is_inherited());
+        let in_place = writer.map_or(Ok(()), |writer| writer.close());
+        readers_gone.and(in_place).map_err(|error| error.during("close"))
+    }
+
+    /// Do `write` in the caller's own transaction, or with what others write meanwhile.
+    pub(crate) fn write(&self, caller: &Caller, write: Write) -> Result<()> {
+        let what = write.describe();
+        let done = self.writer().and_then(|writer| {
+            if writer.queue.is_owned_by(caller.owner) {
+                return writer.write_inside(&write);
+            }
+            let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
+            writer.write(write, caller.owner, &mut wait)?;
+            writer.relieve_log();
+            Ok(())
+        });
+        done.map_err(|error| error.during(what))
+    }
+
+    /// Do `work` in a transaction of its own, or within the caller's. `advice` is for a caller who cannot know
+    /// whether it was committed.
+    pub(crate) fn transact<T>(
+        &self,
+        caller: &Caller,
+        what: impl FnOnce() -> String,
+        advice: &str,
+        work: impl FnOnce(&Connection) -> Result<T>,
+    ) -> Result<T> {
+        let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
+        self.writer()
+            .and_then(|writer| {
+                let done = writer.transact(caller.owner, &mut wait, work);
+                writer.relieve_log();
+                done.map_err(|error| writer::advise(error, advice))
+            })
+            .map_err(|error| error.during(what()))
+    }
+
+    /// Read from the pool, or from the caller's own transaction so that it sees what it wrote.
+    pub(crate) fn read<T>(
+        &self,
+        caller: &Caller,
+        whose: Sql,
+        read: impl Fn(&mut Connection) -> Result<T>,
+    ) -> Result<T> {
+        self.read_with_spare(caller, whose, |connection, _| read(connection))
+    }
+
+    /// As [`Self::read`], from the pool with a spare connection at hand.
+    fn read_with_spare<T>(
+        &self,
+        caller: &Caller,
+        whose: Sql,
+        read: impl Fn(&mut Connection, Option<&Spare>) -> Result<T>,
+    ) -> Result<T> {
+        let current = self.connections()?;
+        // A reader is restricted for good. The writer is so for the while, which makes it prepare all its
+        // statements again: only for SQL that needs it.
+        let by_writer = |connection: &mut Connection| {
+            if whose == Sql::Ours {
+                return read(connection, None);
+            }
+            adhoc::restrict(connection)?;
+            let result = read(connection, None);
+            adhoc::unrestrict(connection)?;
+            result
+        };
+        if let Some(writer) = &current.writer
+            && writer.queue.is_owned_by(caller.owner)
+        {
+            return writer.inside(by_writer);
+        }
+        let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
+        match (&current.place, &current.pool, &current.writer) {
+            (Some(place), Some(pool), _) => pool.read(place, &mut wait, read),
+            (_, _, Some(writer)) => {
+                let _turn = writer.queue.enter(None, caller.owner, &wait)?;
+                writer.with(by_writer)
+            }
+            _ => Err(StoreError::closed()),
+        }
+    }
+
+    /// Do `work`, which asks nobody whether to go on, on a thread of its own: the flag tells it to end once the caller
+    /// is interrupted, or the store closed.
+    pub(crate) fn aside<T: Send>(
+        &self,
+        caller: &Caller,
+        work: impl FnOnce(&Arc<AtomicBool>) -> Result<T> + Send,
+    ) -> Result<T> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (done, outcome) = mpsc::channel();
+        let outcome = Own::new(outcome);
+        let told = Arc::clone(&stop);
+        // The other end waits until it has heard.
+        let run = move || done.send(work(&told)).unwrap_or_default();
+        side_thread::beside("aside", run, |side| {
+            loop {
+                match outcome.recv_timeout(LOOK_EVERY) {
+                    Ok(result) => {
+                        self.connections()?;
+                        return result;
+                    }
+                    Err(RecvTimeoutError::Disconnected) => return Err(StoreError::closed()),
+                    Err(RecvTimeoutError::Timeout) if self.is_closed() || (caller.interrupted)() => {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                }
+                side.check()?;
+            }
+        })
+        .map_err(|error| StoreError::new(ErrorKind::Other, error))?
+    }
+
+    /// Fail inside the caller's own transaction.
+    fn refuse_inside(&self, caller: &Caller, why: &str) -> Result<()> {
+        match &self.connections()?.writer {
+            Some(writer) if writer.queue.is_owned_by(caller.owner) => {
+                Err(StoreError::new(ErrorKind::Transaction, format!("{why}: leave the transaction first")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn writer(&self) -> Result<Arc<Writer>> {
+        let current = self.connections()?;
+        current.writer.clone().ok_or_else(|| {
+            StoreError::new(
+                ErrorKind::ReadOnly,
+                "the store was opened with read_only=True; nothing was changed",
+            )
+        })
+    }
+
+    fn connections(&self) -> Result<Arc<Connections>> {
+        if self.is_closed() {
+            return Err(StoreError::closed());
+        }
+        let current = self.shared.current();
+        match &current.lost {
+            Some(why) => Err(why.clone()),
+            None => Ok(current),
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Nobody is left to tell, and nobody is left to be reading.
+        let _ = self.close(&Caller::thread());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::rows::NewRun;
+
+    fn run(run_id: &str, settings: &str) -> NewRun {
+        let settings_snapshot_json = format!("{settings:?}").into_bytes();
+        NewRun {
+            run_id: run_id.into(),
+            run_type: "t".into(),
+            started_at: "now".into(),
+            settings_snapshot_json,
+        }
+    }
+
+    #[test]
+    fn a_full_disk_dooms_the_transaction_that_meets_it() {
+        let store = Store::open_in_memory(Options::default()).unwrap();
+        let me = Caller::thread();
+        store
+            .writer()
+            .unwrap()
+            .with(|memory| Ok(memory.pragma_update(None, "max_page_count", 100)?))
+            .unwrap();
+        let big = "x".repeat(100_000);
+        let transaction = store.begin(&me).unwrap();
+        let error = (0..100).find_map(|n| store.start_run(&me, run(&n.to_string(), &big)).err()).unwrap();
+        assert_eq!(error.kind, ErrorKind::DiskFull);
+        let doomed = |error: StoreError| assert_eq!(error.kind, ErrorKind::TransactionDoomed);
+        doomed(store.start_run(&me, run("later", "")).unwrap_err());
+        doomed(store.list_intel_items_for_run(&me, "r").unwrap_err());
+        doomed(store.begin(&me).err().unwrap());
+        doomed(transaction.commit().unwrap_err());
+        let runs = "SELECT * FROM runs";
+        let never = Stop::When(Arc::default());
+        assert_eq!(
+            store.query(&me, runs, &Parameters::Positional(Vec::new()), &never).unwrap().rows.len(),
+            0
+        );
+        store.start_run(&me, run("later", "")).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_in_a_plain_call_leaves_nothing_open() {
+        let store = Store::open_in_memory(Options::default()).unwrap();
+        let me = Caller::thread();
+        store.writer().unwrap().with(|memory| Ok(memory.pragma_update(None, "max_page_count", 20)?)).unwrap();
+        let error = store.start_run(&me, run("big", &"x".repeat(500_000))).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::DiskFull);
+        store.start_run(&me, run("small", "")).unwrap();
+    }
+}

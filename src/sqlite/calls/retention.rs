@@ -1,0 +1,223 @@
+//! The calls that delete, and that give space back.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use rusqlite::Connection;
+
+use super::{Sql, Store};
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::model::caller::{Caller, Owner, Wait};
+use crate::model::rows;
+use crate::sqlite::engine::heartbeats::Held;
+use crate::sqlite::engine::writer;
+use crate::sqlite::tables::deletion::{self, Deleted, Pruned, Sweep};
+use crate::sqlite::upkeep::prune::{self, Pace, Prune, Selection};
+use crate::sqlite::upkeep::vacuum::{self, Vacuumed};
+
+/// How long the log may take to be folded before the file is measured.
+const FOLD_WITHIN: Duration = Duration::from_millis(500);
+
+impl Store {
+    /// Delete a run with its items and telemetry, in one transaction; one that is `running` only by `force`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::RunNotFound`], [`ErrorKind::RunActive`], [`ErrorKind::InvalidValue`] where a row of another table
+    /// refers to it, and as [`Self::start_run`].
+    pub fn delete_run(&self, caller: &Caller, run_id: &str, force: bool) -> Result<Deleted> {
+        let advice = "whether the run is there must be looked up before repeating the call";
+        let what = || format!("delete_run {run_id:?}");
+        let writer = self.writer().map_err(|error| error.during(what()))?;
+        let inside = writer.queue.is_owned_by(caller.owner);
+        self.transact(caller, what, advice, |connection| {
+            deletion::delete_run(connection, run_id, force, inside)
+        })
+    }
+
+    /// Delete finished runs with their items and telemetry. They disappear for readers at once; their rows are then
+    /// deleted in short transactions, between which others write. What a prune that was killed has left is deleted as
+    /// well, and counted. With `dry_run` all is counted and nothing changed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidValue`] without a bound, and, once all others are deleted, where a row of another table
+    /// refers to a run; [`ErrorKind::Transaction`] inside the caller's own transaction,
+    /// [`ErrorKind::Interrupted`], and as [`Self::start_run`]; what was deleted stays so, and the next prune goes on.
+    pub fn prune(&self, caller: &Caller, prune: &Prune, dry_run: bool) -> Result<Deleted> {
+        self.prune_runs(caller, prune, dry_run).map_err(|error| error.during("prune"))
+    }
+
+    fn prune_runs(&self, caller: &Caller, prune: &Prune, dry_run: bool) -> Result<Deleted> {
+        if prune.older_than.is_none() && prune.keep_last.is_none() {
+            return Err(StoreError::new(
+                ErrorKind::InvalidValue,
+                "older_than or keep_last must say which runs are to go; nothing was changed",
+            ));
+        }
+        self.refuse_inside(caller, "it is done in transactions of its own")?;
+        if !dry_run {
+            self.writer()?;
+        }
+        let now = Utc::now();
+        let selection = self.read(caller, Sql::Ours, |connection| Selection::find(connection, prune, now))?;
+        if dry_run {
+            return self.count_prunable(caller, selection.as_ref());
+        }
+        let (mut pruned, mut sweep) = (Pruned::default(), Sweep::default());
+        if let Some(selection) = selection {
+            self.mark(caller, &selection, &rows::isoformat(now), &mut sweep, &mut pruned)?;
+        }
+        self.write_in_slices(
+            caller,
+            |connection, until| {
+                let (slice, more) = sweep.go_on(connection, until)?;
+                Ok((more, slice))
+            },
+            |slice| pruned.add(slice),
+        )?;
+        pruned.outcome()
+    }
+
+    /// Have the runs disappear; or go, where other tables refer to ours.
+    fn mark(
+        &self,
+        caller: &Caller,
+        selection: &Selection,
+        now: &str,
+        sweep: &mut Sweep,
+        pruned: &mut Pruned,
+    ) -> Result<()> {
+        let mut after = i64::MIN;
+        loop {
+            let found = self.read(caller, Sql::Ours, |connection| selection.next(connection, after))?;
+            let Some(last) = found.last() else { return Ok(()) };
+            after = *last;
+            let mut left = found.as_slice();
+            let mut marked = 0;
+            self.write_in_slices(
+                caller,
+                |connection, until| {
+                    left = &left[marked..];
+                    let slice;
+                    (marked, slice) = if sweep.references.get(connection)?.is_empty() {
+                        (selection.mark(connection, left, now, until)?, Pruned::default())
+                    } else {
+                        selection.take(connection, left, now, until, sweep)?
+                    };
+                    Ok((marked < left.len(), slice))
+                },
+                |slice| pruned.add(slice),
+            )?;
+        }
+    }
+
+    fn count_prunable(&self, caller: &Caller, selection: Option<&Selection>) -> Result<Deleted> {
+        let patience = Wait::new(*caller, Duration::MAX);
+        let mut counted = self.read(caller, Sql::Ours, |connection| prune::count_marked(connection))?;
+        let mut after = Some(i64::MIN);
+        while let (Some(selection), Some(behind)) = (selection, after) {
+            patience.slice()?;
+            let (more, last) =
+                self.read(caller, Sql::Ours, |connection| selection.count_next(connection, behind))?;
+            counted.add(more);
+            after = last;
+        }
+        Ok(counted)
+    }
+
+    /// Give the file's free pages back to the file system: in short writes, or with `full` by rewriting the file, which
+    /// holds the writer for as long as it takes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Transaction`] inside the caller's own transaction, [`ErrorKind::Interrupted`], and as
+    /// [`Self::start_run`].
+    pub fn vacuum(&self, caller: &Caller, full: bool) -> Result<Vacuumed> {
+        self.give_back(caller, full).map_err(|error| error.during("vacuum"))
+    }
+
+    fn give_back(&self, caller: &Caller, full: bool) -> Result<Vacuumed> {
+        self.refuse_inside(caller, "it is done in transactions of its own")?;
+        self.writer()?;
+        if self.path().is_none() {
+            return Ok(Vacuumed { bytes_freed: 0, reason: Some("a store in memory has no file".into()) });
+        }
+        // What is only in the log yet is no part of the file that could be given back. Where it cannot be folded soon, less
+        // is counted as freed.
+        let timeout = self.shared.options.busy_timeout;
+        self.empty_log(caller, timeout.min(FOLD_WITHIN))?;
+        let before = self.file_bytes();
+        let done = if full { self.rewrite(caller) } else { self.give_back_in_slices(caller) };
+        let emptied = self.empty_log(caller, timeout)?;
+        let reason = match done {
+            Ok(None) if emptied => None,
+            Ok(None) => Some("the log could not be folded within busy_timeout, as others read or write; the file shrinks when it is".to_owned()),
+            Ok(reason) => reason,
+            Err(error) if error.kind == ErrorKind::StoreBusy => Some(error.to_string()),
+            Err(error) => return Err(error),
+        };
+        Ok(Vacuumed { bytes_freed: before.saturating_sub(self.file_bytes()), reason })
+    }
+
+    /// Give free pages back, as far as the file is made for it; why not, where it is not.
+    fn give_back_in_slices(&self, caller: &Caller) -> Result<Option<String>> {
+        if !self.read(caller, Sql::Ours, |connection| vacuum::is_incremental(connection))? {
+            let why =
+                "the file was made without auto_vacuum, as the predecessor's are: only full=True shrinks it";
+            return Ok(Some(why.to_owned()));
+        }
+        self.write_in_slices(
+            caller,
+            |connection, until| Ok((vacuum::give_back(connection, until)?, ())),
+            |()| {},
+        )?;
+        Ok(None)
+    }
+
+    fn rewrite(&self, caller: &Caller) -> Result<Option<String>> {
+        let writer = self.writer()?;
+        let timeout = self.shared.options.busy_timeout;
+        self.aside(caller, |stop| {
+            let stopped = || stop.load(Ordering::Relaxed);
+            let me = Caller { owner: Owner::thread(), interrupted: &stopped };
+            let _turn = writer.queue.enter(None, me.owner, &Wait::new(me, timeout))?;
+            Wait::new(me, timeout).until_free(|| {
+                writer.with(|connection| {
+                    writer.look()?;
+                    let held = Held::begin();
+                    let rewritten = vacuum::rewrite(connection, stop);
+                    writer::make_up(connection, held);
+                    rewritten
+                })
+            })
+        })?;
+        Ok(None)
+    }
+
+    /// Do what takes long in writes so short that others hardly wait: each is a transaction, and asks for its turn
+    /// behind those who wait already. Other processes are in no queue: between two writes there is time for them.
+    /// `work` is told until when it may work, and says whether there is more to do; `done` is given what a transaction
+    /// came to once it is committed.
+    fn write_in_slices<T>(
+        &self,
+        caller: &Caller,
+        mut work: impl FnMut(&Connection, Instant) -> Result<(bool, T)>,
+        mut done: impl FnMut(T),
+    ) -> Result<()> {
+        let writer = self.writer()?;
+        let patience = Wait::new(*caller, Duration::MAX);
+        let mut pace = Pace::new();
+        loop {
+            writer.stand_back(&patience)?;
+            let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
+            let (more, came) =
+                writer.transact(caller.owner, &mut wait, |connection| work(connection, pace.begin()))?;
+            pace.end();
+            writer.relieve_log();
+            done(came);
+            if !more {
+                return Ok(());
+            }
+            patience.give_way()?;
+        }
+    }
+}

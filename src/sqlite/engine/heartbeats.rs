@@ -1,0 +1,276 @@
+//! Signs of life of runs: who gives them, when, and what keeps a run from giving one.
+//!
+//! Each write for a run is one, and so is each beat of the thread here, which needs no interpreter: a run whose code
+//! holds it for minutes is alive. Whoever holds the file's lock for long keeps all runs of all processes from giving
+//! any. Such a transaction gives one for those that were alive when it began, as part of its commit ([`Held`]).
+//! A lock that other programs hold for long is the concern of [`crate::sqlite::upkeep::recovery`].
+//!
+//! Times are compared as text, which the one way in which they are written allows.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use chrono::{TimeDelta, Utc};
+use rusqlite::Connection;
+
+use crate::error::Result;
+use crate::model::caller::{Caller, Owner, Wait};
+use crate::model::rows::{self, isoformat};
+use crate::sqlite::engine::write::Write;
+use crate::sqlite::engine::writer::Writer;
+use crate::sqlite::tables::cells::Text;
+use crate::sqlite::tables::runs;
+use crate::sync::{lock, wait};
+
+/// How often the thread beats.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// How long the file's lock may be held before its commit has to make up for signs of life that nobody could give.
+const LONG: Duration = Duration::from_secs(1);
+
+/// How old the last sign of a run may be that was alive when the lock was taken.
+const ALIVE_WITHIN: TimeDelta = TimeDelta::seconds(30);
+
+/// The part of a time down to its second: a sign that is less than that is of an earlier second. Another one within
+/// the same second would say nothing new, so that giving one with each write costs nothing.
+pub(crate) fn second(now: &str) -> &str {
+    now.get(.."2026-01-01T00:00:00".len()).unwrap_or(now)
+}
+
+/// Give a run's sign of life, whose last one is known to be older than this second.
+pub(crate) fn give(connection: &Connection, run_id: &[u8], now: &str) -> Result<()> {
+    connection
+        .prepare_cached("UPDATE runs SET heartbeat_at = ? WHERE run_id = ?")?
+        .execute((now, Text(Some(run_id))))?;
+    Ok(())
+}
+
+/// Give a run's sign of life, or say that it is over.
+pub(crate) fn beat(connection: &Connection, run_id: &str) -> Result<()> {
+    let now = rows::now();
+    let beaten = connection
+        .prepare_cached(
+            "UPDATE runs SET heartbeat_at = ? WHERE run_id = ? AND status = 'running' AND recovered_at IS NULL
+                AND pruned_at IS NULL",
+        )?
+        .execute((&now, run_id))?;
+    if beaten > 0 { Ok(()) } else { Err(runs::why_over(connection, run_id)?) }
+}
+
+/// Give the sign of life of each run that still goes on and has not given one this second.
+pub(crate) fn beat_all(connection: &Connection, run_ids: &[String]) -> Result<()> {
+    let now = rows::now();
+    let mut statement = connection.prepare_cached(
+        "UPDATE runs SET heartbeat_at = ?1 WHERE run_id = ?2 AND status = 'running' AND recovered_at IS NULL
+            AND pruned_at IS NULL AND coalesce(heartbeat_at, started_at) < ?3",
+    )?;
+    run_ids.iter().try_for_each(|run_id| {
+        statement.execute((&now, run_id, second(&now)))?;
+        Ok(())
+    })
+}
+
+/// Since when the file's lock is held.
+#[derive(Clone, Copy)]
+pub(crate) struct Held(Instant);
+
+impl Held {
+    /// From now on.
+    pub(crate) fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Whether it was for so long that runs may look dead.
+    pub(crate) fn is_long(self) -> bool {
+        self.0.elapsed() > LONG
+    }
+
+    /// Once it was for long: give the sign of life of all running runs that were alive when it began, within the
+    /// transaction that is open.
+    pub(crate) fn make_up(self, connection: &Connection) -> Result<()> {
+        if !self.is_long() {
+            return Ok(());
+        }
+        let now = Utc::now();
+        let held = TimeDelta::from_std(self.0.elapsed()).unwrap_or(TimeDelta::MAX);
+        let alive = now.checked_sub_signed(held).and_then(|begun| begun.checked_sub_signed(ALIVE_WITHIN));
+        let (now, alive) = (isoformat(now), alive.map(isoformat).unwrap_or_default());
+        connection.prepare_cached(MAKE_UP)?.execute((&now, alive, second(&now)))?;
+        Ok(())
+    }
+}
+
+const MAKE_UP: &str = "UPDATE runs SET heartbeat_at = ?1 WHERE status = 'running' AND recovered_at IS NULL AND pruned_at IS NULL
+    AND coalesce(heartbeat_at, started_at) >= ?2 AND coalesce(heartbeat_at, started_at) < ?3";
+
+/// The runs of one store that are inside their block, and the thread that beats for them.
+#[derive(Default)]
+pub(crate) struct Heartbeats {
+    state: Mutex<State>,
+    woken: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    active: BTreeSet<String>,
+    thread: Option<JoinHandle<()>>,
+    stopped: bool,
+}
+
+impl Heartbeats {
+    /// Beat for this run from now on. The thread is started by the first.
+    pub(crate) fn begin(self: &Arc<Self>, writer: &Arc<Writer>, run_id: &str) {
+        let mut state = lock(&self.state);
+        if state.stopped {
+            return;
+        }
+        state.active.insert(run_id.to_owned());
+        if state.thread.is_none() {
+            let (this, writer) = (Arc::clone(self), Arc::clone(writer));
+            let thread = std::thread::Builder::new().name("heartbeats".into());
+            // Without a thread only the run's writes are signs of life, until another run starts.
+            state.thread = thread.spawn(move || this.work(&writer)).ok();
+        }
+    }
+
+    /// Beat for this run no more. The thread ends with the last.
+    pub(crate) fn end(&self, run_id: &str) {
+        let mut state = lock(&self.state);
+        state.active.remove(run_id);
+        if state.active.is_empty() {
+            self.woken.notify_one();
+        }
+    }
+
+    /// Stop the thread, and wait until it is gone.
+    pub(crate) fn stop(&self) {
+        let thread = {
+            let mut state = lock(&self.state);
+            state.stopped = true;
+            self.woken.notify_one();
+            state.thread.take()
+        };
+        if let Some(thread) = thread {
+            // A thread that panicked is gone as well.
+            let _ = thread.join();
+        }
+    }
+
+    fn work(&self, writer: &Arc<Writer>) {
+        while let Some(active) = self.next() {
+            let over = || lock(&self.state).is_over();
+            let caller = Caller { owner: Owner::thread(), interrupted: &over };
+            // What fails (a full disk, say) is tried again with the next beat; it is for the run's own writes to tell.
+            let _ =
+                writer.write(Write::Heartbeats(active), caller.owner, &mut Wait::new(caller, Duration::MAX));
+            writer.relieve_log();
+        }
+    }
+
+    /// Wait for the next beat; `None` when the thread is to end.
+    fn next(&self) -> Option<Vec<String>> {
+        let began = Instant::now();
+        let mut state = lock(&self.state);
+        loop {
+            if state.is_over() {
+                state.thread = None;
+                return None;
+            }
+            match EVERY.checked_sub(began.elapsed()) {
+                Some(left) => state = wait(&self.woken, state, left),
+                None => return Some(state.active.iter().cloned().collect()),
+            }
+        }
+    }
+}
+
+impl State {
+    fn is_over(&self) -> bool {
+        self.stopped || self.active.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::sqlite::file::connection;
+    use crate::sqlite::file::migrations;
+
+    fn with_run(started_at: &str) -> Connection {
+        let mut connection = connection::open_memory().unwrap();
+        migrations::migrate(&mut connection).unwrap();
+        let sql = "INSERT INTO runs(run_id, run_type, started_at, status, settings_snapshot_json)
+            VALUES ('r', 't', ?, 'running', '{}')";
+        connection.execute(sql, [started_at]).unwrap();
+        connection
+    }
+
+    fn heartbeat(connection: &Connection) -> Option<String> {
+        connection.query_row("SELECT heartbeat_at FROM runs", [], |row| row.get(0)).unwrap()
+    }
+
+    fn ago(seconds: i64) -> String {
+        isoformat(Utc::now() - TimeDelta::seconds(seconds))
+    }
+
+    #[test]
+    fn a_second_is_less_than_each_time_in_it() {
+        for time in ["2023-11-14T22:13:20+00:00", "2023-11-14T22:13:20.000001+00:00"] {
+            assert_eq!(second(time), "2023-11-14T22:13:20");
+            assert!(second(time) < time);
+            assert!("2023-11-14T22:13:19.999999+00:00" < second(time));
+        }
+    }
+
+    #[test]
+    fn a_beat_that_is_not_due_changes_nothing() {
+        let connection = with_run(&ago(5));
+        let runs = ["r".to_owned(), "gone".to_owned()];
+        beat_all(&connection, &runs).unwrap();
+        let first = heartbeat(&connection).unwrap();
+        connection.execute("UPDATE runs SET heartbeat_at = ?", [ago(-5)]).unwrap();
+        let changes = connection.total_changes();
+        beat_all(&connection, &runs).unwrap();
+        connection.execute_batch("UPDATE runs SET status = 'completed', heartbeat_at = NULL").unwrap();
+        beat_all(&connection, &runs).unwrap();
+        assert_eq!(connection.total_changes(), changes + 1);
+        assert!(first > ago(5));
+    }
+
+    #[test]
+    fn a_lock_held_for_long_makes_up_for_those_alone_that_were_alive_when_it_was_taken() {
+        let held = |seconds| Held(Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap());
+        for (sign, lock, made_up) in [(70, 60, true), (95, 60, false), (20, 0, false), (59, 60, true)] {
+            let connection = with_run(&ago(sign));
+            held(lock).make_up(&connection).unwrap();
+            assert_eq!(heartbeat(&connection).is_some(), made_up, "{sign} s ago, held for {lock} s");
+        }
+    }
+
+    #[test]
+    fn a_run_that_was_recovered_gives_no_sign_whatever_its_status() {
+        let connection = with_run(&ago(5));
+        connection.execute_batch("UPDATE runs SET recovered_at = 'now'").unwrap();
+        assert_eq!(beat(&connection, "r").unwrap_err().kind, ErrorKind::RunFinished);
+        beat_all(&connection, &["r".to_owned()]).unwrap();
+        Held(Instant::now().checked_sub(Duration::from_secs(60)).unwrap()).make_up(&connection).unwrap();
+        runs::require(&connection, b"r", true, &rows::now()).unwrap();
+        assert_eq!(heartbeat(&connection), None);
+    }
+
+    #[test]
+    fn making_up_reads_running_runs_alone() {
+        let connection = with_run(&ago(5));
+        let plan: Vec<String> = connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {MAKE_UP}"))
+            .unwrap()
+            .query_map(["", "", ""], |row| row.get("detail"))
+            .unwrap()
+            .collect::<rusqlite::Result<_>>()
+            .unwrap();
+        assert_eq!(plan, ["SEARCH runs USING INDEX idx_runs_status (status=?)"]);
+    }
+}

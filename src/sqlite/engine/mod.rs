@@ -1,0 +1,11 @@
+//! Who writes and reads when: the queue, the writer, transactions, the readers, checkpoints, heartbeats.
+
+pub(crate) mod adhoc;
+pub(crate) mod checkpointer;
+pub(crate) mod heartbeats;
+pub(crate) mod pool;
+pub(crate) mod queue;
+pub(crate) mod side_thread;
+pub(crate) mod transaction;
+pub(crate) mod write;
+pub(crate) mod writer;

@@ -1,0 +1,321 @@
+//! The readers: at most so many at a time, opened when first needed.
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Condvar, Mutex};
+use std::time::SystemTime;
+
+use rusqlite::Connection;
+
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::model::caller::Wait;
+use crate::sqlite::engine::adhoc;
+use crate::sqlite::file::connection;
+use crate::sqlite::file::fork::{self, Own};
+use crate::sqlite::file::migrations::{self, Found};
+use crate::sqlite::file::place::Place;
+use crate::sync::{lock, wait};
+
+/// The readers of one file.
+pub(crate) struct Pool {
+    permits: Mutex<Permits>,
+    returned: Condvar,
+    idle: Mutex<Vec<Own<Connection>>>,
+    generation: u64,
+}
+
+struct Permits {
+    free: usize,
+    size: usize,
+    closed: bool,
+}
+
+/// The right to use one connection, until it is dropped.
+struct Permit<'a>(&'a Pool);
+
+/// Someone who reads on a connection of his own, until this is dropped.
+pub(crate) struct Guest<'a>(&'a Pool);
+
+/// A second connection for someone who reads on one already, if one is free.
+pub(crate) struct Spare<'a> {
+    pool: &'a Pool,
+    place: &'a Place,
+}
+
+/// What tells whether a file changed: device and inode aside, its size and when it was last written.
+type Stamp = Option<(u64, SystemTime)>;
+
+impl Pool {
+    pub(crate) fn new(size: usize) -> Self {
+        Self {
+            permits: Mutex::new(Permits { free: size, size, closed: false }),
+            returned: Condvar::new(),
+            idle: Mutex::new(Vec::new()),
+            generation: fork::generation(),
+        }
+    }
+
+    /// Do `read` on a connection of the pool, with a spare one at hand unless the file cannot be shared. It must leave
+    /// no transaction open.
+    pub(crate) fn read<T>(
+        &self,
+        place: &Place,
+        wait_for: &mut Wait,
+        read: impl Fn(&mut Connection, Option<&Spare>) -> Result<T>,
+    ) -> Result<T> {
+        let permit = self.permit(wait_for)?;
+        wait_for.until_free(|| {
+            let path = &place.path;
+            place.look_now_and_then()?;
+            let mut connection = match self.check_out(place, &permit) {
+                // SQLite calls it one or the other when it cannot make a -shm.
+                Err(error)
+                    if matches!(error.kind, ErrorKind::CannotOpen | ErrorKind::ReadOnly)
+                        && path.exists()
+                        && is_settled(path) =>
+                {
+                    place.look()?;
+                    return read_unshared(path, |connection| read(connection, None));
+                }
+                connection => connection?,
+            };
+            let result = read(&mut connection, Some(&Spare { pool: self, place }));
+            self.check_in(connection, &permit);
+            result
+        })
+    }
+
+    fn permit(&self, wait_for: &Wait) -> Result<Permit<'_>> {
+        loop {
+            if let Some(permit) = self.free_permit()? {
+                return Ok(permit);
+            }
+            let slice = wait_for.slice()?;
+            let permits = lock(&self.permits);
+            if permits.free == 0 && !permits.closed {
+                drop(wait(&self.returned, permits, slice));
+            }
+        }
+    }
+
+    fn free_permit(&self) -> Result<Option<Permit<'_>>> {
+        let mut permits = lock(&self.permits);
+        if permits.closed {
+            return Err(StoreError::closed());
+        }
+        let is_free = permits.free > 0;
+        permits.free -= usize::from(is_free);
+        Ok(is_free.then(|| Permit(self)))
+    }
+
+    /// Let someone read on a connection of his own. Closing waits for him as well.
+    pub(crate) fn guest(&self) -> Result<Guest<'_>> {
+        let mut permits = lock(&self.permits);
+        if permits.closed {
+            return Err(StoreError::closed());
+        }
+        permits.size += 1;
+        Ok(Guest(self))
+    }
+
+    fn check_out(&self, place: &Place, _: &Permit) -> Result<Own<Connection>> {
+        let pooled = lock(&self.idle).pop();
+        pooled.map_or_else(|| place.confirm_opened(open(&place.path)).map(Own::new), Ok)
+    }
+
+    /// Keep a connection for the next reader, unless a transaction is open on it that will not end, or the pool
+    /// was closed meanwhile.
+    fn check_in(&self, connection: Own<Connection>, _: &Permit) {
+        let clean = connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok();
+        if clean && !lock(&self.permits).closed {
+            lock(&self.idle).push(connection);
+        }
+    }
+
+    /// Let nobody in any more, wait for those who are reading, and close all connections.
+    pub(crate) fn close(&self, wait_for: &Wait) -> Result<()> {
+        loop {
+            let mut permits = lock(&self.permits);
+            permits.closed = true;
+            self.returned.notify_all();
+            if permits.free == permits.size {
+                break;
+            }
+            drop(permits);
+            let slice = wait_for.slice()?;
+            let permits = lock(&self.permits);
+            if permits.free < permits.size {
+                drop(wait(&self.returned, permits, slice));
+            }
+        }
+        lock(&self.idle).clear();
+        Ok(())
+    }
+
+    /// In a forked child: give back what nobody was using.
+    pub(crate) fn discard_inherited(&self) {
+        if let Ok(mut idle) = self.idle.try_lock() {
+            idle.drain(..).for_each(fork::discard);
+        }
+    }
+
+    /// Whether this process is a child of the one that made it. The locks may then be held by threads that do not exist.
+    fn is_inherited(&self) -> bool {
+        self.generation != fork::generation()
+    }
+}
+
+impl Spare<'_> {
+    /// Whether one is free, and nobody else is reading.
+    pub(crate) fn has_the_pool_alone(&self) -> bool {
+        let permits = lock(&self.pool.permits);
+        permits.free > 0 && permits.free + 1 == permits.size
+    }
+
+    /// Do `read` on it; `None` where none is free, or can be opened. Nobody waits for it: all who read may each have
+    /// one and want another.
+    pub(crate) fn lend<T>(&self, read: impl FnOnce(&mut Connection) -> T) -> Option<T> {
+        let permit = self.pool.free_permit().ok()??;
+        let mut connection = self.pool.check_out(self.place, &permit).ok()?;
+        let result = read(&mut connection);
+        self.pool.check_in(connection, &permit);
+        Some(result)
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_inherited() {
+            lock(&self.0.permits).free += 1;
+            self.0.returned.notify_all();
+        }
+    }
+}
+
+impl Drop for Guest<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_inherited() {
+            lock(&self.0.permits).size -= 1;
+            self.0.returned.notify_all();
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<Connection> {
+    let mut connection = connection::open_reader(path)?;
+    // SQLite opens its files with the first read: here is where a read-only folder shows.
+    set_up(&mut connection)?;
+    Ok(connection)
+}
+
+/// Read a file without sharing it, where no -shm can be made beside it. Nothing locks the file then, so what
+/// was read counts only if no writer came meanwhile.
+fn read_unshared<T>(path: &Path, read: impl Fn(&mut Connection) -> Result<T>) -> Result<T> {
+    let before = stamp(path);
+    let mut connection = connection::open_immutable(path)?;
+    set_up(&mut connection)?;
+    let result = read(&mut connection);
+    if before.is_some() && stamp(path) == before && is_settled(path) {
+        return result;
+    }
+    Err(StoreError::new(ErrorKind::StoreBusy, "the file changed while it was being read"))
+}
+
+/// See to it that a connection finds the tables that it expects, and can change nothing.
+fn set_up(connection: &mut Connection) -> Result<()> {
+    if migrations::inspect(connection)? != Found::Empty {
+        migrations::show_as_latest(connection)?;
+    }
+    adhoc::restrict(connection)
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.len(), metadata.modified().ok()?))
+}
+
+/// Whether all that was committed is in the database itself: neither log nor rollback journal holds anything.
+fn is_settled(path: &Path) -> bool {
+    log_is_empty(path) && is_empty(path, "-journal")
+}
+
+/// Whether the log beside `path` is absent or empty.
+pub(crate) fn log_is_empty(path: &Path) -> bool {
+    is_empty(path, "-wal")
+}
+
+fn is_empty(path: &Path, suffix: &str) -> bool {
+    size(path, suffix) == 0
+}
+
+/// How large the file with this suffix is; 0 where there is none.
+pub(crate) fn size(path: &Path, suffix: &str) -> u64 {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(suffix);
+    fs::metadata(beside).map_or(0, |metadata| metadata.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::caller::Caller;
+
+    #[test]
+    fn a_transaction_that_a_reader_leaves_open_is_not_handed_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        fs::write(&path, b"").unwrap();
+        let mut writer = connection::open_file(&path).unwrap();
+        connection::configure_writer(&writer, connection::Synchronous::Normal).unwrap();
+        migrations::migrate(&mut writer).unwrap();
+        let pool = Pool::new(1);
+        let mut wait_for = Wait::new(Caller::thread(), std::time::Duration::from_secs(1));
+        let runs = |connection: &Connection| -> Result<i64> {
+            Ok(connection.query_row("SELECT count(*) FROM runs", [], |row| row.get(0))?)
+        };
+        let place = Place::new(path).unwrap();
+        let leave_open = |connection: &mut Connection| {
+            adhoc::unrestrict(connection)?;
+            connection.execute_batch("BEGIN")?;
+            runs(connection)
+        };
+        assert_eq!(pool.read(&place, &mut wait_for, |connection, _| leave_open(connection)).unwrap(), 0);
+        writer
+            .execute_batch(
+                "INSERT INTO runs(run_id, run_type, started_at, status, settings_snapshot_json)
+                 VALUES ('r', 't', 'now', 'running', '{}')",
+            )
+            .unwrap();
+        assert_eq!(pool.read(&place, &mut wait_for, |connection, _| runs(connection)).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_spare_connection_is_lent_if_one_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        fs::write(&path, b"").unwrap();
+        let mut writer = connection::open_file(&path).unwrap();
+        connection::configure_writer(&writer, connection::Synchronous::Normal).unwrap();
+        migrations::migrate(&mut writer).unwrap();
+        let mut wait_for = Wait::new(Caller::thread(), std::time::Duration::from_secs(1));
+        let place = Place::new(path).unwrap();
+        for size in [1, 2, 3] {
+            let pool = Pool::new(size);
+            let lend = |spare: &Spare| spare.lend(|connection| connection.is_autocommit());
+            let read = |_: &mut Connection, spare: Option<&Spare>| {
+                let spare = spare.unwrap();
+                assert_eq!(spare.has_the_pool_alone(), size > 1);
+                let nested = spare.lend(|_| (spare.has_the_pool_alone(), lend(spare).is_some()));
+                assert_eq!(nested, (size > 1).then_some((false, size > 2)));
+                assert_eq!(lend(spare).is_some(), size > 1);
+                lock(&pool.permits).closed = true;
+                assert_eq!(lend(spare), None);
+                lock(&pool.permits).closed = false;
+                Ok(())
+            };
+            pool.read(&place, &mut wait_for, read).unwrap();
+            assert_eq!(lock(&pool.permits).free, size);
+            assert_eq!(lock(&pool.idle).len(), size);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Explicit transactions: a handle that rolls back unless it is committed; nested ones are savepoints.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::model::caller::{Owner, Wait};
+use crate::sqlite::engine::queue::{Admission, Turn};
+use crate::sqlite::engine::write::Write;
+use crate::sqlite::engine::writer::{self, Slot, Writer};
+use crate::sqlite::file::fork;
+
+/// A transaction, or a savepoint within one. Dropping it rolls it back.
+pub struct Transaction {
+    writer: Arc<Writer>,
+    level: u64,
+    generation: u64,
+    /// The turn of the outermost one, until it is over.
+    turn: Option<Turn<Write>>,
+    open: bool,
+}
+
+impl Transaction {
+    /// Take the writer, or open a savepoint where the owner's transaction holds it already.
+    pub(crate) fn begin(writer: &Arc<Writer>, owner: Owner, wait: &mut Wait) -> Result<Self> {
+        let (level, turn) = if writer.queue.is_owned_by(owner) {
+            (writer.with_slot(open_savepoint)?, None)
+        } else {
+            let Admission::Turn(turn, _) = writer.queue.enter(None, owner, wait)? else {
+                return Err(StoreError::closed());
+            };
+            writer.hold_back(wait)?;
+            let level = wait.until_free(|| writer.with_slot(|slot| slot.begin(writer)))?;
+            turn.set_owner(owner);
+            (level, Some(turn))
+        };
+        Ok(Self { writer: Arc::clone(writer), level, generation: fork::generation(), turn, open: true })
+    }
+
+    /// Whether it is the transaction itself, and no savepoint within one.
+    pub fn is_outermost(&self) -> bool {
+        self.turn.is_some()
+    }
+
+    /// Keep what was written. If it cannot be kept, it is rolled back and the error says why.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TransactionDoomed`] when SQLite rolled it back by itself, [`ErrorKind::StoreClosed`] when the
+    /// store was closed inside it, [`ErrorKind::Transaction`] when a transaction nested in it is still open, or
+    /// in a process forked inside it; and what COMMIT itself raises.
+    pub fn commit(mut self) -> Result<()> {
+        let outermost = self.is_outermost();
+        self.end(Slot::keep)?;
+        if outermost {
+            self.writer.counters.commits.fetch_add(1, Ordering::Relaxed);
+        }
+        self.writer.relieve_log();
+        Ok(())
+    }
+
+    /// Undo what was written.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Transaction`] in a process forked inside it.
+    pub fn roll_back(mut self) -> Result<()> {
+        self.end(|slot, level| slot.undo(level))
+    }
+
+    fn end(&mut self, how: impl FnOnce(&mut Slot, u64) -> Result<()>) -> Result<()> {
+        self.open = false;
+        if self.generation != fork::generation() {
+            return Err(misuse("this process was forked inside it; it goes on in the parent only"));
+        }
+        let result = self.writer.with_slot(|slot| how(slot, self.level));
+        self.turn = None;
+        result
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if self.open {
+            // Nobody is left to tell; a rollback that fails dooms what is left of the transaction.
+            let _ = self.end(|slot, level| slot.undo(level));
+        }
+    }
+}
+
+impl Slot {
+    /// Commit the transaction, or release the savepoint, of this level.
+    fn keep(&mut self, level: u64) -> Result<()> {
+        let depth = self.levels.iter().position(|open| *open == level);
+        let (doomed, held) = (self.refuse_doomed(), self.held);
+        let innermost = depth.filter(|depth| depth + 1 == self.levels.len());
+        let Some(connection) = self.connection() else {
+            return Err(StoreError::closed().note("the transaction was rolled back"));
+        };
+        let (Some(depth), Ok(())) = (innermost, &doomed) else {
+            self.undo(level)?;
+            return doomed
+                .and(Err(misuse("one nested in it is still open, or it is over; it was rolled back")));
+        };
+        let kept = match depth {
+            0 => self.commit(held).map_err(|error| match error.kind {
+                ErrorKind::CommitOutcomeUnknown => error.note("look before repeating the transaction"),
+                _ => error,
+            }),
+            _ => writer::execute(connection, &format!("RELEASE {}", savepoint(depth))),
+        };
+        self.levels.truncate(depth);
+        kept
+    }
+
+    /// Roll back to before this level, and with it all that is nested in it.
+    fn undo(&mut self, level: u64) -> Result<()> {
+        let Some(depth) = self.levels.iter().position(|open| *open == level) else { return Ok(()) };
+        self.levels.truncate(depth);
+        let (doomed, held) = (self.doomed, self.held);
+        let Some(connection) = self.connection() else { return Ok(()) };
+        if depth == 0 {
+            writer::abandon(connection, held);
+            self.doomed = false;
+        } else if !doomed {
+            let name = savepoint(depth);
+            let undone = writer::execute(connection, &format!("ROLLBACK TO {name}"))
+                .and_then(|()| writer::execute(connection, &format!("RELEASE {name}")));
+            self.doomed = undone.is_err();
+            undone?;
+        }
+        Ok(())
+    }
+}
+
+fn open_savepoint(slot: &mut Slot) -> Result<u64> {
+    slot.refuse_doomed()?;
+    let name = savepoint(slot.levels.len());
+    let connection = slot.connection().ok_or_else(StoreError::closed)?;
+    writer::execute(connection, &format!("SAVEPOINT {name}"))?;
+    Ok(slot.push_level())
+}
+
+/// What the savepoint at this depth is called: few names, so that their statements stay cached.
+fn savepoint(depth: usize) -> String {
+    format!("level_{depth}")
+}
+
+fn misuse(what: &str) -> StoreError {
+    StoreError::new(ErrorKind::Transaction, format!("the transaction cannot be ended here: {what}"))
+}

@@ -1,0 +1,355 @@
+//! The write-ahead log, as [`crate::sqlite::file::vfs`] has SQLite write it: each commit in one system call.
+//!
+//! SQLite writes a page to the log as two short writes, a header of 24 bytes and the page, and a commit as a series
+//! of them. Here they are gathered and written together when the commit's last frame comes. The order of the bytes
+//! in the file, and what is in it when SQLite syncs it or tells other connections of a commit, stay the same:
+//!
+//! - a frame whose header names the size of the database ends a commit
+//!   (<https://www.sqlite.org/fileformat2.html#wal_file_format>), and is written through with all before it, so that
+//!   its write reports whatever failed;
+//! - only what continues the last write is gathered; anything else, and every other operation on the file, first
+//!   writes what was gathered.
+//!
+//! What is lost with a process that dies is thus never more than the frames of a transaction that had not committed.
+
+use std::ffi::{c_char, c_int, c_void};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rusqlite::Connection;
+use rusqlite::ffi::{self, SQLITE_OK, sqlite3_file, sqlite3_int64, sqlite3_io_methods};
+
+use crate::error::Result;
+use crate::sqlite::file::fork::FILES;
+use crate::sqlite::file::log_doubt;
+use crate::sqlite::file::main_file;
+use crate::sqlite::file::open_files;
+use crate::sqlite::file::vfs::{self, pass};
+
+/// Bytes of a frame's header.
+const HEADER: usize = 24;
+
+/// Bytes from which what was gathered is written. With the largest page on top it stays under the 128 KiB that
+/// SQLite's own VFS takes at once.
+const GATHERED: usize = 60 << 10;
+
+/// A log as SQLite holds it; the file of the system's own VFS follows it in memory.
+#[repr(C)]
+pub(crate) struct LogFile {
+    methods: *const sqlite3_io_methods,
+    gathered: Vec<u8>,
+    /// Where in the file what was gathered begins.
+    start: i64,
+    /// Where the last write ended.
+    end: i64,
+    /// Something was written since the last sync.
+    unsynced: bool,
+    /// Which log was last synced with success, and up to where.
+    synced: Option<([u32; 2], u64)>,
+    /// The last header was that of a commit's last frame.
+    commits: bool,
+    /// What SQLite gave as its name.
+    name: *const c_char,
+    /// Who counts the syncs, and those that fail.
+    syncs: Option<Arc<AtomicU64>>,
+    failed: Option<Arc<AtomicU64>>,
+}
+
+/// Set up the wrapper of a log that the system's VFS has opened with `code`.
+///
+/// # Safety
+/// `file` has room for a [`LogFile`], and `name` is what SQLite gave `xOpen`.
+pub(crate) unsafe fn wrap(file: *mut sqlite3_file, name: *const c_char, code: c_int) {
+    let methods = vfs::methods_after(code, &METHODS);
+    let gathered = Vec::new();
+    let log = LogFile {
+        methods,
+        gathered,
+        start: 0,
+        end: 0,
+        commits: false,
+        name,
+        unsynced: false,
+        syncs: None,
+        failed: None,
+        synced: None,
+    };
+    // SAFETY: as the caller says.
+    unsafe { file.cast::<LogFile>().write(log) };
+}
+
+/// Have the syncs of this connection's log counted, and those that fail. SQLite opens the log with the first read.
+/// <https://www.sqlite.org/c3ref/c_fcntl_begin_atomic_write.html#sqlitefcntljournalpointer>
+pub(crate) fn count_syncs(
+    connection: &Connection,
+    syncs: &Arc<AtomicU64>,
+    failed: &Arc<AtomicU64>,
+) -> Result<()> {
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    let mut file: *mut sqlite3_file = std::ptr::null_mut();
+    // SAFETY: the handle is open for as long as `connection` is borrowed, and nobody else uses it meanwhile. A file with
+    // these methods is one that `open` set up.
+    unsafe {
+        let operation = ffi::SQLITE_FCNTL_JOURNAL_POINTER;
+        let to = (&raw mut file).cast();
+        if ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), operation, to) == SQLITE_OK
+            && let Some(log) = file.cast::<LogFile>().as_mut()
+            && std::ptr::eq(log.methods, &raw const METHODS)
+        {
+            log.syncs = Some(Arc::clone(syncs));
+            log.failed = Some(Arc::clone(failed));
+        }
+    }
+    Ok(())
+}
+
+static METHODS: sqlite3_io_methods = sqlite3_io_methods {
+    iVersion: 1,
+    xClose: Some(close),
+    xRead: Some(read),
+    xWrite: Some(write),
+    xTruncate: Some(truncate),
+    xSync: Some(sync),
+    xFileSize: Some(file_size),
+    xLock: Some(lock),
+    xUnlock: Some(unlock),
+    xCheckReservedLock: Some(check_reserved_lock),
+    xFileControl: Some(file_control),
+    xSectorSize: Some(sector_size),
+    xDeviceCharacteristics: Some(device_characteristics),
+    xShmMap: None,
+    xShmLock: None,
+    xShmBarrier: None,
+    xShmUnmap: None,
+    xFetch: None,
+    xUnfetch: None,
+};
+
+/// Call a method of the system's file, after writing what was gathered.
+macro_rules! flush_and_pass {
+    ($file:expr, $method:ident $(, $argument:expr)*) => {{
+        // SAFETY: SQLite calls this with a file that `open` set up.
+        match unsafe { flush($file) } {
+            SQLITE_OK => pass!(LogFile, $file, $method $(, $argument)*),
+            failed => failed,
+        }
+    }};
+}
+
+unsafe extern "C" fn close(file: *mut sqlite3_file) -> c_int {
+    let gate = FILES.enter();
+    open_files::remove(file, &gate);
+    // What is gathered here belongs to no commit.
+    let code = pass!(LogFile, file, xClose);
+    // SAFETY: `open` made it, and SQLite does not use it again.
+    unsafe { file.cast::<LogFile>().drop_in_place() };
+    code
+}
+
+unsafe extern "C" fn read(
+    file: *mut sqlite3_file,
+    to: *mut c_void,
+    count: c_int,
+    at: sqlite3_int64,
+) -> c_int {
+    flush_and_pass!(file, xRead, to, count, at)
+}
+
+unsafe extern "C" fn write(
+    file: *mut sqlite3_file,
+    from: *const c_void,
+    count: c_int,
+    at: sqlite3_int64,
+) -> c_int {
+    // SAFETY: SQLite calls this with a file that `open` set up, and with `count` bytes at `from`.
+    let (log, bytes) = unsafe {
+        (&mut *file.cast::<LogFile>(), std::slice::from_raw_parts(from.cast::<u8>(), count as usize))
+    };
+    let continues = at == log.end;
+    if let (HEADER, [_, _, _, _, size @ ..]) = (bytes.len(), bytes) {
+        log.commits = size[..4] != [0; 4];
+    }
+    log.end = at + i64::from(count);
+    log.unsynced = true;
+    if !continues {
+        return flush_and_pass!(file, xWrite, from, count, at);
+    }
+    if log.gathered.is_empty() {
+        log.start = at;
+    }
+    log.gathered.extend_from_slice(bytes);
+    let commit_is_whole = log.commits && bytes.len() != HEADER;
+    // SAFETY: as above; `log` is not used again.
+    if commit_is_whole || log.gathered.len() >= GATHERED { unsafe { flush(file) } } else { SQLITE_OK }
+}
+
+/// Write what was gathered.
+unsafe fn flush(file: *mut sqlite3_file) -> c_int {
+    // SAFETY: the caller has a file that `open` set up.
+    unsafe {
+        let log = &mut *file.cast::<LogFile>();
+        if log.gathered.is_empty() {
+            return SQLITE_OK;
+        }
+        let system = vfs::system_file::<LogFile>(file);
+        let Some(write) = (*(*system).pMethods).xWrite else { return ffi::SQLITE_IOERR };
+        let code = write(system, log.gathered.as_ptr().cast(), log.gathered.len() as c_int, log.start);
+        log.gathered.clear();
+        code
+    }
+}
+
+unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c_int {
+    flush_and_pass!(file, xTruncate, size)
+}
+
+unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
+    // SAFETY: SQLite calls this with a file that `open` set up, and the name is valid for as long as that is open.
+    let log = unsafe { &mut *file.cast::<LogFile>() };
+    // SAFETY: as above.
+    let index = unsafe { main_file::index_of_log(log.name) };
+    let written = if std::mem::take(&mut log.unsynced) { log.end.unsigned_abs() } else { 0 };
+    let to_sync = index.map(|(index, _)| (index.salts(), log_doubt::end(index).max(written)));
+    if let Some(syncs) = &log.syncs {
+        syncs.fetch_add(1, Ordering::Relaxed);
+    }
+    let doubt = index.and_then(|(index, _)| Some((index, index.doubted()?)));
+    // SAFETY: as above.
+    let again =
+        doubt.map(|(index, _)| unsafe { log_doubt::write_again(vfs::system_file::<LogFile>(file), index) });
+    let code = match again {
+        Some(Err(code)) => code,
+        None | Some(Ok(())) => flush_and_pass!(file, xSync, flags),
+    };
+    // SAFETY: as above; what was borrowed before is not used again, since `flush` borrows it as well.
+    let log = unsafe { &mut *file.cast::<LogFile>() };
+    if code == SQLITE_OK {
+        doubt.into_iter().for_each(|(index, doubt)| index.trust(doubt));
+        log.synced = to_sync;
+        return code;
+    }
+    if let Some(failed) = &log.failed {
+        failed.fetch_add(1, Ordering::Relaxed);
+    }
+    if let Some((index, is_alone)) = index {
+        let is_on_disk = |(salts, end)| salts == index.salts() && end >= log_doubt::end(index);
+        if !log.synced.is_some_and(is_on_disk) {
+            index.doubt();
+        }
+        // SAFETY: as above.
+        if let Some(path) = unsafe { vfs::path(log.name) }.filter(|_| is_alone) {
+            // SAFETY: as above.
+            unsafe { log_doubt::forget_the_rest(vfs::system_file::<LogFile>(file), path, index) };
+        }
+    }
+    code
+}
+
+unsafe extern "C" fn file_size(file: *mut sqlite3_file, size: *mut sqlite3_int64) -> c_int {
+    flush_and_pass!(file, xFileSize, size)
+}
+
+unsafe extern "C" fn lock(file: *mut sqlite3_file, level: c_int) -> c_int {
+    pass!(LogFile, file, xLock, level)
+}
+
+unsafe extern "C" fn unlock(file: *mut sqlite3_file, level: c_int) -> c_int {
+    pass!(LogFile, file, xUnlock, level)
+}
+
+unsafe extern "C" fn check_reserved_lock(file: *mut sqlite3_file, out: *mut c_int) -> c_int {
+    pass!(LogFile, file, xCheckReservedLock, out)
+}
+
+unsafe extern "C" fn file_control(file: *mut sqlite3_file, operation: c_int, argument: *mut c_void) -> c_int {
+    flush_and_pass!(file, xFileControl, operation, argument)
+}
+
+unsafe extern "C" fn sector_size(file: *mut sqlite3_file) -> c_int {
+    pass!(LogFile, file, xSectorSize)
+}
+
+unsafe extern "C" fn device_characteristics(file: *mut sqlite3_file) -> c_int {
+    pass!(LogFile, file, xDeviceCharacteristics)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::{Connection, OpenFlags};
+
+    use super::*;
+
+    fn count(connection: &Connection) -> i64 {
+        connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
+    }
+
+    /// Commits, rollbacks and savepoints, of transactions that do and that do not spill into the log before they
+    /// end; after each, a connection that does without this VFS sees exactly what was committed.
+    #[test]
+    fn every_commit_is_whole_in_the_file_when_it_returns() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.db");
+        let ours =
+            Connection::open_with_flags_and_vfs(&path, OpenFlags::default(), vfs::name().unwrap()).unwrap();
+        ours.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;
+             PRAGMA cache_size = 10; CREATE TABLE t(x)",
+        )
+        .unwrap();
+        let plain = Connection::open(&path).unwrap();
+        let insert = |rows: usize| {
+            let many = "INSERT INTO t SELECT randomblob(2000) FROM (WITH RECURSIVE n(i) AS
+                (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT ?) SELECT i FROM n)";
+            ours.execute(many, [i64::try_from(rows).unwrap()]).unwrap()
+        };
+        let mut expected = 0;
+        for rows in [1, 300, 2, 40, 1000, 1] {
+            ours.execute_batch("BEGIN; SAVEPOINT s").unwrap();
+            insert(rows);
+            ours.execute_batch("ROLLBACK TO s; UPDATE t SET x = zeroblob(1500) WHERE rowid % 3 = 0").unwrap();
+            insert(rows);
+            assert_eq!(count(&ours), expected + i64::try_from(rows).unwrap());
+            assert_eq!(count(&plain), expected);
+            if rows == 40 {
+                ours.execute_batch("ROLLBACK").unwrap();
+            } else {
+                ours.execute_batch("COMMIT").unwrap();
+                expected += i64::try_from(rows).unwrap();
+            }
+            assert_eq!(count(&plain), expected);
+            if rows == 2 {
+                ours.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).unwrap();
+            }
+        }
+        let copy = folder.path().join("copy.db");
+        for suffix in ["", "-wal"] {
+            let from =
+                |path: &std::path::Path| std::path::PathBuf::from(format!("{}{suffix}", path.display()));
+            std::fs::copy(from(&path), from(&copy)).unwrap();
+        }
+        let recovered = Connection::open(&copy).unwrap();
+        assert_eq!(count(&recovered), expected);
+        let sound: String = recovered.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(sound, "ok");
+    }
+
+    #[test]
+    fn syncs_are_counted_for_the_connection_that_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.db");
+        let open = || {
+            let flags = OpenFlags::default();
+            let connection = Connection::open_with_flags_and_vfs(&path, flags, vfs::name().unwrap()).unwrap();
+            connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL").unwrap();
+            connection
+        };
+        let (counted, other) = (open(), open());
+        let syncs = Arc::default();
+        count_syncs(&counted, &syncs, &Arc::default()).unwrap();
+        counted.execute_batch("CREATE TABLE t(x)").unwrap();
+        for connection in [&counted, &other, &counted] {
+            connection.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+        }
+        assert_eq!(syncs.load(Ordering::Relaxed), 4, "one for the log's own header");
+    }
+}

@@ -1,0 +1,233 @@
+//! The database file, as [`crate::sqlite::file::vfs`] has SQLite use it.
+
+use std::ffi::{c_char, c_int, c_void};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use rusqlite::Connection;
+use rusqlite::ffi::{self, SQLITE_OK, sqlite3_file, sqlite3_int64, sqlite3_io_methods};
+
+use crate::sqlite::file::backfill::Backfill;
+use crate::sqlite::file::fork::FILES;
+use crate::sqlite::file::open_files;
+use crate::sqlite::file::platform;
+use crate::sqlite::file::vfs::{self, pass, pass_inside};
+use crate::sqlite::file::wal_index::WalIndex;
+
+/// A database as SQLite holds it; the file of the system's own VFS follows it in memory.
+#[repr(C)]
+pub(crate) struct MainFile {
+    methods: *const sqlite3_io_methods,
+    /// What SQLite gave as its name.
+    name: *const c_char,
+    backfill: Backfill,
+}
+
+/// Set up the wrapper of a database that the system's VFS has opened with `code`.
+///
+/// # Safety
+/// `file` has room for a [`MainFile`], and `name` is what SQLite gave `xOpen`.
+pub(crate) unsafe fn wrap(file: *mut sqlite3_file, name: *const c_char, code: c_int) {
+    let methods = vfs::methods_after(code, &METHODS);
+    let main = MainFile { methods, name, backfill: Backfill::default() };
+    // SAFETY: as the caller says.
+    unsafe { file.cast::<MainFile>().write(main) };
+}
+
+/// Have the syncs of this connection's database counted that fail.
+pub(crate) fn count_failed_syncs(connection: &Connection, failed: &Arc<AtomicU64>) {
+    let mut file: *mut sqlite3_file = std::ptr::null_mut();
+    // SAFETY: the handle is open for as long as `connection` is borrowed, and nobody else uses it meanwhile. A file with
+    // these methods is one that `open` set up.
+    unsafe {
+        let to = (&raw mut file).cast();
+        let operation = ffi::SQLITE_FCNTL_FILE_POINTER;
+        if ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), operation, to) == SQLITE_OK
+            && is_one(file)
+        {
+            backfill(file).count_failed(failed);
+        }
+    }
+}
+
+/// Whether a file is a database with this wrapper.
+///
+/// # Safety
+/// `file` is open, or null.
+unsafe fn is_one(file: *const sqlite3_file) -> bool {
+    // SAFETY: as the caller says.
+    unsafe { file.as_ref() }.is_some_and(|file| std::ptr::eq(file.pMethods, &raw const METHODS))
+}
+
+/// Of the database that the log is of which SQLite opened by `name`: the head of its `-shm`, and whether this connection
+/// keeps all others from writing.
+///
+/// # Safety
+/// `name` is what SQLite gave `xOpen` for a log, which is open; a thread that may use it calls.
+pub(crate) unsafe fn index_of_log(name: *const c_char) -> Option<(WalIndex, bool)> {
+    // SAFETY: the database of an open log is open as well.
+    unsafe {
+        let file = ffi::sqlite3_database_file_object(name);
+        if !is_one(file) {
+            return None;
+        }
+        Some((WalIndex::of(vfs::system_file::<MainFile>(file))?, backfill(file).is_alone()))
+    }
+}
+
+/// # Safety
+/// `open` set up `file`, and nobody else uses it meanwhile.
+unsafe fn backfill<'a>(file: *mut sqlite3_file) -> &'a mut Backfill {
+    // SAFETY: as the caller says.
+    unsafe { &mut (*file.cast::<MainFile>()).backfill }
+}
+
+/// Files are never mapped ([`crate::sqlite::file::connection`]), so that the methods that map them are left out.
+static METHODS: sqlite3_io_methods = sqlite3_io_methods {
+    iVersion: 2,
+    xClose: Some(close),
+    xRead: Some(read),
+    xWrite: Some(write),
+    xTruncate: Some(truncate),
+    xSync: Some(sync),
+    xFileSize: Some(file_size),
+    xLock: Some(lock),
+    xUnlock: Some(unlock),
+    xCheckReservedLock: Some(check_reserved_lock),
+    xFileControl: Some(file_control),
+    xSectorSize: Some(sector_size),
+    xDeviceCharacteristics: Some(device_characteristics),
+    xShmMap: Some(shm_map),
+    xShmLock: Some(shm_lock),
+    xShmBarrier: Some(shm_barrier),
+    xShmUnmap: Some(shm_unmap),
+    xFetch: None,
+    xUnfetch: None,
+};
+
+unsafe extern "C" fn close(file: *mut sqlite3_file) -> c_int {
+    let gate = FILES.enter();
+    open_files::remove(file, &gate);
+    let code = pass!(MainFile, file, xClose);
+    // SAFETY: `wrap` made it, and SQLite does not use it again.
+    unsafe { file.cast::<MainFile>().drop_in_place() };
+    code
+}
+
+unsafe extern "C" fn read(
+    file: *mut sqlite3_file,
+    to: *mut c_void,
+    count: c_int,
+    at: sqlite3_int64,
+) -> c_int {
+    pass!(MainFile, file, xRead, to, count, at)
+}
+
+unsafe extern "C" fn write(
+    file: *mut sqlite3_file,
+    from: *const c_void,
+    count: c_int,
+    at: sqlite3_int64,
+) -> c_int {
+    // SAFETY: SQLite calls this with a file that `open` set up.
+    let backfill = unsafe { backfill(file) };
+    let code = match backfill.before_write() {
+        SQLITE_OK => pass!(MainFile, file, xWrite, from, count, at),
+        refused => refused,
+    };
+    if code == SQLITE_OK && backfill.wrote(count, at) {
+        // SAFETY: as above.
+        return unsafe { sync(file, ffi::SQLITE_SYNC_NORMAL) };
+    }
+    code
+}
+
+unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c_int {
+    pass!(MainFile, file, xTruncate, size)
+}
+
+unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
+    let code = pass!(MainFile, file, xSync, flags);
+    // SAFETY: SQLite calls this with a file that `open` set up.
+    unsafe {
+        if backfill(file).synced(vfs::system_file::<MainFile>(file), code) {
+            let path = vfs::path((*file.cast::<MainFile>()).name);
+            path.into_iter().for_each(|path| platform::forget_cached(path, 0));
+        }
+    }
+    code
+}
+
+unsafe extern "C" fn file_size(file: *mut sqlite3_file, size: *mut sqlite3_int64) -> c_int {
+    pass!(MainFile, file, xFileSize, size)
+}
+
+unsafe extern "C" fn lock(file: *mut sqlite3_file, level: c_int) -> c_int {
+    let code = pass_inside!(MainFile, file, xLock, level);
+    if code == SQLITE_OK {
+        // SAFETY: SQLite calls this with a file that `open` set up.
+        unsafe { backfill(file).locked(level) };
+    }
+    code
+}
+
+unsafe extern "C" fn unlock(file: *mut sqlite3_file, level: c_int) -> c_int {
+    // SAFETY: SQLite calls this with a file that `open` set up.
+    unsafe { backfill(file).locked(level) };
+    pass_inside!(MainFile, file, xUnlock, level)
+}
+
+unsafe extern "C" fn check_reserved_lock(file: *mut sqlite3_file, out: *mut c_int) -> c_int {
+    pass_inside!(MainFile, file, xCheckReservedLock, out)
+}
+
+unsafe extern "C" fn file_control(file: *mut sqlite3_file, operation: c_int, argument: *mut c_void) -> c_int {
+    // SAFETY: SQLite calls this with a file that `open` set up.
+    unsafe { backfill(file).told(vfs::system_file::<MainFile>(file), operation) };
+    pass!(MainFile, file, xFileControl, operation, argument)
+}
+
+unsafe extern "C" fn sector_size(file: *mut sqlite3_file) -> c_int {
+    pass!(MainFile, file, xSectorSize)
+}
+
+unsafe extern "C" fn device_characteristics(file: *mut sqlite3_file) -> c_int {
+    pass!(MainFile, file, xDeviceCharacteristics)
+}
+
+unsafe extern "C" fn shm_map(
+    file: *mut sqlite3_file,
+    region: c_int,
+    size: c_int,
+    extend: c_int,
+    to: *mut *mut c_void,
+) -> c_int {
+    pass_inside!(MainFile, file, xShmMap, region, size, extend, to)
+}
+
+unsafe extern "C" fn shm_lock(file: *mut sqlite3_file, offset: c_int, count: c_int, flags: c_int) -> c_int {
+    // SAFETY: SQLite calls this with a file that `open` set up.
+    unsafe { backfill(file).before_lock(vfs::system_file::<MainFile>(file), offset, count, flags) };
+    let code = pass_inside!(MainFile, file, xShmLock, offset, count, flags);
+    if code == SQLITE_OK {
+        // SAFETY: as above.
+        unsafe { backfill(file).after_lock(offset, flags) };
+    }
+    code
+}
+
+unsafe extern "C" fn shm_barrier(file: *mut sqlite3_file) {
+    // SAFETY: SQLite calls this with a file that `open` set up.
+    unsafe {
+        let system = vfs::system_file::<MainFile>(file);
+        if let Some(barrier) = (*(*system).pMethods).xShmBarrier {
+            let _gate = FILES.enter();
+            barrier(system);
+        }
+        backfill(file).at_barrier(system);
+    }
+}
+
+unsafe extern "C" fn shm_unmap(file: *mut sqlite3_file, delete: c_int) -> c_int {
+    pass_inside!(MainFile, file, xShmUnmap, delete)
+}

@@ -1,0 +1,299 @@
+//! The schema: an ordered list of steps, `user_version` saying how many a file has taken.
+//!
+//! Steps are never changed once released, only added; each uses nothing newer than SQLite 3.37, so that older
+//! programs go on reading the file.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::model::rows::ITEM_COLUMNS;
+use crate::sqlite::file::connection;
+
+/// Step `n` (from 0) brings a file from version `n` to version `n + 1`.
+const STEPS: [&str; 3] = [
+    // The tables of the pure-Python predecessor, whose files are version 0.
+    "CREATE TABLE IF NOT EXISTS runs (
+         run_id TEXT PRIMARY KEY,
+         run_type TEXT NOT NULL,
+         started_at TEXT NOT NULL,
+         finished_at TEXT,
+         status TEXT NOT NULL,
+         settings_snapshot_json TEXT NOT NULL,
+         notes TEXT
+     );
+     CREATE TABLE IF NOT EXISTS intel_items (
+         item_id TEXT PRIMARY KEY,
+         run_id TEXT NOT NULL REFERENCES runs(run_id),
+         item_type TEXT NOT NULL,
+         title TEXT NOT NULL,
+         summary TEXT NOT NULL,
+         claims_json TEXT NOT NULL,
+         evidence_json TEXT NOT NULL,
+         scores_json TEXT NOT NULL,
+         risk_flags_json TEXT NOT NULL,
+         explainability_json TEXT NOT NULL,
+         decision TEXT,
+         decision_reason TEXT,
+         created_at TEXT NOT NULL
+     );
+     CREATE TABLE IF NOT EXISTS telemetry (
+         run_id TEXT PRIMARY KEY REFERENCES runs(run_id),
+         telemetry_json TEXT NOT NULL,
+         created_at TEXT NOT NULL
+     );",
+    // The predecessor's index names, so that it does not make its own; its index on run_id alone would make
+    // the listing of a run sort.
+    "ALTER TABLE intel_items ADD COLUMN updated_at TEXT;
+     ALTER TABLE runs ADD COLUMN heartbeat_at TEXT;
+     DROP INDEX IF EXISTS idx_intel_items_run_id;
+     CREATE INDEX idx_intel_items_run_id ON intel_items(run_id, created_at);
+     CREATE INDEX IF NOT EXISTS idx_intel_items_created_at ON intel_items(created_at);",
+    // An index for each filter of the lists, in the order of the list; and one, of items that came again only, for when
+    // a run's were last seen. The file's own number tells its cursors from those of other files.
+    "ALTER TABLE runs ADD COLUMN recovered_at TEXT;
+     ALTER TABLE runs ADD COLUMN pruned_at TEXT;
+     CREATE INDEX IF NOT EXISTS idx_runs_started_at ON runs(started_at);
+     CREATE INDEX IF NOT EXISTS idx_runs_run_type ON runs(run_type, started_at);
+     CREATE INDEX IF NOT EXISTS idx_runs_status ON runs(status, started_at);
+     CREATE INDEX IF NOT EXISTS idx_runs_run_type_status ON runs(run_type, status, started_at);
+     CREATE INDEX IF NOT EXISTS idx_runs_pruned_at ON runs(pruned_at) WHERE pruned_at IS NOT NULL;
+     CREATE INDEX IF NOT EXISTS idx_intel_items_item_type ON intel_items(item_type, decision, created_at);
+     CREATE INDEX IF NOT EXISTS idx_intel_items_updated_at ON intel_items(run_id, updated_at)
+         WHERE updated_at IS NOT NULL;
+     CREATE TABLE store_identity (store_id TEXT NOT NULL);
+     INSERT INTO store_identity VALUES (lower(hex(randomblob(8))));",
+];
+
+/// The columns that steps have added, and the version that has them first.
+const ADDED_COLUMNS: [(i64, &str, &str); 4] = [
+    (2, "intel_items", "updated_at"),
+    (2, "runs", "heartbeat_at"),
+    (3, "runs", "recovered_at"),
+    (3, "runs", "pruned_at"),
+];
+
+/// What every file of ours, and of the predecessor, has beside the [`ITEM_COLUMNS`] of its items.
+const REQUIRED: [(&str, &[&str]); 3] = [
+    (
+        "runs",
+        &["run_id", "run_type", "started_at", "finished_at", "status", "settings_snapshot_json", "notes"],
+    ),
+    ("intel_items", &["created_at"]),
+    ("telemetry", &["run_id", "telemetry_json", "created_at"]),
+];
+
+/// The version that this code writes.
+pub const LATEST: i64 = STEPS.len() as i64;
+
+/// What a file is, before anything in it is changed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Nothing is in it yet.
+    Empty,
+    /// A store of this version; 0 is the predecessor's.
+    Store(i64),
+}
+
+/// Look at a file without changing it.
+///
+/// Fails for a file that is no database, that is another program's, or that is newer than this code.
+pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
+    let version = user_version(connection)?;
+    let entries: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if entries == 0 && version == 0 {
+        return Ok(Found::Empty);
+    }
+    for (table, columns) in REQUIRED {
+        // A view by the name of a table could compute for ever whenever it is read.
+        let mut there = connection.prepare(
+            "SELECT name FROM pragma_table_info(?1) WHERE EXISTS (
+                SELECT 1 FROM pragma_table_list WHERE schema = 'main' AND lower(name) = ?1 AND type = 'table')",
+        )?;
+        let there = there.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+        let items: &[&str] = if table == "intel_items" { &ITEM_COLUMNS } else { &[] };
+        if let Some(missing) =
+            items.iter().chain(columns).find(|column| !there.iter().any(|name| name == *column))
+        {
+            return Err(StoreError::new(
+                ErrorKind::ForeignDatabase,
+                format!(
+                    "a SQLite database of another program: it has no {table}.{missing}; it was left as it is"
+                ),
+            ));
+        }
+    }
+    if version > LATEST {
+        return Err(StoreError::new(
+            ErrorKind::SchemaTooNew,
+            format!(
+                "schema version {version} is newer than {LATEST}, the newest that this version knows; it was left as it is; upgrade orchestrator-state-store"
+            ),
+        ));
+    }
+    Ok(Found::Store(version))
+}
+
+/// Refuse to write a file with a trigger: ours have none, and each write would run whatever it says, for ever if it
+/// likes. <https://www.sqlite.org/security.html#untrusted_sqlite_database_files>
+pub(crate) fn refuse_triggers(connection: &Connection) -> Result<()> {
+    let mut triggers = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger' LIMIT 1")?;
+    match triggers.query_map([], |row| row.get::<_, String>(0))?.next() {
+        None => Ok(()),
+        Some(name) => Err(StoreError::new(
+            ErrorKind::ForeignDatabase,
+            format!(
+                "it has the trigger {:?}, which each write would run; it was left as it is; drop the trigger, or open the file with read_only=True",
+                name?
+            ),
+        )),
+    }
+}
+
+/// Bring a file up to date, all steps in one transaction.
+///
+/// Several processes may try at once: each looks again once it has the write lock.
+pub(crate) fn migrate(connection: &mut Connection) -> Result<()> {
+    if user_version(connection)? == LATEST {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if let Found::Store(LATEST) = inspect(&transaction)? {
+        return Ok(());
+    }
+    let done = usize::try_from(user_version(&transaction)?).unwrap_or(0);
+    for step in STEPS.iter().skip(done) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", LATEST)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Have an older file look like the latest to a connection that may only read it: our queries need not know of it.
+///
+/// A table of SQLite's has a `rowid`; so has each view.
+pub(crate) fn show_as_latest(connection: &Connection) -> Result<()> {
+    let version = user_version(connection)?;
+    for table in ["intel_items", "runs"] {
+        let missing = ADDED_COLUMNS
+            .iter()
+            .filter(|(since, of, _)| *since > version && *of == table)
+            .map(|(_, _, column)| format!("NULL AS {column}, "))
+            .collect::<String>();
+        if !missing.is_empty() {
+            connection.execute_batch(&format!(
+                "CREATE TEMP VIEW {table} AS SELECT *, {missing} rowid AS rowid FROM main.{table}"
+            ))?;
+        }
+    }
+    if version < 3 {
+        connection.execute_batch("CREATE TEMP VIEW store_identity AS SELECT '' AS store_id")?;
+    }
+    Ok(())
+}
+
+/// Give a file without a page its shape; does nothing to any other.
+pub(crate) fn prepare_new(connection: &Connection) -> Result<()> {
+    let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+    if pages == 0 { connection::shape_new_file(connection) } else { Ok(()) }
+}
+
+/// Whether a file has all indexes. An older one that is only read has not.
+pub(crate) fn is_latest(connection: &Connection) -> Result<bool> {
+    let version: i64 = connection.prepare_cached("PRAGMA user_version")?.query_row([], |row| row.get(0))?;
+    Ok(version == LATEST)
+}
+
+fn user_version(connection: &Connection) -> Result<i64> {
+    Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at_version(version: usize) -> Connection {
+        let connection = connection::open_memory().unwrap();
+        for step in &STEPS[..version] {
+            connection.execute_batch(step).unwrap();
+        }
+        connection.pragma_update(None, "user_version", i64::try_from(version).unwrap()).unwrap();
+        connection
+    }
+
+    fn schema(connection: &Connection) -> Vec<String> {
+        let sql = "SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_schema ORDER BY 1";
+        let mut statement = connection.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap()
+    }
+
+    #[test]
+    fn every_older_version_becomes_the_latest() {
+        let mut fresh = at_version(0);
+        migrate(&mut fresh).unwrap();
+        for version in 1..=STEPS.len() {
+            let mut old = at_version(version);
+            migrate(&mut old).unwrap();
+            assert_eq!(schema(&old), schema(&fresh), "from version {version}");
+        }
+        assert_eq!(inspect(&fresh).unwrap(), Found::Store(LATEST));
+    }
+
+    #[test]
+    fn the_predecessors_file_becomes_the_latest_whichever_indexes_it_has() {
+        let mut fresh = at_version(0);
+        migrate(&mut fresh).unwrap();
+        for indexes in [
+            "",
+            "CREATE INDEX idx_intel_items_run_id ON intel_items(run_id);
+             CREATE INDEX idx_intel_items_created_at ON intel_items(created_at);",
+        ] {
+            let mut old = at_version(0);
+            old.execute_batch(STEPS[0]).unwrap();
+            old.execute_batch(indexes).unwrap();
+            assert_eq!(inspect(&old).unwrap(), Found::Store(0));
+            migrate(&mut old).unwrap();
+            assert_eq!(inspect(&old).unwrap(), Found::Store(LATEST));
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_is_refused() {
+        let foreign = at_version(0);
+        foreign.execute_batch("CREATE TABLE runs(run_id)").unwrap();
+        assert_eq!(inspect(&foreign).unwrap_err().kind, ErrorKind::ForeignDatabase);
+        let view = at_version(STEPS.len());
+        view.execute_batch(
+            "DROP TABLE telemetry;
+            CREATE VIEW telemetry AS SELECT '' AS run_id, '{}' AS telemetry_json, '' AS created_at",
+        )
+        .unwrap();
+        assert_eq!(inspect(&view).unwrap_err().kind, ErrorKind::ForeignDatabase);
+        let newer = at_version(STEPS.len());
+        newer.pragma_update(None, "user_version", LATEST + 1).unwrap();
+        assert_eq!(inspect(&newer).unwrap_err().kind, ErrorKind::SchemaTooNew);
+    }
+
+    #[test]
+    fn every_older_version_can_be_read_as_the_latest() {
+        for version in 1..=STEPS.len() {
+            let old = at_version(version);
+            show_as_latest(&old).unwrap();
+            let query = "SELECT heartbeat_at, recovered_at, pruned_at, r.rowid, updated_at, i.rowid, store_id
+                FROM runs r JOIN intel_items i USING (run_id) JOIN store_identity ORDER BY started_at";
+            assert!(!old.prepare(query).unwrap().exists([]).unwrap(), "from version {version}");
+        }
+    }
+
+    #[test]
+    fn a_trigger_is_refused_by_its_name() {
+        let connection = at_version(STEPS.len());
+        refuse_triggers(&connection).unwrap();
+        connection
+            .execute_batch("CREATE TRIGGER harm AFTER INSERT ON runs BEGIN DELETE FROM intel_items; END")
+            .unwrap();
+        let refusal = refuse_triggers(&connection).unwrap_err();
+        assert_eq!(refusal.kind, ErrorKind::ForeignDatabase);
+        assert!(refusal.to_string().contains("harm"), "{refusal}");
+    }
+}

@@ -1,0 +1,16 @@
+//! The file: how it is opened, locked and synced, its schema, and what a fork does to it.
+
+pub(crate) mod backfill;
+pub(crate) mod connection;
+pub(crate) mod fork;
+pub(crate) mod locks;
+pub(crate) mod log_doubt;
+pub(crate) mod log_file;
+pub(crate) mod main_file;
+pub(crate) mod migrations;
+pub(crate) mod open_files;
+pub(crate) mod place;
+pub(crate) mod plain_file;
+pub(crate) mod platform;
+pub(crate) mod vfs;
+pub(crate) mod wal_index;

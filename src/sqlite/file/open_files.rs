@@ -1,0 +1,144 @@
+//! Which files this process has open through [`crate::sqlite::file::vfs`], so that a forked child can close them.
+//!
+//! The child closes each beneath the connection that has it; [`crate::sqlite::file::fork`] says why that is safe. The connection is
+//! left with a file that does nothing: it can be closed, and fails in everything else.
+
+use std::ffi::{c_int, c_void};
+use std::sync::Mutex;
+
+use rusqlite::ffi::{
+    SQLITE_IOERR, SQLITE_NOTFOUND, SQLITE_OK, sqlite3_file, sqlite3_int64, sqlite3_io_methods,
+};
+
+use crate::sqlite::file::fork::Inside;
+use crate::sync::lock;
+
+/// Locked only inside the fork's gate.
+static OPEN: Mutex<Vec<Open>> = Mutex::new(Vec::new());
+
+struct Open {
+    /// The file as SQLite has it.
+    wrapper: *mut sqlite3_file,
+    /// The file of the system's VFS behind it, or the same.
+    system: *mut sqlite3_file,
+    /// Its own methods.
+    methods: *const sqlite3_io_methods,
+}
+
+// SAFETY: the files are in SQLite's memory, and used by whoever has their connection, or by a child's only thread.
+unsafe impl Send for Open {}
+
+/// Count in a file that was opened.
+///
+/// # Safety
+/// `system` is what the system's VFS has opened.
+pub(crate) unsafe fn add(wrapper: *mut sqlite3_file, system: *mut sqlite3_file, _: &Inside) {
+    // SAFETY: as the caller says.
+    let methods = unsafe { (*system).pMethods };
+    lock(&OPEN).push(Open { wrapper, system, methods });
+}
+
+/// Count out a file that is being closed.
+pub(crate) fn remove(wrapper: *mut sqlite3_file, _: &Inside) {
+    lock(&OPEN).retain(|open| open.wrapper != wrapper);
+}
+
+/// In a forked child, before anything else uses SQLite: close all files.
+pub(crate) fn close_inherited() {
+    for Open { wrapper, system, methods } in std::mem::take(&mut *lock(&OPEN)) {
+        // SAFETY: what is counted in is open, and no thread is there that could be using it.
+        unsafe {
+            if let Some(methods) = methods.as_ref() {
+                if let (2.., Some(unmap)) = (methods.iVersion, methods.xShmUnmap) {
+                    unmap(system, 0);
+                }
+                if let Some(close) = methods.xClose {
+                    close(system);
+                }
+            }
+            (*wrapper).pMethods = &raw const CLOSED;
+        }
+    }
+}
+
+static CLOSED: sqlite3_io_methods = sqlite3_io_methods {
+    iVersion: 2,
+    xClose: Some(close),
+    xRead: Some(read),
+    xWrite: Some(write),
+    xTruncate: Some(truncate),
+    xSync: Some(flagged),
+    xFileSize: Some(file_size),
+    xLock: Some(flagged),
+    xUnlock: Some(undo),
+    xCheckReservedLock: Some(check_reserved_lock),
+    xFileControl: Some(file_control),
+    xSectorSize: Some(sector_size),
+    xDeviceCharacteristics: Some(device_characteristics),
+    xShmMap: Some(shm_map),
+    xShmLock: Some(shm_lock),
+    xShmBarrier: Some(shm_barrier),
+    xShmUnmap: Some(undo),
+    xFetch: None,
+    xUnfetch: None,
+};
+
+unsafe extern "C" fn close(_: *mut sqlite3_file) -> c_int {
+    SQLITE_OK
+}
+
+unsafe extern "C" fn undo(_: *mut sqlite3_file, _: c_int) -> c_int {
+    SQLITE_OK
+}
+
+unsafe extern "C" fn read(_: *mut sqlite3_file, _: *mut c_void, _: c_int, _: sqlite3_int64) -> c_int {
+    SQLITE_IOERR
+}
+
+unsafe extern "C" fn write(_: *mut sqlite3_file, _: *const c_void, _: c_int, _: sqlite3_int64) -> c_int {
+    SQLITE_IOERR
+}
+
+unsafe extern "C" fn truncate(_: *mut sqlite3_file, _: sqlite3_int64) -> c_int {
+    SQLITE_IOERR
+}
+
+unsafe extern "C" fn flagged(_: *mut sqlite3_file, _: c_int) -> c_int {
+    SQLITE_IOERR
+}
+
+unsafe extern "C" fn file_size(_: *mut sqlite3_file, _: *mut sqlite3_int64) -> c_int {
+    SQLITE_IOERR
+}
+
+unsafe extern "C" fn check_reserved_lock(_: *mut sqlite3_file, _: *mut c_int) -> c_int {
+    SQLITE_IOERR
+}
+
+unsafe extern "C" fn file_control(_: *mut sqlite3_file, _: c_int, _: *mut c_void) -> c_int {
+    SQLITE_NOTFOUND
+}
+
+unsafe extern "C" fn sector_size(_: *mut sqlite3_file) -> c_int {
+    4096
+}
+
+unsafe extern "C" fn device_characteristics(_: *mut sqlite3_file) -> c_int {
+    0
+}
+
+unsafe extern "C" fn shm_map(
+    _: *mut sqlite3_file,
+    _: c_int,
+    _: c_int,
+    _: c_int,
+    _: *mut *mut c_void,
+) -> c_int {
+    SQLITE_IOERR
+}
+
+unsafe extern "C" fn shm_lock(_: *mut sqlite3_file, _: c_int, _: c_int, _: c_int) -> c_int {
+    SQLITE_IOERR
+}
+
+unsafe extern "C" fn shm_barrier(_: *mut sqlite3_file) {}

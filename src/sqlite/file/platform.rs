@@ -1,0 +1,263 @@
+//! What differs between operating systems. Tested on Linux only.
+
+use std::ffi::{CStr, CString};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use crate::sqlite::file::fork::FILES;
+use crate::sync::lock;
+
+/// How many symbolic links are followed, as Linux has it.
+const MAX_LINKS: usize = 40;
+
+/// Device and inode: which file it is, whatever its name.
+pub(crate) type FileId = (u64, u64);
+
+/// What a look at a file tells.
+pub(crate) struct Facts {
+    pub(crate) id: FileId,
+    /// How many names it has.
+    pub(crate) links: u64,
+}
+
+/// What there is to be known of the file that `path` leads to. Cheaper than [`fs::metadata`], for every commit asks.
+#[allow(clippy::unnecessary_cast, reason = "the fields are of other types on other systems")]
+pub(crate) fn facts(path: &CStr) -> io::Result<Facts> {
+    let mut facts = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `path` ends in NUL, and `facts` has room for what stat writes.
+    if unsafe { libc::stat(path.as_ptr(), facts.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: stat succeeded, so it filled `facts`.
+    let facts = unsafe { facts.assume_init() };
+    Ok(Facts { id: (facts.st_dev as u64, facts.st_ino as u64), links: facts.st_nlink as u64 })
+}
+
+/// Which file `path` leads to; `None` where there is none.
+pub(crate) fn file_id(path: &Path) -> Option<FileId> {
+    fs::metadata(path).ok().map(|metadata| id_of(&metadata))
+}
+
+/// Which file these are the facts of.
+pub(crate) fn id_of(metadata: &fs::Metadata) -> FileId {
+    (metadata.dev(), metadata.ino())
+}
+
+/// Which file a descriptor is open on.
+#[cfg(target_os = "linux")]
+pub(crate) fn descriptor_id(fd: std::ffi::c_int) -> Option<FileId> {
+    let mut facts = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `facts` has room for what fstat writes, and is read only if it succeeded.
+    unsafe { (libc::fstat(fd, facts.as_mut_ptr()) == 0).then(|| facts.assume_init()) }
+        .map(|facts| (facts.st_dev, facts.st_ino))
+}
+
+/// Have the system forget what it keeps of a file in memory, from a byte on, but for what is still to be written.
+///
+/// ext4 has the pages of a write-back that failed for clean, and for written where they are on the disk, which has never
+/// been told so: written once more they get there, and are zeros all the same when the file is next read from it. Only
+/// what is not in memory any more is written as something new. Any descriptor of the file will do; none may be opened
+/// for it, as closing that could drop locks.
+#[cfg(target_os = "linux")]
+pub(crate) fn forget_cached(path: &Path, from: u64) {
+    let (Some(id), Ok(entries)) = (file_id(path), fs::read_dir("/proc/self/fd")) else { return };
+    let descriptors = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    if let (Some(fd), Ok(from)) =
+        (descriptors.into_iter().find(|fd| descriptor_id(*fd) == Some(id)), i64::try_from(from))
+    {
+        // SAFETY: a descriptor that has come to be another file's meanwhile loses nothing by this.
+        unsafe { libc::posix_fadvise(fd, from, 0, libc::POSIX_FADV_DONTNEED) };
+    }
+}
+
+/// Elsewhere than on Linux nothing is known of such a thing.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn forget_cached(_: &Path, _: u64) {}
+
+/// Create the missing folders above `path`, each synced into the one above it.
+pub(crate) fn create_parents(path: &Path) -> io::Result<()> {
+    let missing: Vec<_> = path.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    missing.into_iter().try_for_each(sync_parent)
+}
+
+/// Create `path` with exactly these permission bits, synced into its folder, unless it is there already.
+///
+/// Where there is no [`crate::sqlite::file::locks`], closing a descriptor drops all of the process's locks on the file. So no store
+/// may open the file between the creation and the close: each comes through here first, one at a time.
+pub(crate) fn create_file(path: &Path, mode: u32) -> io::Result<()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let created = {
+        let _gate = FILES.enter();
+        let _one = lock(&ONE_AT_A_TIME);
+        create_new(path, mode).map(drop)
+    };
+    match created {
+        // A sync may last, and forks wait for whoever is inside the gate.
+        Ok(()) => sync_parent(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Create `path`, where there is nothing yet, with exactly these permission bits.
+pub(crate) fn create_new(path: &Path, mode: u32) -> io::Result<File> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    Ok(file)
+}
+
+/// Rename a file, unless there is one of the new name already.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match rename_without_replacing(from, to) {
+        // Not every file system can; a link fails as well where a file is there, and not every one has links either.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) => {
+            match fs::hard_link(from, to) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !to.exists() => {
+                    fs::rename(from, to)
+                }
+                linked => linked.and_then(|()| fs::remove_file(from)),
+            }
+        }
+        renamed => renamed,
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+
+    let [from, to] = [from, to].map(|path| CString::new(path.as_os_str().as_bytes()));
+    let (from, to) = (from?, to?);
+    // SAFETY: both paths end in NUL. glibc has had the function for less time than Linux.
+    let done = unsafe {
+        let (here, flags) = (libc::AT_FDCWD, libc::RENAME_NOREPLACE);
+        libc::syscall(libc::SYS_renameat2, here, from.as_ptr(), here, to.as_ptr(), flags)
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn rename_without_replacing(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::Error::from_raw_os_error(libc::ENOSYS))
+}
+
+/// Sync the folder that `path` is in, where the file system and its permissions let folders be synced.
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    match File::open(parent).and_then(|folder| folder.sync_all()) {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied) =>
+        {
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+/// Where the symbolic link at `path` leads in the end, also where nothing is there yet.
+pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let mut path = std::path::absolute(path)?;
+    for _ in 0..MAX_LINKS {
+        let Ok(target) = fs::read_link(&path) else { return Ok(path) };
+        path = path.parent().unwrap_or(Path::new("/")).join(target);
+    }
+    Err(io::Error::other("too many levels of symbolic links"))
+}
+
+/// Whether `path` leads to a file that is mounted by itself, as containers are given single files.
+#[cfg(target_os = "linux")]
+pub fn is_mounted_file(path: &Path) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    let mut facts = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: `path` ends in NUL, `facts` has room for what statx writes, and all zeros are a value of it.
+    let facts = unsafe {
+        libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, libc::STATX_TYPE, facts.as_mut_ptr());
+        facts.assume_init()
+    };
+    u32::from(facts.stx_mode) & libc::S_IFMT == libc::S_IFREG
+        && facts.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0
+}
+
+/// Elsewhere than on Linux nothing is detected.
+#[cfg(not(target_os = "linux"))]
+pub fn is_mounted_file(_: &Path) -> bool {
+    false
+}
+
+/// The name of the network file system that holds `path`, if one does: SQLite's write-ahead log needs shared
+/// memory of one host (<https://www.sqlite.org/wal.html#overview>).
+#[cfg(target_os = "linux")]
+pub fn network_file_system(path: &Path) -> Option<&'static str> {
+    use std::os::unix::ffi::OsStrExt;
+
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    let mut facts = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: `path` ends in NUL, and `facts` has room for what statfs writes.
+    if unsafe { libc::statfs(path.as_ptr(), facts.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: statfs succeeded, so it filled `facts`.
+    let magic = unsafe { facts.assume_init() }.f_type;
+    // The numbers are those of statfs(2) and linux/magic.h.
+    match u32::try_from(magic & 0xffff_ffff).ok()? {
+        0x6969 => Some("NFS"),
+        0x517b => Some("SMB"),
+        0xff53_4d42 => Some("CIFS"),
+        0xfe53_4d42 => Some("SMB2"),
+        0x0102_1997 => Some("9P"),
+        0x00c3_6400 => Some("Ceph"),
+        0x0bd0_0bd0 => Some("Lustre"),
+        0x5346_414f => Some("AFS"),
+        0x6b41_4653 => Some("AFS"),
+        0x7461_636f => Some("OCFS2"),
+        0x0116_1970 => Some("GFS2"),
+        _ => None,
+    }
+}
+
+/// Elsewhere than on Linux nothing is detected.
+#[cfg(not(target_os = "linux"))]
+pub fn network_file_system(_: &Path) -> Option<&'static str> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_has_exactly_its_mode_and_an_old_one_keeps_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/down/file");
+        create_parents(&path).unwrap();
+        create_file(&path, 0o666).unwrap();
+        create_file(&path, 0o600).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o666);
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_not_renamed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| folder.path().join(name));
+        fs::write(&from, b"from").unwrap();
+        rename_new(&from, &to).unwrap();
+        assert_eq!(fs::metadata(&to).unwrap().nlink(), 1);
+        fs::write(&from, b"again").unwrap();
+        assert_eq!(rename_new(&from, &to).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&to).unwrap(), b"from");
+    }
+
+    #[test]
+    fn a_local_folder_is_no_network_file_system() {
+        assert_eq!(network_file_system(Path::new("/")), None);
+        assert_eq!(network_file_system(Path::new("/no/such/path")), None);
+    }
+}

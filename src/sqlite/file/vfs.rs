@@ -1,0 +1,132 @@
+//! The SQLite VFS of every connection to a file: the system's own, with some of its files wrapped.
+//!
+//! A wrapper is a struct that begins with SQLite's table of methods; the file of the system's own VFS follows it in
+//! memory. [`crate::sqlite::file::main_file`] wraps the database, [`crate::sqlite::file::log_file`] its write-ahead log; all others are the system's,
+//! but for [`crate::sqlite::file::plain_file`].
+
+use std::ffi::{CStr, OsStr, c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use rusqlite::ffi::{
+    self, SQLITE_OK, SQLITE_OPEN_MAIN_DB, SQLITE_OPEN_WAL, sqlite3_file, sqlite3_io_methods, sqlite3_vfs,
+};
+
+use crate::sqlite::file::fork::{FILES, Inside};
+use crate::sqlite::file::log_file::{self, LogFile};
+use crate::sqlite::file::main_file::{self, MainFile};
+use crate::sqlite::file::open_files;
+use crate::sqlite::file::plain_file;
+
+/// What the VFS is called.
+const NAME: &CStr = c"orchestrator";
+
+/// The name of the VFS, registered when first asked for; `None` leaves connections with the system's own.
+pub(crate) fn name() -> Option<&'static CStr> {
+    static REGISTERED: OnceLock<bool> = OnceLock::new();
+    REGISTERED.get_or_init(register).then_some(NAME)
+}
+
+fn register() -> bool {
+    // SAFETY: the default VFS is never unregistered. The copy is leaked, as SQLite keeps a pointer to it; all of its
+    // functions but `xOpen` are those of the default VFS and rely on nothing but `pAppData`, which is copied.
+    unsafe {
+        let system = ffi::sqlite3_vfs_find(std::ptr::null());
+        if system.is_null() {
+            return false;
+        }
+        let vfs = Box::leak(Box::new(*system));
+        vfs.zName = NAME.as_ptr();
+        vfs.szOsFile += size_of::<LogFile>().max(size_of::<MainFile>()) as c_int;
+        vfs.xOpen = Some(open);
+        vfs.pNext = std::ptr::null_mut();
+        ffi::sqlite3_vfs_register(vfs, 0) == SQLITE_OK
+    }
+}
+
+/// # Safety
+/// As `sqlite3_vfs.xOpen`: `file` has room for `szOsFile` bytes.
+unsafe extern "C" fn open(
+    _: *mut sqlite3_vfs,
+    name: *const c_char,
+    file: *mut sqlite3_file,
+    flags: c_int,
+    out_flags: *mut c_int,
+) -> c_int {
+    // SAFETY: the default VFS was found when this one was registered, and there is room for a wrapper and its file.
+    unsafe {
+        let system = ffi::sqlite3_vfs_find(std::ptr::null());
+        let Some(open) = (*system).xOpen else { return ffi::SQLITE_CANTOPEN };
+        let gate = FILES.enter();
+        if flags & SQLITE_OPEN_MAIN_DB != 0 {
+            let code = open(system, name, system_file::<MainFile>(file), flags, out_flags);
+            main_file::wrap(file, name, code);
+            count_in(file, system_file::<MainFile>(file), code, &gate);
+            return code;
+        }
+        if flags & SQLITE_OPEN_WAL != 0 {
+            let code = open(system, name, system_file::<LogFile>(file), flags, out_flags);
+            log_file::wrap(file, name, code);
+            count_in(file, system_file::<LogFile>(file), code, &gate);
+            return code;
+        }
+        let code = open(system, name, file, flags, out_flags);
+        plain_file::count_in(file, code, &gate);
+        code
+    }
+}
+
+/// # Safety
+/// `system` is what the system's VFS has opened with `code`.
+unsafe fn count_in(wrapper: *mut sqlite3_file, system: *mut sqlite3_file, code: c_int, gate: &Inside) {
+    if code == SQLITE_OK {
+        // SAFETY: as the caller says.
+        unsafe { open_files::add(wrapper, system, gate) };
+    }
+}
+
+/// The path that SQLite opened a file by.
+///
+/// # Safety
+/// `name` is what SQLite gave `xOpen` for a file that is open, or null.
+pub(crate) unsafe fn path<'a>(name: *const c_char) -> Option<&'a Path> {
+    // SAFETY: as the caller says; SQLite keeps it for as long as the file is open.
+    (!name.is_null()).then(|| Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(name) }.to_bytes())))
+}
+
+/// The methods of a wrapper, whose file was opened with `code`: SQLite closes no file without methods.
+pub(crate) fn methods_after(code: c_int, methods: &'static sqlite3_io_methods) -> *const sqlite3_io_methods {
+    if code == SQLITE_OK { methods } else { std::ptr::null() }
+}
+
+/// The file of the system's VFS, behind a wrapper.
+///
+/// # Safety
+/// [`open`] was given `file`, so that there is room for both.
+pub(crate) unsafe fn system_file<Wrapper>(file: *mut sqlite3_file) -> *mut sqlite3_file {
+    // SAFETY: as the caller says.
+    unsafe { file.cast::<Wrapper>().add(1).cast() }
+}
+
+/// Call a method of the system's file behind a wrapper.
+macro_rules! pass {
+    ($wrapper:ty, $file:expr, $method:ident $(, $argument:expr)*) => {{
+        // SAFETY: SQLite calls this with a file that `open` set up, and with arguments as the method wants them.
+        unsafe {
+            let system = $crate::sqlite::file::vfs::system_file::<$wrapper>($file);
+            (*(*system).pMethods).$method
+                .map_or(rusqlite::ffi::SQLITE_IOERR, |method| method(system $(, $argument)*))
+        }
+    }};
+}
+
+/// As [`pass`], for what touches anything that files of the system's VFS share: inside the fork's gate.
+macro_rules! pass_inside {
+    ($wrapper:ty, $file:expr, $method:ident $(, $argument:expr)*) => {{
+        let _gate = $crate::sqlite::file::fork::FILES.enter();
+        $crate::sqlite::file::vfs::pass!($wrapper, $file, $method $(, $argument)*)
+    }};
+}
+
+pub(crate) use {pass, pass_inside};

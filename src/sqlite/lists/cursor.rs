@@ -1,0 +1,216 @@
+//! Where a page of a list ended, as text that nobody need understand, and that nobody can change unnoticed.
+//!
+//! Programs keep cursors, so that one outlives the process and the version that made it: it is hexadecimal digits and
+//! FNV-1a checksums, which no release of Rust changes. The checksums find mistakes. They are no secret, and need not
+//! be: a forged cursor is only another place to go on from.
+
+use std::fmt::Write as _;
+
+use rusqlite::Connection;
+
+use crate::error::{ErrorKind, Result, StoreError};
+
+/// Where a page of a list ended: the next one goes on behind it, whatever was written meanwhile.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The last row's time; empty before the first of a list that begins with the oldest.
+    pub time: String,
+    /// The last row's place among those of the same time.
+    pub rowid: i64,
+}
+
+impl Position {
+    /// The position as text, for the list that [`query`] describes, of the file with this `store_id`.
+    pub(crate) fn encode(&self, query: &str, store_id: &str) -> String {
+        let mut bytes = Vec::new();
+        for mark in [checksum(query.as_bytes()), checksum(store_id.as_bytes()), self.rowid.to_be_bytes()] {
+            bytes.extend(mark);
+        }
+        bytes.extend(self.time.as_bytes());
+        bytes.extend(checksum(&bytes));
+        bytes.iter().fold(String::new(), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    /// The position that [`Self::encode`] made text of, for the same list and file.
+    pub(crate) fn decode(text: &str, query: &str, store_id: &str) -> Result<Self> {
+        let parts = Parts::of(text)
+            .ok_or_else(|| refusal("the cursor is none, or was changed: take next_cursor as it is"))?;
+        if parts.store != checksum(store_id.as_bytes()) {
+            return Err(refusal(
+                "the cursor is of another file: take next_cursor from the same call on this one",
+            ));
+        }
+        if parts.query != checksum(query.as_bytes()) {
+            return Err(refusal(
+                "the cursor is of another list: take next_cursor from the same call with the same filters",
+            ));
+        }
+        Ok(parts.position)
+    }
+}
+
+/// What a cursor says.
+struct Parts {
+    query: [u8; 8],
+    store: [u8; 8],
+    position: Position,
+}
+
+impl Parts {
+    /// The parts of a whole cursor.
+    fn of(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes().chunks(2).map(byte).collect::<Option<Vec<u8>>>()?;
+        let (body, sum) = bytes.split_last_chunk()?;
+        if *sum != checksum(body) {
+            return None;
+        }
+        let (query, rest) = body.split_first_chunk()?;
+        let (store, rest) = rest.split_first_chunk()?;
+        let (rowid, time) = rest.split_first_chunk()?;
+        let position =
+            Position { time: String::from_utf8(time.to_vec()).ok()?, rowid: i64::from_be_bytes(*rowid) };
+        Some(Self { query: *query, store: *store, position })
+    }
+}
+
+/// A list, as its cursors know it: the method and the values of each filter that is given, all but the limit. Two
+/// lists that differ have different texts, whatever the values hold.
+pub(crate) fn query(method: &str, filters: &[(&str, &[&str])]) -> String {
+    let mut text = method.to_owned();
+    for (filter, values) in filters.iter().filter(|(_, values)| !values.is_empty()) {
+        let _ = write!(text, " {filter}");
+        for value in *values {
+            let _ = write!(text, " {}:{value}", value.len());
+        }
+    }
+    text
+}
+
+/// Do `read`, given the file's `store_id`, so that all its statements see the file as of one moment.
+pub(crate) fn snapshot<T>(connection: &Connection, read: impl FnOnce(&str) -> Result<T>) -> Result<T> {
+    // A statement that is not at its end keeps SQLite's read transaction open; readers may not BEGIN one.
+    let mut open = connection
+        .prepare_cached("SELECT (SELECT store_id FROM store_identity), EXISTS(SELECT 1 FROM runs)")?;
+    let mut rows = open.query([])?;
+    let store_id: Option<String> = rows.next()?.map_or(Ok(None), |row| row.get(0))?;
+    read(&store_id.unwrap_or_default())
+}
+
+fn refusal(message: &str) -> StoreError {
+    StoreError::new(ErrorKind::InvalidValue, message)
+}
+
+/// FNV-1a of 64 bits: two texts of which one byte differs never have the same.
+/// <https://datatracker.ietf.org/doc/html/draft-eastlake-fnv>
+fn checksum(bytes: &[u8]) -> [u8; 8] {
+    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    bytes.iter().fold(BASIS, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(PRIME)).to_be_bytes()
+}
+
+/// The byte of two lower-case hexadecimal digits: each byte has one form, so that no change goes unnoticed.
+fn byte(digits: &[u8]) -> Option<u8> {
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    match digits {
+        [high, low] => Some(value(*high)? << 4 | value(*low)?),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::file::connection;
+    use crate::sqlite::file::migrations;
+
+    fn position(time: &str, rowid: i64) -> Position {
+        Position { time: time.into(), rowid }
+    }
+
+    fn refused(text: &str) -> String {
+        let error = Position::decode(text, "list", "file").unwrap_err();
+        assert_eq!(error.kind, ErrorKind::InvalidValue);
+        error.to_string()
+    }
+
+    #[test]
+    fn what_a_cursor_says_comes_back() {
+        for position in
+            [position("", 0), position("2026-01-01T00:00:00+00:00", i64::MAX), position("\0é😀", i64::MIN)]
+        {
+            assert_eq!(Position::decode(&position.encode("list", "file"), "list", "file").unwrap(), position);
+        }
+    }
+
+    #[test]
+    fn the_form_of_cursors_stays_as_it_is() {
+        let kept = "bf779aad69748141aad01178f02a6a230000000000000007323032362d323a8193ea94ddef";
+        assert_eq!(position("2026-", 7).encode("list", "file"), kept);
+    }
+
+    #[test]
+    fn a_cursor_that_was_changed_is_refused() {
+        let text = position("2026-01-01T00:00:00+00:00", 7).encode("list", "file");
+        for (at, found) in text.char_indices() {
+            for other in "0123456789abcdefA+/ é".chars().filter(|other| *other != found) {
+                let changed = format!("{}{other}{}", &text[..at], &text[at + 1..]);
+                assert!(refused(&changed).contains("was changed"), "{changed}");
+            }
+            assert!(refused(&text[..at]).contains("was changed"));
+            assert!(refused(&text[at + 1..]).contains("was changed"));
+        }
+        assert!(refused(&text.to_uppercase()).contains("was changed"));
+        assert!(refused(&format!("{text}00")).contains("was changed"));
+    }
+
+    #[test]
+    fn a_cursor_of_another_list_or_file_is_refused() {
+        assert!(refused(&position("t", 1).encode("other list", "file")).contains("of another list"));
+        assert!(refused(&position("t", 1).encode("list", "other file")).contains("of another file"));
+    }
+
+    #[test]
+    fn lists_that_differ_have_different_texts() {
+        let texts = [
+            query("list", &[("a", &[]), ("b", &[])]),
+            query("list", &[("a", &["x"]), ("b", &[])]),
+            query("list", &[("a", &[]), ("b", &["x"])]),
+            query("list", &[("a", &["x b 1:y"])]),
+            query("list", &[("a", &["x"]), ("b", &["y"])]),
+            query("list", &[("a", &["x", "y"])]),
+            query("list", &[("a", &["x 1:y"])]),
+            query("list", &[("a", &[""])]),
+            query("lists", &[]),
+        ];
+        let different: std::collections::HashSet<_> = texts.iter().collect();
+        assert_eq!(different.len(), texts.len(), "{texts:?}");
+    }
+
+    #[test]
+    fn a_snapshot_is_of_one_moment() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        std::fs::write(&path, b"").unwrap();
+        let mut writer = connection::open_file(&path).unwrap();
+        connection::configure_writer(&writer, connection::Synchronous::Normal).unwrap();
+        migrations::migrate(&mut writer).unwrap();
+        let reader = connection::open_reader(&path).unwrap();
+        let runs = || -> i64 { reader.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).unwrap() };
+        snapshot(&reader, |store_id| {
+            assert_eq!(store_id.len(), 16);
+            writer.execute_batch("INSERT INTO runs VALUES ('r', 't', 's', '', '', '{}', '', '', '', '')")?;
+            assert_eq!(runs(), 0);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(runs(), 1);
+    }
+}

@@ -1,0 +1,257 @@
+//! Items by type and by decision, found by the one index on both.
+//!
+//! The index has the items of one type and one decision in the order of a list: a group. An index on each of the two
+//! columns would have whole lists in their order, and make a batch of new items a third slower.
+
+use std::collections::VecDeque;
+
+use rusqlite::{CachedStatement, Connection};
+
+use crate::error::Result;
+use crate::sqlite::file::migrations;
+use crate::sqlite::lists::cursor::Position;
+use crate::sqlite::lists::item_filter::{Decision, ItemFilter};
+use crate::sqlite::lists::items::{bind, seeks};
+use crate::sqlite::tables::cells::Text;
+
+/// The most groups that are gone through at a time. Where there are more, to find and merge them costs more than to
+/// go through all items, unless nearly none of these is wanted.
+const MOST_GROUPS: usize = 50;
+
+/// How many items of a group are looked up at first, and at the most: the next ones may all be of other groups.
+const FIRST_LOOK: usize = 8;
+const LONGEST_LOOK: usize = 256;
+
+const NEXT_TYPE: &str =
+    "SELECT item_type FROM intel_items WHERE item_type >= :from ORDER BY item_type LIMIT 1";
+const NEXT_DECISION: &str =
+    "SELECT decision FROM intel_items WHERE item_type = :item_type AND decision >= :from
+    ORDER BY decision LIMIT 1";
+
+/// The items of one type and one decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) item_type: Vec<u8>,
+    pub(crate) decision: Option<Vec<u8>>,
+}
+
+/// The groups that a filter on type or decision, or on both, lets through; `None` where there are too many, or where
+/// the file is an older one that has no index of them.
+pub(crate) fn groups(connection: &Connection, filter: &ItemFilter) -> Result<Option<Vec<Group>>> {
+    let types = match &filter.item_type {
+        Some(item_type) if migrations::is_latest(connection)? => vec![item_type.clone().into_bytes()],
+        Some(_) => return Ok(None),
+        None => match item_types(connection)? {
+            Some(types) => types,
+            None => return Ok(None),
+        },
+    };
+    let mut groups = Vec::new();
+    for item_type in types {
+        let mut decisions = Vec::new();
+        match &filter.decision {
+            Some(Decision::Is(decision)) => decisions.push(Some(decision.clone().into_bytes())),
+            Some(Decision::Open) => decisions.push(None),
+            Some(Decision::Made) | None => {
+                if filter.decision.is_none() {
+                    decisions.push(None);
+                }
+                let made = distinct(connection, NEXT_DECISION, &item_type)?;
+                decisions.extend(made.into_iter().map(Some));
+            }
+        }
+        groups.extend(decisions.into_iter().map(|decision| Group { item_type: item_type.clone(), decision }));
+        if groups.len() > MOST_GROUPS {
+            return Ok(None);
+        }
+    }
+    Ok(Some(groups))
+}
+
+/// The types that items have; `None` where there are too many, or where the file is an older one that has no index of
+/// them.
+pub(crate) fn item_types(connection: &Connection) -> Result<Option<Vec<Vec<u8>>>> {
+    if !migrations::is_latest(connection)? {
+        return Ok(None);
+    }
+    let types = distinct(connection, NEXT_TYPE, b"")?;
+    Ok((types.len() <= MOST_GROUPS).then_some(types))
+}
+
+/// The different values of a column, each found by a seek behind the one before; no more than tell that there are too
+/// many.
+fn distinct(connection: &Connection, next: &str, item_type: &[u8]) -> Result<Vec<Vec<u8>>> {
+    let mut statement = connection.prepare_cached(next)?;
+    let (mut found, mut from) = (Vec::new(), Vec::new());
+    while found.len() <= MOST_GROUPS {
+        bind(&mut statement, &[(":item_type", &Text(Some(item_type))), (":from", &Text(Some(&from)))])?;
+        let mut rows = statement.raw_query();
+        let Some(row) = rows.next()? else { break };
+        let value = row.get_ref(0)?.as_bytes().unwrap_or_default().to_vec();
+        // No text is between one and the same with a NUL at its end.
+        from = [&value, b"\0".as_slice()].concat();
+        found.push(value);
+    }
+    Ok(found)
+}
+
+/// The items of several groups as one list, the oldest first.
+pub(crate) struct Merge<'a> {
+    connection: &'a Connection,
+    filter: &'a ItemFilter,
+    lists: Vec<List>,
+}
+
+/// What comes next in a group.
+struct List {
+    group: Group,
+    ready: VecDeque<Position>,
+    /// Behind which the group goes on; `None` where it begins.
+    after: Option<Position>,
+    look: usize,
+}
+
+impl<'a> Merge<'a> {
+    /// The items of these groups, of the filter's time and behind this position.
+    pub(crate) fn new(
+        connection: &'a Connection,
+        filter: &'a ItemFilter,
+        groups: Vec<Group>,
+        after: Option<&Position>,
+    ) -> Self {
+        let list = |group| List { group, ready: VecDeque::new(), after: after.cloned(), look: FIRST_LOOK };
+        Self { connection, filter, lists: groups.into_iter().map(list).collect() }
+    }
+
+    /// The rowid of the next item.
+    pub(crate) fn next(&mut self) -> Result<Option<i64>> {
+        for list in self.lists.iter_mut().filter(|list| list.ready.is_empty()) {
+            list.look_up(self.connection, self.filter)?;
+        }
+        self.lists.retain(|list| !list.ready.is_empty());
+        let first = self.lists.iter_mut().min_by(|a, b| order(a.ready.front()).cmp(&order(b.ready.front())));
+        Ok(first.and_then(|list| list.ready.pop_front()).map(|item| item.rowid))
+    }
+}
+
+fn order(position: Option<&Position>) -> Option<(&str, i64)> {
+    position.map(|position| (position.time.as_str(), position.rowid))
+}
+
+impl List {
+    fn look_up(&mut self, connection: &Connection, filter: &ItemFilter) -> Result<()> {
+        for seek in seeks(filter, self.after.as_ref()) {
+            let left = self.look - self.ready.len();
+            let mut statement: CachedStatement = connection.prepare_cached(&look_up_sql(&seek.clause))?;
+            bind(
+                &mut statement,
+                &[
+                    (":item_type", &Text(Some(&self.group.item_type))),
+                    (":decision", &Text(self.group.decision.as_deref())),
+                    (":time", &seek.time),
+                    (":rowid", &seek.rowid),
+                    (":until", &seek.until),
+                    (":left", &i64::try_from(left).unwrap_or(i64::MAX)),
+                ],
+            )?;
+            let mut rows = statement.raw_query();
+            while let Some(row) = rows.next()? {
+                self.ready.push_back(Position { time: row.get(0)?, rowid: row.get(1)? });
+            }
+        }
+        self.look = (self.look * 2).min(LONGEST_LOOK);
+        if let Some(last) = self.ready.back() {
+            self.after = Some(last.clone());
+        }
+        Ok(())
+    }
+}
+
+fn look_up_sql(seek: &str) -> String {
+    format!(
+        "SELECT created_at, rowid FROM intel_items WHERE item_type = :item_type AND decision IS :decision AND {seek}
+         ORDER BY created_at, rowid LIMIT :left"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::lists::items::tests::{plan, position, times, with_items};
+
+    #[test]
+    fn groups_are_found_by_seeks() {
+        let connection = with_items(0);
+        for sql in [NEXT_TYPE, NEXT_DECISION] {
+            let [step] = plan(&connection, sql).try_into().unwrap();
+            assert!(
+                step.starts_with("SEARCH intel_items USING COVERING INDEX idx_intel_items_item_type ("),
+                "{step}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_group_is_found_in_its_order() {
+        let connection = with_items(0);
+        for filter in times() {
+            for after in [None, Some(position())] {
+                for seek in seeks(&filter, after.as_ref()) {
+                    let [step] = plan(&connection, &look_up_sql(&seek.clause)).try_into().unwrap();
+                    assert!(
+                        step.starts_with(
+                            "SEARCH intel_items USING COVERING INDEX idx_intel_items_item_type (item_type=? AND decision=?"
+                        ),
+                        "{step}"
+                    );
+                    assert_eq!(
+                        step.contains("created_at"),
+                        seek.time.is_some() || seek.until.is_some(),
+                        "{step}"
+                    );
+                    assert_eq!(step.contains("rowid>?"), seek.rowid.is_some(), "{step}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn groups_are_those_that_there_are() {
+        let connection = with_items(0);
+        let insert = |item_type: &str, decision: Option<&str>| {
+            connection
+                .execute(
+                    "INSERT INTO intel_items VALUES (?3, 'run', ?1, '', '', '', '', '', '', '', ?2, NULL, 'now', NULL)",
+                    (item_type, decision, format!("{item_type:?} {decision:?}")),
+                )
+                .unwrap();
+        };
+        let all = |decision| {
+            let filter = ItemFilter { decision: Some(decision), ..Default::default() };
+            groups(&connection, &filter).unwrap().map(|groups| groups.len())
+        };
+        assert_eq!(all(Decision::Open), Some(0));
+        for item_type in ["", "a", "a\0", "b"] {
+            for decision in [None, Some(""), Some("x"), Some("x\0"), Some("é")] {
+                insert(item_type, decision);
+            }
+        }
+        assert_eq!(all(Decision::Open), Some(4));
+        assert_eq!(all(Decision::Is("x".into())), Some(4));
+        assert_eq!(all(Decision::Made), Some(16));
+        let of_type = |item_type: &str| {
+            let filter = ItemFilter { item_type: Some(item_type.into()), ..Default::default() };
+            groups(&connection, &filter).unwrap().map(|groups| groups.len())
+        };
+        assert_eq!(of_type("a"), Some(5));
+        (0..MOST_GROUPS - 5).for_each(|number| insert("a", Some(&number.to_string())));
+        assert_eq!(of_type("a"), Some(MOST_GROUPS));
+        insert("a", Some("one more"));
+        assert_eq!(of_type("a"), None);
+        assert_eq!(all(Decision::Made), None);
+        connection
+            .execute("UPDATE intel_items SET item_type = CAST('blob' AS BLOB) WHERE item_type = 'b'", [])
+            .unwrap();
+        assert_eq!(item_types(&connection).unwrap(), None);
+    }
+}

@@ -1,0 +1,438 @@
+//! Lists and pages of items.
+
+use std::num::NonZeroUsize;
+
+use rusqlite::{Connection, Row, Statement, ToSql};
+
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::model::rows::{Fields, ITEM_COLUMNS, Items, item_column};
+use crate::sqlite::lists::cursor::{self, Position};
+use crate::sqlite::lists::item_filter::{CREATED_AT, ITEM_ID, ItemFilter, Judge};
+use crate::sqlite::lists::item_groups::{self, Merge};
+use crate::sqlite::tables::cells::push_cell;
+
+/// How many rows are read before they are handed on.
+pub(crate) const SLICE_ROWS: usize = 256;
+
+/// The column behind those of [`Items`].
+const ROWID: usize = ITEM_COLUMNS.len() + 1;
+
+/// A list of items, the oldest first.
+#[derive(Debug, Clone)]
+pub struct ItemList {
+    /// What messages call it.
+    pub name: String,
+    /// Which items it has.
+    pub filter: ItemFilter,
+    /// What is read of them; the rest is NULL.
+    pub fields: Fields,
+    /// The most items that it has.
+    pub limit: Option<NonZeroUsize>,
+    /// Behind which page it goes on.
+    pub cursor: Option<String>,
+}
+
+/// A part of a long list.
+pub enum Slice {
+    /// The list starts, or starts over: what came before does not count.
+    Start,
+    /// The next items.
+    Rows(Items),
+}
+
+/// What of a list is read at a time.
+struct Part<'a> {
+    filter: &'a ItemFilter,
+    fields: Fields,
+    after: Option<&'a Position>,
+    limit: usize,
+    /// The most items that are looked at.
+    looks: usize,
+    /// How many are handed on at a time.
+    slice: usize,
+}
+
+/// Read a list as of one moment; and the cursor of what is left, if anything is.
+pub(crate) fn list(
+    connection: &Connection,
+    wanted: &ItemList,
+    slice: usize,
+    hand_on: &mut dyn FnMut(Items),
+) -> Result<Option<String>> {
+    let query = wanted.filter.query("list_intel_items");
+    cursor::snapshot(connection, |store_id| {
+        let after =
+            wanted.cursor.as_ref().map(|cursor| Position::decode(cursor, &query, store_id)).transpose()?;
+        let part = Part {
+            filter: &wanted.filter,
+            fields: wanted.fields,
+            after: after.as_ref(),
+            limit: wanted.limit.map_or(usize::MAX, NonZeroUsize::get),
+            looks: usize::MAX,
+            slice,
+        };
+        Ok(read(connection, &part, hand_on)?.map(|end| end.encode(&query, store_id)))
+    })
+}
+
+/// Read the next items, at most `limit`, and where they end; `None` where none are left. Where few are wanted it ends
+/// after `looks` that are looked at, so that no read stays open for long.
+pub(crate) fn page(
+    connection: &Connection,
+    filter: &ItemFilter,
+    fields: Fields,
+    after: Option<&Position>,
+    limit: usize,
+    looks: usize,
+) -> Result<(Items, Option<Position>)> {
+    cursor::snapshot(connection, |_| {
+        let mut items = Items::new();
+        let part = Part { filter, fields, after, limit, looks, slice: usize::MAX };
+        let end = read(connection, &part, &mut |slice| items = slice)?;
+        if end.is_some() && end.as_ref() <= after {
+            // Whoever goes on from there would never come to an end.
+            let what = "an index of intel_items is not in order: the file is damaged";
+            return Err(StoreError::new(ErrorKind::CorruptDatabase, what));
+        }
+        Ok((items, end))
+    })
+}
+
+/// Whether a list may have more than so many items, going by its run alone; at the most one more is looked at.
+pub(crate) fn may_have_more_than(connection: &Connection, filter: &ItemFilter, count: usize) -> Result<bool> {
+    let of_run = if filter.run_id.is_some() { "WHERE run_id = :run_id" } else { "" };
+    let sql = format!("SELECT 1 FROM intel_items {of_run} LIMIT 1 OFFSET :count");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    bind(&mut statement, &[(":run_id", &filter.run_id), (":count", &count)])?;
+    Ok(statement.raw_query().next()?.is_some())
+}
+
+/// Read a part of a list; and where it ends, `None` where nothing is left behind it.
+fn read(connection: &Connection, part: &Part, hand_on: &mut dyn FnMut(Items)) -> Result<Option<Position>> {
+    let (mut items, mut count, mut looks) = (Items::new(), 0, 0);
+    let (mut end, mut more) = (None, false);
+    scan(connection, part.filter, part.fields, part.after, &mut |row, kept| {
+        if kept && count == part.limit {
+            more = true;
+            return Ok(false);
+        }
+        looks += 1;
+        if kept {
+            push(row, part.fields, &mut items)?;
+            count += 1;
+        }
+        if items.len() == part.slice {
+            hand_on(std::mem::take(&mut items));
+        }
+        more = looks == part.looks;
+        if more || kept && count == part.limit {
+            end = Some(Position { time: row.get(CREATED_AT)?, rowid: row.get(ROWID)? });
+        }
+        Ok(!more)
+    })?;
+    hand_on(items);
+    Ok(end.filter(|_| more))
+}
+
+fn push(row: &Row, fields: Fields, items: &mut Items) -> Result<()> {
+    for column in 0..ROWID {
+        if fields.has(column) {
+            push_cell(row, column, items, "item")?;
+        } else {
+            items.push_null();
+        }
+    }
+    Ok(())
+}
+
+/// Go through the items that an index finds for a filter, the oldest first, and have each looked at, together with
+/// whether the filter lets it through, until no more are wanted.
+pub(crate) fn scan(
+    connection: &Connection,
+    filter: &ItemFilter,
+    fields: Fields,
+    after: Option<&Position>,
+    look: &mut dyn FnMut(&Row, bool) -> Result<bool>,
+) -> Result<()> {
+    let mut judge = Judge::new(connection, filter)?;
+    if judge.lets_nothing_through()? {
+        return Ok(());
+    }
+    let columns = fields | judge.columns() | Fields::default().with(ITEM_ID).with(CREATED_AT);
+    if filter.is_by_kind()
+        && let Some(groups) = item_groups::groups(connection, filter)?
+    {
+        let mut item = connection.prepare_cached(&item_sql(columns))?;
+        let mut merge = Merge::new(connection, filter, groups, after);
+        while let Some(rowid) = merge.next()? {
+            bind(&mut item, &[(":rowid", &rowid)])?;
+            let mut rows = item.raw_query();
+            if let Some(row) = rows.next()? {
+                let kept = judge.keeps(row)?;
+                if !look(row, kept)? {
+                    break;
+                }
+            }
+        }
+        return Ok(());
+    }
+    for seek in seeks(filter, after) {
+        let mut items = connection.prepare_cached(&list_sql(columns, filter, &seek.clause))?;
+        bind(
+            &mut items,
+            &[
+                (":run_id", &filter.run_id),
+                (":time", &seek.time),
+                (":rowid", &seek.rowid),
+                (":until", &seek.until),
+            ],
+        )?;
+        let mut rows = items.raw_query();
+        while let Some(row) = rows.next()? {
+            let kept = judge.keeps(row)?;
+            if !look(row, kept)? {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What finds the items of a time in the order of an index.
+pub(crate) struct Seek<'a> {
+    pub(crate) clause: String,
+    pub(crate) time: Option<&'a str>,
+    pub(crate) rowid: Option<i64>,
+    pub(crate) until: Option<&'a str>,
+}
+
+/// What finds the items of a filter's time behind a position, one after the other.
+pub(crate) fn seeks<'a>(filter: &'a ItemFilter, after: Option<&'a Position>) -> Vec<Seek<'a>> {
+    let until = filter.until.as_deref();
+    let seek = |beginning: Option<&str>, time| {
+        let clauses: Vec<&str> = beginning.into_iter().chain(until.map(|_| "created_at < :until")).collect();
+        let clause = if clauses.is_empty() { "TRUE".to_owned() } else { clauses.join(" AND ") };
+        Seek { clause, time, rowid: None, until }
+    };
+    let Some(after) = after else {
+        let since = filter.since.as_deref();
+        return vec![seek(since.map(|_| "created_at >= :time"), since)];
+    };
+    // A whole batch has one time. Two seeks find the place within it, where comparing the pair would scan it.
+    let same_time = Seek {
+        clause: "created_at = :time AND rowid > :rowid".to_owned(),
+        time: Some(&after.time),
+        rowid: Some(after.rowid),
+        until: None,
+    };
+    vec![same_time, seek(Some("created_at > :time"), Some(&after.time))]
+}
+
+/// Bind those of these values that the statement has parameters for.
+pub(crate) fn bind(statement: &mut Statement, values: &[(&str, &dyn ToSql)]) -> Result<()> {
+    for (name, value) in values {
+        if let Some(parameter) = statement.parameter_index(name)? {
+            statement.raw_bind_parameter(parameter, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// The columns of [`Items`], NULL for those that are not wanted, and the rowid.
+fn select(columns: Fields) -> String {
+    let names = (0..ROWID).map(|column| if columns.has(column) { item_column(column) } else { "NULL" });
+    format!("SELECT {}, rowid FROM intel_items", names.collect::<Vec<_>>().join(", "))
+}
+
+fn list_sql(columns: Fields, filter: &ItemFilter, seek: &str) -> String {
+    let of_run = if filter.run_id.is_some() { "run_id = :run_id AND " } else { "" };
+    format!("{} WHERE {of_run}{seek} ORDER BY created_at, rowid", select(columns))
+}
+
+fn item_sql(columns: Fields) -> String {
+    format!("{} WHERE rowid = :rowid", select(columns))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+    use crate::sqlite::file::connection;
+    use crate::sqlite::file::migrations;
+    use crate::sqlite::lists::item_count::count;
+    use crate::sqlite::lists::item_filter::Decision;
+
+    /// A database with so many items of three types and two runs, of which one is being pruned.
+    pub(crate) fn with_items(count: usize) -> Connection {
+        let mut connection = connection::open_memory().unwrap();
+        migrations::migrate(&mut connection).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO runs(run_id, run_type, started_at, status, settings_snapshot_json, pruned_at)
+                 VALUES ('run', 'daily', 'now', 'running', '{}', NULL), ('pruned', 'daily', 'now', 'failed', '{}', 'now')",
+            )
+            .unwrap();
+        for number in 0..count {
+            let run_id = if number % 5 == 4 { "pruned" } else { "run" };
+            let decision = [None, Some("watch"), Some("drop")][number / 3 % 3];
+            connection
+                .execute(
+                    "INSERT INTO intel_items VALUES
+                     (?1, ?2, ?3, '', '', '[]', '[]', json_object('n', ?4), '[]', '[]', ?5, NULL, ?6, NULL)",
+                    (
+                        format!("item {number}"),
+                        run_id,
+                        format!("type {}", number % 3),
+                        i64::try_from(number).unwrap(),
+                        decision,
+                        format!("2026-0{}", 1 + number / 7 % 2),
+                    ),
+                )
+                .unwrap();
+        }
+        connection
+    }
+
+    pub(crate) fn plan(connection: &Connection, sql: &str) -> Vec<String> {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        statement.raw_query().mapped(|row| row.get("detail")).collect::<rusqlite::Result<_>>().unwrap()
+    }
+
+    pub(crate) fn position() -> Position {
+        Position { time: "2026-01".into(), rowid: 7 }
+    }
+
+    pub(crate) fn times() -> Vec<ItemFilter> {
+        let time = |given: bool, time: &str| given.then(|| time.to_owned());
+        (0..4)
+            .map(|bits| ItemFilter {
+                since: time(bits & 1 == 1, "2026-01"),
+                until: time(bits & 2 == 2, "2026-02"),
+                ..Default::default()
+            })
+            .collect()
+    }
+
+    pub(crate) fn filters() -> Vec<ItemFilter> {
+        let mut filters = Vec::new();
+        for times in times() {
+            for run_id in [None, Some("run".to_owned()), Some("pruned".to_owned())] {
+                for item_type in [None, Some("type 1".to_owned())] {
+                    for decision in
+                        [None, Some(Decision::Is("watch".into())), Some(Decision::Made), Some(Decision::Open)]
+                    {
+                        filters.push(ItemFilter {
+                            run_id: run_id.clone(),
+                            item_type: item_type.clone(),
+                            decision,
+                            ..times.clone()
+                        });
+                    }
+                }
+            }
+        }
+        filters
+    }
+
+    #[test]
+    fn lists_are_found_in_their_order_by_the_best_index() {
+        let connection = with_items(0);
+        for filter in filters() {
+            let (index, equal) = match &filter.run_id {
+                Some(_) => ("idx_intel_items_run_id", "run_id=?"),
+                None => ("idx_intel_items_created_at", ""),
+            };
+            for after in [None, Some(position())] {
+                for seek in seeks(&filter, after.as_ref()) {
+                    let sql = list_sql(Fields::ALL, &filter, &seek.clause);
+                    let [step] = plan(&connection, &sql).try_into().unwrap();
+                    let (by, sought) = step.split_once(" (").unwrap_or((&step, ""));
+                    assert!(by.ends_with(&format!(" intel_items USING INDEX {index}")), "{step}");
+                    assert!(sought.starts_with(equal), "{step}");
+                    assert_eq!(
+                        sought.contains("created_at"),
+                        seek.time.is_some() || seek.until.is_some(),
+                        "{step}"
+                    );
+                    assert_eq!(sought.contains("rowid>?"), seek.rowid.is_some(), "{step}");
+                }
+            }
+        }
+        let [step] = plan(&connection, &item_sql(Fields::ALL)).try_into().unwrap();
+        assert_eq!(step, "SEARCH intel_items USING INTEGER PRIMARY KEY (rowid=?)");
+    }
+
+    #[test]
+    fn a_list_is_prepared_once() {
+        let connection = with_items(10);
+        let filter = ItemFilter::of_run("run");
+        for _ in 0..5 {
+            page(&connection, &filter, Fields::ALL, None, 5, 1000).unwrap();
+        }
+        let statement = connection.prepare_cached(&list_sql(Fields::ALL, &filter, "TRUE")).unwrap();
+        assert_eq!(statement.get_status(StatementStatus::Run), 5);
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+    }
+
+    #[test]
+    fn pages_and_counts_have_what_the_filter_lets_through_each_once_and_in_order() {
+        let mut connection = with_items(100);
+        for filter in filters() {
+            let clauses = |text: &Option<String>, clause: &str| match text {
+                Some(text) => format!("{clause} '{text}'"),
+                None => "TRUE".to_owned(),
+            };
+            let decision = match &filter.decision {
+                None => "TRUE",
+                Some(Decision::Is(_)) => "decision = 'watch'",
+                Some(Decision::Made) => "decision IS NOT NULL",
+                Some(Decision::Open) => "decision IS NULL",
+            };
+            let sql = format!(
+                "SELECT item_id FROM intel_items WHERE run_id <> 'pruned' AND {} AND {} AND {} AND {} AND {decision}
+                 ORDER BY created_at, rowid",
+                clauses(&filter.run_id, "run_id ="),
+                clauses(&filter.item_type, "item_type ="),
+                clauses(&filter.since, "created_at >="),
+                clauses(&filter.until, "created_at <"),
+            );
+            let wanted: Vec<String> = connection
+                .prepare(&sql)
+                .unwrap()
+                .query_map([], |row| row.get(0))
+                .unwrap()
+                .collect::<rusqlite::Result<_>>()
+                .unwrap();
+            assert_eq!(count(&mut connection, None, &filter).unwrap(), wanted.len() as u64, "{filter:?}");
+            for (limit, looks) in [(1, 1000), (7, 1000), (7, 3), (1000, 1), (1000, 1000)] {
+                let (mut found, mut after) = (Vec::new(), None);
+                loop {
+                    let (items, end) = page(
+                        &connection,
+                        &filter,
+                        Fields::default().with(ITEM_ID),
+                        after.as_ref(),
+                        limit,
+                        looks,
+                    )
+                    .unwrap();
+                    assert!(items.len() <= limit.min(looks));
+                    found.extend((0..items.len()).map(|row| {
+                        assert_eq!(items.get(row, CREATED_AT), None);
+                        String::from_utf8(items.get(row, ITEM_ID).unwrap().to_vec()).unwrap()
+                    }));
+                    if looks == 1000 {
+                        assert_eq!(end.is_none(), found.len() == wanted.len(), "{filter:?}");
+                    }
+                    after = end;
+                    if after.is_none() {
+                        break;
+                    }
+                }
+                assert_eq!(found, wanted, "{filter:?}, limit {limit}, looks {looks}");
+            }
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Lists and counts of runs and items: filters, pages, cursors.
+
+pub(crate) mod cursor;
+pub(crate) mod item_count;
+pub(crate) mod item_filter;
+pub(crate) mod item_groups;
+pub(crate) mod items;
+pub(crate) mod runs;

@@ -1,0 +1,325 @@
+//! Lists and counts of runs: filters, pages, and several statuses merged into one list.
+
+use std::collections::{BTreeSet, BinaryHeap};
+use std::num::NonZeroUsize;
+
+use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator;
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{Connection, Row, Rows, params_from_iter};
+
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::model::rows::{RUN_COLUMNS, Runs};
+use crate::sqlite::lists::cursor::{self, Position};
+use crate::sqlite::tables::runs;
+
+/// The columns of a list's rows that say where they belong in it.
+const STARTED_AT: usize = 2;
+const ROWID: usize = RUN_COLUMNS.len();
+
+/// Which runs a list or a count is of: all that each filter that is given lets through.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    /// What kind of run it is.
+    pub run_type: Option<String>,
+    /// The statuses that it may have; none of them, and nothing gets through.
+    pub statuses: Option<Vec<String>>,
+    /// The earliest `started_at`.
+    pub since: Option<String>,
+    /// What `started_at` is before.
+    pub until: Option<String>,
+}
+
+/// A condition on a column, and the value of its parameter.
+type Condition<'a> = (&'static str, ToSqlOutput<'a>);
+
+impl RunFilter {
+    /// As [`cursor::query`] wants it.
+    fn query(&self) -> String {
+        let statuses: Vec<&str> = self.distinct_statuses().into_iter().flatten().collect();
+        cursor::query(
+            "list_runs",
+            &[
+                ("run_type", self.run_type.as_deref().as_slice()),
+                ("status", &statuses),
+                ("since", self.since.as_deref().as_slice()),
+                ("until", self.until.as_deref().as_slice()),
+            ],
+        )
+    }
+
+    /// Each status once, by itself: an index has the runs of one status in their order, not those of several.
+    fn distinct_statuses(&self) -> Vec<Option<&str>> {
+        match &self.statuses {
+            None => vec![None],
+            Some(statuses) => statuses
+                .iter()
+                .map(|status| Some(status.as_str()))
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
+        }
+    }
+
+    /// The conditions on the kind of a run. SQLite takes it that a second column narrows little, and an index with one
+    /// of them for as good as that with both, unless it is told that each narrows much.
+    fn of_kind<'a>(&'a self, status: Option<&'a str>) -> impl Iterator<Item = Condition<'a>> {
+        given([
+            ("likelihood(run_type = ?, 0.0000001)", self.run_type.as_deref()),
+            ("likelihood(status = ?, 0.0000001)", status),
+        ])
+    }
+
+    /// The conditions on runs of one status, or of any, that started before `until`.
+    fn conditions<'a>(&'a self, status: Option<&'a str>, until: Option<&'a str>) -> Vec<Condition<'a>> {
+        let times = given([("started_at >= ?", self.since.as_deref()), ("started_at < ?", until)]);
+        self.of_kind(status).chain(times).collect()
+    }
+
+    /// The conditions on the runs behind a position, or on all, in parts of which an index has each in its order.
+    fn parts<'a>(&'a self, after: Option<&'a Position>) -> Vec<Vec<Condition<'a>>> {
+        let mut parts = Vec::new();
+        for status in self.distinct_statuses() {
+            let Some(after) = after else {
+                parts.push(self.conditions(status, self.until.as_deref()));
+                continue;
+            };
+            // SQLite would go through all runs of one time to compare the pair of time and rowid.
+            let of_the_same_time: [Condition; 2] =
+                [("started_at = ?", after.time.as_str().into()), ("rowid < ?", after.rowid.into())];
+            parts.push(self.of_kind(status).chain(of_the_same_time).collect());
+            parts.push(self.conditions(status, Some(&after.time)));
+        }
+        parts
+    }
+}
+
+/// The conditions whose value is given.
+fn given<'a>(conditions: [(&'static str, Option<&'a str>); 2]) -> impl Iterator<Item = Condition<'a>> {
+    conditions.into_iter().filter_map(|(condition, value)| Some((condition, value?.into())))
+}
+
+/// Read runs, the newest first, at most `limit` from behind `cursor` on; and the cursor of what is left, if anything
+/// is.
+pub(crate) fn list(
+    connection: &Connection,
+    filter: &RunFilter,
+    limit: Option<NonZeroUsize>,
+    cursor: Option<&str>,
+) -> Result<(Runs, Option<String>)> {
+    let query = filter.query();
+    cursor::snapshot(connection, |store_id| {
+        let after = cursor.map(|cursor| Position::decode(cursor, &query, store_id)).transpose()?;
+        let parts = filter.parts(after.as_ref());
+        let mut statements = parts
+            .iter()
+            .map(|conditions| Ok(connection.prepare_cached(&list_sql(conditions))?))
+            .collect::<Result<Vec<_>>>()?;
+        let most = limit.and_then(|limit| i64::try_from(limit.get()).ok()?.checked_add(1)).unwrap_or(-1);
+        let mut merge = Merge::default();
+        for (statement, conditions) in statements.iter_mut().zip(parts) {
+            let values = conditions.into_iter().map(|(_, value)| value);
+            merge.add(statement.query(params_from_iter(values.chain([most.into()])))?)?;
+        }
+        let mut found = Runs::new();
+        let mut last = (Vec::new(), 0);
+        while limit.is_none_or(|limit| found.len() < limit.get()) {
+            match merge.next(|row| runs::push_row(row, &mut found))? {
+                Some(place) => last = place,
+                None => return Ok((found, None)),
+            }
+        }
+        if !merge.is_more() {
+            return Ok((found, None));
+        }
+        let (time, rowid) = last;
+        let time = String::from_utf8(time).map_err(|_| {
+            StoreError::new(ErrorKind::CorruptDatabase, "a started_at is not UTF-8; another program wrote it")
+        })?;
+        Ok((found, Some(Position { time, rowid }.encode(&query, store_id))))
+    })
+}
+
+/// How many runs there are.
+pub(crate) fn count(connection: &Connection, filter: &RunFilter) -> Result<u64> {
+    cursor::snapshot(connection, |_| {
+        filter.distinct_statuses().into_iter().try_fold(0, |sum, status| {
+            let conditions = filter.conditions(status, filter.until.as_deref());
+            let count = |sql: &str| -> Result<u64> {
+                let values = params_from_iter(conditions.iter().map(|(_, value)| value));
+                let count: i64 = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
+                Ok(count.cast_unsigned())
+            };
+            let [all, pruned] = count_sql(&conditions);
+            // The indexes do not know which runs are pruned, and to look at each would take far longer.
+            Ok(sum + count(&all)?.saturating_sub(count(&pruned)?))
+        })
+    })
+}
+
+fn list_sql(conditions: &[Condition]) -> String {
+    let columns = RUN_COLUMNS.join(", ");
+    let only: String = conditions.iter().map(|(condition, _)| format!(" AND {condition}")).collect();
+    format!(
+        "SELECT {columns}, rowid FROM runs WHERE pruned_at IS NULL{only} ORDER BY started_at DESC, rowid DESC LIMIT ?"
+    )
+}
+
+/// What counts all runs that meet the conditions, and what counts those that are pruned. For these no index but that
+/// of the few pruned ones is to be used, which the plus sees to.
+fn count_sql(conditions: &[Condition]) -> [String; 2] {
+    let joined =
+        |prefix| conditions.iter().map(|(condition, _)| format!("{prefix}{condition}")).collect::<Vec<_>>();
+    let all = match joined("").join(" AND ") {
+        none if none.is_empty() => none,
+        some => format!(" WHERE {some}"),
+    };
+    let pruned = joined(" AND +").concat();
+    [
+        format!("SELECT count(*) FROM runs{all}"),
+        format!("SELECT count(*) FROM runs WHERE pruned_at IS NOT NULL{pruned}"),
+    ]
+}
+
+/// Lists that are each in order, the newest run first, as one: the newest of all that come next comes first.
+#[derive(Default)]
+struct Merge<'statement> {
+    lists: Vec<Rows<'statement>>,
+    /// The time and rowid of what comes next in each list that is not at its end, and which list that is.
+    next: BinaryHeap<(Vec<u8>, i64, usize)>,
+}
+
+impl<'statement> Merge<'statement> {
+    fn add(&mut self, list: Rows<'statement>) -> Result<()> {
+        self.lists.push(list);
+        self.advance(self.lists.len() - 1)
+    }
+
+    /// Hand the next row to `take`; its position, or `None` where all lists are at their end.
+    fn next(&mut self, take: impl FnOnce(&Row) -> Result<()>) -> Result<Option<(Vec<u8>, i64)>> {
+        let Some((time, rowid, list)) = self.next.pop() else { return Ok(None) };
+        if let Some(row) = self.lists[list].get() {
+            take(row)?;
+        }
+        self.advance(list)?;
+        Ok(Some((time, rowid)))
+    }
+
+    fn is_more(&self) -> bool {
+        !self.next.is_empty()
+    }
+
+    fn advance(&mut self, list: usize) -> Result<()> {
+        if let Some(row) = self.lists[list].next()? {
+            // What is no text is refused once the row is taken.
+            let time = row.get_ref(STARTED_AT)?.as_bytes().unwrap_or_default();
+            self.next.push((time.to_vec(), row.get(ROWID)?, list));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::file::connection;
+    use crate::sqlite::file::migrations;
+
+    fn latest() -> Connection {
+        let mut connection = connection::open_memory().unwrap();
+        migrations::migrate(&mut connection).unwrap();
+        connection
+    }
+
+    fn plan(connection: &Connection, sql: &str) -> Vec<String> {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        statement.raw_query().mapped(|row| row.get("detail")).collect::<rusqlite::Result<_>>().unwrap()
+    }
+
+    fn filters() -> Vec<RunFilter> {
+        (0..16)
+            .map(|bits| {
+                let given = |bit: u32, value: &str| (bits >> bit & 1 == 1).then(|| value.to_owned());
+                RunFilter {
+                    run_type: given(0, "daily"),
+                    statuses: given(1, "failed").map(|status| vec![status, "partial".to_owned()]),
+                    since: given(2, "2026"),
+                    until: given(3, "2027"),
+                }
+            })
+            .collect()
+    }
+
+    fn index(filter: &RunFilter) -> (&'static str, &'static str) {
+        match (&filter.run_type, &filter.statuses) {
+            (None, None) => ("idx_runs_started_at", ""),
+            (Some(_), None) => ("idx_runs_run_type", "run_type=?"),
+            (None, Some(_)) => ("idx_runs_status", "status=?"),
+            (Some(_), Some(_)) => ("idx_runs_run_type_status", "run_type=? AND status=?"),
+        }
+    }
+
+    #[test]
+    fn each_part_of_a_list_is_found_in_order_by_its_index() {
+        let connection = latest();
+        let position = Position { time: "2026-06".into(), rowid: 7 };
+        for filter in filters() {
+            let (index, equal) = index(&filter);
+            for after in [None, Some(&position)] {
+                for part in filter.parts(after) {
+                    let plan = plan(&connection, &list_sql(&part));
+                    let [step] = plan.as_slice() else { panic!("{filter:?}: {plan:?}") };
+                    let (by, sought) = step.split_once(" (").unwrap_or((step, ""));
+                    assert!(by.ends_with(&format!(" runs USING INDEX {index}")), "{filter:?}: {step}");
+                    assert!(sought.starts_with(equal), "{filter:?}: {step}");
+                    let bounded = part.iter().any(|(condition, _)| condition.starts_with("started_at"));
+                    assert_eq!(sought.contains("started_at"), bounded, "{filter:?}: {step}");
+                    let tied = part.iter().any(|(condition, _)| condition.starts_with("rowid"));
+                    assert_eq!(sought.contains("rowid<?"), tied, "{filter:?}: {step}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn runs_are_counted_in_an_index() {
+        let connection = latest();
+        for filter in filters() {
+            let (_, equal) = index(&filter);
+            for status in filter.distinct_statuses() {
+                let conditions = filter.conditions(status, filter.until.as_deref());
+                let [all, pruned] = count_sql(&conditions).map(|sql| plan(&connection, &sql).concat());
+                let how = if conditions.is_empty() { "SCAN" } else { "SEARCH" };
+                assert!(all.starts_with(&format!("{how} runs USING COVERING INDEX ")), "{filter:?}: {all}");
+                assert!(all.contains(equal), "{filter:?}: {all}");
+                let bounded = filter.since.is_some() || filter.until.is_some();
+                assert_eq!(
+                    all.contains("started_at>?") || all.contains("started_at<?"),
+                    bounded,
+                    "{filter:?}: {all}"
+                );
+                assert!(pruned.contains("INDEX idx_runs_pruned_at (pruned_at>?)"), "{filter:?}: {pruned}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pruned_run_is_neither_listed_nor_counted() {
+        let connection = latest();
+        connection
+            .execute_batch(
+                "INSERT INTO runs(run_id, run_type, started_at, status, settings_snapshot_json, pruned_at)
+                 VALUES ('a', 'daily', '2026-01', 'failed', '{}', NULL), ('b', 'daily', '2026-02', 'failed', '{}', 'now'),
+                     ('c', 'daily', '2026-03', 'partial', '{}', NULL)",
+            )
+            .unwrap();
+        for filter in filters() {
+            let (found, next) = list(&connection, &filter, None, None).unwrap();
+            let ids: Vec<_> = (0..found.len()).map(|row| found.get(row, 0).unwrap()).collect();
+            assert_eq!(ids, [b"c", b"a"], "{filter:?}");
+            assert_eq!(next, None);
+            assert_eq!(count(&connection, &filter).unwrap(), 2, "{filter:?}");
+        }
+        assert!(runs::get(&connection, "b").unwrap().is_empty());
+        assert_eq!(runs::get(&connection, "a").unwrap().len(), 1);
+    }
+}

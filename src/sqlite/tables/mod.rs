@@ -1,0 +1,9 @@
+//! The SQL of a table each.
+
+pub(crate) mod cells;
+pub(crate) mod decisions;
+pub(crate) mod deletion;
+pub(crate) mod intel_items;
+pub(crate) mod references;
+pub(crate) mod runs;
+pub(crate) mod telemetry;

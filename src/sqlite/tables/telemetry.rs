@@ -1,0 +1,63 @@
+//! The SQL of the `telemetry` table.
+
+use rusqlite::Connection;
+
+use crate::error::{ErrorKind, Result};
+use crate::model::rows::{Telemetry, TextRows};
+use crate::sqlite::tables::cells::{Text, push_cell};
+use crate::sqlite::tables::runs;
+
+/// Set a run's telemetry document.
+pub(crate) fn write(connection: &Connection, telemetry: &Telemetry, created_at: &str) -> Result<()> {
+    runs::require(connection, telemetry.run_id.as_bytes(), telemetry.force, created_at).map_err(|error| {
+        match error.kind {
+            ErrorKind::RunFinished => error.note("write_telemetry with force=True writes it all the same"),
+            _ => error,
+        }
+    })?;
+    connection
+        .prepare_cached(
+            "INSERT INTO telemetry(run_id, telemetry_json, created_at) VALUES (?, ?, ?)
+             ON CONFLICT(run_id) DO UPDATE SET
+                 telemetry_json = excluded.telemetry_json, created_at = excluded.created_at",
+        )?
+        .execute((&telemetry.run_id, Text(Some(&telemetry.telemetry_json)), created_at))?;
+    Ok(())
+}
+
+/// Read a run's telemetry document.
+pub(crate) fn get(connection: &Connection, run_id: &str) -> Result<Option<Vec<u8>>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT run_id, telemetry_json FROM telemetry
+         WHERE run_id = ?1 AND NOT EXISTS (SELECT 1 FROM runs WHERE run_id = ?1 AND pruned_at IS NOT NULL)",
+    )?;
+    let mut rows = statement.query([run_id])?;
+    let mut document = TextRows::<2>::new();
+    while let Some(row) = rows.next()? {
+        (0..2).try_for_each(|column| push_cell(row, column, &mut document, "telemetry of run"))?;
+    }
+    Ok(document.get(0, 1).map(<[u8]>::to_vec))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::file::connection;
+    use crate::sqlite::file::migrations;
+
+    #[test]
+    fn a_pruned_run_has_no_telemetry() {
+        let mut connection = connection::open_memory().unwrap();
+        migrations::migrate(&mut connection).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO runs(run_id, run_type, started_at, status, settings_snapshot_json)
+                 VALUES ('r', 'daily', '2026', 'failed', '{}');
+                 INSERT INTO telemetry VALUES ('r', '1', 'now')",
+            )
+            .unwrap();
+        assert_eq!(get(&connection, "r").unwrap().unwrap(), b"1");
+        connection.execute_batch("UPDATE runs SET pruned_at = 'now'").unwrap();
+        assert_eq!(get(&connection, "r").unwrap(), None);
+    }
+}

@@ -1,0 +1,111 @@
+//! A copy of the database as it was at one moment, made while others write.
+//!
+//! SQLite's backup starts over whenever what it copies changes beneath it, and under steady writing would never end
+//! (<https://www.sqlite.org/backup.html>). So one read transaction pins the moment from the first page to the last.
+//! While it lasts the log cannot start over, and grows by what is written.
+
+use std::ffi::c_int;
+use std::path::Path;
+
+use rusqlite::{Connection, ffi};
+
+use crate::error::{Result, StoreError};
+use crate::sqlite::file::connection;
+use crate::sqlite::file::fork::{self, Own};
+use crate::sqlite::file::place::Place;
+
+/// Pages copied at a time: a few milliseconds.
+const SLICE_PAGES: c_int = 1024;
+
+/// How far a backup has come, in pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Pages copied so far.
+    pub copied: u32,
+    /// Pages that the copy will have.
+    pub total: u32,
+}
+
+/// A backup under way. A child forked meanwhile leaves it as it is.
+pub(crate) struct Copying {
+    parts: Own<Parts>,
+    generation: u64,
+}
+
+/// Dropped in this order.
+struct Parts {
+    backup: Handle,
+    _source: Connection,
+    _target: Connection,
+}
+
+/// SQLite's own handle of a backup, valid for as long as both connections are open.
+struct Handle(*mut ffi::sqlite3_backup);
+
+impl Copying {
+    /// Pin the moment of the file at `place`, to be copied into the empty file at `target`.
+    pub(crate) fn begin(place: &Place, target: &Path) -> Result<Self> {
+        let source = place.confirm_opened(pinned(&place.path))?;
+        let target = connection::open_copy(target)?;
+        let backup = Handle::new(&source, &target)?;
+        let parts = Own::new(Parts { backup, _source: source, _target: target });
+        Ok(Self { parts, generation: fork::generation() })
+    }
+
+    /// Copy the next pages; say how far it has come, and whether that was all.
+    ///
+    /// # Errors
+    /// In a child forked meanwhile, and what SQLite fails with.
+    pub(crate) fn step(&self) -> Result<(Progress, bool)> {
+        fork::refuse_child_of(self.generation)?;
+        self.parts.backup.step()
+    }
+}
+
+impl Handle {
+    fn new(source: &Connection, target: &Connection) -> Result<Self> {
+        // SAFETY: both connections are open; the names are C strings.
+        let handle = unsafe {
+            ffi::sqlite3_backup_init(target.handle(), c"main".as_ptr(), source.handle(), c"main".as_ptr())
+        };
+        if handle.is_null() {
+            // SAFETY: the connection is open.
+            return Err(failure(unsafe { ffi::sqlite3_extended_errcode(target.handle()) }));
+        }
+        Ok(Self(handle))
+    }
+
+    fn step(&self) -> Result<(Progress, bool)> {
+        // SAFETY: the handle is valid.
+        let (code, left, total) = unsafe {
+            let code = ffi::sqlite3_backup_step(self.0, SLICE_PAGES);
+            (code, ffi::sqlite3_backup_remaining(self.0), ffi::sqlite3_backup_pagecount(self.0))
+        };
+        let pages = |count| u32::try_from(count).unwrap_or(0);
+        let progress = Progress { copied: pages(total - left), total: pages(total) };
+        match code {
+            ffi::SQLITE_OK => Ok((progress, false)),
+            ffi::SQLITE_DONE => Ok((progress, true)),
+            failed => Err(failure(failed)),
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: the handle is valid, and not used again. What failed was reported by the step that met it.
+        unsafe { ffi::sqlite3_backup_finish(self.0) };
+    }
+}
+
+/// A connection that goes on reading the file as it is now.
+fn pinned(path: &Path) -> Result<Connection> {
+    let connection = connection::open_reader(path)?;
+    connection.execute_batch("BEGIN")?;
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(connection)
+}
+
+fn failure(code: c_int) -> StoreError {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into()
+}

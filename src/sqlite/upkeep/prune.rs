@@ -1,0 +1,359 @@
+//! Which runs a prune is for, and how it takes them away.
+//!
+//! Many are deleted in transactions so short that whoever writes meanwhile hardly waits. So that nobody reads half a
+//! run, each is marked first (`runs.pruned_at`): from then on it is not there for readers, nor for writes that name it.
+//! Its rows are then swept up ([`crate::sqlite::tables::deletion`]), by this call or, where it was killed, by the next.
+//!
+//! A run that is marked has no way back, since nobody can tell whether some of its rows are gone already. So where
+//! tables of the user's own refer to ours, a run to which a row of theirs refers is never marked: it is deleted in one
+//! transaction, or not at all. One to which none refers is marked only if it is large, and swept up before the next is
+//! looked at: a row that comes to refer to it meanwhile, by another program, refers to what was not there any more.
+
+use std::iter;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
+
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::model::rows;
+use crate::sqlite::tables::cells::count;
+use crate::sqlite::tables::deletion::{self, Deleted, Pruned, Sweep};
+use crate::sqlite::tables::references::References;
+use crate::sqlite::tables::runs::RUNNING;
+
+/// How many candidates are looked up at a time.
+pub(crate) const SLICE_RUNS: usize = 256;
+
+/// How long a short write should hold the writer, its commit included.
+const SHORT: Duration = Duration::from_millis(10);
+
+/// What a short write may take before its commit: at least, and at the most.
+const LEAST_WORK: Duration = Duration::from_micros(500);
+const MOST_WORK: Duration = Duration::from_millis(8);
+
+/// Which finished runs to prune: those that every bound lets go.
+#[derive(Debug, Clone, Default)]
+pub struct Prune {
+    /// Those that ended longer ago than this.
+    pub older_than: Option<Duration>,
+    /// All but the newest so many of those of this type and status.
+    pub keep_last: Option<u64>,
+    /// Those of this type.
+    pub run_type: Option<String>,
+    /// Those of one of these statuses.
+    pub statuses: Option<Vec<String>>,
+    /// Not those of which an item has come again since: later runs still report it.
+    pub keep_seen: bool,
+}
+
+/// How long the next short write may work, by what the last one took.
+pub(crate) struct Pace {
+    work: Duration,
+    begun: Instant,
+}
+
+impl Pace {
+    pub(crate) fn new() -> Self {
+        Self { work: MOST_WORK / 4, begun: Instant::now() }
+    }
+
+    /// The writer is had: until when to work.
+    pub(crate) fn begin(&mut self) -> Instant {
+        self.begun = Instant::now();
+        self.begun + self.work
+    }
+
+    /// It is committed.
+    pub(crate) fn end(&mut self) {
+        let took = self.begun.elapsed().max(Duration::from_micros(1));
+        let factor = (SHORT.as_secs_f64() / took.as_secs_f64()).min(2.0);
+        self.work = self.work.mul_f64(factor).clamp(LEAST_WORK, MOST_WORK);
+    }
+}
+
+/// The runs that a prune is for, as of when it began.
+pub(crate) struct Selection {
+    conditions: String,
+    parameters: Vec<Value>,
+}
+
+impl Selection {
+    /// Find out where the bounds are; `None` when no run can be beyond them.
+    pub(crate) fn find(connection: &Connection, prune: &Prune, now: DateTime<Utc>) -> Result<Option<Self>> {
+        let mut selection = Self::by_filters(prune);
+        let mut seen_since = rows::isoformat(now);
+        if let Some(age) = prune.older_than {
+            let cut_off = before(now, age);
+            selection.restrict("coalesce(finished_at, started_at) < ?", [cut_off.clone().into()]);
+            seen_since = cut_off;
+        }
+        if let Some(count) = prune.keep_last.filter(|count| *count > 0) {
+            let Some((started_at, rowid)) = selection.newest(connection, prune, count)? else {
+                return Ok(None);
+            };
+            selection.restrict(
+                "(started_at, runs.rowid) < (?, ?)",
+                [started_at.clone().into(), Value::Integer(rowid)],
+            );
+            seen_since = seen_since.min(started_at);
+        }
+        if prune.keep_seen {
+            selection.restrict(
+                "NOT EXISTS (
+                    SELECT 1 FROM intel_items WHERE intel_items.run_id = runs.run_id AND updated_at >= ?)",
+                [seen_since.into()],
+            );
+        }
+        Ok(Some(selection))
+    }
+
+    /// Finished runs of the type and statuses. The unary pluses have SQLite go through the runs in their order, and
+    /// not by an index whose rows it would have to sort.
+    fn by_filters(prune: &Prune) -> Self {
+        let mut selection = Self {
+            conditions: format!("pruned_at IS NULL AND +status <> '{RUNNING}'"),
+            parameters: Vec::new(),
+        };
+        if let Some(run_type) = &prune.run_type {
+            selection.restrict("+run_type = ?", [run_type.clone().into()]);
+        }
+        if let Some(statuses) = &prune.statuses {
+            let marks = vec!["?"; statuses.len()].join(", ");
+            selection.restrict(&format!("+status IN ({marks})"), statuses.iter().cloned().map(Value::from));
+        }
+        selection
+    }
+
+    fn restrict(&mut self, condition: &str, values: impl IntoIterator<Item = Value>) {
+        self.conditions = format!("{} AND {condition}", self.conditions);
+        self.parameters.extend(values);
+    }
+
+    /// Where the newest `count` runs of the filters end.
+    fn newest(&self, connection: &Connection, prune: &Prune, count: u64) -> Result<Option<(String, i64)>> {
+        let of_filters = Self::by_filters(prune);
+        let skipped = i64::try_from(count - 1).unwrap_or(i64::MAX);
+        let parameters = of_filters.parameters.into_iter().chain([Value::Integer(skipped)]);
+        Ok(connection
+            .prepare_cached(&newest_sql(&of_filters.conditions))?
+            .query_row(params_from_iter(parameters), |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?)
+    }
+
+    /// The next runs behind one, by their place in the table.
+    pub(crate) fn next(&self, connection: &Connection, after: i64) -> Result<Vec<i64>> {
+        let mut statement = connection.prepare_cached(&next_sql(&self.conditions, "rowid"))?;
+        let found = statement.query_map(params_from_iter(self.behind(after)), |row| row.get(0))?;
+        let found = found.collect::<rusqlite::Result<Vec<_>>>()?;
+        goes_on(after, found.last().copied())?;
+        Ok(found)
+    }
+
+    /// Count the next runs behind one and what belongs to them, but for those that cannot go; where they end, `None`
+    /// where none were left.
+    pub(crate) fn count_next(&self, connection: &Connection, after: i64) -> Result<(Deleted, Option<i64>)> {
+        let columns = format!("rowid, run_id, {COUNTS}");
+        let references = References::find(connection)?;
+        let mut statement = connection.prepare_cached(&next_sql(&self.conditions, &columns))?;
+        let mut rows = statement.query(params_from_iter(self.behind(after)))?;
+        let (mut counted, mut last) = (Deleted::default(), None);
+        while let Some(row) = rows.next()? {
+            last = Some(row.get(0)?);
+            if references.is_empty()
+                || references.forbidding(connection, &row.get::<_, String>(1)?)?.is_none()
+            {
+                counted.add(Deleted { runs: 1, intel_items: count(row, 2)?, telemetry: count(row, 3)? });
+            }
+        }
+        goes_on(after, last)?;
+        Ok((counted, last))
+    }
+
+    fn behind(&self, after: i64) -> impl Iterator<Item = Value> {
+        let limit = Value::Integer(i64::try_from(SLICE_RUNS).unwrap_or(i64::MAX));
+        iter::once(Value::Integer(after)).chain(self.parameters.iter().cloned()).chain([limit])
+    }
+
+    /// Mark those of `candidates` that still are to go, until it is time to make way; how many were looked at.
+    pub(crate) fn mark(
+        &self,
+        connection: &Connection,
+        candidates: &[i64],
+        now: &str,
+        until: Instant,
+    ) -> Result<usize> {
+        let mut statement = connection.prepare_cached(&mark_sql(&self.conditions))?;
+        for (index, rowid) in candidates.iter().enumerate() {
+            if index > 0 && Instant::now() >= until {
+                return Ok(index);
+            }
+            statement.execute(params_from_iter(self.marking(now, *rowid)))?;
+        }
+        Ok(candidates.len())
+    }
+
+    fn marking(&self, now: &str, rowid: i64) -> impl Iterator<Item = Value> {
+        [Value::from(now.to_owned()), Value::Integer(rowid)]
+            .into_iter()
+            .chain(self.parameters.iter().cloned())
+    }
+
+    /// As [`Self::mark`], where other tables refer to ours: delete each at once or not at all, or mark it and sweep it
+    /// up.
+    pub(crate) fn take(
+        &self,
+        connection: &Connection,
+        candidates: &[i64],
+        now: &str,
+        until: Instant,
+        sweep: &mut Sweep,
+    ) -> Result<(usize, Pruned)> {
+        let (mut pruned, mut more) = sweep.go_on(connection, until)?;
+        let references = sweep.references.get(connection)?;
+        for (index, rowid) in candidates.iter().enumerate() {
+            if more || index > 0 && Instant::now() >= until {
+                return Ok((index, pruned));
+            }
+            let values = iter::once(Value::Integer(*rowid)).chain(self.parameters.iter().cloned());
+            let still = connection
+                .prepare_cached(&still_sql(&self.conditions))?
+                .query_row(params_from_iter(values), |row| row.get::<_, String>(0))
+                .optional()?;
+            let Some(run_id) = still else { continue };
+            if deletion::must_be_at_once(connection, &run_id, &references)? {
+                pruned.add(deletion::delete_or_leave(connection, &run_id, false)?);
+                continue;
+            }
+            connection
+                .prepare_cached(&mark_sql(&self.conditions))?
+                .execute(params_from_iter(self.marking(now, *rowid)))?;
+            let (swept, unfinished) = sweep.go_on(connection, until)?;
+            pruned.add(swept);
+            more = unfinished;
+        }
+        Ok((candidates.len(), pruned))
+    }
+}
+
+/// Check that what comes behind a run is behind it: whoever went on from there would never come to an end otherwise.
+fn goes_on(after: i64, last: Option<i64>) -> Result<()> {
+    match last {
+        Some(last) if last <= after => {
+            let what = "the rows of runs are not in order: the file is damaged";
+            Err(StoreError::new(ErrorKind::CorruptDatabase, what))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What belongs to a run.
+const COUNTS: &str = "(SELECT count(*) FROM intel_items WHERE intel_items.run_id = runs.run_id),
+    (SELECT count(*) FROM telemetry WHERE telemetry.run_id = runs.run_id)";
+
+fn newest_sql(conditions: &str) -> String {
+    format!(
+        "SELECT started_at, rowid FROM runs WHERE {conditions}
+         ORDER BY started_at DESC, rowid DESC LIMIT 1 OFFSET ?"
+    )
+}
+
+fn next_sql(conditions: &str, columns: &str) -> String {
+    format!("SELECT {columns} FROM runs WHERE rowid > ? AND {conditions} ORDER BY rowid LIMIT ?")
+}
+
+fn still_sql(conditions: &str) -> String {
+    format!("SELECT run_id FROM runs WHERE rowid = ? AND {conditions}")
+}
+
+fn mark_sql(conditions: &str) -> String {
+    format!("UPDATE runs SET pruned_at = ? WHERE rowid = ? AND {conditions}")
+}
+
+/// A point in time before another, as the file has it.
+pub(crate) fn before(now: DateTime<Utc>, span: Duration) -> String {
+    let earlier = TimeDelta::from_std(span).ok().and_then(|span| now.checked_sub_signed(span));
+    rows::isoformat(earlier.unwrap_or(DateTime::<Utc>::MIN_UTC))
+}
+
+/// Count what is marked and not yet swept up, but for what cannot go.
+pub(crate) fn count_marked(connection: &Connection) -> Result<Deleted> {
+    let references = References::find(connection)?;
+    let sql = format!("SELECT run_id, {COUNTS} FROM runs WHERE pruned_at IS NOT NULL");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([])?;
+    let mut counted = Deleted::default();
+    while let Some(row) = rows.next()? {
+        if references.is_empty() || references.forbidding(connection, &row.get::<_, String>(0)?)?.is_none() {
+            counted.add(Deleted { runs: 1, intel_items: count(row, 1)?, telemetry: count(row, 2)? });
+        }
+    }
+    Ok(counted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::file::connection;
+    use crate::sqlite::file::migrations;
+    use crate::sqlite::tables::runs;
+
+    fn store() -> Connection {
+        let mut connection = connection::open_memory().unwrap();
+        migrations::migrate(&mut connection).unwrap();
+        connection
+    }
+
+    fn plan(connection: &Connection, sql: &str) -> String {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let steps = statement.raw_query().mapped(|row| row.get::<_, String>(3));
+        steps.collect::<rusqlite::Result<Vec<_>>>().unwrap().join("; ")
+    }
+
+    #[test]
+    fn nothing_is_scanned_or_sorted() {
+        let connection = store();
+        let prune = Prune {
+            older_than: Some(Duration::from_secs(1)),
+            keep_last: Some(0),
+            run_type: Some("t".into()),
+            statuses: Some(vec!["a".into(), "b".into()]),
+            keep_seen: true,
+        };
+        let selection = Selection::find(&connection, &prune, Utc::now()).unwrap().unwrap();
+        for sql in [
+            next_sql(&selection.conditions, "rowid"),
+            next_sql(&selection.conditions, &format!("rowid, {COUNTS}")),
+            mark_sql(&selection.conditions),
+            still_sql(&selection.conditions),
+        ] {
+            let plan = plan(&connection, &sql);
+            assert!(plan.contains("SEARCH runs USING INTEGER PRIMARY KEY"), "{plan}");
+            assert!(plan.contains("idx_intel_items_updated_at (run_id=? AND updated_at>?)"), "{plan}");
+            assert!(!plan.contains("SCAN") && !plan.contains("B-TREE"), "{plan}");
+        }
+        let newest = plan(&connection, &newest_sql(&Selection::by_filters(&prune).conditions));
+        assert_eq!(newest, "SCAN runs USING INDEX idx_runs_started_at");
+        let marked = plan(&connection, runs::IS_ANY_PRUNED);
+        assert!(marked.contains("USING COVERING INDEX idx_runs_pruned_at"), "{marked}");
+    }
+
+    #[test]
+    fn a_pace_settles_where_a_write_is_short() {
+        let mut pace = Pace::new();
+        for _ in 0..10 {
+            pace.begin();
+            pace.end();
+        }
+        assert_eq!(pace.work, MOST_WORK);
+        pace.begun = Instant::now() - SHORT * 1000;
+        pace.end();
+        assert_eq!(pace.work, LEAST_WORK);
+    }
+
+    #[test]
+    fn a_span_longer_than_time_leads_to_its_beginning() {
+        assert!(before(Utc::now(), Duration::MAX) < rows::now());
+    }
+}

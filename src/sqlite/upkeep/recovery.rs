@@ -1,0 +1,143 @@
+//! Runs that are over without having been finished, and that nobody else will finish.
+//!
+//! The last sign of life of a run is the newest of its start, its heartbeat, its items and its telemetry. That there
+//! was none for long says that a run is dead only if it could have given one: not while somebody held the file's lock.
+//! So whoever recovers has the lock, lets go of it, gives those who waited with it a moment, and counts what is still
+//! dead when it has the lock again.
+//!
+//! A run that was recovered is fenced by `recovered_at`: its worker may be there after all, and must not overwrite what
+//! the next try does, so that no write that names the run is taken ([`runs::require`]) until it is reopened.
+
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use rusqlite::Connection;
+
+use crate::error::{ErrorKind, Result};
+use crate::model::rows::{self, RUN_COLUMNS, Runs, isoformat};
+use crate::sqlite::tables::runs;
+
+/// How long those who wait for the file's lock have to give a sign of life: they look some ten milliseconds apart.
+pub(crate) const MOMENT: Duration = Duration::from_millis(200);
+
+/// How long after the moment the lock must be had: it was not kept from them meanwhile.
+pub(crate) const PROMPTLY: Duration = Duration::from_secs(1);
+
+/// What the notes of a recovered run begin with, before its last sign, if it had none.
+const NOTE: &str = "no sign of life since ";
+
+/// A run that looks dead.
+pub(crate) struct Stale {
+    run_id: String,
+    last_sign: String,
+}
+
+/// The signs that are found by a seek, against the limit `?1`.
+const SEEMS_DEAD: &str = "status = 'running' AND pruned_at IS NULL AND started_at < ?1
+    AND coalesce(heartbeat_at, '') < ?1
+    AND NOT EXISTS (SELECT 1 FROM telemetry t WHERE t.run_id = runs.run_id AND t.created_at >= ?1)
+    AND NOT EXISTS (SELECT 1 FROM intel_items i WHERE i.run_id = runs.run_id AND i.created_at >= ?1)";
+
+/// The last sign. That an item was seen again is one of the run that saw it, whose heartbeat says so, and not of the
+/// run that the item stays with.
+const LAST_SIGN: &str = "max(started_at, coalesce(heartbeat_at, ''),
+    coalesce((SELECT created_at FROM telemetry t WHERE t.run_id = runs.run_id), ''),
+    coalesce((SELECT max(created_at) FROM intel_items i WHERE i.run_id = runs.run_id), ''))";
+
+/// The runs without a sign of life since `?1`, the oldest first: the run, and its last sign.
+pub(crate) fn stale_sql() -> String {
+    format!("SELECT run_id, {LAST_SIGN} FROM runs WHERE {SEEMS_DEAD} ORDER BY started_at, rowid")
+}
+
+/// Find the runs without a sign of life for so long, the oldest first. It may take long, and needs no lock.
+pub(crate) fn find(connection: &Connection, older_than: Duration) -> Result<Vec<Stale>> {
+    let mut statement = connection.prepare_cached(&stale_sql())?;
+    let stale = statement
+        .query_map([limit(older_than)], |row| Ok(Stale { run_id: row.get(0)?, last_sign: row.get(1)? }))?;
+    Ok(stale.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Finish those that have given no sign of life since; return them as they are now.
+pub(crate) fn finish(
+    connection: &Connection,
+    stale: &[Stale],
+    older_than: Duration,
+    status: &str,
+) -> Result<Runs> {
+    let (limit, now) = (limit(older_than), rows::now());
+    let mut statement = connection.prepare_cached(&finish_sql())?;
+    let mut recovered = Runs::new();
+    for run in stale {
+        let notes = format!("{NOTE}{}", run.last_sign);
+        let mut rows = statement.query((&limit, status, &now, notes, &run.run_id))?;
+        while let Some(row) = rows.next()? {
+            runs::push_row(row, &mut recovered)?;
+        }
+    }
+    Ok(recovered)
+}
+
+fn finish_sql() -> String {
+    format!(
+        "UPDATE runs SET status = ?2, finished_at = ?3, recovered_at = ?3, notes = coalesce(notes, ?4)
+        WHERE run_id = ?5 AND {SEEMS_DEAD} RETURNING {}",
+        RUN_COLUMNS.join(", ")
+    )
+}
+
+/// Have a run that was recovered go on as if it had not been, with a sign of life given now. One that is running is.
+pub(crate) fn reopen(connection: &Connection, run_id: &str) -> Result<()> {
+    let reopened = connection.prepare_cached(REOPEN)?.execute((rows::now(), run_id, NOTE))?;
+    if reopened > 0 {
+        return Ok(());
+    }
+    let error = runs::why_over(connection, run_id)?;
+    Err(match error.kind {
+        ErrorKind::RunFinished => error.note("it was not recovered, and takes writes as it is"),
+        _ => error,
+    })
+}
+
+/// Notes that recovery wrote go with it: they would be wrong of a run that goes on, and keep the next recovery from
+/// writing its own. Notes of anybody else's stay.
+const REOPEN: &str =
+    "UPDATE runs SET status = 'running', finished_at = NULL, recovered_at = NULL, heartbeat_at = ?1,
+        notes = CASE WHEN recovered_at IS NOT NULL AND substr(notes, 1, length(?3)) = ?3
+            AND datetime(substr(notes, length(?3) + 1)) IS NOT NULL THEN NULL ELSE notes END
+    WHERE run_id = ?2 AND pruned_at IS NULL AND (recovered_at IS NOT NULL OR status = 'running')";
+
+/// The time that the last sign of a dead run is before.
+fn limit(older_than: Duration) -> String {
+    let limit = TimeDelta::from_std(older_than).ok().and_then(|span| Utc::now().checked_sub_signed(span));
+    // Nothing is before the beginning of time.
+    limit.map(isoformat).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::file::connection;
+    use crate::sqlite::file::migrations;
+
+    #[test]
+    fn runs_are_found_by_their_status_and_their_signs_by_seeks() {
+        let mut connection = connection::open_memory().unwrap();
+        migrations::migrate(&mut connection).unwrap();
+        for (sql, first) in [
+            (stale_sql(), "SEARCH runs USING INDEX idx_runs_status (status=? AND started_at<?)"),
+            (finish_sql(), "SEARCH runs USING INDEX sqlite_autoindex_runs_1 (run_id=?)"),
+        ] {
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            for parameter in 1..=statement.parameter_count() {
+                statement.raw_bind_parameter(parameter, "").unwrap();
+            }
+            let mut rows = statement.raw_query();
+            let mut plan = Vec::<String>::new();
+            while let Some(row) = rows.next().unwrap() {
+                plan.push(row.get("detail").unwrap());
+            }
+            assert_eq!(plan[0], first);
+            assert!(!plan.iter().any(|step| step.contains("SCAN") || step.contains("B-TREE")), "{plan:?}");
+        }
+    }
+}

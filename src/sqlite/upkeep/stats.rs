@@ -1,0 +1,146 @@
+//! What is in a file, and what was done to it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rusqlite::Connection;
+
+use crate::error::Result;
+use crate::sqlite::file::log_file;
+use crate::sqlite::file::main_file;
+use crate::sqlite::tables::cells;
+
+/// What is in a store's file, and what this process has done to it through the store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// How many runs there are of each status, in the order of their names.
+    pub runs_by_status: Vec<(String, u64)>,
+    /// How many items there are.
+    pub intel_items: u64,
+    /// How many telemetry documents there are.
+    pub telemetry: u64,
+    /// Bytes of the database itself.
+    pub file_bytes: u64,
+    /// Bytes of the write-ahead log beside it.
+    pub wal_bytes: u64,
+    /// Bytes of the database that hold nothing, and are used again before it grows.
+    pub free_bytes: u64,
+    /// Bytes of a page.
+    pub page_size: u64,
+    /// The version of the schema.
+    pub schema_version: i64,
+    /// Commits since the store was opened.
+    pub commits: u64,
+    /// Calls that shared another call's commit.
+    pub grouped_writes: u64,
+    /// Syncs of the log.
+    pub syncs: u64,
+    /// Times that the log was folded into the file as a whole.
+    pub checkpoints: u64,
+    /// Names (hard links) of the file; 0 for a store in memory.
+    pub hard_links: u64,
+    /// Syncs, of the log or of the file, that failed.
+    pub failed_syncs: u64,
+}
+
+/// What a store has done since it was opened, or since its process was forked.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) commits: AtomicU64,
+    pub(crate) grouped_writes: AtomicU64,
+    /// Shared with the log files of the connections that write.
+    pub(crate) syncs: Arc<AtomicU64>,
+    pub(crate) checkpoints: AtomicU64,
+    /// Shared with all files of the connections that write.
+    pub(crate) failed_syncs: Arc<AtomicU64>,
+    /// How many of these were made up for, by folding all of the log with syncs that did not fail.
+    made_up_for: AtomicU64,
+}
+
+impl Counters {
+    /// Put what was counted into `stats`.
+    pub(crate) fn report(&self, stats: &mut Stats) {
+        stats.commits = self.commits.load(Ordering::Relaxed);
+        stats.grouped_writes = self.grouped_writes.load(Ordering::Relaxed);
+        stats.syncs = self.syncs.load(Ordering::Relaxed);
+        stats.checkpoints = self.checkpoints.load(Ordering::Relaxed);
+        stats.failed_syncs = self.failed_syncs.load(Ordering::Relaxed);
+    }
+
+    /// Have the syncs of a connection's files counted, and those that fail.
+    pub(crate) fn count_syncs(&self, connection: &Connection) -> Result<()> {
+        main_file::count_failed_syncs(connection, &self.failed_syncs);
+        log_file::count_syncs(connection, &self.syncs, &self.failed_syncs)
+    }
+
+    /// How many syncs have failed that were not made up for yet.
+    pub(crate) fn open_failures(&self) -> u64 {
+        let failed = self.failed_syncs.load(Ordering::Relaxed);
+        failed.saturating_sub(self.made_up_for.load(Ordering::Relaxed))
+    }
+
+    /// All of the log was folded after so many syncs had failed.
+    pub(crate) fn make_up_for(&self, failed: u64) {
+        self.made_up_for.fetch_max(failed, Ordering::Relaxed);
+    }
+}
+
+/// Rows of runs that are being pruned do not count. One statement: all numbers are of one moment.
+const COUNT: &str = "
+    SELECT 'status', status, sum(rows) FROM (
+        SELECT status, count(*) AS rows FROM runs GROUP BY status
+        UNION ALL SELECT status, -count(*) FROM runs WHERE pruned_at IS NOT NULL GROUP BY +status)
+    GROUP BY status
+    UNION ALL SELECT 'items', '', (SELECT count(*) FROM intel_items) - (
+        SELECT count(*) FROM runs JOIN intel_items USING (run_id) WHERE pruned_at IS NOT NULL)
+    UNION ALL SELECT 'telemetry', '', (SELECT count(*) FROM telemetry) - (
+        SELECT count(*) FROM runs JOIN telemetry USING (run_id) WHERE pruned_at IS NOT NULL)
+    UNION ALL SELECT 'page_size', '', page_size FROM pragma_page_size
+    UNION ALL SELECT 'page_count', '', page_count FROM pragma_page_count
+    UNION ALL SELECT 'free', '', freelist_count FROM pragma_freelist_count
+    UNION ALL SELECT 'version', '', user_version FROM pragma_user_version";
+
+/// Count what is in the file. Its size is that of its pages, which need not be in it yet.
+pub(crate) fn count(connection: &Connection) -> Result<Stats> {
+    let mut stats = Stats::default();
+    let (mut pages, mut free) = (0, 0);
+    let mut statement = connection.prepare_cached(COUNT)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        match row.get_ref(0)?.as_str().unwrap_or_default() {
+            "status" => match cells::count(row, 2)? {
+                0 => {}
+                runs => stats.runs_by_status.push((row.get(1)?, runs)),
+            },
+            "items" => stats.intel_items = cells::count(row, 2)?,
+            "telemetry" => stats.telemetry = cells::count(row, 2)?,
+            "page_size" => stats.page_size = cells::count(row, 2)?,
+            "page_count" => pages = cells::count(row, 2)?,
+            "free" => free = cells::count(row, 2)?,
+            _ => stats.schema_version = row.get(2)?,
+        }
+    }
+    stats.file_bytes = pages * stats.page_size;
+    stats.free_bytes = free * stats.page_size;
+    Ok(stats)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::file::connection;
+    use crate::sqlite::file::migrations;
+
+    #[test]
+    fn only_indexes_are_counted() {
+        let mut connection = connection::open_memory().unwrap();
+        migrations::migrate(&mut connection).unwrap();
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {COUNT}")).unwrap();
+        let steps = statement.raw_query().mapped(|row| row.get::<_, String>(3));
+        for step in steps.collect::<rusqlite::Result<Vec<_>>>().unwrap() {
+            let of_rows = ["runs", "intel_items", "telemetry"].iter().any(|table| step.contains(table));
+            let covered = step.contains("COVERING INDEX") || step.contains("INDEX idx_runs_pruned_at");
+            assert!(!of_rows || covered, "{step}");
+        }
+    }
+}
