@@ -44,6 +44,7 @@ lint: .venv/extension ## Check formatting, types and stubs; warnings are errors
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	MYPYPATH=python $(BIN)/python -m mypy.stubtest orchestrator.state_store --mypy-config-file pyproject.toml
+	$(BIN)/python -m pytest -q tests/test_rooms.py
 
 format: .venv/tools ## Format Rust and Python
 	cargo fmt

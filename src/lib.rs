@@ -24,14 +24,14 @@ pub use location::Location;
 pub use model::caller::{Caller, Owner};
 pub use model::rows::{
     Fields, ITEM_COLUMNS, IfOver, Items, NewItems, NewRun, RUN_COLUMNS, RunEnd, Runs, Telemetry, TextRows,
-    now,
 };
+pub use model::time::now;
 pub use sqlite::calls::opening::Options;
 pub use sqlite::calls::{Checkpointed, Store};
 pub use sqlite::engine::adhoc::{Parameters, Rows, Stop};
 pub use sqlite::engine::transaction::Transaction;
 pub use sqlite::engine::write::ItemSlices;
-pub use sqlite::file::connection::{Synchronous, check_sqlite_version};
+pub use sqlite::file::connection::{Synchronous, check_sqlite_version, sqlite_version};
 pub use sqlite::file::platform::{is_mounted_file, network_file_system};
 pub use sqlite::lists::cursor::Position;
 pub use sqlite::lists::item_filter::{Decision, ItemFilter};

@@ -1,17 +1,6 @@
-//! Waiting: who waits, until when, and in slices short enough that Ctrl-C is seen at once.
+//! Who makes a call.
 
-use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-
-use crate::error::{ErrorKind, Result, StoreError};
-use crate::sqlite::file::fork;
-
-/// How long a wait may go without asking whether it was interrupted.
-const SLICE: Duration = Duration::from_millis(50);
-
-/// The longest pause between two attempts at a lock that another process holds.
-const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// Who owns a transaction: a thread, and who of those that take turns on it (tasks, greenlets). Never inherited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +31,7 @@ impl Owner {
 pub struct Caller<'a> {
     /// Who owns what the call opens, and whose transaction it joins.
     pub owner: Owner,
-    /// Asked about every 50 ms of a wait, with no lock held; `true` ends it with [`ErrorKind::Interrupted`].
+    /// Asked about every 50 ms of a wait, with no lock held; `true` ends it with [`crate::ErrorKind::Interrupted`].
     pub interrupted: &'a (dyn Fn() -> bool + Sync),
 }
 
@@ -50,110 +39,5 @@ impl Caller<'_> {
     /// The calling thread itself, never interrupted.
     pub fn thread() -> Self {
         Self { owner: Owner::thread(), interrupted: &|| false }
-    }
-}
-
-/// One call's wait: a single deadline over our queues and SQLite's locks.
-pub(crate) struct Wait<'a> {
-    caller: Caller<'a>,
-    timeout: Duration,
-    /// `None` where the timeout is longer than time can be told.
-    deadline: Option<Instant>,
-    asked: Cell<Instant>,
-    pause: Duration,
-    generation: u64,
-}
-
-impl<'a> Wait<'a> {
-    pub(crate) fn new(caller: Caller<'a>, timeout: Duration) -> Self {
-        let now = Instant::now();
-        let deadline = now.checked_add(timeout);
-        Self {
-            caller,
-            timeout,
-            deadline,
-            asked: Cell::new(now),
-            pause: LONGEST_PAUSE / 64,
-            generation: fork::generation(),
-        }
-    }
-
-    /// How long to sleep before the next look. Fails when the wait is over. Call it with no lock held.
-    pub(crate) fn slice(&self) -> Result<Duration> {
-        let now = Instant::now();
-        if now.duration_since(self.asked.get()) >= SLICE {
-            self.asked.set(now);
-            if (self.caller.interrupted)() {
-                return Err(StoreError::new(ErrorKind::Interrupted, "interrupted while waiting"));
-            }
-        }
-        // A signal's handler, or a callback between two waits, may have forked.
-        fork::refuse_child_of(self.generation)?;
-        let left = self.deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(now));
-        if left.is_zero() { Err(self.busy()) } else { Ok(left.min(SLICE)) }
-    }
-
-    /// Sleep before the next attempt at a lock that another process holds: briefly at first, then longer.
-    pub(crate) fn pause(&mut self) -> Result<()> {
-        std::thread::sleep(self.slice()?.min(self.pause));
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        Ok(())
-    }
-
-    /// Sleep, with no lock held, for longer than anyone pauses between two attempts at a lock: whoever waits for it, in
-    /// this process or another, comes next.
-    pub(crate) fn give_way(&self) -> Result<()> {
-        self.slice()?;
-        std::thread::sleep(LONGEST_PAUSE + LONGEST_PAUSE / 8);
-        Ok(())
-    }
-
-    /// A wait as long, begun now, for somebody else: nothing interrupts it.
-    pub(crate) fn of_another(&self) -> Wait<'static> {
-        Wait::new(Caller { owner: self.caller.owner, interrupted: &|| false }, self.timeout)
-    }
-
-    fn busy(&self) -> StoreError {
-        let seconds = self.timeout.as_secs_f64();
-        StoreError::new(
-            ErrorKind::StoreBusy,
-            format!(
-                "still busy after busy_timeout ({seconds} s): another thread or process holds it; nothing was changed"
-            ),
-        )
-    }
-
-    /// Do `attempt` until it is anything but busy. `attempt` must leave nothing locked behind it.
-    pub(crate) fn until_free<T>(&mut self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
-        loop {
-            match attempt() {
-                Err(error) if error.kind == ErrorKind::StoreBusy => self.pause()?,
-                done => return done,
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn always_busy() -> Result<()> {
-        Err(StoreError::new(ErrorKind::StoreBusy, "locked"))
-    }
-
-    #[test]
-    fn a_wait_ends_at_its_deadline() {
-        let mut wait = Wait::new(Caller::thread(), Duration::from_millis(20));
-        let error = wait.until_free(always_busy).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::StoreBusy);
-        assert!(error.to_string().contains("busy_timeout (0.02 s)"), "{error}");
-    }
-
-    #[test]
-    fn an_interrupt_ends_a_wait() {
-        let caller = Caller { owner: Owner::thread(), interrupted: &|| true };
-        let mut wait = Wait::new(caller, Duration::from_secs(3600));
-        assert_eq!(wait.until_free(always_busy).unwrap_err().kind, ErrorKind::Interrupted);
     }
 }

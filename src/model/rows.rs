@@ -2,8 +2,6 @@
 
 use std::ops::{BitOr, Range};
 
-use chrono::{DateTime, SecondsFormat, Timelike, Utc};
-
 /// The columns that an item comes with, in the order of the documented API.
 pub const ITEM_COLUMNS: [&str; 12] = [
     "item_id",
@@ -22,6 +20,9 @@ pub const ITEM_COLUMNS: [&str; 12] = [
 
 /// Those of [`ITEM_COLUMNS`] that hold JSON.
 pub(crate) const JSON_COLUMNS: Range<usize> = 5..10;
+
+/// The status of a run that has started and not finished.
+pub const RUNNING: &str = "running";
 
 /// The columns of a run as it is read, in the order of the documented API.
 pub const RUN_COLUMNS: [&str; 8] = [
@@ -42,7 +43,7 @@ pub struct NewRun {
     pub run_id: String,
     /// What kind of run it is.
     pub run_type: String,
-    /// When it starts; see [`now`].
+    /// When it starts; see [`crate::now`].
     pub started_at: String,
     /// Its settings as JSON text.
     pub settings_snapshot_json: Vec<u8>,
@@ -202,29 +203,9 @@ impl<const N: usize> TextRows<N> {
     }
 }
 
-/// The present time in UTC, as Python's `datetime.isoformat()` prints it: no fraction where it is zero.
-pub fn now() -> String {
-    isoformat(Utc::now())
-}
-
-/// A time as Python's `datetime.isoformat()` prints it.
-pub(crate) fn isoformat(time: DateTime<Utc>) -> String {
-    let whole_second = time.nanosecond() / 1_000 == 0;
-    let digits = if whole_second { SecondsFormat::Secs } else { SecondsFormat::Micros };
-    time.to_rfc3339_opts(digits, false)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_print_as_python_prints_them() {
-        let at = |nanos| isoformat(DateTime::from_timestamp(1_700_000_000, nanos).unwrap());
-        assert_eq!(at(0), "2023-11-14T22:13:20+00:00");
-        assert_eq!(at(999), "2023-11-14T22:13:20+00:00");
-        assert_eq!(at(1_000), "2023-11-14T22:13:20.000001+00:00");
-    }
 
     #[test]
     fn cells_keep_null_apart_from_empty_text() {

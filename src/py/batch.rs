@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use super::aside;
 use super::item::{self, BREATH};
-use super::store::Open;
+use super::open::Open;
 use crate::error::ErrorKind;
 use crate::model::caller::Caller;
 use crate::sqlite::engine::side_thread;

@@ -5,12 +5,11 @@ use std::num::NonZeroUsize;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyMapping, PySequence, PyString, PyTuple};
-use rusqlite::types::Value;
 
 use super::errors::Refusal;
 use super::json;
 use crate::error::{ErrorKind, StoreError};
-use crate::sqlite::engine::adhoc::{Parameters, Rows};
+use crate::sqlite::engine::adhoc::{Parameters, Rows, Value};
 
 /// The text of a required argument.
 pub(super) fn text<'a>(value: &'a Bound<'_, PyAny>, operation: &str, name: &str) -> PyResult<&'a str> {

@@ -7,8 +7,9 @@ use super::convert::{during, optional_text, text};
 use super::errors::Refusal;
 use crate::json::condition::{Condition, Scalar, Test};
 use crate::json::number::Number;
+use crate::model::columns::ITEM_ID;
 use crate::model::rows::{Fields, ITEM_COLUMNS, item_column};
-use crate::sqlite::lists::item_filter::{Decision, ITEM_ID, ItemFilter};
+use crate::sqlite::lists::item_filter::{Decision, ItemFilter};
 
 const OPERATORS: &str = "= != < <= > >= in contains exists";
 

@@ -10,7 +10,7 @@ use pyo3::types::PyList;
 use super::aside;
 use super::item::Dicts;
 use super::item_query::ItemQuery;
-use super::store::{Open, call};
+use super::open::{Open, call};
 use crate::model::caller::Caller;
 use crate::sqlite::engine::side_thread;
 use crate::sqlite::file::fork::Own;

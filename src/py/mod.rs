@@ -2,6 +2,7 @@
 
 mod aside;
 mod batch;
+mod calls;
 mod convert;
 mod errors;
 mod item;
@@ -9,11 +10,12 @@ mod item_query;
 mod json;
 mod list;
 mod names;
+mod open;
 mod owner;
 mod query;
 mod run;
-mod store;
 mod transaction;
+mod warnings;
 
 use pyo3::prelude::*;
 
@@ -23,9 +25,9 @@ mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::item_query::ItemQuery;
+    use super::calls::Store;
     #[pymodule_export]
-    use super::store::Store;
+    use super::item_query::ItemQuery;
     #[pymodule_export]
     use super::transaction::Transaction;
 
@@ -34,7 +36,7 @@ mod _core {
         crate::check_sqlite_version()
             .map_err(|error| pyo3::exceptions::PyImportError::new_err(error.to_string()))?;
         crate::sqlite::file::fork::watch();
-        module.add("SQLITE_VERSION", rusqlite::version())?;
+        module.add("SQLITE_VERSION", crate::sqlite_version())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

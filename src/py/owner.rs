@@ -166,3 +166,17 @@ fn undisturbed<T>(_: Python<'_>, work: impl FnOnce() -> T) -> T {
     }
     done
 }
+
+/// Do `work` detached from the interpreter, whether or not the thread is attached or there still is one.
+pub(super) fn detached(work: impl FnOnce() + Send) {
+    let mut work = Some(work);
+    let attached = Python::try_attach(|py| {
+        let work = work.take();
+        py.detach(move || work.map(|work| work()));
+    });
+    if attached.is_none()
+        && let Some(work) = work
+    {
+        work();
+    }
+}

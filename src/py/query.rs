@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use pyo3::prelude::*;
 
 use super::aside;
-use super::store::{Open, call};
+use super::open::{Open, call};
 use crate::error::{ErrorKind, StoreError};
 use crate::model::caller::Caller;
 use crate::sqlite::engine::adhoc::{Parameters, Rows, Stop};

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use super::owner::Mark;
-use super::store::{Open, call_as};
+use super::open::{Open, call_as};
+use super::owner::{Mark, detached};
 use crate::error::{ErrorKind, StoreError};
 use crate::model::caller::Owner;
 use crate::sync::lock;
@@ -159,20 +159,6 @@ impl Drop for Transaction {
             self.store.transactions.fetch_sub(1, Ordering::Relaxed);
             detached(move || drop(transaction));
         }
-    }
-}
-
-/// Do `work` detached from the interpreter, whether or not the thread is attached or there still is one.
-pub(super) fn detached(work: impl FnOnce() + Send) {
-    let mut work = Some(work);
-    let attached = Python::try_attach(|py| {
-        let work = work.take();
-        py.detach(move || work.map(|work| work()));
-    });
-    if attached.is_none()
-        && let Some(work) = work
-    {
-        work();
     }
 }
 

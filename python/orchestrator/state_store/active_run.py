@@ -6,11 +6,11 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
-    from typing import Any, Self
+    from typing import Self
 
     from orchestrator.state_store import _core
-    from orchestrator.state_store.run_life import RunLife
     from orchestrator.state_store.run_record import RunRecord
 
 
@@ -25,12 +25,10 @@ class ActiveRun:
 
     run_id: str
 
-    def __init__(self, store: RunLife, core: _core.Store, run_id: str, run_type: str, settings_snapshot: Any) -> None:
+    def __init__(self, core: _core.Store, run_id: str, start: Callable[[], RunRecord]) -> None:
         self.run_id = run_id
-        self._store = store
         self._core = core
-        self._run_type = run_type
-        self._settings_snapshot = settings_snapshot
+        self._start = start
         self._record: RunRecord | None = None
         self._process: int | None = None
         self._over = False
@@ -82,7 +80,7 @@ class ActiveRun:
             from orchestrator.state_store.exceptions import RunExistsError
 
             raise RunExistsError(f"run {self.run_id!r}: it was entered before; each `with` needs its own store.run()")
-        self._record = self._store.start_run(self.run_id, self._run_type, self._settings_snapshot)
+        self._record = self._start()
         self._process = os.getpid()
         self._core.begin_heartbeats(self.run_id)
         return self

@@ -57,7 +57,7 @@ class RunLife(Runs):
         """
         from orchestrator.state_store.active_run import ActiveRun
 
-        return ActiveRun(self, self._core, run_id, run_type, settings_snapshot)
+        return ActiveRun(self._core, run_id, lambda: self.start_run(run_id, run_type, settings_snapshot))
 
     def heartbeat(self, run_id: str) -> None:
         """Say that a run is alive: set its `heartbeat_at` to now.

@@ -11,11 +11,12 @@ use rusqlite::types::Value;
 
 use super::Store;
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::caller::{Caller, Wait};
+use crate::model::caller::Caller;
 use crate::sqlite::engine::adhoc::{self, Parameters, Stop};
 use crate::sqlite::file::connection;
 use crate::sqlite::file::fork;
 use crate::sqlite::file::platform;
+use crate::sqlite::file::wait::Wait;
 use crate::sqlite::upkeep::backup::{Copying, Progress};
 
 /// What SQLite puts beside a database that is open, or was not closed.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{Connections, Shared};
 use crate::sqlite::engine::pool::Pool;
 use crate::sqlite::engine::writer::{File, Writer};
-use crate::sqlite::file::fork::{self, FILES, Inside};
+use crate::sqlite::file::fork::{self};
+use crate::sqlite::file::gate::{FILES, Inside};
 use crate::sync::lock;
 
 impl Shared {

@@ -10,8 +10,9 @@ use rusqlite::Connection;
 
 use super::{Sql, Store};
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::caller::{Caller, Wait};
-use crate::sqlite::engine::pool;
+use crate::model::caller::Caller;
+use crate::sqlite::file::sizes;
+use crate::sqlite::file::wait::Wait;
 use crate::sqlite::upkeep::check::{self, Finding, TABLES};
 use crate::sqlite::upkeep::prune;
 use crate::sqlite::upkeep::stats::{self, Stats};
@@ -42,7 +43,7 @@ impl Store {
             let current = self.connections()?;
             stats.hard_links = current.place.as_ref().map_or(0, |place| place.names());
             if let Some(writer) = &current.writer {
-                writer.counters.report(&mut stats);
+                stats.add_counted(&writer.counters);
             }
             Ok(stats)
         };
@@ -153,12 +154,12 @@ impl Store {
 
     /// How large the file is; 0 for a store in memory.
     pub(super) fn file_bytes(&self) -> u64 {
-        self.path().map_or(0, |path: &Path| pool::size(path, ""))
+        self.path().map_or(0, |path: &Path| sizes::size(path, ""))
     }
 
     /// How large the log is.
     fn wal_bytes(&self) -> u64 {
-        self.path().map_or(0, |path| pool::size(path, "-wal"))
+        self.path().map_or(0, |path| sizes::size(path, "-wal"))
     }
 }
 

@@ -23,7 +23,7 @@ use rusqlite::Connection;
 
 use self::opening::Options;
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::caller::{Caller, Wait};
+use crate::model::caller::Caller;
 use crate::sqlite::engine::adhoc::{self, Parameters, Rows, Stop};
 use crate::sqlite::engine::pool::{Pool, Spare};
 use crate::sqlite::engine::side_thread;
@@ -34,6 +34,7 @@ use crate::sqlite::file::connection;
 use crate::sqlite::file::fork::{self, Own};
 use crate::sqlite::file::migrations::{self, Found};
 use crate::sqlite::file::place::{self, Links, Place};
+use crate::sqlite::file::wait::Wait;
 
 /// How often what is done aside is asked to stop, at most.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

@@ -6,13 +6,13 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::caller::Wait;
-use crate::sqlite::engine::pool;
 use crate::sqlite::engine::writer::File;
 use crate::sqlite::file::connection::{self, Synchronous};
 use crate::sqlite::file::migrations::{self, Found};
 use crate::sqlite::file::place;
 use crate::sqlite::file::platform;
+use crate::sqlite::file::sizes;
+use crate::sqlite::file::wait::Wait;
 
 /// The shortest that a database can be; SQLite itself takes some shorter files for empty ones.
 /// <https://www.sqlite.org/fileformat2.html#the_database_header>
@@ -66,7 +66,7 @@ pub(crate) fn find(path: &Path, options: &Options, wait: &mut Wait) -> Result<Pa
 /// Open a file for writing: see that it is ours, and bring it up to date.
 pub(crate) fn open_writer(file: &File) -> Result<Connection> {
     let mut connection = file.place.confirm_opened(connection::open_file(&file.place.path))?;
-    let foreign_log = !pool::log_is_empty(&file.place.path);
+    let foreign_log = !sizes::log_is_empty(&file.place.path);
     let found = migrations::inspect(&connection)
         .and_then(|found| migrations::refuse_triggers(&connection).map(|()| found));
     match found {

@@ -8,10 +8,11 @@ use rusqlite::Connection;
 
 use super::{Sql, Store};
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::caller::{Caller, Owner, Wait};
-use crate::model::rows;
+use crate::model::caller::{Caller, Owner};
+use crate::model::time;
 use crate::sqlite::engine::heartbeats::Held;
 use crate::sqlite::engine::writer;
+use crate::sqlite::file::wait::Wait;
 use crate::sqlite::tables::deletion::{self, Deleted, Pruned, Sweep};
 use crate::sqlite::upkeep::prune::{self, Pace, Prune, Selection};
 use crate::sqlite::upkeep::vacuum::{self, Vacuumed};
@@ -65,7 +66,7 @@ impl Store {
         }
         let (mut pruned, mut sweep) = (Pruned::default(), Sweep::default());
         if let Some(selection) = selection {
-            self.mark(caller, &selection, &rows::isoformat(now), &mut sweep, &mut pruned)?;
+            self.mark(caller, &selection, &time::isoformat(now), &mut sweep, &mut pruned)?;
         }
         self.write_in_slices(
             caller,

@@ -1,13 +1,15 @@
 //! The calls about the life of a run: its signs, and what becomes of one that gives none.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Sql, Store};
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::caller::{Caller, Wait};
+use crate::model::caller::Caller;
+use crate::model::rows::RUNNING;
 use crate::model::rows::Runs;
 use crate::sqlite::engine::write::Write;
-use crate::sqlite::tables::runs::RUNNING;
+use crate::sqlite::file::wait::Wait;
 use crate::sqlite::upkeep::recovery::{self, MOMENT, PROMPTLY};
 
 impl Store {
@@ -36,7 +38,13 @@ impl Store {
     /// [`ErrorKind::StoreClosed`], [`ErrorKind::ReadOnly`].
     pub fn begin_heartbeats(&self, run_id: &str) -> Result<()> {
         let writer = self.writer()?;
-        writer.heartbeats.begin(&writer, run_id);
+        let writes = Arc::clone(&writer);
+        writer.heartbeats.begin(run_id, move |caller, active| {
+            // What fails (a full disk, say) is tried again with the next beat; it is for the run's own writes to tell.
+            let _ =
+                writes.write(Write::Heartbeats(active), caller.owner, &mut Wait::new(*caller, Duration::MAX));
+            writes.relieve_log();
+        });
         Ok(())
     }
 

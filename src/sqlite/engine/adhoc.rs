@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
-use rusqlite::types::Value;
+pub use rusqlite::types::Value;
 use rusqlite::{Connection, Statement, ffi};
 
 use crate::error::{ErrorKind, Result, StoreError};

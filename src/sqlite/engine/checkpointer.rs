@@ -15,14 +15,14 @@ use std::time::Duration;
 use rusqlite::{Connection, ffi};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::caller::{Caller, Owner, Wait};
+use crate::model::caller::{Caller, Owner};
+use crate::sqlite::engine::counters::Counters;
 use crate::sqlite::engine::queue::{Admission, Queue};
 use crate::sqlite::engine::write::Write;
-use crate::sqlite::engine::writer::Writer;
 use crate::sqlite::file::connection::{self, Synchronous};
-use crate::sqlite::file::fork::{self, Own};
+use crate::sqlite::file::fork::Own;
 use crate::sqlite::file::place::Place;
-use crate::sqlite::upkeep::stats::Counters;
+use crate::sqlite::file::wait::Wait;
 use crate::sync::{lock, wait};
 
 /// Bytes of log that are folded at a time: two syncs each.
@@ -109,7 +109,7 @@ impl Checkpointer {
     }
 
     /// Have the log folded if it is due, now that it is of `bytes`. The thread is started by the first need.
-    pub(crate) fn relieve(self: &Arc<Self>, writer: &Arc<Writer>, bytes: u64) {
+    pub(crate) fn relieve(self: &Arc<Self>, queue: &Arc<Queue<Write>>, bytes: u64) {
         if bytes < FOLD_BYTES {
             return;
         }
@@ -119,10 +119,10 @@ impl Checkpointer {
         }
         state.wanted = Some(bytes);
         if state.thread.is_none() {
-            let (this, writer) = (Arc::clone(self), Arc::clone(writer));
+            let (this, queue) = (Arc::clone(self), Arc::clone(queue));
             let thread = std::thread::Builder::new().name("checkpointer".into());
             // Without a thread the log grows until the store is closed, and nothing else is lost.
-            state.thread = thread.spawn(move || this.work(&writer)).ok();
+            state.thread = thread.spawn(move || this.work(&queue)).ok();
         }
         self.woken.notify_one();
     }
@@ -226,7 +226,7 @@ impl Checkpointer {
     /// In a forked child: give the connection back, if nobody was using it.
     pub(crate) fn discard_inherited(&self) {
         if let Ok(mut connection) = self.connection.try_lock() {
-            connection.take().into_iter().for_each(fork::discard);
+            connection.take().into_iter().for_each(connection::discard);
         }
     }
 
@@ -234,7 +234,7 @@ impl Checkpointer {
         lock(&self.state).stopped
     }
 
-    fn work(&self, writer: &Arc<Writer>) {
+    fn work(&self, queue: &Arc<Queue<Write>>) {
         while let Some(bytes) = self.next() {
             // A checkpoint that fails loses nothing. Whoever keeps the log from starting over although writers waited
             // for it is not bothered again before it has grown by as much.
@@ -243,7 +243,7 @@ impl Checkpointer {
                 HOLD_BACK_BYTES => (LAST_PATIENCE, bytes + FOLD_BYTES),
                 _ => (PATIENCE, bytes + FOLD_BYTES),
             };
-            let turn = self.fold_the_bulk().and_then(|()| self.take_turn(writer));
+            let turn = self.fold_the_bulk().and_then(|()| self.take_turn(queue));
             let is_folded = turn.as_ref().is_ok_and(|_| self.start_over(patience).is_ok());
             let mut state = lock(&self.state);
             state.due = if is_folded { FOLD_BYTES } else { or_else };
@@ -291,11 +291,11 @@ impl Checkpointer {
     }
 
     /// The turn in the writer's queue. Whoever was held back goes on once nobody can get in before it.
-    fn take_turn(&self, writer: &Arc<Writer>) -> Result<Admission<Write>> {
+    fn take_turn(&self, queue: &Arc<Queue<Write>>) -> Result<Admission<Write>> {
         let stopped = || self.is_stopped();
         let caller = Caller { owner: Owner::thread(), interrupted: &stopped };
         let wait = Wait::new(caller, TURN_WITHIN);
-        writer.queue.enter_and_tell(None, caller.owner, &wait, || self.make_way())
+        queue.enter_and_tell(None, caller.owner, &wait, || self.make_way())
     }
 
     /// Fold the log while nobody of this process writes, so that the next write starts it over.

@@ -16,11 +16,8 @@ use chrono::{TimeDelta, Utc};
 use rusqlite::Connection;
 
 use crate::error::Result;
-use crate::model::caller::{Caller, Owner, Wait};
-use crate::model::rows::{self, isoformat};
-use crate::sqlite::engine::write::Write;
-use crate::sqlite::engine::writer::Writer;
-use crate::sqlite::tables::cells::Text;
+use crate::model::caller::{Caller, Owner};
+use crate::model::time::isoformat;
 use crate::sqlite::tables::runs;
 use crate::sync::{lock, wait};
 
@@ -32,45 +29,6 @@ const LONG: Duration = Duration::from_secs(1);
 
 /// How old the last sign of a run may be that was alive when the lock was taken.
 const ALIVE_WITHIN: TimeDelta = TimeDelta::seconds(30);
-
-/// The part of a time down to its second: a sign that is less than that is of an earlier second. Another one within
-/// the same second would say nothing new, so that giving one with each write costs nothing.
-pub(crate) fn second(now: &str) -> &str {
-    now.get(.."2026-01-01T00:00:00".len()).unwrap_or(now)
-}
-
-/// Give a run's sign of life, whose last one is known to be older than this second.
-pub(crate) fn give(connection: &Connection, run_id: &[u8], now: &str) -> Result<()> {
-    connection
-        .prepare_cached("UPDATE runs SET heartbeat_at = ? WHERE run_id = ?")?
-        .execute((now, Text(Some(run_id))))?;
-    Ok(())
-}
-
-/// Give a run's sign of life, or say that it is over.
-pub(crate) fn beat(connection: &Connection, run_id: &str) -> Result<()> {
-    let now = rows::now();
-    let beaten = connection
-        .prepare_cached(
-            "UPDATE runs SET heartbeat_at = ? WHERE run_id = ? AND status = 'running' AND recovered_at IS NULL
-                AND pruned_at IS NULL",
-        )?
-        .execute((&now, run_id))?;
-    if beaten > 0 { Ok(()) } else { Err(runs::why_over(connection, run_id)?) }
-}
-
-/// Give the sign of life of each run that still goes on and has not given one this second.
-pub(crate) fn beat_all(connection: &Connection, run_ids: &[String]) -> Result<()> {
-    let now = rows::now();
-    let mut statement = connection.prepare_cached(
-        "UPDATE runs SET heartbeat_at = ?1 WHERE run_id = ?2 AND status = 'running' AND recovered_at IS NULL
-            AND pruned_at IS NULL AND coalesce(heartbeat_at, started_at) < ?3",
-    )?;
-    run_ids.iter().try_for_each(|run_id| {
-        statement.execute((&now, run_id, second(&now)))?;
-        Ok(())
-    })
-}
 
 /// Since when the file's lock is held.
 #[derive(Clone, Copy)]
@@ -97,7 +55,7 @@ impl Held {
         let held = TimeDelta::from_std(self.0.elapsed()).unwrap_or(TimeDelta::MAX);
         let alive = now.checked_sub_signed(held).and_then(|begun| begun.checked_sub_signed(ALIVE_WITHIN));
         let (now, alive) = (isoformat(now), alive.map(isoformat).unwrap_or_default());
-        connection.prepare_cached(MAKE_UP)?.execute((&now, alive, second(&now)))?;
+        connection.prepare_cached(MAKE_UP)?.execute((&now, alive, runs::second(&now)))?;
         Ok(())
     }
 }
@@ -120,18 +78,23 @@ struct State {
 }
 
 impl Heartbeats {
-    /// Beat for this run from now on. The thread is started by the first.
-    pub(crate) fn begin(self: &Arc<Self>, writer: &Arc<Writer>, run_id: &str) {
+    /// Beat for this run from now on, by `beat`, which is given the runs and may be interrupted. The thread is started by
+    /// the first.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        run_id: &str,
+        beat: impl Fn(&Caller, Vec<String>) + Send + 'static,
+    ) {
         let mut state = lock(&self.state);
         if state.stopped {
             return;
         }
         state.active.insert(run_id.to_owned());
         if state.thread.is_none() {
-            let (this, writer) = (Arc::clone(self), Arc::clone(writer));
+            let this = Arc::clone(self);
             let thread = std::thread::Builder::new().name("heartbeats".into());
             // Without a thread only the run's writes are signs of life, until another run starts.
-            state.thread = thread.spawn(move || this.work(&writer)).ok();
+            state.thread = thread.spawn(move || this.work(&beat)).ok();
         }
     }
 
@@ -158,14 +121,10 @@ impl Heartbeats {
         }
     }
 
-    fn work(&self, writer: &Arc<Writer>) {
+    fn work(&self, beat: &impl Fn(&Caller, Vec<String>)) {
         while let Some(active) = self.next() {
             let over = || lock(&self.state).is_over();
-            let caller = Caller { owner: Owner::thread(), interrupted: &over };
-            // What fails (a full disk, say) is tried again with the next beat; it is for the run's own writes to tell.
-            let _ =
-                writer.write(Write::Heartbeats(active), caller.owner, &mut Wait::new(caller, Duration::MAX));
-            writer.relieve_log();
+            beat(&Caller { owner: Owner::thread(), interrupted: &over }, active);
         }
     }
 
@@ -196,8 +155,10 @@ impl State {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
+    use crate::model::time;
     use crate::sqlite::file::connection;
     use crate::sqlite::file::migrations;
+    use crate::sqlite::tables::runs::{beat, beat_all, second};
 
     fn with_run(started_at: &str) -> Connection {
         let mut connection = connection::open_memory().unwrap();
@@ -257,7 +218,7 @@ mod tests {
         assert_eq!(beat(&connection, "r").unwrap_err().kind, ErrorKind::RunFinished);
         beat_all(&connection, &["r".to_owned()]).unwrap();
         Held(Instant::now().checked_sub(Duration::from_secs(60)).unwrap()).make_up(&connection).unwrap();
-        runs::require(&connection, b"r", true, &rows::now()).unwrap();
+        runs::require(&connection, b"r", true, &time::now()).unwrap();
         assert_eq!(heartbeat(&connection), None);
     }
 

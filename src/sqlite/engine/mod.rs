@@ -2,6 +2,7 @@
 
 pub(crate) mod adhoc;
 pub(crate) mod checkpointer;
+pub(crate) mod counters;
 pub(crate) mod heartbeats;
 pub(crate) mod pool;
 pub(crate) mod queue;

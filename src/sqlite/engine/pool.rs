@@ -8,12 +8,13 @@ use std::time::SystemTime;
 use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::caller::Wait;
 use crate::sqlite::engine::adhoc;
 use crate::sqlite::file::connection;
 use crate::sqlite::file::fork::{self, Own};
 use crate::sqlite::file::migrations::{self, Found};
 use crate::sqlite::file::place::Place;
+use crate::sqlite::file::sizes;
+use crate::sqlite::file::wait::Wait;
 use crate::sync::{lock, wait};
 
 /// The readers of one file.
@@ -72,7 +73,7 @@ impl Pool {
                 Err(error)
                     if matches!(error.kind, ErrorKind::CannotOpen | ErrorKind::ReadOnly)
                         && path.exists()
-                        && is_settled(path) =>
+                        && sizes::is_settled(path) =>
                 {
                     place.look()?;
                     return read_unshared(path, |connection| read(connection, None));
@@ -155,7 +156,7 @@ impl Pool {
     /// In a forked child: give back what nobody was using.
     pub(crate) fn discard_inherited(&self) {
         if let Ok(mut idle) = self.idle.try_lock() {
-            idle.drain(..).for_each(fork::discard);
+            idle.drain(..).for_each(connection::discard);
         }
     }
 
@@ -215,7 +216,7 @@ fn read_unshared<T>(path: &Path, read: impl Fn(&mut Connection) -> Result<T>) ->
     let mut connection = connection::open_immutable(path)?;
     set_up(&mut connection)?;
     let result = read(&mut connection);
-    if before.is_some() && stamp(path) == before && is_settled(path) {
+    if before.is_some() && stamp(path) == before && sizes::is_settled(path) {
         return result;
     }
     Err(StoreError::new(ErrorKind::StoreBusy, "the file changed while it was being read"))
@@ -232,27 +233,6 @@ fn set_up(connection: &mut Connection) -> Result<()> {
 fn stamp(path: &Path) -> Stamp {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.len(), metadata.modified().ok()?))
-}
-
-/// Whether all that was committed is in the database itself: neither log nor rollback journal holds anything.
-fn is_settled(path: &Path) -> bool {
-    log_is_empty(path) && is_empty(path, "-journal")
-}
-
-/// Whether the log beside `path` is absent or empty.
-pub(crate) fn log_is_empty(path: &Path) -> bool {
-    is_empty(path, "-wal")
-}
-
-fn is_empty(path: &Path, suffix: &str) -> bool {
-    size(path, suffix) == 0
-}
-
-/// How large the file with this suffix is; 0 where there is none.
-pub(crate) fn size(path: &Path, suffix: &str) -> u64 {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(suffix);
-    fs::metadata(beside).map_or(0, |metadata| metadata.len())
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::caller::{Owner, Wait};
+use crate::model::caller::Owner;
 use crate::sqlite::file::fork;
+use crate::sqlite::file::wait::Wait;
 use crate::sync::{lock, wait};
 
 /// Who may write next. `J` is a job that can be done for another thread.

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::caller::{Owner, Wait};
+use crate::model::caller::Owner;
 use crate::sqlite::engine::queue::{Admission, Turn};
 use crate::sqlite::engine::write::Write;
 use crate::sqlite::engine::writer::{self, Slot, Writer};
+use crate::sqlite::file::control;
 use crate::sqlite::file::fork;
+use crate::sqlite::file::wait::Wait;
 
 /// A transaction, or a savepoint within one. Dropping it rolls it back.
 pub struct Transaction {
@@ -105,7 +107,7 @@ impl Slot {
                 ErrorKind::CommitOutcomeUnknown => error.note("look before repeating the transaction"),
                 _ => error,
             }),
-            _ => writer::execute(connection, &format!("RELEASE {}", savepoint(depth))),
+            _ => control::execute(connection, &format!("RELEASE {}", savepoint(depth))),
         };
         self.levels.truncate(depth);
         kept
@@ -122,8 +124,8 @@ impl Slot {
             self.doomed = false;
         } else if !doomed {
             let name = savepoint(depth);
-            let undone = writer::execute(connection, &format!("ROLLBACK TO {name}"))
-                .and_then(|()| writer::execute(connection, &format!("RELEASE {name}")));
+            let undone = control::execute(connection, &format!("ROLLBACK TO {name}"))
+                .and_then(|()| control::execute(connection, &format!("RELEASE {name}")));
             self.doomed = undone.is_err();
             undone?;
         }
@@ -135,7 +137,7 @@ fn open_savepoint(slot: &mut Slot) -> Result<u64> {
     slot.refuse_doomed()?;
     let name = savepoint(slot.levels.len());
     let connection = slot.connection().ok_or_else(StoreError::closed)?;
-    writer::execute(connection, &format!("SAVEPOINT {name}"))?;
+    control::execute(connection, &format!("SAVEPOINT {name}"))?;
     Ok(slot.push_level())
 }
 

@@ -6,15 +6,14 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::rows::{self, NewItems, NewRun, RunEnd, Telemetry};
-use crate::sqlite::engine::heartbeats;
+use crate::model::rows::{NewItems, NewRun, RunEnd, Telemetry};
+use crate::model::time;
 use crate::sqlite::tables::decisions;
 use crate::sqlite::tables::decisions::NewDecision;
 use crate::sqlite::tables::intel_items;
 use crate::sqlite::tables::intel_items::Upsert;
 use crate::sqlite::tables::runs;
 use crate::sqlite::tables::telemetry;
-use crate::sqlite::upkeep::recovery;
 
 /// How long the writer is held for the next slice of a batch.
 const SLICE_WITHIN: Duration = Duration::from_millis(100);
@@ -44,7 +43,7 @@ impl Write {
     pub(crate) fn apply(&self, connection: &Connection) -> Result<()> {
         match self {
             Self::StartRun(run) => runs::insert(connection, run),
-            Self::FinishRun(end) => runs::finish(connection, end, &rows::now()),
+            Self::FinishRun(end) => runs::finish(connection, end, &time::now()),
             Self::UpsertItem(items) => Upsert::new(connection)?.write(items).map_err(|(_, error)| error),
             Self::UpsertBatch(items) => upsert(&mut Upsert::new(connection)?, items, 0),
             Self::UpsertSlices(slices) => {
@@ -58,10 +57,10 @@ impl Write {
             }
             Self::Decide(decision) => decisions::decide(connection, decision),
             Self::DecideBatch(batch) => batch.iter().try_for_each(|each| decisions::decide(connection, each)),
-            Self::Telemetry(document) => telemetry::write(connection, document, &rows::now()),
-            Self::Heartbeat(run_id) => heartbeats::beat(connection, run_id),
-            Self::ReopenRun(run_id) => recovery::reopen(connection, run_id),
-            Self::Heartbeats(active) => heartbeats::beat_all(connection, active),
+            Self::Telemetry(document) => telemetry::write(connection, document, &time::now()),
+            Self::Heartbeat(run_id) => runs::beat(connection, run_id),
+            Self::ReopenRun(run_id) => runs::reopen(connection, run_id),
+            Self::Heartbeats(active) => runs::beat_all(connection, active),
         }
     }
 

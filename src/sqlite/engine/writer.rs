@@ -6,16 +6,20 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::caller::{Owner, Wait};
+use crate::model::caller::Owner;
 use crate::sqlite::engine::checkpointer::{self, Checkpointer};
+use crate::sqlite::engine::counters::Counters;
 use crate::sqlite::engine::heartbeats::{Heartbeats, Held};
 use crate::sqlite::engine::queue::{Admission, Queue, Taken, Turn};
 use crate::sqlite::engine::write::Write;
 use crate::sqlite::file::connection::{self, Synchronous};
-use crate::sqlite::file::fork::{self, Inside, Own};
+use crate::sqlite::file::control::{atomically, execute, roll_back};
+use crate::sqlite::file::fork::Own;
+use crate::sqlite::file::gate;
+use crate::sqlite::file::gate::Inside;
 use crate::sqlite::file::place::Place;
+use crate::sqlite::file::wait::Wait;
 use crate::sqlite::tables::references;
-use crate::sqlite::upkeep::stats::Counters;
 use crate::sync::lock;
 
 /// A batch of more rows than this commits on its own, so that a group stays quick for all who are in it.
@@ -143,7 +147,7 @@ impl Writer {
     /// After a commit: have the log folded if it is worth it.
     pub(crate) fn relieve_log(self: &Arc<Self>) {
         if let (Some(file), false) = (&self.file, self.queue.is_inherited()) {
-            file.checkpointer.relieve(self, file.log_bytes.load(Ordering::Relaxed));
+            file.checkpointer.relieve(&self.queue, file.log_bytes.load(Ordering::Relaxed));
         }
     }
 
@@ -273,7 +277,7 @@ impl Writer {
 
     /// The fork's gate, for a store in memory: a child goes on with its connection.
     fn gate(&self) -> Option<Inside> {
-        self.file.is_none().then(|| fork::MEMORY.enter())
+        self.file.is_none().then(|| gate::MEMORY.enter())
     }
 
     /// In a forked child: the connection of a store in memory, with nothing open on it, unless it was in use; of others
@@ -287,7 +291,7 @@ impl Writer {
             return None;
         };
         if self.file.is_some() {
-            fork::discard(connection);
+            connection::discard(connection);
             return None;
         }
         let connection = connection.adopt();
@@ -415,14 +419,6 @@ pub(crate) fn begin(connection: &Connection) -> Result<Held> {
     Ok(Held::begin())
 }
 
-/// Roll back, if SQLite has not done so already.
-pub(crate) fn roll_back(connection: &Connection) {
-    if !connection.is_autocommit() {
-        // A rollback that fails leaves a connection that SQLite itself refuses to commit on.
-        let _ = execute(connection, "ROLLBACK");
-    }
-}
-
 /// Roll back what was begun.
 pub(crate) fn abandon(connection: &Connection, held: Held) {
     roll_back(connection);
@@ -465,35 +461,6 @@ fn commit(connection: &Connection, held: Held) -> Result<()> {
 /// Tell a caller who cannot know whether it was committed what to do.
 pub(crate) fn advise(error: StoreError, advice: &str) -> StoreError {
     if error.kind == ErrorKind::CommitOutcomeUnknown { error.note(advice) } else { error }
-}
-
-/// Do `work` so that an error undoes it alone. A single row needs nothing: a statement is atomic by itself.
-pub(crate) fn atomically<T>(
-    connection: &Connection,
-    rows: usize,
-    work: impl FnOnce() -> Result<T>,
-) -> Result<T> {
-    if rows <= 1 {
-        return work();
-    }
-    execute(connection, "SAVEPOINT call")?;
-    let result = work();
-    if connection.is_autocommit() {
-        return result;
-    }
-    if result.is_err() && execute(connection, "ROLLBACK TO call").is_err() {
-        // Half a batch must not be committed with what is around it.
-        roll_back(connection);
-        return result;
-    }
-    execute(connection, "RELEASE call")?;
-    result
-}
-
-/// Run one statement of transaction control.
-pub(crate) fn execute(connection: &Connection, sql: &str) -> Result<()> {
-    connection.prepare_cached(sql)?.execute([])?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -260,7 +260,7 @@ mod tests {
         // SAFETY: the handle is open, and its file is one of ours.
         unsafe {
             ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), operation, to);
-            vfs::system_file::<crate::sqlite::file::main_file::MainFile>(file)
+            crate::sqlite::file::wrapper::system_file::<crate::sqlite::file::main_file::MainFile>(file)
         }
     }
 

@@ -10,7 +10,7 @@ use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::sqlite::file::fork;
+use crate::sqlite::file::fork::{self, Own};
 use crate::sqlite::file::vfs;
 
 /// The oldest SQLite without the bug by which a reset of the write-ahead log could corrupt the file
@@ -37,6 +37,11 @@ pub enum Synchronous {
     Full,
     /// When the operating system has it: it survives a crash of the process.
     Normal,
+}
+
+/// The version of SQLite.
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
 }
 
 /// Refuse a SQLite that is known to lose data. The bundled one never is; a relinked one might be.
@@ -231,6 +236,16 @@ fn temp_store(connection: &Connection) -> Result<()> {
 pub(crate) fn keep_log_on_close(connection: &Connection) -> Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(())
+}
+
+/// In a child: give back the memory of a connection whose lock nobody held at the fork. Its files are closed, so that
+/// SQLite touches nothing that the parent has. One with a transaction open is left alone: to roll that back, SQLite
+/// would look into the shared memory.
+pub(crate) fn discard(connection: Own<Connection>) {
+    let is_idle = connection.is_autocommit() && !connection.is_busy();
+    if is_idle && keep_log_on_close(&connection).is_ok() {
+        drop(connection.into_inner());
+    }
 }
 
 #[cfg(test)]

@@ -30,44 +30,23 @@
 
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, Once};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rusqlite::{Connection, ffi};
+use rusqlite::ffi;
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::caller::Owner;
-use crate::sqlite::file::connection;
+use crate::sqlite::file::gate::{self, FILES, Inside, MEMORY};
 use crate::sqlite::file::locks;
 use crate::sqlite::file::open_files;
 use crate::sqlite::file::vfs;
 use crate::sync::lock;
 
-/// What a fork must not find half done. It closes the gate and waits until nobody is inside.
-///
-/// Enter for a few system calls at most, never twice in one thread, and never to wait inside for anything that may need
-/// Python: whoever forks keeps the interpreter to himself meanwhile.
-pub(crate) struct Gate {
-    closed: AtomicBool,
-    inside: AtomicUsize,
-}
-
-/// Being inside a gate.
-pub(crate) struct Inside(&'static Gate);
-
-/// What SQLite's files share, and every lock of ours that a child takes.
-pub(crate) static FILES: Gate = Gate::new();
-
-/// The connections of stores in memory, of which a child has a copy. Their calls may last: a fork does not wait for ever.
-pub(crate) static MEMORY: Gate = Gate::new();
-
 /// How long a fork waits for the calls of stores in memory. One that lasts longer keeps its store from the child.
 const MEMORY_WITHIN: Duration = Duration::from_millis(200);
-
-/// Between two looks at a gate.
-const NAP: Duration = Duration::from_micros(20);
 
 /// The mutexes that SQLite has for itself: <https://www.sqlite.org/c3ref/c_mutex_fast.html>.
 const MUTEXES: std::ops::RangeInclusive<i32> = ffi::SQLITE_MUTEX_STATIC_MAIN..=ffi::SQLITE_MUTEX_STATIC_VFS3;
@@ -76,54 +55,6 @@ static GENERATION: AtomicU64 = AtomicU64::new(0);
 
 /// The threads that forked, from the first process down to this one. Locked only inside [`FILES`].
 static FORKED_BY: Mutex<Vec<u64>> = Mutex::new(Vec::new());
-
-impl Gate {
-    const fn new() -> Self {
-        Self { closed: AtomicBool::new(false), inside: AtomicUsize::new(0) }
-    }
-
-    /// Enter, once no fork is under way.
-    pub(crate) fn enter(&'static self) -> Inside {
-        loop {
-            self.inside.fetch_add(1, Ordering::SeqCst);
-            if !self.closed.load(Ordering::SeqCst) {
-                return Inside(self);
-            }
-            self.inside.fetch_sub(1, Ordering::SeqCst);
-            thread::sleep(NAP);
-        }
-    }
-
-    /// Let nobody in, once no other fork is under way.
-    fn close(&self) {
-        while self.closed.swap(true, Ordering::SeqCst) {
-            thread::sleep(NAP);
-        }
-    }
-
-    fn wait_until_empty(&self, within: Duration) {
-        let began = Instant::now();
-        while self.inside.load(Ordering::SeqCst) > 0 && began.elapsed() < within {
-            thread::sleep(NAP);
-        }
-    }
-
-    fn open(&self) {
-        self.closed.store(false, Ordering::SeqCst);
-    }
-
-    /// In a child: nobody else is there.
-    fn start_over(&self) {
-        self.inside.store(0, Ordering::SeqCst);
-        self.open();
-    }
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        self.0.inside.fetch_sub(1, Ordering::SeqCst);
-    }
-}
 
 /// How many forks this process is away from the first.
 pub(crate) fn generation() -> u64 {
@@ -209,16 +140,6 @@ impl<T> Drop for Own<T> {
     }
 }
 
-/// In a child: give back the memory of a connection whose lock nobody held at the fork. Its files are closed, so that
-/// SQLite touches nothing that the parent has. One with a transaction open is left alone: to roll that back, SQLite
-/// would look into the shared memory.
-pub(crate) fn discard(connection: Own<Connection>) {
-    let is_idle = connection.is_autocommit() && !connection.is_busy();
-    if is_idle && connection::keep_log_on_close(&connection).is_ok() {
-        drop(connection.into_inner());
-    }
-}
-
 /// Have forks of this process noticed, before the first file is opened. What is made only once is made here, where no
 /// fork of another thread can come between: when the module is imported.
 pub(crate) fn watch() {
@@ -247,7 +168,7 @@ extern "C" fn prepare() {
         }
         // Whoever has one may be waiting for the gate.
         FILES.open();
-        thread::sleep(NAP);
+        thread::sleep(gate::NAP);
     }
 }
 

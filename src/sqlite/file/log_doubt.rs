@@ -177,7 +177,7 @@ mod tests {
         // SAFETY: the handle is open, and its file is one of ours.
         unsafe {
             ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), operation, to);
-            WalIndex::of(vfs::system_file::<main_file::MainFile>(file)).unwrap()
+            WalIndex::of(crate::sqlite::file::wrapper::system_file::<main_file::MainFile>(file)).unwrap()
         }
     }
 

@@ -20,11 +20,11 @@ use rusqlite::Connection;
 use rusqlite::ffi::{self, SQLITE_OK, sqlite3_file, sqlite3_int64, sqlite3_io_methods};
 
 use crate::error::Result;
-use crate::sqlite::file::fork::FILES;
+use crate::sqlite::file::gate::FILES;
 use crate::sqlite::file::log_doubt;
 use crate::sqlite::file::main_file;
 use crate::sqlite::file::open_files;
-use crate::sqlite::file::vfs::{self, pass};
+use crate::sqlite::file::wrapper::{self, pass};
 
 /// Bytes of a frame's header.
 const HEADER: usize = 24;
@@ -60,7 +60,7 @@ pub(crate) struct LogFile {
 /// # Safety
 /// `file` has room for a [`LogFile`], and `name` is what SQLite gave `xOpen`.
 pub(crate) unsafe fn wrap(file: *mut sqlite3_file, name: *const c_char, code: c_int) {
-    let methods = vfs::methods_after(code, &METHODS);
+    let methods = wrapper::methods_after(code, &METHODS);
     let gathered = Vec::new();
     let log = LogFile {
         methods,
@@ -191,7 +191,7 @@ unsafe fn flush(file: *mut sqlite3_file) -> c_int {
         if log.gathered.is_empty() {
             return SQLITE_OK;
         }
-        let system = vfs::system_file::<LogFile>(file);
+        let system = wrapper::system_file::<LogFile>(file);
         let Some(write) = (*(*system).pMethods).xWrite else { return ffi::SQLITE_IOERR };
         let code = write(system, log.gathered.as_ptr().cast(), log.gathered.len() as c_int, log.start);
         log.gathered.clear();
@@ -215,8 +215,8 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
     }
     let doubt = index.and_then(|(index, _)| Some((index, index.doubted()?)));
     // SAFETY: as above.
-    let again =
-        doubt.map(|(index, _)| unsafe { log_doubt::write_again(vfs::system_file::<LogFile>(file), index) });
+    let again = doubt
+        .map(|(index, _)| unsafe { log_doubt::write_again(wrapper::system_file::<LogFile>(file), index) });
     let code = match again {
         Some(Err(code)) => code,
         None | Some(Ok(())) => flush_and_pass!(file, xSync, flags),
@@ -237,9 +237,9 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
             index.doubt();
         }
         // SAFETY: as above.
-        if let Some(path) = unsafe { vfs::path(log.name) }.filter(|_| is_alone) {
+        if let Some(path) = unsafe { wrapper::path(log.name) }.filter(|_| is_alone) {
             // SAFETY: as above.
-            unsafe { log_doubt::forget_the_rest(vfs::system_file::<LogFile>(file), path, index) };
+            unsafe { log_doubt::forget_the_rest(wrapper::system_file::<LogFile>(file), path, index) };
         }
     }
     code
@@ -278,6 +278,7 @@ mod tests {
     use rusqlite::{Connection, OpenFlags};
 
     use super::*;
+    use crate::sqlite::file::vfs;
 
     fn count(connection: &Connection) -> i64 {
         connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()

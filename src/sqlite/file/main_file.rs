@@ -8,11 +8,11 @@ use rusqlite::Connection;
 use rusqlite::ffi::{self, SQLITE_OK, sqlite3_file, sqlite3_int64, sqlite3_io_methods};
 
 use crate::sqlite::file::backfill::Backfill;
-use crate::sqlite::file::fork::FILES;
+use crate::sqlite::file::gate::FILES;
 use crate::sqlite::file::open_files;
 use crate::sqlite::file::platform;
-use crate::sqlite::file::vfs::{self, pass, pass_inside};
 use crate::sqlite::file::wal_index::WalIndex;
+use crate::sqlite::file::wrapper::{self, pass, pass_inside};
 
 /// A database as SQLite holds it; the file of the system's own VFS follows it in memory.
 #[repr(C)]
@@ -28,7 +28,7 @@ pub(crate) struct MainFile {
 /// # Safety
 /// `file` has room for a [`MainFile`], and `name` is what SQLite gave `xOpen`.
 pub(crate) unsafe fn wrap(file: *mut sqlite3_file, name: *const c_char, code: c_int) {
-    let methods = vfs::methods_after(code, &METHODS);
+    let methods = wrapper::methods_after(code, &METHODS);
     let main = MainFile { methods, name, backfill: Backfill::default() };
     // SAFETY: as the caller says.
     unsafe { file.cast::<MainFile>().write(main) };
@@ -71,7 +71,7 @@ pub(crate) unsafe fn index_of_log(name: *const c_char) -> Option<(WalIndex, bool
         if !is_one(file) {
             return None;
         }
-        Some((WalIndex::of(vfs::system_file::<MainFile>(file))?, backfill(file).is_alone()))
+        Some((WalIndex::of(wrapper::system_file::<MainFile>(file))?, backfill(file).is_alone()))
     }
 }
 
@@ -150,8 +150,8 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
     let code = pass!(MainFile, file, xSync, flags);
     // SAFETY: SQLite calls this with a file that `open` set up.
     unsafe {
-        if backfill(file).synced(vfs::system_file::<MainFile>(file), code) {
-            let path = vfs::path((*file.cast::<MainFile>()).name);
+        if backfill(file).synced(wrapper::system_file::<MainFile>(file), code) {
+            let path = wrapper::path((*file.cast::<MainFile>()).name);
             path.into_iter().for_each(|path| platform::forget_cached(path, 0));
         }
     }
@@ -183,7 +183,7 @@ unsafe extern "C" fn check_reserved_lock(file: *mut sqlite3_file, out: *mut c_in
 
 unsafe extern "C" fn file_control(file: *mut sqlite3_file, operation: c_int, argument: *mut c_void) -> c_int {
     // SAFETY: SQLite calls this with a file that `open` set up.
-    unsafe { backfill(file).told(vfs::system_file::<MainFile>(file), operation) };
+    unsafe { backfill(file).told(wrapper::system_file::<MainFile>(file), operation) };
     pass!(MainFile, file, xFileControl, operation, argument)
 }
 
@@ -207,7 +207,7 @@ unsafe extern "C" fn shm_map(
 
 unsafe extern "C" fn shm_lock(file: *mut sqlite3_file, offset: c_int, count: c_int, flags: c_int) -> c_int {
     // SAFETY: SQLite calls this with a file that `open` set up.
-    unsafe { backfill(file).before_lock(vfs::system_file::<MainFile>(file), offset, count, flags) };
+    unsafe { backfill(file).before_lock(wrapper::system_file::<MainFile>(file), offset, count, flags) };
     let code = pass_inside!(MainFile, file, xShmLock, offset, count, flags);
     if code == SQLITE_OK {
         // SAFETY: as above.
@@ -219,7 +219,7 @@ unsafe extern "C" fn shm_lock(file: *mut sqlite3_file, offset: c_int, count: c_i
 unsafe extern "C" fn shm_barrier(file: *mut sqlite3_file) {
     // SAFETY: SQLite calls this with a file that `open` set up.
     unsafe {
-        let system = vfs::system_file::<MainFile>(file);
+        let system = wrapper::system_file::<MainFile>(file);
         if let Some(barrier) = (*(*system).pMethods).xShmBarrier {
             let _gate = FILES.enter();
             barrier(system);

@@ -2,7 +2,10 @@
 
 pub(crate) mod backfill;
 pub(crate) mod connection;
+pub(crate) mod control;
+pub(crate) mod errors;
 pub(crate) mod fork;
+pub(crate) mod gate;
 pub(crate) mod locks;
 pub(crate) mod log_doubt;
 pub(crate) mod log_file;
@@ -12,5 +15,8 @@ pub(crate) mod open_files;
 pub(crate) mod place;
 pub(crate) mod plain_file;
 pub(crate) mod platform;
+pub(crate) mod sizes;
 pub(crate) mod vfs;
+pub(crate) mod wait;
 pub(crate) mod wal_index;
+pub(crate) mod wrapper;

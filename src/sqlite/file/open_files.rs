@@ -10,7 +10,7 @@ use rusqlite::ffi::{
     SQLITE_IOERR, SQLITE_NOTFOUND, SQLITE_OK, sqlite3_file, sqlite3_int64, sqlite3_io_methods,
 };
 
-use crate::sqlite::file::fork::Inside;
+use crate::sqlite::file::gate::Inside;
 use crate::sync::lock;
 
 /// Locked only inside the fork's gate.

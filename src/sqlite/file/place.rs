@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ffi};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::caller::Wait;
-use crate::sqlite::engine::pool;
-use crate::sqlite::file::fork::FILES;
+use crate::sqlite::file::gate::FILES;
 use crate::sqlite::file::platform::{self, FileId};
+use crate::sqlite::file::sizes;
+use crate::sqlite::file::wait::Wait;
 
 /// How long reads may go on before they look again. A commit always looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -242,7 +242,7 @@ pub(crate) fn several_names(path: &Path, names: impl std::fmt::Display) -> Strin
 /// SQLite would delete it, and with it what was acknowledged last.
 pub(crate) fn set_orphan_aside(path: &Path, wait: &mut Wait) -> Result<()> {
     // In this order: whoever has just made both had the file before it had a log.
-    let is_orphan = || !pool::log_is_empty(path) && !path.exists();
+    let is_orphan = || !sizes::log_is_empty(path) && !path.exists();
     wait.until_free(|| {
         if !is_orphan() {
             return Ok(());

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use rusqlite::ffi::{SQLITE_IOERR, SQLITE_OK, sqlite3_file, sqlite3_io_methods};
 
-use crate::sqlite::file::fork::{FILES, Inside};
+use crate::sqlite::file::gate::{FILES, Inside};
 use crate::sqlite::file::open_files;
 
 /// The system's methods for such files, and the same with another xClose. Asked for only inside the fork's gate.

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use crate::sqlite::file::fork::FILES;
+use crate::sqlite::file::gate::FILES;
 use crate::sync::lock;
 
 /// How many symbolic links are followed, as Linux has it.

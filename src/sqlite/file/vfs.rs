@@ -4,20 +4,17 @@
 //! memory. [`crate::sqlite::file::main_file`] wraps the database, [`crate::sqlite::file::log_file`] its write-ahead log; all others are the system's,
 //! but for [`crate::sqlite::file::plain_file`].
 
-use std::ffi::{CStr, OsStr, c_char, c_int};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::ffi::{CStr, c_char, c_int};
 use std::sync::OnceLock;
 
-use rusqlite::ffi::{
-    self, SQLITE_OK, SQLITE_OPEN_MAIN_DB, SQLITE_OPEN_WAL, sqlite3_file, sqlite3_io_methods, sqlite3_vfs,
-};
+use rusqlite::ffi::{self, SQLITE_OK, SQLITE_OPEN_MAIN_DB, SQLITE_OPEN_WAL, sqlite3_file, sqlite3_vfs};
 
-use crate::sqlite::file::fork::{FILES, Inside};
+use crate::sqlite::file::gate::{FILES, Inside};
 use crate::sqlite::file::log_file::{self, LogFile};
 use crate::sqlite::file::main_file::{self, MainFile};
 use crate::sqlite::file::open_files;
 use crate::sqlite::file::plain_file;
+use crate::sqlite::file::wrapper::system_file;
 
 /// What the VFS is called.
 const NAME: &CStr = c"orchestrator";
@@ -85,48 +82,3 @@ unsafe fn count_in(wrapper: *mut sqlite3_file, system: *mut sqlite3_file, code: 
         unsafe { open_files::add(wrapper, system, gate) };
     }
 }
-
-/// The path that SQLite opened a file by.
-///
-/// # Safety
-/// `name` is what SQLite gave `xOpen` for a file that is open, or null.
-pub(crate) unsafe fn path<'a>(name: *const c_char) -> Option<&'a Path> {
-    // SAFETY: as the caller says; SQLite keeps it for as long as the file is open.
-    (!name.is_null()).then(|| Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(name) }.to_bytes())))
-}
-
-/// The methods of a wrapper, whose file was opened with `code`: SQLite closes no file without methods.
-pub(crate) fn methods_after(code: c_int, methods: &'static sqlite3_io_methods) -> *const sqlite3_io_methods {
-    if code == SQLITE_OK { methods } else { std::ptr::null() }
-}
-
-/// The file of the system's VFS, behind a wrapper.
-///
-/// # Safety
-/// [`open`] was given `file`, so that there is room for both.
-pub(crate) unsafe fn system_file<Wrapper>(file: *mut sqlite3_file) -> *mut sqlite3_file {
-    // SAFETY: as the caller says.
-    unsafe { file.cast::<Wrapper>().add(1).cast() }
-}
-
-/// Call a method of the system's file behind a wrapper.
-macro_rules! pass {
-    ($wrapper:ty, $file:expr, $method:ident $(, $argument:expr)*) => {{
-        // SAFETY: SQLite calls this with a file that `open` set up, and with arguments as the method wants them.
-        unsafe {
-            let system = $crate::sqlite::file::vfs::system_file::<$wrapper>($file);
-            (*(*system).pMethods).$method
-                .map_or(rusqlite::ffi::SQLITE_IOERR, |method| method(system $(, $argument)*))
-        }
-    }};
-}
-
-/// As [`pass`], for what touches anything that files of the system's VFS share: inside the fork's gate.
-macro_rules! pass_inside {
-    ($wrapper:ty, $file:expr, $method:ident $(, $argument:expr)*) => {{
-        let _gate = $crate::sqlite::file::fork::FILES.enter();
-        $crate::sqlite::file::vfs::pass!($wrapper, $file, $method $(, $argument)*)
-    }};
-}
-
-pub(crate) use {pass, pass_inside};

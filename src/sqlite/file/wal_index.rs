@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rusqlite::ffi::{SQLITE_OK, sqlite3_file};
 
-use crate::sqlite::file::fork::FILES;
+use crate::sqlite::file::gate::FILES;
 
 /// Bytes of a region of the `-shm`.
 const REGION: c_int = 32 << 10;

@@ -17,9 +17,10 @@ use crate::sqlite::file::connection;
 use crate::sqlite::lists::cursor;
 use crate::sqlite::lists::item_filter::ItemFilter;
 use crate::sqlite::lists::item_groups::{self, Group};
-use crate::sqlite::lists::items::{bind, scan, seeks};
+use crate::sqlite::lists::items::scan;
+use crate::sqlite::lists::seek::{bind, seeks};
 use crate::sqlite::tables::cells::Text;
-use crate::sqlite::tables::runs;
+use crate::sqlite::tables::pruned;
 
 /// How many steps of SQLite's machine go between two looks at whether a count takes long, and how many such looks find
 /// that it does not. A row takes two or three steps.
@@ -239,10 +240,10 @@ fn count_now(connection: &Connection, filter: &ItemFilter) -> Result<u64> {
         return Ok(count);
     }
     let mut count = count_rows(connection, filter)?;
-    if runs::is_any_pruned(connection)? {
+    if pruned::is_any_pruned(connection)? {
         // The indexes do not know which runs are pruned, and to look at the run of each item would take far longer.
         let mut of_run = filter.clone();
-        for run_id in runs::pruned(connection)? {
+        for run_id in pruned::pruned(connection)? {
             if filter.run_id.as_ref().is_none_or(|wanted| *wanted == run_id) {
                 of_run.run_id = Some(run_id);
                 count = count.saturating_sub(count_rows(connection, &of_run)?);
@@ -346,10 +347,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::caller::{Caller, Wait};
+    use crate::model::caller::Caller;
     use crate::sqlite::engine::pool::Pool;
     use crate::sqlite::file::connection::Synchronous;
     use crate::sqlite::file::place::Place;
+    use crate::sqlite::file::wait::Wait;
     use crate::sqlite::lists::items::tests::{filters, plan, times, with_items};
 
     /// A file of the items of [`with_items`], their times as given, and its writer.

@@ -5,16 +5,10 @@ use rusqlite::{Connection, Row};
 
 use crate::error::Result;
 use crate::json::condition::Condition;
+use crate::model::columns::{DECISION, ITEM_TYPE, RUN_ID};
 use crate::model::rows::Fields;
 use crate::sqlite::lists::cursor;
-use crate::sqlite::tables::runs;
-
-/// The columns of [`crate::Items`] that are looked at.
-pub(crate) const ITEM_ID: usize = 0;
-pub(crate) const RUN_ID: usize = 1;
-pub(crate) const ITEM_TYPE: usize = 2;
-pub(crate) const DECISION: usize = 10;
-pub(crate) const CREATED_AT: usize = 12;
+use crate::sqlite::tables::pruned;
 
 /// Which items a list or a count is of: all that each filter that is given lets through.
 #[derive(Debug, Clone, Default)]
@@ -121,7 +115,7 @@ pub(crate) struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     pub(crate) fn new(connection: &'a Connection, filter: &'a ItemFilter) -> Result<Self> {
-        Ok(Self { filter, connection, pruning: runs::is_any_pruned(connection)?, last_run: None })
+        Ok(Self { filter, connection, pruning: pruned::is_any_pruned(connection)?, last_run: None })
     }
 
     /// Whether the filter is on a run that is being pruned.
@@ -184,7 +178,7 @@ impl<'a> Judge<'a> {
         {
             return Ok(*pruned);
         }
-        let pruned = runs::is_pruned(self.connection, run_id)?;
+        let pruned = pruned::is_pruned(self.connection, run_id)?;
         self.last_run = Some((run_id.to_vec(), pruned));
         Ok(pruned)
     }

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::sqlite::file::migrations;
 use crate::sqlite::lists::cursor::Position;
 use crate::sqlite::lists::item_filter::{Decision, ItemFilter};
-use crate::sqlite::lists::items::{bind, seeks};
+use crate::sqlite::lists::seek::{bind, seeks};
 use crate::sqlite::tables::cells::Text;
 
 /// The most groups that are gone through at a time. Where there are more, to find and merge them costs more than to

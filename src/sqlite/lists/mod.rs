@@ -6,3 +6,4 @@ pub(crate) mod item_filter;
 pub(crate) mod item_groups;
 pub(crate) mod items;
 pub(crate) mod runs;
+pub(crate) mod seek;

@@ -9,9 +9,10 @@ use std::time::Instant;
 use rusqlite::{Connection, OptionalExtension, Statement};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::sqlite::engine::writer;
+use crate::model::rows::RUNNING;
+use crate::sqlite::file::control;
+use crate::sqlite::tables::pruned;
 use crate::sqlite::tables::references::{self, Known, References};
-use crate::sqlite::tables::runs::{self, RUNNING};
 
 /// How many items are deleted between two looks at the time.
 const ITEMS_AT_ONCE: usize = 16;
@@ -59,7 +60,7 @@ impl Pruned {
     fn of(deleted: Deleted, run_id: &str) -> Result<Self> {
         // It was found by another index than the one by which it is deleted.
         if deleted.runs == 0 {
-            return Err(runs::indexes_disagree(run_id));
+            return Err(pruned::indexes_disagree(run_id));
         }
         Ok(Self { deleted, ..Self::default() })
     }
@@ -213,7 +214,7 @@ pub(crate) fn delete_run(
         .query_row([run_id], |row| row.get(0))
         .optional()?;
     match status {
-        None => Err(runs::not_found(run_id)),
+        None => Err(pruned::not_found(run_id)),
         Some(status) if status == RUNNING && !force => Err(StoreError::new(
             ErrorKind::RunActive,
             "the run is running; nothing was changed; finish it first, or pass force=True",
@@ -263,7 +264,7 @@ fn unless<T>(
     // What the caller's transaction has left unmet before may be met before its end.
     let looked_at = now && !references::is_unmet(connection);
     let mut unmet = false;
-    let done = writer::atomically(connection, usize::MAX, || {
+    let done = control::atomically(connection, usize::MAX, || {
         let deleted = delete()?;
         unmet = looked_at && references::is_unmet(connection);
         if unmet { Err(forbidden("a constraint that is looked at last")) } else { Ok(deleted) }
@@ -278,7 +279,7 @@ fn unless<T>(
     let references = References::find(connection)?;
     if references.is_empty() {
         // No constraint but ours is left: items of it are there that the index of runs has not.
-        return Err(if error.is_of_constraint() { runs::indexes_disagree(run_id) } else { error });
+        return Err(if error.is_of_constraint() { pruned::indexes_disagree(run_id) } else { error });
     }
     Ok(Err(match references.to_blame(connection, run_id)? {
         Some(why) if !error.is_of_schema() => why,
@@ -344,10 +345,10 @@ mod tests {
 
     /// One transaction of a sweep.
     fn go_on(connection: &Connection, sweep: &mut Sweep, until: Instant) -> (Pruned, bool) {
-        writer::execute(connection, "BEGIN").unwrap();
+        control::execute(connection, "BEGIN").unwrap();
         let done = sweep.go_on(connection, until).unwrap();
         assert!(!references::is_unmet(connection));
-        writer::execute(connection, "COMMIT").unwrap();
+        control::execute(connection, "COMMIT").unwrap();
         done
     }
 

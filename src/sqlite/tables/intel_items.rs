@@ -6,9 +6,11 @@ use chrono::{TimeDelta, Utc};
 use rusqlite::{CachedStatement, Connection, Statement};
 
 use crate::error::{Result, StoreError};
-use crate::model::rows::{self, ITEM_COLUMNS, Items, NewItems};
-use crate::sqlite::lists::item_filter::{ITEM_ID, RUN_ID};
+use crate::model::columns::{ITEM_ID, RUN_ID};
+use crate::model::rows::{ITEM_COLUMNS, Items, NewItems};
+use crate::model::time;
 use crate::sqlite::tables::cells::{Text, push_cell};
+use crate::sqlite::tables::pruned;
 use crate::sqlite::tables::runs;
 
 /// An item that comes again unchanged is not written again, unless its `updated_at` is older than `?14`, a minute:
@@ -71,10 +73,10 @@ impl<'a> Upsert<'a> {
         Ok(Self {
             connection,
             statement: connection.prepare_cached(UPSERT)?,
-            now: rows::isoformat(now),
-            stale: rows::isoformat(now - SEEN_EVERY),
+            now: time::isoformat(now),
+            stale: time::isoformat(now - SEEN_EVERY),
             known_run: None,
-            pruning: runs::is_any_pruned(connection)?,
+            pruning: pruned::is_any_pruned(connection)?,
         })
     }
 

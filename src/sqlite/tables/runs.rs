@@ -3,16 +3,12 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::error::{ErrorKind, Result, StoreError};
+use crate::model::rows::RUNNING;
 use crate::model::rows::{IfOver, NewRun, RUN_COLUMNS, RunEnd, Runs};
-use crate::sqlite::engine::heartbeats;
+use crate::model::time;
 use crate::sqlite::tables::cells::{Text, push_cell};
 use crate::sqlite::tables::deletion;
-
-/// The status of a run that has started and not finished.
-pub const RUNNING: &str = "running";
-
-/// A row where any run is being pruned.
-pub(crate) const IS_ANY_PRUNED: &str = "SELECT 1 FROM runs WHERE pruned_at IS NOT NULL";
+use crate::sqlite::tables::pruned;
 
 /// Insert a run.
 pub(crate) fn insert(connection: &Connection, run: &NewRun) -> Result<()> {
@@ -95,32 +91,14 @@ pub(crate) fn require(connection: &Connection, run_id: &[u8], force: bool, now: 
             "SELECT recovered_at IS NOT NULL, status = 'running' AND coalesce(heartbeat_at, started_at) < ?2
             FROM runs WHERE run_id = ?1 AND pruned_at IS NULL",
         )?
-        .query_row((Text(Some(run_id)), heartbeats::second(now)), |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row((Text(Some(run_id)), second(now)), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     match found {
-        None => Err(not_found(&String::from_utf8_lossy(run_id))),
+        None => Err(pruned::not_found(&String::from_utf8_lossy(run_id))),
         Some((true, _)) if !force => Err(why_over(connection, &String::from_utf8_lossy(run_id))?),
         Some((true, _) | (_, false)) => Ok(()),
-        Some((false, true)) => heartbeats::give(connection, run_id, now),
+        Some((false, true)) => give(connection, run_id, now),
     }
-}
-
-/// Whether any run is being pruned. Nearly always none is, and asking takes microseconds.
-pub(crate) fn is_any_pruned(connection: &Connection) -> Result<bool> {
-    Ok(connection.prepare_cached(IS_ANY_PRUNED)?.exists([])?)
-}
-
-/// Whether this run is being pruned.
-pub(crate) fn is_pruned(connection: &Connection, run_id: &[u8]) -> Result<bool> {
-    let mut statement =
-        connection.prepare_cached("SELECT 1 FROM runs WHERE run_id = ? AND +pruned_at IS NOT NULL")?;
-    Ok(statement.exists([Text(Some(run_id))])?)
-}
-
-/// The runs that are being pruned.
-pub(crate) fn pruned(connection: &Connection) -> Result<Vec<String>> {
-    let mut statement = connection.prepare_cached("SELECT run_id FROM runs WHERE pruned_at IS NOT NULL")?;
-    Ok(statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Why a run that was to be running is not.
@@ -136,7 +114,7 @@ fn over(connection: &Connection, run_id: &str) -> Result<(bool, StoreError)> {
         .optional()?;
     let over = |what| StoreError::new(ErrorKind::RunFinished, what);
     Ok(match found {
-        None => (false, not_found(run_id)),
+        None => (false, pruned::not_found(run_id)),
         Some((status, Some(at))) => {
             let what = format!(
                 "the run {run_id:?} gave no sign of life and was recovered at {at}: its status is {status:?}; nothing was changed; stop the work on it, or call reopen_run if it is alive after all"
@@ -149,13 +127,65 @@ fn over(connection: &Connection, run_id: &str) -> Result<(bool, StoreError)> {
     })
 }
 
-/// What a run that one index has and another has not comes to.
-pub(crate) fn indexes_disagree(run_id: &str) -> StoreError {
-    let what = format!("the indexes of the file do not agree on the run {run_id:?}");
-    StoreError::new(ErrorKind::CorruptDatabase, what)
+/// The part of a time down to its second: a sign that is less than that is of an earlier second. Another one within
+/// the same second would say nothing new, so that giving one with each write costs nothing.
+pub(crate) fn second(now: &str) -> &str {
+    now.get(.."2026-01-01T00:00:00".len()).unwrap_or(now)
 }
 
-/// What a call about a run that is not there fails with.
-pub(crate) fn not_found(run_id: &str) -> StoreError {
-    StoreError::new(ErrorKind::RunNotFound, format!("there is no run {run_id:?}; nothing was changed"))
+/// Give a run's sign of life, whose last one is known to be older than this second.
+pub(crate) fn give(connection: &Connection, run_id: &[u8], now: &str) -> Result<()> {
+    connection
+        .prepare_cached("UPDATE runs SET heartbeat_at = ? WHERE run_id = ?")?
+        .execute((now, Text(Some(run_id))))?;
+    Ok(())
 }
+
+/// Give a run's sign of life, or say that it is over.
+pub(crate) fn beat(connection: &Connection, run_id: &str) -> Result<()> {
+    let now = time::now();
+    let beaten = connection
+        .prepare_cached(
+            "UPDATE runs SET heartbeat_at = ? WHERE run_id = ? AND status = 'running' AND recovered_at IS NULL
+                AND pruned_at IS NULL",
+        )?
+        .execute((&now, run_id))?;
+    if beaten > 0 { Ok(()) } else { Err(why_over(connection, run_id)?) }
+}
+
+/// Give the sign of life of each run that still goes on and has not given one this second.
+pub(crate) fn beat_all(connection: &Connection, run_ids: &[String]) -> Result<()> {
+    let now = time::now();
+    let mut statement = connection.prepare_cached(
+        "UPDATE runs SET heartbeat_at = ?1 WHERE run_id = ?2 AND status = 'running' AND recovered_at IS NULL
+            AND pruned_at IS NULL AND coalesce(heartbeat_at, started_at) < ?3",
+    )?;
+    run_ids.iter().try_for_each(|run_id| {
+        statement.execute((&now, run_id, second(&now)))?;
+        Ok(())
+    })
+}
+
+/// What the notes of a recovered run begin with, before its last sign, if it had none.
+pub(crate) const RECOVERED: &str = "no sign of life since ";
+
+/// Have a run that was recovered go on as if it had not been, with a sign of life given now. One that is running is.
+pub(crate) fn reopen(connection: &Connection, run_id: &str) -> Result<()> {
+    let reopened = connection.prepare_cached(REOPEN)?.execute((time::now(), run_id, RECOVERED))?;
+    if reopened > 0 {
+        return Ok(());
+    }
+    let error = why_over(connection, run_id)?;
+    Err(match error.kind {
+        ErrorKind::RunFinished => error.note("it was not recovered, and takes writes as it is"),
+        _ => error,
+    })
+}
+
+/// Notes that recovery wrote go with it: they would be wrong of a run that goes on, and keep the next recovery from
+/// writing its own. Notes of anybody else's stay.
+const REOPEN: &str =
+    "UPDATE runs SET status = 'running', finished_at = NULL, recovered_at = NULL, heartbeat_at = ?1,
+        notes = CASE WHEN recovered_at IS NOT NULL AND substr(notes, 1, length(?3)) = ?3
+            AND datetime(substr(notes, length(?3) + 1)) IS NOT NULL THEN NULL ELSE notes END
+    WHERE run_id = ?2 AND pruned_at IS NULL AND (recovered_at IS NOT NULL OR status = 'running')";

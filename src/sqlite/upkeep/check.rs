@@ -7,10 +7,10 @@ use rusqlite::Connection;
 use rusqlite::types::{Value, ValueRef};
 
 use crate::error::{ErrorKind, Result};
+use crate::model::rows::RUNNING;
 use crate::sqlite::engine::adhoc::{self, Parameters, Stop};
 use crate::sqlite::file::place::{self, Place};
 use crate::sqlite::tables::references;
-use crate::sqlite::tables::runs::RUNNING;
 use crate::sqlite::upkeep::recovery;
 
 /// Bytes of JSON, and rows, that are read before they are looked at.

@@ -17,11 +17,11 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::rows;
+use crate::model::rows::RUNNING;
+use crate::model::time;
 use crate::sqlite::tables::cells::count;
 use crate::sqlite::tables::deletion::{self, Deleted, Pruned, Sweep};
 use crate::sqlite::tables::references::References;
-use crate::sqlite::tables::runs::RUNNING;
 
 /// How many candidates are looked up at a time.
 pub(crate) const SLICE_RUNS: usize = 256;
@@ -83,7 +83,7 @@ impl Selection {
     /// Find out where the bounds are; `None` when no run can be beyond them.
     pub(crate) fn find(connection: &Connection, prune: &Prune, now: DateTime<Utc>) -> Result<Option<Self>> {
         let mut selection = Self::by_filters(prune);
-        let mut seen_since = rows::isoformat(now);
+        let mut seen_since = time::isoformat(now);
         if let Some(age) = prune.older_than {
             let cut_off = before(now, age);
             selection.restrict("coalesce(finished_at, started_at) < ?", [cut_off.clone().into()]);
@@ -274,7 +274,7 @@ fn mark_sql(conditions: &str) -> String {
 /// A point in time before another, as the file has it.
 pub(crate) fn before(now: DateTime<Utc>, span: Duration) -> String {
     let earlier = TimeDelta::from_std(span).ok().and_then(|span| now.checked_sub_signed(span));
-    rows::isoformat(earlier.unwrap_or(DateTime::<Utc>::MIN_UTC))
+    time::isoformat(earlier.unwrap_or(DateTime::<Utc>::MIN_UTC))
 }
 
 /// Count what is marked and not yet swept up, but for what cannot go.
@@ -297,7 +297,7 @@ mod tests {
     use super::*;
     use crate::sqlite::file::connection;
     use crate::sqlite::file::migrations;
-    use crate::sqlite::tables::runs;
+    use crate::sqlite::tables::pruned;
 
     fn store() -> Connection {
         let mut connection = connection::open_memory().unwrap();
@@ -335,7 +335,7 @@ mod tests {
         }
         let newest = plan(&connection, &newest_sql(&Selection::by_filters(&prune).conditions));
         assert_eq!(newest, "SCAN runs USING INDEX idx_runs_started_at");
-        let marked = plan(&connection, runs::IS_ANY_PRUNED);
+        let marked = plan(&connection, pruned::IS_ANY_PRUNED);
         assert!(marked.contains("USING COVERING INDEX idx_runs_pruned_at"), "{marked}");
     }
 
@@ -354,6 +354,6 @@ mod tests {
 
     #[test]
     fn a_span_longer_than_time_leads_to_its_beginning() {
-        assert!(before(Utc::now(), Duration::MAX) < rows::now());
+        assert!(before(Utc::now(), Duration::MAX) < time::now());
     }
 }

@@ -13,8 +13,9 @@ use std::time::Duration;
 use chrono::{TimeDelta, Utc};
 use rusqlite::Connection;
 
-use crate::error::{ErrorKind, Result};
-use crate::model::rows::{self, RUN_COLUMNS, Runs, isoformat};
+use crate::error::Result;
+use crate::model::rows::{RUN_COLUMNS, Runs};
+use crate::model::time::{self, isoformat};
 use crate::sqlite::tables::runs;
 
 /// How long those who wait for the file's lock have to give a sign of life: they look some ten milliseconds apart.
@@ -22,9 +23,6 @@ pub(crate) const MOMENT: Duration = Duration::from_millis(200);
 
 /// How long after the moment the lock must be had: it was not kept from them meanwhile.
 pub(crate) const PROMPTLY: Duration = Duration::from_secs(1);
-
-/// What the notes of a recovered run begin with, before its last sign, if it had none.
-const NOTE: &str = "no sign of life since ";
 
 /// A run that looks dead.
 pub(crate) struct Stale {
@@ -64,11 +62,11 @@ pub(crate) fn finish(
     older_than: Duration,
     status: &str,
 ) -> Result<Runs> {
-    let (limit, now) = (limit(older_than), rows::now());
+    let (limit, now) = (limit(older_than), time::now());
     let mut statement = connection.prepare_cached(&finish_sql())?;
     let mut recovered = Runs::new();
     for run in stale {
-        let notes = format!("{NOTE}{}", run.last_sign);
+        let notes = format!("{}{}", runs::RECOVERED, run.last_sign);
         let mut rows = statement.query((&limit, status, &now, notes, &run.run_id))?;
         while let Some(row) = rows.next()? {
             runs::push_row(row, &mut recovered)?;
@@ -84,27 +82,6 @@ fn finish_sql() -> String {
         RUN_COLUMNS.join(", ")
     )
 }
-
-/// Have a run that was recovered go on as if it had not been, with a sign of life given now. One that is running is.
-pub(crate) fn reopen(connection: &Connection, run_id: &str) -> Result<()> {
-    let reopened = connection.prepare_cached(REOPEN)?.execute((rows::now(), run_id, NOTE))?;
-    if reopened > 0 {
-        return Ok(());
-    }
-    let error = runs::why_over(connection, run_id)?;
-    Err(match error.kind {
-        ErrorKind::RunFinished => error.note("it was not recovered, and takes writes as it is"),
-        _ => error,
-    })
-}
-
-/// Notes that recovery wrote go with it: they would be wrong of a run that goes on, and keep the next recovery from
-/// writing its own. Notes of anybody else's stay.
-const REOPEN: &str =
-    "UPDATE runs SET status = 'running', finished_at = NULL, recovered_at = NULL, heartbeat_at = ?1,
-        notes = CASE WHEN recovered_at IS NOT NULL AND substr(notes, 1, length(?3)) = ?3
-            AND datetime(substr(notes, length(?3) + 1)) IS NOT NULL THEN NULL ELSE notes END
-    WHERE run_id = ?2 AND pruned_at IS NULL AND (recovered_at IS NOT NULL OR status = 'running')";
 
 /// The time that the last sign of a dead run is before.
 fn limit(older_than: Duration) -> String {

@@ -2,10 +2,11 @@
 
 use pyo3::prelude::*;
 
-use super::{Store, call, options};
+use super::{Store, options};
 use crate::Location;
 use crate::error::{ErrorKind, StoreError};
 use crate::py::errors::Refusal;
+use crate::py::open::call;
 use crate::sqlite::upkeep::backup::Progress;
 
 #[pymethods]

@@ -5,7 +5,8 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use super::{Store, call};
+use super::Store;
+use crate::py::open::call;
 use crate::py::{convert, run};
 
 #[pymethods]

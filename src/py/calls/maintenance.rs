@@ -6,9 +6,10 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::{Store, call};
+use super::Store;
 use crate::error::{ErrorKind, StoreError};
 use crate::py::json;
+use crate::py::open::call;
 use crate::sync::lock;
 
 /// A finding: its kind, table, id and message.
@@ -42,7 +43,7 @@ impl Store {
         ] {
             found.set_item(name, number)?;
         }
-        found.set_item("sqlite_version", rusqlite::version())?;
+        found.set_item("sqlite_version", crate::sqlite_version())?;
         found.set_item("schema_version", stats.schema_version)?;
         Ok(found)
     }

@@ -5,11 +5,12 @@ use std::num::NonZeroUsize;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyMapping, PyTuple};
 
-use super::{Store, call};
+use super::Store;
 use crate::model::rows::ITEM_COLUMNS;
 use crate::py::errors::Refusal;
 use crate::py::item::Dicts;
 use crate::py::item_query::ItemQuery;
+use crate::py::open::call;
 use crate::py::{batch, convert, item, list};
 use crate::sqlite::lists::cursor::Position;
 use crate::sqlite::tables::decisions::NewDecision;

@@ -3,8 +3,10 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
-use super::{Open, Store, call, options};
-use crate::model::rows::{IfOver, NewRun, RunEnd, now};
+use super::{Open, Store, options};
+use crate::model::rows::{IfOver, NewRun, RunEnd};
+use crate::model::time::now;
+use crate::py::open::call;
 use crate::py::{convert, run};
 use crate::sqlite::lists::runs::RunFilter;
 

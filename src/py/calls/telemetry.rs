@@ -2,8 +2,9 @@
 
 use pyo3::prelude::*;
 
-use super::{Store, call, options};
+use super::{Store, options};
 use crate::model::rows::Telemetry;
+use crate::py::open::call;
 use crate::py::{convert, json};
 
 #[pymethods]

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
-use super::{Store, call, options};
+use super::{Store, options};
 use crate::py::convert;
 use crate::py::errors::Refusal;
+use crate::py::open::call;
 use crate::sqlite::tables::deletion::Deleted;
 use crate::sqlite::upkeep::prune::Prune;
 

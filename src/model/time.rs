@@ -1,0 +1,28 @@
+//! Times, as Python's `datetime.isoformat()` prints them.
+
+use chrono::{DateTime, SecondsFormat, Timelike, Utc};
+
+/// The present time in UTC, as Python's `datetime.isoformat()` prints it: no fraction where it is zero.
+pub fn now() -> String {
+    isoformat(Utc::now())
+}
+
+/// A time as Python's `datetime.isoformat()` prints it.
+pub(crate) fn isoformat(time: DateTime<Utc>) -> String {
+    let whole_second = time.nanosecond() / 1_000 == 0;
+    let digits = if whole_second { SecondsFormat::Secs } else { SecondsFormat::Micros };
+    time.to_rfc3339_opts(digits, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_print_as_python_prints_them() {
+        let at = |nanos| isoformat(DateTime::from_timestamp(1_700_000_000, nanos).unwrap());
+        assert_eq!(at(0), "2023-11-14T22:13:20+00:00");
+        assert_eq!(at(999), "2023-11-14T22:13:20+00:00");
+        assert_eq!(at(1_000), "2023-11-14T22:13:20.000001+00:00");
+    }
+}

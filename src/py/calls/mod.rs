@@ -1,0 +1,108 @@
+//! `_core.Store`: the calls of `StateStore`, each converted, detached and its errors mapped.
+
+mod backup;
+mod intel_items;
+mod maintenance;
+mod options;
+mod retention;
+mod run_life;
+mod runs;
+mod telemetry;
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+
+use super::errors::Refusal;
+use super::open::{Open, interruptible};
+use super::transaction::Transaction;
+use super::warnings::{warn, warn_of_links, warn_of_mount, warn_of_network};
+use super::{convert, query};
+use crate::Location;
+use crate::model::caller::{Caller, Owner};
+use crate::sqlite::calls::opening::Options;
+
+/// A store's connections; `StateStore` documents each call.
+#[pyclass(frozen, module = "orchestrator.state_store._core")]
+pub(super) struct Store(Arc<Open>);
+
+#[pymethods]
+impl Store {
+    #[new]
+    #[pyo3(signature = (db_path, *, synchronous, busy_timeout, pool_size, read_only, file_mode))]
+    fn new(
+        py: Python<'_>,
+        db_path: &Bound<'_, PyAny>,
+        synchronous: &Bound<'_, PyAny>,
+        busy_timeout: &Bound<'_, PyAny>,
+        pool_size: &Bound<'_, PyAny>,
+        read_only: &Bound<'_, PyAny>,
+        file_mode: &Bound<'_, PyAny>,
+    ) -> PyResult<Self> {
+        let location = options::location(db_path, "db_path")?;
+        let options = Options {
+            synchronous: options::synchronous(synchronous)?,
+            busy_timeout: options::busy_timeout(busy_timeout)?,
+            pool_size: options::pool_size(pool_size)?,
+            read_only: options::flag(read_only, "read_only")?,
+            file_mode: options::file_mode(file_mode)?,
+        };
+        let store = match &location {
+            Location::Memory if options.read_only => {
+                let what = "read_only: a store in memory is always new, so that there is nothing to read";
+                return Err(Refusal::InvalidValue.error(py, what));
+            }
+            Location::Memory => py.detach(|| crate::Store::open_in_memory(options))?,
+            Location::File(path) => {
+                let open = |caller: &Caller| crate::Store::open(path, options, caller);
+                let store = interruptible(py, Owner::thread(), open)?;
+                warn_of_network(py, path)?;
+                warn_of_mount(py, path)?;
+                warn(py, "FileLinkedWarning", store.warning())?;
+                store
+            }
+        };
+        Ok(Self(Arc::new(Open::new(store, location))))
+    }
+
+    /// The path that `db_path` means.
+    #[getter]
+    fn db_path(&self) -> &OsStr {
+        self.0.location.as_os_str()
+    }
+
+    /// Whether the store is closed.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// Return a transaction that is not entered yet.
+    fn transaction(&self) -> PyResult<Transaction> {
+        if self.closed() {
+            return Err(crate::StoreError::closed().during("transaction").into());
+        }
+        Ok(Transaction::new(Arc::clone(&self.0)))
+    }
+
+    /// Run one pure read; return the column names and the rows.
+    fn query<'py>(
+        &self,
+        py: Python<'py>,
+        sql: &Bound<'py, PyAny>,
+        parameters: &Bound<'py, PyAny>,
+    ) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyList>)> {
+        let sql = convert::text(sql, "execute", "sql")?;
+        let parameters = convert::parameters(parameters)?;
+        convert::rows(py, query::rows(py, &self.0, sql, &parameters)?)
+    }
+
+    /// Close every connection.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let store = self.0.store()?;
+        interruptible(py, self.0.caller(py)?, |caller| store.close(caller))?;
+        warn_of_links(py, store)
+    }
+}

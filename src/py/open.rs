@@ -1,0 +1,116 @@
+//! An open store as the binding has it: who calls it, and how each call detaches from the interpreter.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+
+use pyo3::prelude::*;
+
+use super::owner::{Mark, detached};
+use super::warnings::warn_of_links;
+use crate::Location;
+use crate::error::{Result, StoreError};
+use crate::model::caller::{Caller, Owner};
+use crate::sync::lock;
+
+/// The store, shared with its transactions.
+pub(super) struct Open {
+    store: Option<crate::Store>,
+    /// Where it was asked to be.
+    pub(super) location: Location,
+    /// How many transactions are open, of whatever thread.
+    pub(super) transactions: AtomicUsize,
+    /// What tells the owner of the open transaction, for as long as it is open. Locked by who is attached and only for
+    /// a moment, so that a forked child never inherits it locked.
+    mark: Mutex<Weak<Mark>>,
+}
+
+impl Open {
+    pub(super) fn new(store: crate::Store, location: Location) -> Self {
+        Self { store: Some(store), location, transactions: AtomicUsize::new(0), mark: Mutex::default() }
+    }
+
+    /// The store itself.
+    pub(super) fn store(&self) -> Result<&crate::Store> {
+        self.store.as_ref().ok_or_else(crate::StoreError::closed)
+    }
+
+    /// Whether the store is closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.store.as_ref().is_none_or(crate::Store::is_closed)
+    }
+
+    /// Who is calling: the owner of the open transaction, or a thread that owns none. While no transaction is open,
+    /// nobody need ask.
+    pub(super) fn caller(&self, py: Python<'_>) -> PyResult<Owner> {
+        if self.transactions.load(Ordering::Relaxed) == 0 {
+            return Ok(Owner::thread());
+        }
+        let mark = lock(&self.mark).upgrade();
+        match mark {
+            Some(mark) if mark.is_callers(py)? => Ok(mark.owner),
+            _ => Ok(Owner::thread()),
+        }
+    }
+
+    /// Have this tell the owner of the transaction that was begun.
+    pub(super) fn set_mark(&self, mark: &Arc<Mark>) {
+        *lock(&self.mark) = Arc::downgrade(mark);
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let store = self.store.take();
+        detached(move || drop(store));
+    }
+}
+
+/// Do `work` on the store, detached from the interpreter, as who is calling.
+pub(super) fn call<T: Send>(
+    py: Python<'_>,
+    open: &Open,
+    work: impl FnOnce(&crate::Store, &Caller) -> Result<T> + Send,
+) -> PyResult<T> {
+    call_as(py, open, open.caller(py)?, work)
+}
+
+/// As [`call`], for a caller who is known.
+pub(super) fn call_as<T: Send>(
+    py: Python<'_>,
+    open: &Open,
+    owner: Owner,
+    work: impl FnOnce(&crate::Store, &Caller) -> Result<T> + Send,
+) -> PyResult<T> {
+    let store = open.store()?;
+    warn_of_links(py, store)?;
+    interruptible(py, owner, |caller| work(store, caller))
+}
+
+/// Do `work` detached from the interpreter; whatever a signal handler raises meanwhile is raised in its place.
+pub(super) fn interruptible<T: Send>(
+    py: Python<'_>,
+    owner: Owner,
+    work: impl FnOnce(&Caller) -> Result<T> + Send,
+) -> PyResult<T> {
+    // Not a lock: nothing may be held while this thread waits for the interpreter.
+    let raised = OnceLock::new();
+    let interrupted = || {
+        if raised.get().is_none()
+            && let Some(error) = Python::attach(|py| py.check_signals().err())
+        {
+            // Only the thread that calls is asked, so that nothing was set meanwhile.
+            let _ = raised.set(error);
+        }
+        raised.get().is_some()
+    };
+    // What was begun is dropped detached, also where a signal's handler raised.
+    let done = py.detach(|| {
+        let result = work(&Caller { owner, interrupted: &interrupted });
+        if raised.get().is_some() { None } else { Some(result) }
+    });
+    match (done, raised.into_inner()) {
+        (Some(result), _) => result.map_err(PyErr::from),
+        (None, Some(error)) => Err(error),
+        (None, None) => Err(StoreError::closed().into()),
+    }
+}

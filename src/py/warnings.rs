@@ -1,0 +1,38 @@
+//! Warnings of the place that a file is in.
+
+use pyo3::prelude::*;
+
+use super::errors::class;
+
+/// Warn where SQLite's locks and shared memory cannot be relied on.
+pub(super) fn warn_of_network(py: Python<'_>, path: &std::path::Path) -> PyResult<()> {
+    let Some(system) = py.detach(|| crate::network_file_system(path)) else { return Ok(()) };
+    let message = format!(
+        "{} is on a network file system ({system}): stores of several hosts cannot share it, and its locks may not hold",
+        path.display()
+    );
+    warn(py, "NetworkFileSystemWarning", Some(message))
+}
+
+/// Warn where what belongs to the file is not beside it for whoever reaches it by another path.
+pub(super) fn warn_of_mount(py: Python<'_>, path: &std::path::Path) -> PyResult<()> {
+    let is_mounted = py.detach(|| crate::is_mounted_file(path));
+    let message = format!(
+        "{} is mounted as a single file: its log is not where others look for it who reach the file by another path, and is lost with the folder around it; mount the folder instead",
+        path.display()
+    );
+    warn(py, "FileLinkedWarning", is_mounted.then_some(message))
+}
+
+/// Warn, once, of a file that got more names while it was open. Before a call begins, so that a warning that is made an
+/// error tells of a call that has done nothing; whichever call has noticed was right to succeed.
+pub(super) fn warn_of_links(py: Python<'_>, store: &crate::Store) -> PyResult<()> {
+    warn(py, "FileLinkedWarning", store.warning())
+}
+
+/// Warn the one who called the method of `StateStore` that called us.
+pub(super) fn warn(py: Python<'_>, category: &str, message: Option<String>) -> PyResult<()> {
+    let Some(message) = message else { return Ok(()) };
+    let category = class(py, category)?;
+    PyErr::warn(py, &category, &std::ffi::CString::new(message)?, 2)
+}

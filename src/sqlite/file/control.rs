@@ -1,0 +1,42 @@
+//! Statements that begin, end and undo transactions.
+
+use rusqlite::Connection;
+
+use crate::error::Result;
+
+/// Run one statement of transaction control.
+pub(crate) fn execute(connection: &Connection, sql: &str) -> Result<()> {
+    connection.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}
+
+/// Roll back, if SQLite has not done so already.
+pub(crate) fn roll_back(connection: &Connection) {
+    if !connection.is_autocommit() {
+        // A rollback that fails leaves a connection that SQLite itself refuses to commit on.
+        let _ = execute(connection, "ROLLBACK");
+    }
+}
+
+/// Do `work` so that an error undoes it alone. A single row needs nothing: a statement is atomic by itself.
+pub(crate) fn atomically<T>(
+    connection: &Connection,
+    rows: usize,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    if rows <= 1 {
+        return work();
+    }
+    execute(connection, "SAVEPOINT call")?;
+    let result = work();
+    if connection.is_autocommit() {
+        return result;
+    }
+    if result.is_err() && execute(connection, "ROLLBACK TO call").is_err() {
+        // Half a batch must not be committed with what is around it.
+        roll_back(connection);
+        return result;
+    }
+    execute(connection, "RELEASE call")?;
+    result
+}

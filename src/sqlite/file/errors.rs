@@ -1,0 +1,91 @@
+//! SQLite's errors, as the core sees them.
+
+use std::ffi::c_int;
+
+use rusqlite::ffi;
+
+use crate::error::{ErrorKind, StoreError};
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let (kind, code) = match &error {
+            rusqlite::Error::SqliteFailure(failure, _) => {
+                (kind_of(failure.extended_code), Some(failure.extended_code))
+            }
+            rusqlite::Error::SqlInputError { error, .. } => {
+                (kind_of(error.extended_code), Some(error.extended_code))
+            }
+            rusqlite::Error::InvalidParameterCount(..)
+            | rusqlite::Error::InvalidParameterName(_)
+            | rusqlite::Error::MultipleStatement => (ErrorKind::Query, None),
+            rusqlite::Error::Utf8Error(..)
+            | rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..) => (ErrorKind::CorruptDatabase, None),
+            _ => (ErrorKind::Other, None),
+        };
+        let message = match error {
+            rusqlite::Error::SqliteFailure(_, Some(message)) => message,
+            rusqlite::Error::SqlInputError { msg, .. } => msg,
+            rusqlite::Error::MultipleStatement => "one statement at a time".to_owned(),
+            other => other.to_string(),
+        };
+        // A table of somebody's own refers to what is no key: SQLite refuses each statement that would have to look.
+        let mismatch = code == Some(ffi::SQLITE_ERROR) && message.starts_with("foreign key mismatch");
+        let kind = if mismatch { ErrorKind::InvalidValue } else { kind };
+        let mut error = Self::new(kind, message);
+        error.sqlite_code = code;
+        if code == Some(ffi::SQLITE_IOERR_CORRUPTFS) {
+            // It cannot be read, or its log is not what its checksums say, as `log_doubt` found.
+            return error.note(
+                "the disk does not give back what was written to the file or to its log, and trying again may never help: close every store on it, copy it with its -wal, and open a new store",
+            );
+        }
+        error
+    }
+}
+
+fn kind_of(extended_code: c_int) -> ErrorKind {
+    match extended_code & 0xff {
+        ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => ErrorKind::StoreBusy,
+        ffi::SQLITE_FULL => ErrorKind::DiskFull,
+        ffi::SQLITE_IOERR => ErrorKind::StorageIO,
+        ffi::SQLITE_NOMEM => ErrorKind::OutOfMemory,
+        ffi::SQLITE_CANTOPEN | ffi::SQLITE_PERM => ErrorKind::CannotOpen,
+        ffi::SQLITE_READONLY if extended_code == ffi::SQLITE_READONLY_DBMOVED => ErrorKind::FileMoved,
+        ffi::SQLITE_READONLY | ffi::SQLITE_AUTH => ErrorKind::ReadOnly,
+        ffi::SQLITE_CORRUPT => ErrorKind::CorruptDatabase,
+        ffi::SQLITE_NOTADB => ErrorKind::NotADatabase,
+        ffi::SQLITE_INTERRUPT => ErrorKind::Interrupted,
+        ffi::SQLITE_TOOBIG => ErrorKind::InvalidValue,
+        // Ours are checked before, so that it is one that somebody has added to the file.
+        ffi::SQLITE_CONSTRAINT => ErrorKind::InvalidValue,
+        // Our own statements are right, so that what SQLite cannot make of them is the file's fault.
+        ffi::SQLITE_ERROR => ErrorKind::CorruptDatabase,
+        _ => ErrorKind::Other,
+    }
+}
+
+impl StoreError {
+    /// Whether a constraint forbids it.
+    pub(crate) fn is_of_constraint(&self) -> bool {
+        self.sqlite_code.is_some_and(|code| code & 0xff == ffi::SQLITE_CONSTRAINT)
+    }
+
+    /// Whether SQLite cannot make anything of the statement in this file.
+    pub(crate) fn is_of_schema(&self) -> bool {
+        self.sqlite_code.is_some_and(|code| code & 0xff == ffi::SQLITE_ERROR)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sqlite_codes_are_kept() {
+        let failure = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_FSYNC), None);
+        let error = StoreError::from(failure);
+        assert_eq!(error.kind, ErrorKind::StorageIO);
+        assert_eq!(error.sqlite_code, Some(ffi::SQLITE_IOERR_FSYNC));
+    }
+}

@@ -1,0 +1,52 @@
+//! What the wrappers of SQLite's files have in common: the file of the system's own VFS follows each in memory.
+
+use std::ffi::{CStr, OsStr, c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rusqlite::ffi::{SQLITE_OK, sqlite3_file, sqlite3_io_methods};
+
+/// The path that SQLite opened a file by.
+///
+/// # Safety
+/// `name` is what SQLite gave `xOpen` for a file that is open, or null.
+pub(crate) unsafe fn path<'a>(name: *const c_char) -> Option<&'a Path> {
+    // SAFETY: as the caller says; SQLite keeps it for as long as the file is open.
+    (!name.is_null()).then(|| Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(name) }.to_bytes())))
+}
+
+/// The methods of a wrapper, whose file was opened with `code`: SQLite closes no file without methods.
+pub(crate) fn methods_after(code: c_int, methods: &'static sqlite3_io_methods) -> *const sqlite3_io_methods {
+    if code == SQLITE_OK { methods } else { std::ptr::null() }
+}
+
+/// The file of the system's VFS, behind a wrapper.
+///
+/// # Safety
+/// [`crate::sqlite::file::vfs`] was given `file`, so that there is room for both.
+pub(crate) unsafe fn system_file<Wrapper>(file: *mut sqlite3_file) -> *mut sqlite3_file {
+    // SAFETY: as the caller says.
+    unsafe { file.cast::<Wrapper>().add(1).cast() }
+}
+
+/// Call a method of the system's file behind a wrapper.
+macro_rules! pass {
+    ($wrapper:ty, $file:expr, $method:ident $(, $argument:expr)*) => {{
+        // SAFETY: SQLite calls this with a file that `open` set up, and with arguments as the method wants them.
+        unsafe {
+            let system = $crate::sqlite::file::wrapper::system_file::<$wrapper>($file);
+            (*(*system).pMethods).$method
+                .map_or(rusqlite::ffi::SQLITE_IOERR, |method| method(system $(, $argument)*))
+        }
+    }};
+}
+
+/// As [`pass`], for what touches anything that files of the system's VFS share: inside the fork's gate.
+macro_rules! pass_inside {
+    ($wrapper:ty, $file:expr, $method:ident $(, $argument:expr)*) => {{
+        let _gate = $crate::sqlite::file::gate::FILES.enter();
+        $crate::sqlite::file::wrapper::pass!($wrapper, $file, $method $(, $argument)*)
+    }};
+}
+
+pub(crate) use {pass, pass_inside};
