@@ -89,7 +89,7 @@ LIMITS = {
     COUNT_RUNS: 0.020,
     GET_ITEM: 0.002,
     LIST_ITEMS: 0.002,
-    COUNT_ITEMS: 0.020,
+    COUNT_ITEMS: 0.050,
     COUNT_ITEMS_OF_RUN: 0.020,
     # The bound, and over it the largest batch, at a page an item.
     SUSTAINED_LOG: (16 << 20) + SUSTAINED_BATCH * 4096,

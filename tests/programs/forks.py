@@ -36,7 +36,7 @@ MANY = 40_000
 
 
 def many(store: StateStore) -> None:
-    """Write so many items into a run of their own that it takes two readers to count them."""
+    """Write so many items into a run of their own that to count them takes a while."""
     store.start_run("many", "daily", {})
     store.upsert_intel_items_batch({**item(f"many-{index}"), "run_id": "many"} for index in range(MANY))
 
@@ -215,7 +215,7 @@ def threads_write_and_parent_closes(store: StateStore, path: str) -> None:
 
 
 def thread_counts(store: StateStore, path: str) -> None:
-    """Fork ten times while a thread counts so many items that it has another one help; all children count too."""
+    """Fork ten times while a thread counts many items; all children count too."""
     many(store)
     stop = threading.Event()
 

@@ -10,7 +10,6 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::model::caller::Caller;
 use crate::model::rows::{Fields, Items, NewItems};
-use crate::sqlite::engine::pool::Spare;
 use crate::sqlite::engine::write::{ItemSlices, Write};
 use crate::sqlite::lists;
 use crate::sqlite::lists::cursor::Position;
@@ -162,8 +161,7 @@ impl Store {
     /// # Errors
     /// As [`Self::get_intel_item`].
     pub fn count_intel_items(&self, caller: &Caller, filter: &ItemFilter) -> Result<u64> {
-        let count =
-            |connection: &mut Connection, spare: Option<&Spare>| item_count::count(connection, spare, filter);
-        self.read_with_spare(caller, Sql::Ours, count).map_err(|error| error.during("count_intel_items"))
+        self.read(caller, Sql::Ours, |connection| item_count::count(connection, filter))
+            .map_err(|error| error.during("count_intel_items"))
     }
 }

@@ -25,7 +25,7 @@ use self::opening::Options;
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::caller::Caller;
 use crate::sqlite::engine::adhoc::{self, Parameters, Rows, Stop};
-use crate::sqlite::engine::pool::{Pool, Spare};
+use crate::sqlite::engine::pool::Pool;
 use crate::sqlite::engine::side_thread;
 use crate::sqlite::engine::transaction::Transaction;
 use crate::sqlite::engine::write::Write;
@@ -121,7 +121,7 @@ impl Store {
         match (&current.writer, &current.place, &current.pool) {
             (Some(writer), ..) => wait.until_free(|| writer.open_with(opening::open_writer)),
             (None, Some(place), Some(pool)) => {
-                pool.read(place, &mut wait, |connection, _| match migrations::inspect(connection)? {
+                pool.read(place, &mut wait, |connection| match migrations::inspect(connection)? {
                     Found::Store(_) => Ok(()),
                     Found::Empty => Err(StoreError::new(ErrorKind::NotADatabase, "nothing is in it yet")),
                 })
@@ -257,25 +257,15 @@ impl Store {
         whose: Sql,
         read: impl Fn(&mut Connection) -> Result<T>,
     ) -> Result<T> {
-        self.read_with_spare(caller, whose, |connection, _| read(connection))
-    }
-
-    /// As [`Self::read`], from the pool with a spare connection at hand.
-    fn read_with_spare<T>(
-        &self,
-        caller: &Caller,
-        whose: Sql,
-        read: impl Fn(&mut Connection, Option<&Spare>) -> Result<T>,
-    ) -> Result<T> {
         let current = self.connections()?;
         // A reader is restricted for good. The writer is so for the while, which makes it prepare all its
         // statements again: only for SQL that needs it.
         let by_writer = |connection: &mut Connection| {
             if whose == Sql::Ours {
-                return read(connection, None);
+                return read(connection);
             }
             adhoc::restrict(connection)?;
-            let result = read(connection, None);
+            let result = read(connection);
             adhoc::unrestrict(connection)?;
             result
         };

@@ -37,12 +37,6 @@ struct Permit<'a>(&'a Pool);
 /// Someone who reads on a connection of his own, until this is dropped.
 pub(crate) struct Guest<'a>(&'a Pool);
 
-/// A second connection for someone who reads on one already, if one is free.
-pub(crate) struct Spare<'a> {
-    pool: &'a Pool,
-    place: &'a Place,
-}
-
 /// What tells whether a file changed: device and inode aside, its size and when it was last written.
 type Stamp = Option<(u64, SystemTime)>;
 
@@ -56,13 +50,12 @@ impl Pool {
         }
     }
 
-    /// Do `read` on a connection of the pool, with a spare one at hand unless the file cannot be shared. It must leave
-    /// no transaction open.
+    /// Do `read` on a connection of the pool. It must leave no transaction open.
     pub(crate) fn read<T>(
         &self,
         place: &Place,
         wait_for: &mut Wait,
-        read: impl Fn(&mut Connection, Option<&Spare>) -> Result<T>,
+        read: impl Fn(&mut Connection) -> Result<T>,
     ) -> Result<T> {
         let permit = self.permit(wait_for)?;
         wait_for.until_free(|| {
@@ -76,11 +69,11 @@ impl Pool {
                         && sizes::is_settled(path) =>
                 {
                     place.look()?;
-                    return read_unshared(path, |connection| read(connection, None));
+                    return read_unshared(path, &read);
                 }
                 connection => connection?,
             };
-            let result = read(&mut connection, Some(&Spare { pool: self, place }));
+            let result = read(&mut connection);
             self.check_in(connection, &permit);
             result
         })
@@ -88,8 +81,15 @@ impl Pool {
 
     fn permit(&self, wait_for: &Wait) -> Result<Permit<'_>> {
         loop {
-            if let Some(permit) = self.free_permit()? {
-                return Ok(permit);
+            {
+                let mut permits = lock(&self.permits);
+                if permits.closed {
+                    return Err(StoreError::closed());
+                }
+                if permits.free > 0 {
+                    permits.free -= 1;
+                    return Ok(Permit(self));
+                }
             }
             let slice = wait_for.slice()?;
             let permits = lock(&self.permits);
@@ -97,16 +97,6 @@ impl Pool {
                 drop(wait(&self.returned, permits, slice));
             }
         }
-    }
-
-    fn free_permit(&self) -> Result<Option<Permit<'_>>> {
-        let mut permits = lock(&self.permits);
-        if permits.closed {
-            return Err(StoreError::closed());
-        }
-        let is_free = permits.free > 0;
-        permits.free -= usize::from(is_free);
-        Ok(is_free.then(|| Permit(self)))
     }
 
     /// Let someone read on a connection of his own. Closing waits for him as well.
@@ -163,24 +153,6 @@ impl Pool {
     /// Whether this process is a child of the one that made it. The locks may then be held by threads that do not exist.
     fn is_inherited(&self) -> bool {
         self.generation != fork::generation()
-    }
-}
-
-impl Spare<'_> {
-    /// Whether one is free, and nobody else is reading.
-    pub(crate) fn has_the_pool_alone(&self) -> bool {
-        let permits = lock(&self.pool.permits);
-        permits.free > 0 && permits.free + 1 == permits.size
-    }
-
-    /// Do `read` on it; `None` where none is free, or can be opened. Nobody waits for it: all who read may each have
-    /// one and want another.
-    pub(crate) fn lend<T>(&self, read: impl FnOnce(&mut Connection) -> T) -> Option<T> {
-        let permit = self.pool.free_permit().ok()??;
-        let mut connection = self.pool.check_out(self.place, &permit).ok()?;
-        let result = read(&mut connection);
-        self.pool.check_in(connection, &permit);
-        Some(result)
     }
 }
 
@@ -259,43 +231,13 @@ mod tests {
             connection.execute_batch("BEGIN")?;
             runs(connection)
         };
-        assert_eq!(pool.read(&place, &mut wait_for, |connection, _| leave_open(connection)).unwrap(), 0);
+        assert_eq!(pool.read(&place, &mut wait_for, leave_open).unwrap(), 0);
         writer
             .execute_batch(
                 "INSERT INTO runs(run_id, run_type, started_at, status, settings_snapshot_json)
                  VALUES ('r', 't', 'now', 'running', '{}')",
             )
             .unwrap();
-        assert_eq!(pool.read(&place, &mut wait_for, |connection, _| runs(connection)).unwrap(), 1);
-    }
-
-    #[test]
-    fn a_spare_connection_is_lent_if_one_is_free() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("store.db");
-        fs::write(&path, b"").unwrap();
-        let mut writer = connection::open_file(&path).unwrap();
-        connection::configure_writer(&writer, connection::Synchronous::Normal).unwrap();
-        migrations::migrate(&mut writer).unwrap();
-        let mut wait_for = Wait::new(Caller::thread(), std::time::Duration::from_secs(1));
-        let place = Place::new(path).unwrap();
-        for size in [1, 2, 3] {
-            let pool = Pool::new(size);
-            let lend = |spare: &Spare| spare.lend(|connection| connection.is_autocommit());
-            let read = |_: &mut Connection, spare: Option<&Spare>| {
-                let spare = spare.unwrap();
-                assert_eq!(spare.has_the_pool_alone(), size > 1);
-                let nested = spare.lend(|_| (spare.has_the_pool_alone(), lend(spare).is_some()));
-                assert_eq!(nested, (size > 1).then_some((false, size > 2)));
-                assert_eq!(lend(spare).is_some(), size > 1);
-                lock(&pool.permits).closed = true;
-                assert_eq!(lend(spare), None);
-                lock(&pool.permits).closed = false;
-                Ok(())
-            };
-            pool.read(&place, &mut wait_for, read).unwrap();
-            assert_eq!(lock(&pool.permits).free, size);
-            assert_eq!(lock(&pool.idle).len(), size);
-        }
+        assert_eq!(pool.read(&place, &mut wait_for, |connection| runs(connection)).unwrap(), 1);
     }
 }

@@ -167,13 +167,6 @@ fn stable_plans(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Have what is read in no order that matters begin at the end of an index, whose beginning then needs no comparison
-/// with each row. All statements are prepared anew. <https://www.sqlite.org/c3ref/c_dbconfig_defensive.html>
-pub(crate) fn scan_backwards(connection: &Connection, backwards: bool) -> Result<()> {
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_REVERSE_SCANORDER, backwards)?;
-    Ok(())
-}
-
 /// Page size and auto-vacuum of a file that has no page yet; both are fixed from then on.
 ///
 /// Measured: with 8192 a batch takes 0.95 and a list 0.85 of the time, but a single write, which logs whole

@@ -1,4 +1,4 @@
-"""Counts so long that two readers make them, a half each."""
+"""Counts of many items: each is how many a list has, and of one moment, whoever else reads and writes."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=[1, 2, 4])
+@pytest.fixture(params=[1, 4])
 def store(large: Path, request: pytest.FixtureRequest) -> Iterator[StateStore]:
     with StateStore(large, pool_size=request.param, synchronous="NORMAL") as store:
         yield store
 
 
 @pytest.mark.parametrize("filters", [*FILTERS, *TIMES], ids=str)
-def test_long_count_is_how_many_a_list_has(store: StateStore, filters: dict[str, Any]) -> None:
+def test_count_is_how_many_a_list_has(store: StateStore, filters: dict[str, Any]) -> None:
     count = len(store.list_intel_items(fields=["item_id"], **filters))
     assert store.count_intel_items(**filters) == count
     assert in_threads([lambda: store.count_intel_items(**filters)] * 4) == [count] * 4
@@ -70,7 +70,7 @@ def test_long_count_is_how_many_a_list_has(store: StateStore, filters: dict[str,
         assert store.count_intel_items(**filters) == count
 
 
-def test_long_count_is_one_moment_while_threads_and_another_process_write(large: Path) -> None:
+def test_count_is_one_moment_while_threads_and_another_process_write(large: Path) -> None:
     done = threading.Event()
     with (
         StateStore(large, synchronous="NORMAL") as store,
