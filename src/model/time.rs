@@ -1,6 +1,8 @@
 //! Times, as Python's `datetime.isoformat()` prints them.
 
-use chrono::{DateTime, SecondsFormat, Timelike, Utc};
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Timelike, Utc};
 
 /// The present time in UTC, as Python's `datetime.isoformat()` prints it: no fraction where it is zero.
 pub fn now() -> String {
@@ -14,6 +16,13 @@ pub(crate) fn isoformat(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(digits, false)
 }
 
+/// The time that is so long before another, as [`isoformat`] prints it. Where time does not go back so far it is the
+/// empty text, which is before all others.
+pub(crate) fn before(time: DateTime<Utc>, span: Duration) -> String {
+    let earlier = TimeDelta::from_std(span).ok().and_then(|span| time.checked_sub_signed(span));
+    earlier.map(isoformat).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -24,5 +33,12 @@ mod tests {
         assert_eq!(at(0), "2023-11-14T22:13:20+00:00");
         assert_eq!(at(999), "2023-11-14T22:13:20+00:00");
         assert_eq!(at(1_000), "2023-11-14T22:13:20.000001+00:00");
+    }
+
+    #[test]
+    fn a_span_longer_than_time_leads_to_its_beginning() {
+        let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        assert_eq!(before(now, Duration::from_secs(20)), "2023-11-14T22:13:00+00:00");
+        assert_eq!(before(now, Duration::MAX), "");
     }
 }

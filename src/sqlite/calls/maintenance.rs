@@ -11,10 +11,10 @@ use rusqlite::Connection;
 use super::{Sql, Store};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::caller::Caller;
+use crate::model::time;
 use crate::sqlite::file::sizes;
 use crate::sqlite::file::wait::Wait;
 use crate::sqlite::upkeep::check::{self, Finding, TABLES};
-use crate::sqlite::upkeep::prune;
 use crate::sqlite::upkeep::stats::{self, Stats};
 
 /// What folding the log came to.
@@ -72,7 +72,7 @@ impl Store {
         stale_after: Duration,
         is_json: &dyn Fn(&[u8]) -> Result<Option<String>>,
     ) -> Result<Vec<Finding>> {
-        let before = prune::before(Utc::now(), stale_after);
+        let before = time::before(Utc::now(), stale_after);
         let mut found = self.look_aside(caller, check::integrity)?;
         found.extend(self.connections()?.place.as_ref().and_then(|place| Finding::hard_link(place)));
         found.extend(self.look_aside(caller, check::orphans)?);

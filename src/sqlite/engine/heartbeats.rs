@@ -12,12 +12,12 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use chrono::{TimeDelta, Utc};
+use chrono::Utc;
 use rusqlite::Connection;
 
 use crate::error::Result;
 use crate::model::caller::{Caller, Owner};
-use crate::model::time::isoformat;
+use crate::model::time::{self, isoformat};
 use crate::sqlite::tables::runs;
 use crate::sync::{lock, wait};
 
@@ -28,7 +28,7 @@ const EVERY: Duration = Duration::from_secs(2);
 const LONG: Duration = Duration::from_secs(1);
 
 /// How old the last sign of a run may be that was alive when the lock was taken.
-const ALIVE_WITHIN: TimeDelta = TimeDelta::seconds(30);
+const ALIVE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Since when the file's lock is held.
 #[derive(Clone, Copy)]
@@ -52,9 +52,8 @@ impl Held {
             return Ok(());
         }
         let now = Utc::now();
-        let held = TimeDelta::from_std(self.0.elapsed()).unwrap_or(TimeDelta::MAX);
-        let alive = now.checked_sub_signed(held).and_then(|begun| begun.checked_sub_signed(ALIVE_WITHIN));
-        let (now, alive) = (isoformat(now), alive.map(isoformat).unwrap_or_default());
+        let alive = time::before(now, self.0.elapsed().saturating_add(ALIVE_WITHIN));
+        let now = isoformat(now);
         connection.prepare_cached(MAKE_UP)?.execute((&now, alive, runs::second(&now)))?;
         Ok(())
     }
@@ -153,9 +152,10 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
     use crate::error::ErrorKind;
-    use crate::model::time;
     use crate::sqlite::file::connection;
     use crate::sqlite::file::migrations;
     use crate::sqlite::tables::runs::{beat, beat_all, second};

@@ -12,7 +12,7 @@
 use std::iter;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
@@ -85,7 +85,7 @@ impl Selection {
         let mut selection = Self::by_filters(prune);
         let mut seen_since = time::isoformat(now);
         if let Some(age) = prune.older_than {
-            let cut_off = before(now, age);
+            let cut_off = time::before(now, age);
             selection.restrict("coalesce(finished_at, started_at) < ?", [cut_off.clone().into()]);
             seen_since = cut_off;
         }
@@ -271,12 +271,6 @@ fn mark_sql(conditions: &str) -> String {
     format!("UPDATE runs SET pruned_at = ? WHERE rowid = ? AND {conditions}")
 }
 
-/// A point in time before another, as the file has it.
-pub(crate) fn before(now: DateTime<Utc>, span: Duration) -> String {
-    let earlier = TimeDelta::from_std(span).ok().and_then(|span| now.checked_sub_signed(span));
-    time::isoformat(earlier.unwrap_or(DateTime::<Utc>::MIN_UTC))
-}
-
 /// Count what is marked and not yet swept up, but for what cannot go.
 pub(crate) fn count_marked(connection: &Connection) -> Result<Deleted> {
     let references = References::find(connection)?;
@@ -350,10 +344,5 @@ mod tests {
         pace.begun = Instant::now() - SHORT * 1000;
         pace.end();
         assert_eq!(pace.work, LEAST_WORK);
-    }
-
-    #[test]
-    fn a_span_longer_than_time_leads_to_its_beginning() {
-        assert!(before(Utc::now(), Duration::MAX) < time::now());
     }
 }

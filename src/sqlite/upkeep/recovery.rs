@@ -10,12 +10,12 @@
 
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
+use chrono::Utc;
 use rusqlite::Connection;
 
 use crate::error::Result;
 use crate::model::rows::{RUN_COLUMNS, Runs};
-use crate::model::time::{self, isoformat};
+use crate::model::time;
 use crate::sqlite::tables::runs;
 
 /// How long those who wait for the file's lock have to give a sign of life: they look some ten milliseconds apart.
@@ -50,8 +50,9 @@ pub(crate) fn stale_sql() -> String {
 /// Find the runs without a sign of life for so long, the oldest first. It may take long, and needs no lock.
 pub(crate) fn find(connection: &Connection, older_than: Duration) -> Result<Vec<Stale>> {
     let mut statement = connection.prepare_cached(&stale_sql())?;
-    let stale = statement
-        .query_map([limit(older_than)], |row| Ok(Stale { run_id: row.get(0)?, last_sign: row.get(1)? }))?;
+    let limit = time::before(Utc::now(), older_than);
+    let stale =
+        statement.query_map([limit], |row| Ok(Stale { run_id: row.get(0)?, last_sign: row.get(1)? }))?;
     Ok(stale.collect::<rusqlite::Result<_>>()?)
 }
 
@@ -62,7 +63,8 @@ pub(crate) fn finish(
     older_than: Duration,
     status: &str,
 ) -> Result<Runs> {
-    let (limit, now) = (limit(older_than), time::now());
+    let now = Utc::now();
+    let (limit, now) = (time::before(now, older_than), time::isoformat(now));
     let mut statement = connection.prepare_cached(&finish_sql())?;
     let mut recovered = Runs::new();
     for run in stale {
@@ -81,13 +83,6 @@ fn finish_sql() -> String {
         WHERE run_id = ?5 AND {SEEMS_DEAD} RETURNING {}",
         RUN_COLUMNS.join(", ")
     )
-}
-
-/// The time that the last sign of a dead run is before.
-fn limit(older_than: Duration) -> String {
-    let limit = TimeDelta::from_std(older_than).ok().and_then(|span| Utc::now().checked_sub_signed(span));
-    // Nothing is before the beginning of time.
-    limit.map(isoformat).unwrap_or_default()
 }
 
 #[cfg(test)]
