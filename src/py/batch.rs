@@ -19,7 +19,7 @@ const WORTH_A_THREAD: usize = 512;
 /// How many items are encoded before they are handed over.
 const SLICE: usize = 256;
 
-/// Upsert `items` if there are many and nothing in them is unusual; otherwise nothing is done, and `None` returned.
+/// Upsert `items` if there are many and nothing in them is unusual; otherwise nothing is done. Return whether it was.
 ///
 /// The writer is held while items are encoded, so that no code of the user's may run meanwhile: it might wait for
 /// the writer. Whatever would need such code is unusual, and the batch is then abandoned as if it had never begun;
@@ -28,11 +28,11 @@ pub(super) fn upsert_while_encoding(
     py: Python<'_>,
     open: &Open,
     items: &[Bound<'_, PyAny>],
-) -> PyResult<Option<()>> {
+) -> PyResult<bool> {
     let Some((first, rest)) = items.split_at_checked(SLICE).filter(|_| items.len() >= WORTH_A_THREAD) else {
-        return Ok(None);
+        return Ok(false);
     };
-    let Some(first) = item::plain(first) else { return Ok(None) };
+    let Some(first) = item::plain(first) else { return Ok(false) };
     let (store, owner) = (open.store()?, open.caller(py)?);
     let (to_writer, slices) = mpsc::channel();
     let (done, outcome) = mpsc::channel();
@@ -57,7 +57,7 @@ pub(super) fn upsert_while_encoding(
                 interrupted.store(true, Ordering::Relaxed);
                 // It does not go on long: it has been told.
                 while let Err(RecvTimeoutError::Timeout) = aside::receive(py, &mut outcome) {}
-                return Ok(None);
+                return Ok(false);
             };
             if !send(Some(rows)) {
                 break;
@@ -69,19 +69,19 @@ pub(super) fn upsert_while_encoding(
             match aside::receive(py, &mut outcome) {
                 // The slices came too slowly, other Python threads being busy.
                 Ok(Err(error)) if error.kind == ErrorKind::Interrupted && raised.is_none() => {
-                    return Ok(None);
+                    return Ok(false);
                 }
-                Ok(result) => return raised.map_or_else(|| Ok(Some(result?)), Err),
+                Ok(result) => return raised.map_or_else(|| Ok(result.map(|()| true)?), Err),
                 Err(RecvTimeoutError::Timeout) if raised.is_none() => {
                     raised = py.check_signals().err();
                     writer.check()?;
                     interrupted.store(raised.is_some(), Ordering::Relaxed);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Disconnected) => return Ok(false),
             }
         }
     });
     // Without a thread the batch is written in another way.
-    written.unwrap_or(Ok(None))
+    written.unwrap_or(Ok(false))
 }

@@ -29,8 +29,8 @@ impl Store {
     /// Insert or update many items in one transaction.
     fn upsert_intel_items_batch(&self, py: Python<'_>, items: &Bound<'_, PyAny>) -> PyResult<()> {
         let items = item::exhaust(items)?;
-        if let Some(done) = batch::upsert_while_encoding(py, &self.0, &items)? {
-            return Ok(done);
+        if batch::upsert_while_encoding(py, &self.0, &items)? {
+            return Ok(());
         }
         let items = item::many(py, &items)?;
         call(py, &self.0, |store, caller| store.upsert_intel_items_batch(caller, items))
