@@ -54,12 +54,15 @@ pub(crate) fn finish(connection: &Connection, end: &RunEnd, finished_at: &str) -
     if finished > 0 {
         return Ok(());
     }
-    let (recovered, error) = over(connection, &end.run_id)?;
-    match (recovered, error.kind) {
-        (true, _) => Err(error.note("finish_run with force=True sets its status all the same")),
-        (false, ErrorKind::RunFinished) if end.if_over == IfOver::Keep => Ok(()),
-        _ => Err(error),
-    }
+    // What is left is that it was recovered, or that there is none, or to `Keep` also that it is over.
+    let refused = match end.if_over {
+        IfOver::Keep => require(connection, end.run_id.as_bytes(), false, finished_at),
+        IfOver::Replace | IfOver::Force => Err(why_over(connection, &end.run_id)?),
+    };
+    refused.map_err(|error| match error.kind {
+        ErrorKind::RunFinished => error.note("finish_run with force=True sets its status all the same"),
+        _ => error,
+    })
 }
 
 /// Read a run; no row where there is none.
@@ -103,26 +106,18 @@ pub(crate) fn require(connection: &Connection, run_id: &[u8], force: bool, now: 
 
 /// Why a run that was to be running is not.
 pub(crate) fn why_over(connection: &Connection, run_id: &str) -> Result<StoreError> {
-    over(connection, run_id).map(|(_, why)| why)
-}
-
-/// Whether a run that is over was recovered, and what to say of it.
-fn over(connection: &Connection, run_id: &str) -> Result<(bool, StoreError)> {
     let found: Option<(String, Option<String>)> = connection
         .prepare_cached("SELECT status, recovered_at FROM runs WHERE run_id = ? AND pruned_at IS NULL")?
         .query_row([run_id], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let over = |what| StoreError::new(ErrorKind::RunFinished, what);
     Ok(match found {
-        None => (false, pruned::not_found(run_id)),
-        Some((status, Some(at))) => {
-            let what = format!(
-                "the run {run_id:?} gave no sign of life and was recovered at {at}: its status is {status:?}; nothing was changed; stop the work on it, or call reopen_run if it is alive after all"
-            );
-            (true, over(what))
-        }
+        None => pruned::not_found(run_id),
+        Some((status, Some(at))) => over(format!(
+            "the run {run_id:?} gave no sign of life and was recovered at {at}: its status is {status:?}; nothing was changed; stop the work on it, or call reopen_run if it is alive after all"
+        )),
         Some((status, None)) => {
-            (false, over(format!("the run is over: its status is {status:?}; nothing was changed")))
+            over(format!("the run is over: its status is {status:?}; nothing was changed"))
         }
     })
 }
