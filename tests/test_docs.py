@@ -24,6 +24,7 @@ from orchestrator.state_store import Connection, Cursor, RunRecord, StateStore, 
 from tests.helpers import ROOT
 
 README = ROOT / "README.md"
+API = ROOT / "docs" / "api.md"
 GUIDE = ROOT / "docs" / "guide.md"
 RELIABILITY = ROOT / "docs" / "reliability.md"
 EXECUTED = [README, *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -118,7 +119,7 @@ def test_modules_and_classes_have_examples() -> None:
 
 @pytest.mark.parametrize("name", package.__all__)
 def test_every_public_name_is_documented(name: str) -> None:
-    text = README.read_text(encoding="utf-8") + GUIDE.read_text(encoding="utf-8")
+    text = API.read_text(encoding="utf-8") + GUIDE.read_text(encoding="utf-8")
     assert re.search(rf"\b{name}\b", text)
 
 
@@ -132,26 +133,25 @@ def call(name: str, function: Any) -> str:
     return f"{name}{inspect.Signature(bare)}"
 
 
-def test_every_method_of_the_store_is_in_the_readmes_table() -> None:
+def test_every_method_of_the_store_is_in_the_api_tables() -> None:
     classes = [kind for kind in StateStore.__mro__ if kind is not object]
     members = {name: value for kind in classes for name, value in vars(kind).items() if not name.startswith("_")}
     calls = {call(name, value) if inspect.isfunction(value) else name for name, value in members.items()}
-    rows = set(table(section(README, "API")))
-    assert calls | set(inspect.get_annotations(StateStore)) <= rows
-    assert set(ITEM_FILTERS) <= {name for row in rows for name in row.split("`, `")}
+    attributes = set(inspect.get_annotations(StateStore))
+    assert set(table(section(API, "Methods"))) == calls | attributes
+    assert set(ITEM_FILTERS) == set(table(section(API, "Item filters")))
 
 
-def test_every_option_of_the_store_is_in_the_readmes_table() -> None:
-    rows = table(section(README, "API"))
+def test_every_option_of_the_store_is_in_the_api_tables() -> None:
+    rows = table(section(API, "Options"))
     _, *parameters = inspect.signature(StateStore).parameters.values()
-    assert parameters
+    assert set(rows) == {option.name for option in parameters}
     for option in parameters:
-        assert option.name in rows
         assert ast.literal_eval(rows[option.name][0].strip("`")) == option.default
 
 
-def test_members_of_what_the_store_returns_are_in_the_readmes_table() -> None:
-    text = section(README, "API")
+def test_members_of_what_the_store_returns_are_in_the_api_tables() -> None:
+    text = section(API, "Types")
     fields = {field.name for field in dataclasses.fields(RunRecord)} | {"description", "rowcount"}
     calls = {
         call(name, value)
@@ -162,7 +162,7 @@ def test_members_of_what_the_store_returns_are_in_the_readmes_table() -> None:
     assert [name for name in sorted(fields | calls) if f"`{name}`" not in text and f"`{name} " not in text] == []
 
 
-def test_every_error_is_in_the_readmes_table_with_its_other_base() -> None:
+def test_every_error_is_in_the_api_tables_with_its_other_base() -> None:
     exported = [getattr(package, name) for name in package.__all__]
     wanted = {
         each.__name__: "`" + re.sub(r"^(builtins|orchestrator\..*)\.", "", f"{base.__module__}.{base.__name__}") + "`"
@@ -171,7 +171,7 @@ def test_every_error_is_in_the_readmes_table_with_its_other_base() -> None:
         for base in each.__bases__
         if base not in (StateStoreError, Exception)
     }
-    assert {name: row[0] for name, row in table(section(README, "Errors")).items()} == wanted
+    assert {name: row[0] for name, row in table(section(API, "Errors")).items()} == wanted
 
 
 def test_reliability_says_what_to_do_on_every_error() -> None:
@@ -181,7 +181,7 @@ def test_reliability_says_what_to_do_on_every_error() -> None:
 
 
 def test_reliability_has_every_test_of_a_fault() -> None:
-    text = section(RELIABILITY, "What is tested")
+    text = section(RELIABILITY, "Tested faults")
     tests = {test.name for test in (ROOT / "tests" / "faults").glob("test_*.py")}
     assert tests - set(re.findall(r"`(test_\w+\.py)`", text)) == set()
 
