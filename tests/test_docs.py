@@ -199,6 +199,21 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert not anchor or anchor in anchors, target
 
 
+def test_readme_leads_to_every_page() -> None:
+    text = section(README, "Where to go on")
+    assert [name_of(page) for page in EXECUTED[1:] if f"({name_of(page)})" not in text] == []
+
+
+@pytest.mark.parametrize("document", [ROOT / "docs" / "design.md", ROOT / "CONTRIBUTING.md"], ids=name_of)
+def test_files_that_are_named_exist(document: Path) -> None:
+    """Whoever carries on looks there; a file that was moved takes its mention along."""
+    text = document.read_text(encoding="utf-8")
+    files = {f"/{name}" for name in source_files()}
+    named = set(re.findall(r"[\w/.]+\.(?:rs|pyi|py)\b", text))
+    assert named
+    assert [name for name in sorted(named) if not any(file.endswith(f"/{name}") for file in files)] == []
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_lines_are_short(document: Path) -> None:
     lines = document.read_text(encoding="utf-8").splitlines()
