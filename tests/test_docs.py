@@ -142,6 +142,22 @@ def test_every_method_of_the_store_is_in_the_api_tables() -> None:
     assert set(ITEM_FILTERS) == set(table(section(API, "Item filters")))
 
 
+def test_docstrings_name_what_the_api_tables_have() -> None:
+    """Each parameter of a method, and no error without a row; the filters of items are documented once."""
+    errors = set(table(section(API, "Errors"))) | {"StateStoreError", "TypeError", "ValueError", "RecursionError"}
+    functions = {
+        name: value for kind in StateStore.__mro__ for name, value in vars(kind).items() if inspect.isfunction(value)
+    }
+    for name, function in functions.items():
+        if not name.startswith("_"):
+            named = re.findall(r"^\w+(?:, \w+)*$", inspect.getdoc(function) or "", re.MULTILINE)
+            words = {word for line in named for word in line.split(", ")}
+            _, *parameters = inspect.signature(function).parameters.values()
+            wanted = {each.name for each in parameters if each.kind != inspect.Parameter.VAR_KEYWORD}
+            assert wanted <= words, name
+            assert {word for word in words if word.endswith("Error")} <= errors, name
+
+
 def test_every_option_of_the_store_is_in_the_api_tables() -> None:
     rows = table(section(API, "Options"))
     _, *parameters = inspect.signature(StateStore).parameters.values()
