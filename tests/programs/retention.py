@@ -127,6 +127,8 @@ def again_and_again(act: Callable[[], object]) -> None:
 def interrupt_when_marked(store: StateStore) -> None:
     """Prune, and be interrupted once the runs have disappeared, while the prune waits for its next turn."""
     interrupted = threading.Event()
+    # A shell that starts the tests in the background has them ignore SIGINT, and so their programs.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupt() -> None:
         while not store.connection.execute("SELECT 1 FROM runs WHERE pruned_at IS NOT NULL").fetchall():
