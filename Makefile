@@ -28,7 +28,7 @@ test-rust: ## Run the core's tests, without Python
 test-python: .venv/extension ## Run the Python tests
 	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)
 
-test-faults: .venv/extension ## Run every fault as often as it takes to be sure (some 25 minutes)
+test-faults: .venv/extension ## Run every fault as often as it takes to be sure (some 30 minutes)
 	cargo test --quiet --no-default-features --lib pool::
 	$(BIN)/python -m pytest -q --full $(PYTEST_FLAGS) tests/faults
 
