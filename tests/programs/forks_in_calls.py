@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -13,8 +14,8 @@ from tests.programs import say
 from tests.programs.exits import item
 from tests.programs.forks import Gate, write
 
-ITEMS = {"list": 200_000, "check": 60_000, "query": 0}
-"""So many that each look at all of them takes longer than a call goes on without looking for signals."""
+LONG = 0.3
+"""Seconds; several times what a call goes on without looking for signals."""
 TOO_LATE = 7
 """How a child ends that was forked when the call was over already."""
 TIMES = 50
@@ -26,7 +27,7 @@ CALLS: dict[str, Callable[[StateStore], Any]] = {
     "delete_run": lambda store: store.delete_run("empty", force=True),
     "checkpoint": lambda store: store.checkpoint(),
     "query": lambda store: store.connection.execute(
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000000) SELECT sum(i) FROM n"
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 10000000) SELECT sum(i) FROM n"
     ).fetchall(),
     "list": lambda store: store.list_intel_items(where={"scores_json.n": (">", 5)}),
     "check": lambda store: store.check(),
@@ -65,8 +66,8 @@ def play(path: str, what: str) -> None:
     if what in WAITING:
         holder.start()
         entered.wait()
-    else:
-        store.upsert_intel_items_batch({**item(f"many-{index}"), "run_id": "many"} for index in range(ITEMS[what]))
+    elif what != "query":
+        fill(store, CALLS[what])
     signal.signal(signal.SIGALRM, handle)
     for _ in range(TIMES):
         told = ""
@@ -97,6 +98,19 @@ def play(path: str, what: str) -> None:
     assert status == 0, "no fork was inside a call"
     write(store, "parent", 3)
     store.close()
+
+
+def fill(store: StateStore, call: Callable[[StateStore], Any]) -> None:
+    """Add items until the call takes long, however fast the machine is."""
+    count, took = 0, 0.0
+    while took < LONG:
+        store.upsert_intel_items_batch(
+            {**item(f"many-{count + index}"), "run_id": "many"} for index in range(max(count, 50_000))
+        )
+        count = max(2 * count, 50_000)
+        started = time.monotonic()
+        call(store)
+        took = time.monotonic() - started
 
 
 def child(store: StateStore, path: str, over: Gate, told: str, what: str) -> NoReturn:
