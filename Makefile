@@ -44,7 +44,7 @@ lint: .venv/extension ## Check formatting, types and stubs; warnings are errors
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	MYPYPATH=python $(BIN)/python -m mypy.stubtest orchestrator.state_store --mypy-config-file pyproject.toml
-	$(BIN)/python -m pytest -q tests/test_rooms.py
+	$(BIN)/python -m pytest -q tests/package/test_rooms.py
 
 format: .venv/tools ## Format Rust and Python
 	cargo fmt
@@ -55,7 +55,7 @@ bench: .venv/extension ## Time the store and its rivals; write docs/performance.
 	$(BIN)/python -m benches
 
 bench-gate: .venv/extension ## Fail if a lever is off, or a rival comes too close (some 3 minutes)
-	$(BIN)/python -m pytest -q $(PYTEST_FLAGS) tests/test_levers.py tests/faults/test_syncs.py
+	$(BIN)/python -m pytest -q $(PYTEST_FLAGS) tests/sqlite/test_levers.py tests/faults/test_syncs.py
 	$(BIN)/python -m benches.gate
 
 bench-core: ## Time the Rust core alone

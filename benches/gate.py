@@ -1,7 +1,7 @@
 """The ratio gate: `python -m benches.gate` fails where the store is not as much faster as it must be.
 
 It is wide enough for noise, and measures once more what fell short. That the levers are on is what
-tests/test_levers.py asserts, by counters.
+tests/sqlite/test_levers.py asserts, by counters.
 """
 
 from __future__ import annotations

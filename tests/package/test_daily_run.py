@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from orchestrator.state_store import IntelItem, StateStore
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "daily_run.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "daily_run.py"
 CRITICAL = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"
 
 
