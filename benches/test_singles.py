@@ -16,7 +16,7 @@ from benches.rivals import Contender
 from benches.timing import timed
 
 WARM_UP = 1_000
-"""Upserts, some 20 MB of log: each contender has folded it by then, and writes it from its start again."""
+"""Upserts, some 20 MB of log: each contender has checkpointed it by then, and writes it from its start again."""
 
 THREADS, EACH = 8, 50
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
 SETTLED = 0.4
-"""Seconds after which a store has done what a batch of 10,000 leaves to its background: folding its log."""
+"""Seconds after which a store has done what a batch of 10,000 leaves to its background: the checkpoint."""
 
 P = ParamSpec("P")
 R = TypeVar("R")

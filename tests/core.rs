@@ -430,8 +430,8 @@ fn the_file_is_looked_after() {
     let done = store.vacuum(&me, false).unwrap();
     assert!(done.bytes_freed > 900_000 && done.reason.is_none(), "{done:?}");
     store.start_run(&me, run("s")).unwrap();
-    let folded = store.checkpoint(&me).unwrap();
-    assert!(folded.complete && folded.wal_bytes_before > 0 && folded.wal_bytes_after == 0, "{folded:?}");
+    let done = store.checkpoint(&me).unwrap();
+    assert!(done.complete && done.wal_bytes_before > 0 && done.wal_bytes_after == 0, "{done:?}");
     let no_json = |text: &[u8]| Ok(Some(String::from_utf8_lossy(text).into_owned()));
     let found = store.check(&me, Duration::from_secs(3600), &no_json).unwrap();
     assert_eq!(found.len(), 1);

@@ -186,7 +186,7 @@ class Recording:
             raise AssertionError(f"{call.name} of {name} is not known here")
 
     def log_starts(self) -> int:
-        """Return how often a log was written from its start: as a new file, or again once it was folded."""
+        """Return how often a log was written from its start: as a new file, or again after a checkpoint."""
         logs = [change.what.file for change in self.folder.all if change.what.name.endswith("-wal")]
         changes = [change.what for log in logs if log for change in log.changes.all]
         return sum(isinstance(what, Written) and what.offset == 0 for what in changes)

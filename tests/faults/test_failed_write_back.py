@@ -21,8 +21,8 @@ from tests.programs import plain, retention
 from tests.programs import write_back as programs
 
 HOWS = ("partial", "complete", "background", "close")
-"""How the log is folded: while somebody reads what is older, by calls, as it grows (a part, and then all with the next
-write starting it over), and by those who close."""
+"""How the log is checkpointed: while somebody reads what is older, by calls, as it grows (a part, and then all with the
+next write starting it over), and by those who close."""
 SYNCS = range(1, 7)
 ITEMS = 20_000
 
@@ -122,24 +122,24 @@ def test_nothing_that_was_acknowledged_is_lost(
 
 
 @pytest.mark.parametrize("drop", [False, True])
-def test_with_synchronous_normal_a_part_that_is_folded_after_a_failed_sync_of_the_log_tears_nothing(
+def test_with_synchronous_normal_a_part_that_is_checkpointed_after_a_failed_sync_of_the_log_tears_nothing(
     path: Path, disk: WriteBack, drop: bool
 ) -> None:
     """The disk has the log up to an earlier sync. What it does not have must not be in the database on its own."""
-    with Peer(programs.fold_parts, str(path)) as peer:
-        names = set(iter(peer.hear, "folded"))
+    with Peer(programs.checkpoint_parts, str(path)) as peer:
+        names = set(iter(peer.hear, "checkpointed"))
         disk.fail("log", drop=drop)
         peer.tell()
         failed, *attempts = peer.lines()
         assert peer.process.wait(TIMEOUT) == 0
     assert (disk.failed, "disk I/O error" in failed) == (1, True)
-    assert [attempt == "folded" for attempt in attempts] == [not drop] * 2, attempts
+    assert [attempt == "checkpointed" for attempt in attempts] == [not drop] * 2, attempts
     assert ["close every store" in attempt for attempt in attempts] == [drop] * 2, "no remedy is told"
     disk.power_cut(path)
     there = left(path)
     assert there == ids({name.partition(".")[0] for name in there}), "a batch is torn"
     if not drop:
-        assert there >= ids(names - {"items-20"}), "what was folded is gone"
+        assert there >= ids(names - {"items-20"}), "what was checkpointed is gone"
 
 
 def test_writes_go_on_to_the_bound_are_refused_and_go_on_when_the_disk_is_well(
@@ -159,9 +159,9 @@ def test_writes_go_on_to_the_bound_are_refused_and_go_on_when_the_disk_is_well(
         assert peer.hear().startswith("checkpoint checkpoint: ")
         disk.fail("")
         peer.tell()
-        *after, folded, found = peer.lines()
+        *after, complete, found = peer.lines()
         assert peer.process.wait(TIMEOUT) == 0
-    assert (folded, found) == ("folded True", "found []")
+    assert (complete, found) == ("complete True", "found []")
     disk.power_cut(path)
     there = left(path)
     assert ids([*names, *after]) - there == set()
@@ -171,15 +171,15 @@ def test_writes_go_on_to_the_bound_are_refused_and_go_on_when_the_disk_is_well(
 def test_other_programs_that_count_pages_unsynced_lose_nothing_by_a_sync_of_ours_that_fails(
     path: Path, disk: WriteBack
 ) -> None:
-    """Plain SQLite has folded a part, without a sync, when our sync of the rest fails and says so."""
+    """Plain SQLite has checkpointed a part, without a sync, when our sync of the rest fails and says so."""
     with Peer(programs.count_on_others, str(path)) as peer:
         names = [peer.hear()]
         with Peer(retention.hold_a_read, str(path)) as reader:
             assert reader.hear() == "ready"
             peer.tell()
             names.append(peer.hear())
-            [[busy, log, folded]] = plain_sqlite(path, "PRAGMA wal_checkpoint(PASSIVE)")
-            assert (busy, folded < log, folded > 0) == (0, True, True)
+            [[busy, log, backfilled]] = plain_sqlite(path, "PRAGMA wal_checkpoint(PASSIVE)")
+            assert (busy, backfilled < log, backfilled > 0) == (0, True, True)
             reader.tell()
             reader.result()
         disk.fail("database")
@@ -193,8 +193,8 @@ def test_other_programs_that_count_pages_unsynced_lose_nothing_by_a_sync_of_ours
 
 
 def test_plain_sqlite_does_lose(path: Path, disk: WriteBack, figure: Callable[[str], None]) -> None:
-    """The control: a part is folded under a reader, and the sync of the rest fails once."""
-    with Peer(plain.write_and_fold_twice, str(path)) as peer:
+    """The control: a part is checkpointed under a reader, and the sync of the rest fails once."""
+    with Peer(plain.write_and_checkpoint_twice, str(path)) as peer:
         assert peer.hear() == "1000"
         with Peer(retention.hold_a_read, str(path)) as reader:
             assert reader.hear() == "ready"
@@ -205,7 +205,7 @@ def test_plain_sqlite_does_lose(path: Path, disk: WriteBack, figure: Callable[[s
         disk.fail("database")
         peer.tell()
         assert peer.hear() == "OperationalError: disk I/O error"
-        assert peer.hear() == "folded"
+        assert peer.hear() == "checkpointed"
         peer.process.wait(TIMEOUT)
     disk.power_cut(path)
     count = in_process(plain.count_rows, str(path))

@@ -56,7 +56,7 @@ def test_database_of_another_program_is_left_byte_for_byte(path: Path, kind: str
 @pytest.mark.parametrize("read_only", [False, True])
 @pytest.mark.parametrize("through", ["its name", "a link"])
 def test_log_of_another_programs_database_is_left_as_it_is(tmp_path: Path, through: str, read_only: bool) -> None:
-    """A crash has left it: whoever closes the file last would fold the log into it, and delete it."""
+    """A crash has left it: whoever closes the file last would checkpoint the log into it, and delete it."""
     path, link = tmp_path / "real" / "state.db", tmp_path / "link.db"
     path.parent.mkdir()
     link.symlink_to(path)

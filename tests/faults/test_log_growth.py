@@ -19,7 +19,7 @@ TRANSACTION = 64 << 10
 
 STARVED = 2
 """How many times the limit it may be once where the machine is so busy that a read outlasts the patience of writers.
-Without folding, the log of these writes takes more than 300 MB."""
+Without checkpoints, the log of these writes takes more than 300 MB."""
 
 
 @pytest.mark.parametrize("processes", [1, 3])

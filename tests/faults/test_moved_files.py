@@ -113,7 +113,7 @@ def test_no_call_acknowledges_a_write_to_a_file_that_is_gone(
 
 @pytest.mark.parametrize("move", [rename, rename_folder, remove_log])
 def test_what_was_acknowledged_before_is_there_once_all_is_back(path: Path, move: Callable[[Path], None]) -> None:
-    """A file that comes back with its log has everything; a log that was removed was folded by closing."""
+    """A file that comes back with its log has everything; a log that was removed was checkpointed by closing."""
     with Peer(movers.write_in_every_way, str(path)) as peer:
         assert peer.hear() == "ready"
         move(path)
@@ -174,7 +174,7 @@ def test_readers_are_told_and_none_sees_another_file(path: Path, read_only: bool
     assert came["close"].startswith("done" if read_only else TOLD)
 
 
-def test_no_log_is_folded_into_a_file_that_left_its_place(path: Path) -> None:
+def test_no_log_is_checkpointed_into_a_file_that_left_its_place(path: Path) -> None:
     """It may be in use where it is now, with a log of its own. The log stays as it is, and comes back with the file."""
     with StateStore(path) as store:
         store.start_run("run-1", "daily", {})
@@ -372,7 +372,7 @@ def test_a_symbolic_link_is_followed_once(path: Path) -> None:
         assert item_ids(store) == ["a"]
 
 
-def test_a_file_that_another_program_folds_and_truncates_is_not_moved(path: Path) -> None:
+def test_a_file_that_another_program_checkpoints_and_truncates_is_not_moved(path: Path) -> None:
     """Neither checkpoints, nor a rewrite, nor other stores that come and go take a file or its log from its place."""
     with StateStore(path) as store:
         store.start_run("run-1", "daily", {})

@@ -17,7 +17,7 @@ from tests.helpers import Peer
 from tests.programs import power
 
 WRITES = 100
-"""How often each thread writes in each of its lives: enough to have the log folded, and started over."""
+"""How often each thread writes in each of its lives: enough to have the log checkpointed, and started over."""
 
 CUTS = 200
 """How many cuts of one recording. Each recording has its threads meet in another order."""
@@ -54,7 +54,7 @@ def cut(tool: Callable[[str], str], tmp_path: Path, path_in_memory: Path) -> Cal
             folder = tmp_path / f"recorded-{losses.cuts}"
             folder.mkdir()
             recording = power_cut.record(power.write, folder / "state.db", synchronous, WRITES)
-            assert recording.log_starts() > power.LIVES, "no log was folded and used again"
+            assert recording.log_starts() > power.LIVES, "no log was checkpointed and used again"
             with Peer(power.look) as checker:
                 for left in recording.cuts(min(CUTS, cuts - losses.cuts), seed=losses.cuts):
                     look(left, checker, losses)

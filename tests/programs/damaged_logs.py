@@ -16,7 +16,7 @@ from tests.programs import hear, say
 from tests.programs.exits import item
 from tests.programs.hostile import HANG
 
-FOLDED = 5
+CHECKPOINTED = 5
 """How many commits are in the file itself."""
 
 COMMITS = 30
@@ -52,10 +52,10 @@ def write_and_wait(path: str) -> None:
     """Write, say where in the log each commit ended once it was acknowledged, and wait to be killed."""
     with StateStore(path) as store:
         store.start_run("run-1", "daily", {})
-        for commit in range(FOLDED):
+        for commit in range(CHECKPOINTED):
             write(store, commit)
     store, ends = StateStore(path), []
-    for commit in range(FOLDED, COMMITS):
+    for commit in range(CHECKPOINTED, COMMITS):
         write(store, commit)
         ends.append(Path(f"{path}-wal").stat().st_size)
     say(json.dumps(ends))
@@ -114,7 +114,7 @@ def open_damaged(good: str, ends: list[int], folder: str, seed: int, count: int)
         path.with_name(f"{path.name}-wal").write_bytes(damaged)
         # The index of the log means nothing without the processes that shared it.
         path.with_name(f"{path.name}-shm").write_bytes(random_.randbytes(random_.choice([0, 5, 32768])))
-        kept = FOLDED + bisect.bisect_right(ends, first_difference(log, damaged))
+        kept = CHECKPOINTED + bisect.bisect_right(ends, first_difference(log, damaged))
         losers += kept < COMMITS
         check(path, kept)
         for each in Path(folder).glob(f"{path.name}*"):

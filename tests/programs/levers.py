@@ -70,7 +70,7 @@ def write_in_threads(path: str) -> None:
 
 
 def write_much(path: str) -> None:
-    """Write so many single items that the log is folded some times."""
+    """Write so many single items that the log is checkpointed some times."""
     with opened(path, "NORMAL") as store:
         say("begin")
         for each in items(CALLS):

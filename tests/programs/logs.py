@@ -1,4 +1,4 @@
-"""Programs that write so much that the log is folded meanwhile."""
+"""Programs that write so much that the log is checkpointed meanwhile."""
 
 import os
 import threading
@@ -22,8 +22,8 @@ def big(name: str) -> dict[str, object]:
     return {**item(name), "claims_json": name * 1500}
 
 
-def is_folding() -> bool:
-    """Whether the thread that folds the log is there."""
+def is_checkpointing() -> bool:
+    """Whether the checkpointer's thread is there."""
     names = []
     for task in Path("/proc/self/task").iterdir():
         try:
@@ -33,15 +33,15 @@ def is_folding() -> bool:
     return "checkpointer" in names
 
 
-def begin_folding(store: StateStore, prefix: str) -> None:
-    """Write until the thread is there that folds the log; say what was acknowledged."""
+def begin_checkpoint(store: StateStore, prefix: str) -> None:
+    """Write until the checkpointer's thread is there; say what was acknowledged."""
     for index in range(10_000):
         name = f"{prefix}-{index}"
         store.upsert_intel_item(big(name))
         say(name)
-        if is_folding():
+        if is_checkpointing():
             return
-    raise AssertionError("the log is not folded")
+    raise AssertionError("the log is not checkpointed")
 
 
 def write_under_readers(path: str, process: int, count: int) -> list[int]:
@@ -69,23 +69,23 @@ def write_under_readers(path: str, process: int, count: int) -> list[int]:
 
 
 def thread_ends_by_itself(path: str) -> bool:
-    """Have the log folded and then nothing to do, twice; return whether the thread ended each time."""
+    """Have the log checkpointed and then nothing to do, twice; return whether the thread ended each time."""
     with StateStore(path, synchronous="NORMAL") as store:
         store.start_run("run-1", "daily", {})
         ended = []
         for turn in range(2):
-            begin_folding(store, f"{turn}")
+            begin_checkpoint(store, f"{turn}")
             pause = threading.Event()
             for _ in range(int(PATIENCE / 0.05)):
-                if not is_folding():
+                if not is_checkpointing():
                     break
                 pause.wait(0.05)
-            ended.append(not is_folding())
+            ended.append(not is_checkpointing())
     return all(ended)
 
 
-def forks_while_folding(path: str, forks: int) -> None:
-    """Fork again and again while the log is folded; parent and child write on, and the child closes."""
+def forks_while_checkpointing(path: str, forks: int) -> None:
+    """Fork again and again while the log is checkpointed; parent and child write on, and the child closes."""
     store = StateStore(path, synchronous="NORMAL")
     store.start_run("run-1", "daily", {})
     for index in range(forks):
@@ -97,18 +97,18 @@ def forks_while_folding(path: str, forks: int) -> None:
                 say(f"child-{index}-big-{part}")
             store.close()
 
-        begin_folding(store, f"parent-{index}")
+        begin_checkpoint(store, f"parent-{index}")
         join = fork(child)
         write(store, f"parent-after-{index}", 3)
         join()
     os._exit(0)
 
 
-def leave_while_folding(path: str, how: str) -> None:
-    """End without closing while the log is folded."""
+def leave_while_checkpointing(path: str, how: str) -> None:
+    """End without closing while the log is checkpointed."""
     store = StateStore(path, synchronous="NORMAL")
     store.start_run("run-1", "daily", {})
-    begin_folding(store, "item")
+    begin_checkpoint(store, "item")
     if how == "closed":
         store.close()
     elif how == "kept":

@@ -14,7 +14,7 @@ from tests.programs.exits import item
 
 PARTS = 4
 REPEATS = 30_000
-"""How often the text of a version is repeated: some of them and the log is folded, while the file stays small."""
+"""How often the text of a version is repeated: some of them and the log is checkpointed, while the file stays small."""
 
 
 def group(name: str, run_id: str = "run-1") -> list[dict[str, Any]]:

@@ -29,8 +29,8 @@ def run_and_die(path: str, statements: Sequence[str]) -> None:
     os._exit(0)
 
 
-def write_and_fold_twice(path: str) -> None:
-    """Write rows, and more of them while told that somebody reads; fold the log then, and when he has gone."""
+def write_and_checkpoint_twice(path: str) -> None:
+    """Write rows, and more of them while told that somebody reads; checkpoint the log then, and when it has gone."""
     connection = sqlite3.connect(path, isolation_level=None)
     for statement in ("journal_mode = WAL", "synchronous = FULL", "wal_autocheckpoint = 0"):
         connection.execute(f"PRAGMA {statement}")
@@ -49,7 +49,7 @@ def write_and_fold_twice(path: str) -> None:
         except sqlite3.OperationalError as error:
             say(f"{type(error).__name__}: {error}")
         else:
-            say("folded")
+            say("checkpointed")
     connection.execute("INSERT INTO runs VALUES (-1, 'the log starts over')")
     os._exit(0)
 

@@ -1,4 +1,4 @@
-"""Programs that write, and have the log folded, while the disk fails now and then."""
+"""Programs that write, and have the log checkpointed, while the disk fails now and then."""
 
 import contextlib
 import itertools
@@ -78,7 +78,7 @@ class Writer:
 
 
 class Reader:
-    """Somebody who reads what was there when it began, until it ends: what came later is not folded meanwhile."""
+    """Somebody who reads what was there when it began, until it ends: what came later is not checkpointed meanwhile."""
 
     def __init__(self, writer: Writer) -> None:
         self._reading, self._end = threading.Event(), threading.Event()
@@ -102,7 +102,7 @@ class Reader:
 
 
 def write(path: str, name: str, batches: int, how: str) -> dict[str, Any]:
-    """Write, while the log is folded in one way or another, and end without closing."""
+    """Write, while the log is checkpointed in one way or another, and end without closing."""
     writer = Writer(path, name, "FULL")
     writer.attempt(writer.store.start_run, "run-1", "daily", {})
     say("ready")
@@ -172,7 +172,7 @@ def go_on(path: str) -> None:
         store.upsert_intel_items_batch(batch(f"{number}"))
         say(f"{number}")
         assert log.stat().st_size < BOUND
-    say(f"folded {store.checkpoint().complete}")
+    say(f"complete {store.checkpoint().complete}")
     say(f"found {[each.kind for each in store.check()]}")
     os._exit(0)
 
@@ -194,7 +194,7 @@ def commit_and_die(path: str) -> None:
 
 
 def count_on_others(path: str) -> None:
-    """Write twice, and fold the log once other programs have folded a part; twice, if the disk fails it."""
+    """Write twice, and checkpoint the log once other programs have checkpointed a part; twice, if the disk fails it."""
     store = StateStore(path)
     store.start_run("run-1", "daily", {})
     for name in ("first", "second"):
@@ -211,8 +211,8 @@ def count_on_others(path: str) -> None:
     os._exit(0)
 
 
-def fold_parts(path: str) -> None:
-    """Fold a part of the log, as far as somebody who reads lets it be done; and then, when told to, one more."""
+def checkpoint_parts(path: str) -> None:
+    """Checkpoint a part of the log, as far as somebody who reads lets it be done; and then, when told to, one more."""
     writer = Writer(path, "items", "NORMAL", busy_timeout=0.05)
     writer.store.start_run("run-1", "daily", {})
     for number in range(10):
@@ -225,7 +225,7 @@ def fold_parts(path: str) -> None:
     following = Reader(writer)
     reader.end()
     writer.write(20)
-    say("folded")
+    say("checkpointed")
     hear()
     for _ in range(3):
         try:
@@ -233,7 +233,7 @@ def fold_parts(path: str) -> None:
         except StorageIOError as error:
             say(str(error))
         else:
-            say("folded")
+            say("checkpointed")
     following.end()
     os._exit(0)
 

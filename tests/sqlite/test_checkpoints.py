@@ -1,4 +1,4 @@
-"""The log is folded into the file while others write, and whatever happens meanwhile loses nothing."""
+"""The log is checkpointed while others write, and whatever happens meanwhile loses nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check(path: Path, acknowledged: set[str]) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
-def test_thread_that_folds_ends_by_itself_and_comes_again(path: Path) -> None:
+def test_checkpointer_ends_by_itself_and_comes_again(path: Path) -> None:
     with Peer(logs.thread_ends_by_itself, str(path)) as peer:
         *acknowledged, ended = peer.lines()
         assert peer.process.wait(TIMEOUT) == 0
@@ -26,22 +26,22 @@ def test_thread_that_folds_ends_by_itself_and_comes_again(path: Path) -> None:
     check(path, set(acknowledged))
 
 
-def test_forks_while_the_log_is_folded_lose_nothing(path: Path) -> None:
-    with Peer(logs.forks_while_folding, str(path), 5) as peer:
+def test_forks_while_the_log_is_checkpointed_lose_nothing(path: Path) -> None:
+    with Peer(logs.forks_while_checkpointing, str(path), 5) as peer:
         acknowledged = set(peer.lines())
         assert peer.process.wait(TIMEOUT) == 0, "it failed, or was killed because it hung"
     check(path, acknowledged)
 
 
 @pytest.mark.parametrize("how", ["closed", "kept", "dropped"])
-def test_end_of_the_program_while_the_log_is_folded(path: Path, how: str) -> None:
-    with Peer(logs.leave_while_folding, str(path), how) as peer:
+def test_end_of_the_program_while_the_log_is_checkpointed(path: Path, how: str) -> None:
+    with Peer(logs.leave_while_checkpointing, str(path), how) as peer:
         acknowledged = set(peer.lines()) - {"null"}
         assert peer.process.wait(TIMEOUT) == 0, "it failed, or was killed because it hung"
     check(path, acknowledged)
 
 
-def test_checkpoint_folds_the_log_and_empties_it(store: StateStore) -> None:
+def test_checkpoint_empties_the_log(store: StateStore) -> None:
     put(store, "a", "b")
     log = store.db_path.with_name("state.db-wal")
     before = log.stat().st_size

@@ -24,15 +24,15 @@ def traced(function: Callable[[str], None], path: Path) -> list[Call]:
 def test_checkpoints_are_not_made_by_those_who_commit(path_in_memory: Path) -> None:
     events = span(traced(levers.write_much, path_in_memory), "begin", "end")
     committing = {event.thread for event in on(events, "state.db-wal", "pwrite64")}
-    folding = {event.thread for event in on(events, "state.db", "pwrite64")}
+    checkpointing = {event.thread for event in on(events, "state.db", "pwrite64")}
     assert committing
-    assert folding, "the log was never folded"
-    assert committing & folding == set()
+    assert checkpointing, "the log was never checkpointed"
+    assert committing & checkpointing == set()
 
 
 def test_log_is_written_over_and_not_cut_off_each_time(path_in_memory: Path) -> None:
     events = span(traced(levers.write_much, path_in_memory), "begin", "end")
-    assert on(events, "state.db", "pwrite64"), "the log was never folded"
+    assert on(events, "state.db", "pwrite64"), "the log was never checkpointed"
     cut = [event.numbers[-1] for event in on(events, "state.db-wal", "ftruncate")]
     assert [size for size in cut if size < LOG_LIMIT] == [], "a log that outgrew its limit is cut back to it, no more"
 

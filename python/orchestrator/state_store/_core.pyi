@@ -169,7 +169,7 @@ class Store:
         """Return what is wrong: kind, table, id and message of each finding."""
 
     def checkpoint(self) -> tuple[int, int, bool]:
-        """Fold the log into the file; return its bytes before and after, and whether all of it was folded."""
+        """Checkpoint the log; return its bytes before and after, and whether all of it was checkpointed."""
 
     def transaction(self) -> Transaction:
         """Return a transaction that is not entered yet."""

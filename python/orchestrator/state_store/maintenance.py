@@ -69,14 +69,14 @@ class Maintenance:
         return [Finding(*each) for each in found]
 
     def checkpoint(self) -> Checkpointed:
-        """Fold the log (`-wal`) into the file now, and empty it. The store does so by itself as the log grows.
+        """Checkpoint the log (`-wal`) into the file now, and empty it. The store does so by itself as the log grows.
 
-        Whoever is reading keeps what he reads from being folded, and is waited for, up to `busy_timeout`.
+        Whoever is reading keeps what it reads from being checkpointed, and is waited for, up to `busy_timeout`.
 
         Returns
         -------
         Checkpointed
-            Bytes of the log before and after, and whether all of it was folded.
+            Bytes of the log before and after, and whether all of it was checkpointed.
 
         Raises
         ------

@@ -55,7 +55,7 @@ class Checkpointed:
     wal_bytes_after
         Bytes of the log after.
     complete
-        Whether all of it was folded into the file.
+        Whether all of it was checkpointed.
     """
 
     wal_bytes_before: int
@@ -96,7 +96,7 @@ class Stats:
     syncs
         Syncs of the log by this store, each of which took its commits to the disk.
     checkpoints
-        Times that this store folded all of the log into the file.
+        Times that this store checkpointed all of the log.
     hard_links
         How many names the file has. With more than one, whatever opens it by another name loses writes. 0 in memory.
     failed_syncs
@@ -132,7 +132,7 @@ class Finding:
         `"json"`: a JSON column holds what is no JSON. `"stale_run"`: a run is `running`, with no sign of life for long.
         `"hard_link"`: the file has several names, each of which would have a log of its own.
         `"held_run"`: a run is being pruned, and a row of a table of your own forbids to delete it.
-        `"sync"`: the disk failed syncs of this store, and the log has not been folded as a whole since.
+        `"sync"`: the disk failed syncs of this store, and the log has not been checkpointed as a whole since.
     table
         The table that it is in, or None.
     id

@@ -135,8 +135,9 @@ class Retention:
     def vacuum(self, *, full: bool = False) -> Vacuumed:
         """Give the file's free pages back to the file system.
 
-        As a rule this is done in short transactions, between which others write, and then the log is folded so that the
-        file shrinks. Free pages are used again before the file grows: it is worth it after much was deleted.
+        As a rule this is done in short transactions, between which others write, and then the log is checkpointed
+        so that the file shrinks. Free pages are used again before the file grows: it is worth it after much was
+        deleted.
 
         Parameters
         ----------

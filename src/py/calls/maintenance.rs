@@ -67,7 +67,7 @@ impl Store {
         Ok(found?.into_iter().map(tuple).collect())
     }
 
-    /// Fold the log into the file; return its bytes before and after, and whether all of it was folded.
+    /// Checkpoint the log; return its bytes before and after, and whether all of it was checkpointed.
     fn checkpoint(&self, py: Python<'_>) -> PyResult<(u64, u64, bool)> {
         let done = call(py, &self.0, |store, caller| store.checkpoint(caller))?;
         Ok((done.wal_bytes_before, done.wal_bytes_after, done.complete))

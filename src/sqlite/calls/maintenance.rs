@@ -17,14 +17,14 @@ use crate::sqlite::file::wait::Wait;
 use crate::sqlite::upkeep::check::{self, Finding, TABLES};
 use crate::sqlite::upkeep::stats::{self, Stats};
 
-/// What folding the log came to.
+/// What a checkpoint came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checkpointed {
     /// Bytes of the log before.
     pub wal_bytes_before: u64,
     /// Bytes of the log after.
     pub wal_bytes_after: u64,
-    /// Whether all of it was folded.
+    /// Whether all of it was checkpointed.
     pub complete: bool,
 }
 
@@ -129,23 +129,23 @@ impl Store {
         Ok(())
     }
 
-    /// Fold the log into the file and empty it, as far as those who read and write let it be done within the busy
+    /// Checkpoint the log and empty it, as far as those who read and write let it be done within the busy
     /// timeout.
     ///
     /// # Errors
     /// [`ErrorKind::Transaction`] inside the caller's own transaction, [`ErrorKind::ReadOnly`],
     /// [`ErrorKind::StoreClosed`], [`ErrorKind::Interrupted`], [`ErrorKind::DiskFull`], [`ErrorKind::StorageIO`].
     pub fn checkpoint(&self, caller: &Caller) -> Result<Checkpointed> {
-        let fold = || {
-            self.refuse_inside(caller, "only what is committed is folded")?;
+        let checkpoint = || {
+            self.refuse_inside(caller, "only what is committed is checkpointed")?;
             let wal_bytes_before = self.wal_bytes();
             let complete = self.empty_log(caller, self.shared.options.busy_timeout)?;
             Ok(Checkpointed { wal_bytes_before, wal_bytes_after: self.wal_bytes(), complete })
         };
-        fold().map_err(|error: StoreError| error.during("checkpoint"))
+        checkpoint().map_err(|error: StoreError| error.during("checkpoint"))
     }
 
-    /// Fold the log into the file and empty it; `false` where that could not be done in time.
+    /// Checkpoint the log and empty it; `false` where that could not be done in time.
     pub(super) fn empty_log(&self, caller: &Caller, timeout: Duration) -> Result<bool> {
         let writer = self.writer()?;
         writer.queue.refuse_own(caller.owner)?;

@@ -208,7 +208,7 @@ impl Store {
         self.shared.closed.store(true, Ordering::Release);
         let current = self.shared.current();
         let wait = Wait::new(*caller, self.shared.options.busy_timeout);
-        // The writer is the last to go: it is the one that may fold the log into the file and delete it.
+        // The writer is the last to go: it is the one that may checkpoint the log and delete it.
         let readers_gone = current.pool.as_ref().map_or(Ok(()), |pool| pool.close(&wait));
         // In a child that was forked during that wait it is the parent's.
         let writer = current.writer.as_ref().filter(|_| !current.is_inherited());

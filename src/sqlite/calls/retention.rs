@@ -17,8 +17,8 @@ use crate::sqlite::tables::deletion::{self, Deleted, Pruned, Sweep};
 use crate::sqlite::upkeep::prune::{self, Pace, Prune, Selection};
 use crate::sqlite::upkeep::vacuum::{self, Vacuumed};
 
-/// How long the log may take to be folded before the file is measured.
-const FOLD_WITHIN: Duration = Duration::from_millis(500);
+/// How long the checkpoint may take before the file is measured.
+const CHECKPOINT_WITHIN: Duration = Duration::from_millis(500);
 
 impl Store {
     /// Delete a run with its items and telemetry, in one transaction; one that is `running` only by `force`.
@@ -142,16 +142,16 @@ impl Store {
         if self.path().is_none() {
             return Ok(Vacuumed { bytes_freed: 0, reason: Some("a store in memory has no file".into()) });
         }
-        // What is only in the log yet is no part of the file that could be given back. Where it cannot be folded soon, less
-        // is counted as freed.
+        // What is only in the log yet is no part of the file that could be given back. Where that cannot be done soon,
+        // less is counted as freed.
         let timeout = self.shared.options.busy_timeout;
-        self.empty_log(caller, timeout.min(FOLD_WITHIN))?;
+        self.empty_log(caller, timeout.min(CHECKPOINT_WITHIN))?;
         let before = self.file_bytes();
         let done = if full { self.rewrite(caller) } else { self.give_back_in_slices(caller) };
         let emptied = self.empty_log(caller, timeout)?;
         let reason = match done {
             Ok(None) if emptied => None,
-            Ok(None) => Some("the log could not be folded within busy_timeout, as others read or write; the file shrinks when it is".to_owned()),
+            Ok(None) => Some("the log could not be checkpointed within busy_timeout, as others read or write; the file shrinks when it is".to_owned()),
             Ok(reason) => reason,
             Err(error) if error.kind == ErrorKind::StoreBusy => Some(error.to_string()),
             Err(error) => return Err(error),
@@ -208,7 +208,7 @@ impl Store {
         let patience = Wait::new(*caller, Duration::MAX);
         let mut pace = Pace::new();
         loop {
-            writer.stand_back(&patience)?;
+            writer.wait_for_checkpoint(&patience)?;
             let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
             let (more, came) =
                 writer.transact(caller.owner, &mut wait, |connection| work(connection, pace.begin()))?;

@@ -1,9 +1,9 @@
-//! Checkpoints off the caller's path: a thread of the store's own folds the log into the file.
+//! Checkpoints off the caller's path: a thread of the store's own checkpoints the log.
 //!
 //! A passive checkpoint disturbs nobody, but alone does not bound the log: while others write there is always a
-//! frame left to fold, and the log starts over only when there is none and nobody reads from it. So each passive
-//! one, which does the bulk, is followed by a turn in the writer's queue that folds the little that came meanwhile
-//! and has the next write start the log over
+//! frame left, and the log starts over only when there is none and nobody reads from it. So each passive one, which
+//! does the bulk, is followed by a turn in the writer's queue that checkpoints the little that came meanwhile and has
+//! the next write start the log over
 //! (<https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files>).
 
 use std::ffi::c_int;
@@ -25,27 +25,27 @@ use crate::sqlite::file::place::Place;
 use crate::sqlite::file::wait::Wait;
 use crate::sync::{lock, wait};
 
-/// Bytes of log that are folded at a time: two syncs each.
-const FOLD_BYTES: u64 = 12 << 20;
+/// Bytes of log that are checkpointed at a time: two syncs each.
+const CHECKPOINT_BYTES: u64 = 12 << 20;
 
-/// Bytes of log from which the next writer waits while it is being folded: neither a slow disk nor other processes
-/// must let it grow.
-const HOLD_BACK_BYTES: u64 = 15 << 20;
+/// Bytes of log from which writers are throttled while it is being checkpointed: neither a slow disk nor other
+/// processes must let it grow.
+const THROTTLE_BYTES: u64 = 15 << 20;
 
-/// How long another process may take to fold the log before this one goes on writing all the same.
-const FOLD_WITHIN: Duration = Duration::from_secs(1);
+/// How long another process's checkpoint may take before this one goes on writing all the same.
+const PASSIVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long the turn may last: a long read, or another process's long transaction, keeps the log from starting over.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// How long it may last where that was not enough, and the log is so large that writers are held back. All processes
+/// How long it may last where that was not enough, and the log is so large that writers are throttled. All processes
 /// come to it at about the same size of the log, and then nobody writes until those who read have ended.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often an attempt of that turn looks for each lock, a millisecond apart: readers come and go quickly. SQLite
-/// keeps other processes from writing while it waits for their readers; between attempts they write, and all of it has
-/// to be folded again.
-const LOOKS: i32 = 50;
+/// How often an attempt of that turn tries each lock, a millisecond apart: readers come and go quickly. SQLite keeps
+/// other processes from writing while it waits for their readers; between attempts they write, and all of that has to
+/// be checkpointed as well.
+const LOCK_RETRIES: i32 = 50;
 
 /// How long the turn may be waited for: as long as a transaction may reasonably last. The wait costs nobody anything.
 const TURN_WITHIN: Duration = Duration::from_secs(60);
@@ -58,7 +58,7 @@ pub(crate) struct Checkpointer {
     state: Mutex<State>,
     woken: Condvar,
     /// The passive part is over, or all of it.
-    folded: Condvar,
+    done: Condvar,
     connection: Mutex<Option<Own<Connection>>>,
     place: Arc<Place>,
     synchronous: Synchronous,
@@ -66,12 +66,12 @@ pub(crate) struct Checkpointer {
 }
 
 struct State {
-    /// Bytes of log from which it is folded next.
+    /// Bytes of log from which it is checkpointed next.
     due: u64,
     /// Bytes of log when it was last found to be due.
     wanted: Option<u64>,
     /// The passive part is under way, and the turn not asked for yet.
-    folding: bool,
+    in_passive: bool,
     /// The thread is at work, from before the passive part until the log can start over.
     busy: bool,
     thread: Option<JoinHandle<()>>,
@@ -82,8 +82,8 @@ struct State {
 
 impl State {
     /// The passive part is under way, or next. A thread that is busy otherwise waits for the turn, or has it.
-    fn is_to_fold(&self) -> bool {
-        self.folding || self.thread.is_some() && self.wanted.is_some() && !self.busy
+    fn is_passive_to_come(&self) -> bool {
+        self.in_passive || self.thread.is_some() && self.wanted.is_some() && !self.busy
     }
 }
 
@@ -91,16 +91,16 @@ impl Checkpointer {
     pub(crate) fn new(place: Arc<Place>, synchronous: Synchronous, counters: Arc<Counters>) -> Self {
         Self {
             state: Mutex::new(State {
-                due: FOLD_BYTES,
+                due: CHECKPOINT_BYTES,
                 wanted: None,
-                folding: false,
+                in_passive: false,
                 busy: false,
                 thread: None,
                 stopped: false,
                 failed: false,
             }),
             woken: Condvar::new(),
-            folded: Condvar::new(),
+            done: Condvar::new(),
             connection: Mutex::new(None),
             place,
             synchronous,
@@ -108,9 +108,9 @@ impl Checkpointer {
         }
     }
 
-    /// Have the log folded if it is due, now that it is of `bytes`. The thread is started by the first need.
+    /// Have the log checkpointed if it is due, now that it is of `bytes`. The thread is started by the first need.
     pub(crate) fn relieve(self: &Arc<Self>, queue: &Arc<Queue<Write>>, bytes: u64) {
-        if bytes < FOLD_BYTES {
+        if bytes < CHECKPOINT_BYTES {
             return;
         }
         let mut state = lock(&self.state);
@@ -127,56 +127,56 @@ impl Checkpointer {
         self.woken.notify_one();
     }
 
-    /// Wait until the log, of `bytes`, is folded, if it is large and just being folded. For whoever has the turn, so
-    /// that nobody else writes meanwhile either. Where the disk failed the last attempt, this is the next one.
+    /// Wait for the checkpoint that is under way, if the log, of `bytes`, is large. For whoever has the turn, so that
+    /// nobody else writes meanwhile either. Where the disk failed the last attempt, this is the next one.
     ///
     /// # Errors
     /// [`ErrorKind::Interrupted`], and [`ErrorKind::StorageIO`] where the disk fails it again: the log must not grow for
     /// as long as that lasts. A wait that lasts too long ends, and the log grows.
-    pub(crate) fn hold_back(&self, bytes: u64, wait_for: &Wait) -> Result<()> {
-        while bytes >= HOLD_BACK_BYTES && lock(&self.state).is_to_fold() {
+    pub(crate) fn throttle(&self, bytes: u64, wait_for: &Wait) -> Result<()> {
+        while bytes >= THROTTLE_BYTES && lock(&self.state).is_passive_to_come() {
             let slice = match wait_for.slice() {
                 Err(over) if over.kind == ErrorKind::StoreBusy => break,
                 slice => slice?,
             };
             let state = lock(&self.state);
-            if state.is_to_fold() {
-                drop(wait(&self.folded, state, slice));
+            if state.is_passive_to_come() {
+                drop(wait(&self.done, state, slice));
             }
         }
-        if bytes < HOLD_BACK_BYTES || !lock(&self.state).failed {
+        if bytes < THROTTLE_BYTES || !lock(&self.state).failed {
             return Ok(());
         }
-        match self.fold(ffi::SQLITE_CHECKPOINT_PASSIVE) {
+        match self.checkpoint(ffi::SQLITE_CHECKPOINT_PASSIVE) {
             Err(error) if error.kind == ErrorKind::StorageIO => {
                 Err(error.note(format_args!(
-                    "the log, of {bytes} bytes, cannot be folded into the file, and nothing was written; see to the disk and its free space, and write again"
+                    "the log, of {bytes} bytes, cannot be checkpointed, and nothing was written; see to the disk and its free space, and write again"
                 )))
             }
             _ => {
-                lock(&self.state).due = FOLD_BYTES;
+                lock(&self.state).due = CHECKPOINT_BYTES;
                 Ok(())
             }
         }
     }
 
-    /// Wait while the thread has work.
+    /// Wait until the thread has no work.
     ///
     /// # Errors
     /// As [`Wait::slice`] has them.
-    pub(crate) fn stand_back(&self, wait_for: &Wait) -> Result<()> {
+    pub(crate) fn wait_for_checkpoint(&self, wait_for: &Wait) -> Result<()> {
         loop {
             let slice = wait_for.slice()?;
             let state = lock(&self.state);
             if state.thread.is_none() || !(state.busy || state.wanted.is_some()) {
                 return Ok(());
             }
-            drop(wait(&self.folded, state, slice));
+            drop(wait(&self.done, state, slice));
         }
     }
 
-    /// Fold the log and cut it back to nothing; `false` where the wait ended before that could be. Whoever reads an
-    /// older state keeps it from happening, and the turn is given up between two attempts.
+    /// Checkpoint the log and cut it back to nothing; `false` where the wait ended first. Whoever reads an older state
+    /// keeps it from happening, and the turn is given up between two attempts.
     ///
     /// # Errors
     /// [`ErrorKind::StoreClosed`], [`ErrorKind::Interrupted`], [`ErrorKind::DiskFull`], [`ErrorKind::StorageIO`].
@@ -190,13 +190,13 @@ impl Checkpointer {
             |done: &Result<()>| done.as_ref().is_err_and(|error| error.kind == ErrorKind::StoreBusy);
         loop {
             // The bulk, while others write; where another process is at it, the attempt will tell.
-            let folded = self.fold(ffi::SQLITE_CHECKPOINT_PASSIVE);
-            if !is_busy(&folded) {
-                folded?;
+            let passive = self.checkpoint(ffi::SQLITE_CHECKPOINT_PASSIVE);
+            if !is_busy(&passive) {
+                passive?;
             }
             let emptied = queue
                 .enter(None, owner, wait_for)
-                .and_then(|_turn| self.fold(ffi::SQLITE_CHECKPOINT_TRUNCATE));
+                .and_then(|_turn| self.checkpoint(ffi::SQLITE_CHECKPOINT_TRUNCATE));
             if !is_busy(&emptied) {
                 return emptied.map(|()| true);
             }
@@ -239,25 +239,25 @@ impl Checkpointer {
             // A checkpoint that fails loses nothing. Whoever keeps the log from starting over although writers waited
             // for it is not bothered again before it has grown by as much.
             let (patience, or_else) = match lock(&self.state).due {
-                FOLD_BYTES => (PATIENCE, HOLD_BACK_BYTES),
-                HOLD_BACK_BYTES => (LAST_PATIENCE, bytes + FOLD_BYTES),
-                _ => (PATIENCE, bytes + FOLD_BYTES),
+                CHECKPOINT_BYTES => (PATIENCE, THROTTLE_BYTES),
+                THROTTLE_BYTES => (LAST_PATIENCE, bytes + CHECKPOINT_BYTES),
+                _ => (PATIENCE, bytes + CHECKPOINT_BYTES),
             };
-            let turn = self.fold_the_bulk().and_then(|()| self.take_turn(queue));
-            let is_folded = turn.as_ref().is_ok_and(|_| self.start_over(patience).is_ok());
+            let turn = self.passive_checkpoint().and_then(|()| self.take_turn(queue));
+            let is_complete = turn.as_ref().is_ok_and(|_| self.start_over(patience).is_ok());
             let mut state = lock(&self.state);
-            state.due = if is_folded { FOLD_BYTES } else { or_else };
+            state.due = if is_complete { CHECKPOINT_BYTES } else { or_else };
             state.wanted = None;
-            state.folding = false;
+            state.in_passive = false;
             state.busy = false;
-            self.folded.notify_all();
+            self.done.notify_all();
         }
     }
 
-    /// Hold nobody back any more.
-    fn make_way(&self) {
-        lock(&self.state).folding = false;
-        self.folded.notify_all();
+    /// Throttle nobody any more.
+    fn end_throttling(&self) {
+        lock(&self.state).in_passive = false;
+        self.done.notify_all();
     }
 
     /// Wait to be asked; `None` when the thread is to end, having been stopped or long been idle.
@@ -268,7 +268,7 @@ impl Checkpointer {
                 return None;
             }
             if let Some(bytes) = state.wanted.take() {
-                state.folding = true;
+                state.in_passive = true;
                 state.busy = true;
                 return Some(bytes);
             }
@@ -282,42 +282,42 @@ impl Checkpointer {
         }
     }
 
-    /// Fold what nobody reads or writes any more. One process at a time can: the others wait, and have their writers
-    /// wait with them, or the log would grow faster than it is folded.
-    fn fold_the_bulk(&self) -> Result<()> {
+    /// Checkpoint what nobody reads or writes any more. One process at a time can: the others wait, and have their
+    /// writers wait with them, or the log would grow faster than it is checkpointed.
+    fn passive_checkpoint(&self) -> Result<()> {
         let stopped = || self.is_stopped();
         let caller = Caller { owner: Owner::thread(), interrupted: &stopped };
-        Wait::new(caller, FOLD_WITHIN).until_free(|| self.fold(ffi::SQLITE_CHECKPOINT_PASSIVE))
+        Wait::new(caller, PASSIVE_WITHIN).until_free(|| self.checkpoint(ffi::SQLITE_CHECKPOINT_PASSIVE))
     }
 
-    /// The turn in the writer's queue. Whoever was held back goes on once nobody can get in before it.
+    /// The turn in the writer's queue. Writers that were throttled go on once none can get in before it.
     fn take_turn(&self, queue: &Arc<Queue<Write>>) -> Result<Admission<Write>> {
         let stopped = || self.is_stopped();
         let caller = Caller { owner: Owner::thread(), interrupted: &stopped };
         let wait = Wait::new(caller, TURN_WITHIN);
-        queue.enter_and_tell(None, caller.owner, &wait, || self.make_way())
+        queue.enter_and_tell(None, caller.owner, &wait, || self.end_throttling())
     }
 
-    /// Fold the log while nobody of this process writes, so that the next write starts it over.
+    /// Checkpoint the log while nobody of this process writes, so that the next write starts it over.
     fn start_over(&self, patience: Duration) -> Result<()> {
         let stopped = || self.is_stopped();
         let caller = Caller { owner: Owner::thread(), interrupted: &stopped };
-        Wait::new(caller, patience).until_free(|| self.fold(ffi::SQLITE_CHECKPOINT_RESTART))
+        Wait::new(caller, patience).until_free(|| self.checkpoint(ffi::SQLITE_CHECKPOINT_RESTART))
     }
 
-    fn fold(&self, mode: c_int) -> Result<()> {
+    fn checkpoint(&self, mode: c_int) -> Result<()> {
         let failed_before = self.counters.failed_syncs.load(Ordering::Relaxed);
-        let folded = self.attempt(mode);
-        match &folded {
+        let attempt = self.attempt(mode);
+        match &attempt {
             Ok(()) => lock(&self.state).failed = false,
             Err(error) if error.kind == ErrorKind::StorageIO => lock(&self.state).failed = true,
             Err(_) => {}
         }
-        if folded.is_ok() && mode != ffi::SQLITE_CHECKPOINT_PASSIVE {
+        if attempt.is_ok() && mode != ffi::SQLITE_CHECKPOINT_PASSIVE {
             self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
             self.counters.make_up_for(failed_before);
         }
-        folded
+        attempt
     }
 
     fn attempt(&self, mode: c_int) -> Result<()> {
@@ -325,7 +325,7 @@ impl Checkpointer {
         if self.is_stopped() {
             return Err(StoreError::closed());
         }
-        // Neither may the log of one file be folded into another, nor what is in a log that others do not have.
+        // Neither may the log of one file go into another, nor what is in a log that others do not have.
         self.place.look()?;
         let connection = match &mut *slot {
             Some(connection) => connection,
@@ -333,11 +333,11 @@ impl Checkpointer {
                 let mut connection = self.place.confirm_opened(connection::open_file(&self.place.path))?;
                 connection::configure_writer(&connection, self.synchronous)?;
                 self.counters.count_syncs(&connection)?;
-                connection.busy_handler(Some(look_again))?;
+                connection.busy_handler(Some(try_again))?;
                 slot.insert(Own::new(connection))
             }
         };
-        match fold(connection, mode) {
+        match run(connection, mode) {
             ffi::SQLITE_OK => Ok(()),
             code => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into()),
         }
@@ -347,15 +347,15 @@ impl Checkpointer {
 /// Before the connection that may be the last one closes, whose own checkpoint must not fail or the log stays: have it
 /// told of failures that were made up for by others.
 pub(crate) fn meet_old_failures(connection: &Connection) {
-    // The log's, and the database's. What fails once more is left in the log, which the next opening folds.
+    // The log's, and the database's. What fails once more is left in the log, for the next opening.
     for _ in 0..2 {
-        if fold(connection, ffi::SQLITE_CHECKPOINT_PASSIVE) == ffi::SQLITE_OK {
+        if run(connection, ffi::SQLITE_CHECKPOINT_PASSIVE) == ffi::SQLITE_OK {
             break;
         }
     }
 }
 
-fn fold(connection: &Connection, mode: c_int) -> c_int {
+fn run(connection: &Connection, mode: c_int) -> c_int {
     // SAFETY: the handle is open for as long as `connection` is borrowed, and null is allowed for the database's name
     // (all of them) and for both counters.
     unsafe {
@@ -364,8 +364,8 @@ fn fold(connection: &Connection, mode: c_int) -> c_int {
     }
 }
 
-/// Whether to look for a lock again, having waited a little. <https://www.sqlite.org/c3ref/busy_handler.html>
-fn look_again(looks: i32) -> bool {
+/// Whether to try a lock again, having waited a little. <https://www.sqlite.org/c3ref/busy_handler.html>
+fn try_again(tries: i32) -> bool {
     std::thread::sleep(Duration::from_millis(1));
-    looks < LOOKS
+    tries < LOCK_RETRIES
 }

@@ -18,7 +18,7 @@ pub(crate) struct Counters {
     pub(crate) checkpoints: AtomicU64,
     /// Shared with all files of the connections that write.
     pub(crate) failed_syncs: Arc<AtomicU64>,
-    /// How many of these were made up for, by folding all of the log with syncs that did not fail.
+    /// How many of these were made up for, by a checkpoint of all of the log with syncs that did not fail.
     made_up_for: AtomicU64,
 }
 
@@ -35,7 +35,7 @@ impl Counters {
         failed.saturating_sub(self.made_up_for.load(Ordering::Relaxed))
     }
 
-    /// All of the log was folded after so many syncs had failed.
+    /// All of the log was checkpointed after so many syncs had failed.
     pub(crate) fn make_up_for(&self, failed: u64) {
         self.made_up_for.fetch_max(failed, Ordering::Relaxed);
     }

@@ -31,7 +31,7 @@ impl Transaction {
             let Admission::Turn(turn, _) = writer.queue.enter(None, owner, wait)? else {
                 return Err(StoreError::closed());
             };
-            writer.hold_back(wait)?;
+            writer.throttle(wait)?;
             let level = wait.until_free(|| writer.with_slot(|slot| slot.begin(writer)))?;
             turn.set_owner(owner);
             (level, Some(turn))

@@ -137,27 +137,27 @@ impl Writer {
         done
     }
 
-    /// Before a transaction: wait while the log is too large and being folded.
-    pub(crate) fn hold_back(&self, wait: &Wait) -> Result<()> {
+    /// Before a transaction: wait while the log is too large and being checkpointed.
+    pub(crate) fn throttle(&self, wait: &Wait) -> Result<()> {
         self.file
             .as_ref()
-            .map_or(Ok(()), |file| file.checkpointer.hold_back(file.log_bytes.load(Ordering::Relaxed), wait))
+            .map_or(Ok(()), |file| file.checkpointer.throttle(file.log_bytes.load(Ordering::Relaxed), wait))
     }
 
-    /// After a commit: have the log folded if it is worth it.
+    /// After a commit: have the log checkpointed if it is worth it.
     pub(crate) fn relieve_log(self: &Arc<Self>) {
         if let (Some(file), false) = (&self.file, self.queue.is_inherited()) {
             file.checkpointer.relieve(&self.queue, file.log_bytes.load(Ordering::Relaxed));
         }
     }
 
-    /// Wait while the log is being folded: for whoever writes much and is in no hurry, before asking for the turn. What
-    /// is written meanwhile would have to be folded in the turn, while others wait.
-    pub(crate) fn stand_back(&self, wait: &Wait) -> Result<()> {
-        self.file.as_ref().map_or(Ok(()), |file| file.checkpointer.stand_back(wait))
+    /// Wait for the checkpoint that is under way: for whoever writes much and is in no hurry, before asking for the
+    /// turn. What is written meanwhile would have to be checkpointed in the turn, while others wait.
+    pub(crate) fn wait_for_checkpoint(&self, wait: &Wait) -> Result<()> {
+        self.file.as_ref().map_or(Ok(()), |file| file.checkpointer.wait_for_checkpoint(wait))
     }
 
-    /// Fold the log into the file and empty it; `false` where the wait ended before all of it was.
+    /// Checkpoint the log and empty it; `false` where the wait ended before all of it was.
     pub(crate) fn empty_log(&self, owner: Owner, wait: &mut Wait) -> Result<bool> {
         self.file.as_ref().map_or(Ok(true), |file| file.checkpointer.empty_log(&self.queue, owner, wait))
     }
@@ -232,7 +232,7 @@ impl Writer {
     /// The slot, once SQLite's lock is had and a transaction begun: only that is waited for, so that what was begun
     /// is never begun again.
     fn begun(&self, wait: &mut Wait) -> Result<(Option<Inside>, MutexGuard<'_, Slot>, Held)> {
-        self.hold_back(wait)?;
+        self.throttle(wait)?;
         wait.until_free(|| {
             let gate = self.gate();
             let mut slot = lock(&self.slot);
@@ -259,7 +259,7 @@ impl Writer {
         {
             in_place = place.look().map_err(|moved| moved.note(place.left_behind()));
         }
-        // A log is not folded into a file that left its place: others may have it by its new name, with another log.
+        // A log does not go into a file that left its place: others may have it by its new name, with another log.
         if in_place.is_ok()
             && self.counters.failed_syncs.load(Ordering::Relaxed) > 0
             && let Some(connection) = slot.connection()
@@ -547,7 +547,7 @@ mod tests {
 
     /// Not even where syncs failed, of which the one that closes is told by a checkpoint of its own.
     #[test]
-    fn closing_folds_nothing_into_a_file_that_left_its_place() {
+    fn closing_checkpoints_nothing_into_a_file_that_left_its_place() {
         let folder = tempfile::tempdir().unwrap();
         let [path, moved] = ["state.db", "moved.db"].map(|name| folder.path().join(name));
         std::fs::write(&path, b"").unwrap();

@@ -2,17 +2,17 @@
 //!
 //! Linux reports a write-back that failed once to each open file, and then takes the pages for clean
 //! (<https://lwn.net/Articles/752063/>): a later sync that succeeds says nothing about them. SQLite syncs the database
-//! only at the end of a checkpoint that has folded all of the log. One that folds a part counts its frames as folded
+//! only at the end of a checkpoint of the whole log. One of a part counts its frames as checkpointed
 //! all the same, and if the sync at the end of another one fails, the next attempt writes the rest only, succeeds, and
 //! the log starts over: what the failed sync was to bring to the disk is nowhere.
 //!
-//! So here a checkpoint that folds a part syncs the database with the last page that it writes, which SQLite does
+//! So here a checkpoint of a part syncs the database with the last page that it writes, which SQLite does
 //! before it counts anything; where that fails nothing is counted, and the next one writes all pages again. A success
 //! counts for the process that has it, whoever else was told of whatever before: it has written all of these pages
 //! itself, with a descriptor that was open already, so that it is told of all that failed since. That it may be told of
 //! what another one has mended costs an attempt.
 //!
-//! Other programs that use SQLite count frames unsynced. A failed sync here therefore has nothing count as folded.
+//! Other programs that use SQLite count frames unsynced. So a failed sync here has nothing count as checkpointed.
 
 use std::ffi::c_int;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub(crate) struct Backfill {
     /// What SQLite knows to be committed, while it has the lock of a checkpoint.
     committed: Option<Committed>,
     checkpoint: Option<Checkpoint>,
-    /// What has been counted as folded must not be.
+    /// What has been counted as checkpointed must not be.
     revoked: bool,
     /// Who counts the syncs that fail.
     failed: Option<Arc<AtomicU64>>,
@@ -56,7 +56,7 @@ struct Checkpoint {
 /// Where a checkpoint is synced.
 #[derive(PartialEq)]
 enum Sync {
-    /// By SQLite, at its end: it folds all of the log, and nobody adds to that meanwhile.
+    /// By SQLite, at its end: it checkpoints all of the log, and nobody adds to that meanwhile.
     AtTheEnd,
     /// With this page, the last to be written.
     WithPage(u32),
@@ -295,8 +295,8 @@ mod tests {
             }
             change(&ours, round.into(), if round == 4 { 3000 } else { 40 });
             let mode = if round % 2 == 0 { "PASSIVE" } else { "RESTART" };
-            let (_, log, folded) = checkpoint(&ours, mode);
-            parts += u32::from(folded > 0 && folded < log);
+            let (_, log, backfilled) = checkpoint(&ours, mode);
+            parts += u32::from(backfilled > 0 && backfilled < log);
             if round % 3 == 2 {
                 reader.execute_batch("ROLLBACK").unwrap();
                 checkpoint(&ours, mode);
@@ -321,8 +321,8 @@ mod tests {
                 done.store(true, Ordering::Relaxed);
             });
             while !done.load(Ordering::Relaxed) {
-                let (busy, log, folded) = checkpoint(&ours, "PASSIVE");
-                parts += u32::from(busy == 0 && folded < log);
+                let (busy, log, backfilled) = checkpoint(&ours, "PASSIVE");
+                parts += u32::from(busy == 0 && backfilled < log);
             }
         });
         assert_eq!((checkpoint(&ours, "RESTART").0, REVOKED.get()), (0, 0), "{parts} parts");
@@ -333,26 +333,26 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ours = open(&folder.path().join("t.db"));
         ours.execute_batch("INSERT INTO t VALUES (1)").unwrap();
-        let (_, _, folded) = checkpoint(&ours, "PASSIVE");
+        let (_, _, backfilled) = checkpoint(&ours, "PASSIVE");
         let (file, failed) = (file(&ours), Arc::default());
         // SAFETY: the file is open, and nobody else uses it. The page that is written is none.
         unsafe {
             let index = index(file).unwrap();
             let counted = || index.backfill();
-            assert_eq!(i64::from(counted()), folded);
+            assert_eq!(i64::from(counted()), backfilled);
             let mut hooks = Backfill::default();
             hooks.count_failed(&failed);
             hooks.told(file, SQLITE_FCNTL_CKPT_START);
             hooks.wrote(4096, 1 << 40);
             hooks.told(file, SQLITE_FCNTL_CKPT_DONE);
-            assert_eq!(i64::from(counted()), folded);
+            assert_eq!(i64::from(counted()), backfilled);
             hooks.before_lock(file, 3, 1, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE);
             assert_eq!(counted(), 0);
 
             checkpoint(&ours, "PASSIVE");
-            assert_eq!(i64::from(counted()), folded);
+            assert_eq!(i64::from(counted()), backfilled);
             hooks.synced(file, ffi::SQLITE_IOERR_FSYNC);
-            assert_eq!(i64::from(counted()), folded, "this was no checkpoint");
+            assert_eq!(i64::from(counted()), backfilled, "this was no checkpoint");
             hooks.told(file, SQLITE_FCNTL_CKPT_START);
             hooks.synced(file, ffi::SQLITE_IOERR_FSYNC);
             assert_eq!(counted(), 0);

@@ -6,7 +6,7 @@
 //! checkpoint has brought some of their pages into the database, a power cut would leave it torn.
 //!
 //! So a log is in doubt ([`WalIndex::doubt`], for all processes) from a failed sync, or from its recovery, until all
-//! that is committed in it was written again and synced. What is not there any more is not folded, nor built upon.
+//! that is committed in it was written again and synced. What is no longer there is not checkpointed, nor built upon.
 
 use std::ffi::c_int;
 use std::path::Path;

@@ -106,7 +106,7 @@ impl Finding {
     /// Syncs that failed, and were not made up for.
     pub(crate) fn sync(failed: u64) -> Self {
         let message = format!(
-            "{failed} syncs have failed since the log was last folded as a whole; it keeps what was acknowledged as far as the disk still has it: see to the disk and its free space, then call checkpoint()"
+            "{failed} syncs have failed since the log was last checkpointed as a whole; it keeps what was acknowledged as far as the disk still has it: see to the disk and its free space, then call checkpoint()"
         );
         Self { kind: FindingKind::Sync, table: None, id: None, message }
     }

@@ -33,7 +33,7 @@ pub struct Stats {
     pub grouped_writes: u64,
     /// Syncs of the log.
     pub syncs: u64,
-    /// Times that the log was folded into the file as a whole.
+    /// Times that the log was checkpointed as a whole.
     pub checkpoints: u64,
     /// Names (hard links) of the file; 0 for a store in memory.
     pub hard_links: u64,
