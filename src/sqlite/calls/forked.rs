@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{Connections, Shared};
 use crate::sqlite::engine::pool::Pool;
-use crate::sqlite::engine::writer::{File, Writer};
+use crate::sqlite::engine::writer::Writer;
+use crate::sqlite::engine::written_file::WrittenFile;
 use crate::sqlite::file::fork::{self};
 use crate::sqlite::file::gate::{FILES, Inside};
 use crate::sync::lock;
@@ -39,7 +40,7 @@ impl Shared {
             lost = lost.or_else(|| Some(fork::no_copy()));
         }
         let place = inherited.place.as_ref().map(|place| Arc::new(place.inherited()));
-        let file = place.clone().map(|place| File::new(place, self.options.synchronous));
+        let file = place.clone().map(|place| WrittenFile::new(place, self.options.synchronous));
         let writer = inherited.writer.as_ref().map(|_| Arc::new(Writer::new(memory, file)));
         let pool = inherited.pool.as_ref().map(|_| Pool::new(self.options.pool_size));
         Connections { place, writer, pool, lost, generation }

@@ -25,14 +25,13 @@ use self::opening::Options;
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::caller::Caller;
 use crate::sqlite::engine::adhoc::{self, Parameters, Rows, Stop};
+use crate::sqlite::engine::commit;
 use crate::sqlite::engine::pool::Pool;
 use crate::sqlite::engine::side_thread;
 use crate::sqlite::engine::transaction::Transaction;
 use crate::sqlite::engine::write::Write;
-use crate::sqlite::engine::writer::{self, File, Writer};
-use crate::sqlite::file::connection;
-use crate::sqlite::file::fork::{self, Own};
-use crate::sqlite::file::migrations::{self, Found};
+use crate::sqlite::engine::writer::Writer;
+use crate::sqlite::file::fork::Own;
 use crate::sqlite::file::place::{self, Links, Place};
 use crate::sqlite::file::wait::Wait;
 
@@ -91,71 +90,6 @@ pub(crate) enum Sql {
 }
 
 impl Store {
-    /// Open the file at `path`, creating it (and its folders) or bringing its schema up to date, unless the
-    /// store is only to be read.
-    ///
-    /// # Errors
-    /// [`ErrorKind::CannotOpen`] when the path cannot be created or opened, [`ErrorKind::NotADatabase`],
-    /// [`ErrorKind::ForeignDatabase`], [`ErrorKind::SchemaTooNew`] and [`ErrorKind::CorruptDatabase`] when the
-    /// file is not one of ours (it is left as it is), [`ErrorKind::StoreBusy`] when another program keeps it
-    /// locked.
-    pub fn open(path: &Path, options: Options, caller: &Caller) -> Result<Self> {
-        let open = || {
-            connection::check_sqlite_version()?;
-            let path = opening::find(path, &options, &mut Wait::new(*caller, options.busy_timeout))?;
-            let place = Arc::new(Place::new(path)?);
-            let file = (!options.read_only).then(|| File::new(Arc::clone(&place), options.synchronous));
-            let pool = Pool::new(options.pool_size);
-            let writer = file.map(|file| Writer::new(None, Some(file)));
-            let store = Self::new(Some(place), options, writer, Some(pool));
-            store.look(caller)?;
-            Ok(store)
-        };
-        open().map_err(|error: StoreError| error.during(format!("open {}", path.display())))
-    }
-
-    /// Make sure that the file is a store, and bring it up to date unless it is only to be read.
-    fn look(&self, caller: &Caller) -> Result<()> {
-        let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
-        let current = self.connections()?;
-        match (&current.writer, &current.place, &current.pool) {
-            (Some(writer), ..) => wait.until_free(|| writer.open_with(opening::open_writer)),
-            (None, Some(place), Some(pool)) => {
-                pool.read(place, &mut wait, |connection| match migrations::inspect(connection)? {
-                    Found::Store(_) => Ok(()),
-                    Found::Empty => Err(StoreError::new(ErrorKind::NotADatabase, "nothing is in it yet")),
-                })
-            }
-            _ => Err(StoreError::closed()),
-        }
-    }
-
-    /// Open a private store in memory, on one connection.
-    ///
-    /// # Errors
-    /// When SQLite cannot allocate it.
-    pub fn open_in_memory(options: Options) -> Result<Self> {
-        let mut memory = connection::open_memory()?;
-        connection::configure_writer(&memory, options.synchronous)?;
-        migrations::migrate(&mut memory)?;
-        Ok(Self::new(None, options, Some(Writer::new(Some(Own::new(memory)), None)), None))
-    }
-
-    fn new(place: Option<Arc<Place>>, options: Options, writer: Option<Writer>, pool: Option<Pool>) -> Self {
-        let path = place.as_ref().map(|place| place.path.clone());
-        let links = place.as_ref().map(|place| Arc::clone(&place.links));
-        let generation = fork::generation();
-        let connections = Connections { place, writer: writer.map(Arc::new), pool, lost: None, generation };
-        let shared = Arc::new(Shared {
-            path,
-            options,
-            closed: AtomicBool::new(false),
-            links,
-            current: Mutex::new(Arc::new(connections)),
-        });
-        Self { shared }
-    }
-
     /// The file, made absolute; `None` for a store in memory.
     pub fn path(&self) -> Option<&Path> {
         self.shared.path.as_deref()
@@ -245,7 +179,7 @@ impl Store {
             .and_then(|writer| {
                 let done = writer.transact(caller.owner, &mut wait, work);
                 writer.relieve_log();
-                done.map_err(|error| writer::advise(error, advice))
+                done.map_err(|error| commit::advise(error, advice))
             })
             .map_err(|error| error.during(what()))
     }

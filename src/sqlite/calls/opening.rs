@@ -1,15 +1,22 @@
 //! Opening a store: how, where the file is, and whether it is one of ours.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::{Connections, Shared, Store};
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::sqlite::engine::writer::File;
+use crate::model::caller::Caller;
+use crate::sqlite::engine::pool::Pool;
+use crate::sqlite::engine::writer::Writer;
+use crate::sqlite::engine::written_file::WrittenFile;
 use crate::sqlite::file::connection::{self, Synchronous};
+use crate::sqlite::file::fork::{self, Own};
 use crate::sqlite::file::migrations::{self, Found};
-use crate::sqlite::file::place;
+use crate::sqlite::file::place::{self, Place};
 use crate::sqlite::file::platform;
 use crate::sqlite::file::sizes;
 use crate::sqlite::file::wait::Wait;
@@ -45,6 +52,74 @@ impl Default for Options {
     }
 }
 
+impl Store {
+    /// Open the file at `path`, creating it (and its folders) or bringing its schema up to date, unless the
+    /// store is only to be read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::CannotOpen`] when the path cannot be created or opened, [`ErrorKind::NotADatabase`],
+    /// [`ErrorKind::ForeignDatabase`], [`ErrorKind::SchemaTooNew`] and [`ErrorKind::CorruptDatabase`] when the
+    /// file is not one of ours (it is left as it is), [`ErrorKind::StoreBusy`] when another program keeps it
+    /// locked.
+    pub fn open(path: &Path, options: Options, caller: &Caller) -> Result<Self> {
+        let open = || {
+            connection::check_sqlite_version()?;
+            let path = find(path, &options, &mut Wait::new(*caller, options.busy_timeout))?;
+            let place = Arc::new(Place::new(path)?);
+            let file =
+                (!options.read_only).then(|| WrittenFile::new(Arc::clone(&place), options.synchronous));
+            let pool = Pool::new(options.pool_size);
+            let writer = file.map(|file| Writer::new(None, Some(file)));
+            let store = Self::new(Some(place), options, writer, Some(pool));
+            store.look(caller)?;
+            Ok(store)
+        };
+        open().map_err(|error: StoreError| error.during(format!("open {}", path.display())))
+    }
+
+    /// Make sure that the file is a store, and bring it up to date unless it is only to be read.
+    fn look(&self, caller: &Caller) -> Result<()> {
+        let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
+        let current = self.connections()?;
+        match (&current.writer, &current.place, &current.pool) {
+            (Some(writer), ..) => wait.until_free(|| writer.open_with(open_writer)),
+            (None, Some(place), Some(pool)) => {
+                pool.read(place, &mut wait, |connection| match migrations::inspect(connection)? {
+                    Found::Store(_) => Ok(()),
+                    Found::Empty => Err(StoreError::new(ErrorKind::NotADatabase, "nothing is in it yet")),
+                })
+            }
+            _ => Err(StoreError::closed()),
+        }
+    }
+
+    /// Open a private store in memory, on one connection.
+    ///
+    /// # Errors
+    /// When SQLite cannot allocate it.
+    pub fn open_in_memory(options: Options) -> Result<Self> {
+        let mut memory = connection::open_memory()?;
+        connection::configure_writer(&memory, options.synchronous)?;
+        migrations::migrate(&mut memory)?;
+        Ok(Self::new(None, options, Some(Writer::new(Some(Own::new(memory)), None)), None))
+    }
+
+    fn new(place: Option<Arc<Place>>, options: Options, writer: Option<Writer>, pool: Option<Pool>) -> Self {
+        let path = place.as_ref().map(|place| place.path.clone());
+        let links = place.as_ref().map(|place| Arc::clone(&place.links));
+        let generation = fork::generation();
+        let connections = Connections { place, writer: writer.map(Arc::new), pool, lost: None, generation };
+        let shared = Arc::new(Shared {
+            path,
+            options,
+            closed: AtomicBool::new(false),
+            links,
+            current: Mutex::new(Arc::new(connections)),
+        });
+        Self { shared }
+    }
+}
+
 /// Where the file is, all links followed, as SQLite names what it puts beside it. Creates it if need be.
 pub(crate) fn find(path: &Path, options: &Options, wait: &mut Wait) -> Result<PathBuf> {
     let path = platform::resolve(path).map_err(|error| cannot_open(&error))?;
@@ -64,7 +139,7 @@ pub(crate) fn find(path: &Path, options: &Options, wait: &mut Wait) -> Result<Pa
 }
 
 /// Open a file for writing: see that it is ours, and bring it up to date.
-pub(crate) fn open_writer(file: &File) -> Result<Connection> {
+pub(crate) fn open_writer(file: &WrittenFile) -> Result<Connection> {
     let mut connection = file.place.confirm_opened(connection::open_file(&file.place.path))?;
     let foreign_log = !sizes::log_is_empty(&file.place.path);
     let found = migrations::inspect(&connection)

@@ -10,8 +10,8 @@ use super::{Sql, Store};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::caller::{Caller, Owner};
 use crate::model::time;
+use crate::sqlite::engine::commit;
 use crate::sqlite::engine::heartbeats::Held;
-use crate::sqlite::engine::writer;
 use crate::sqlite::file::wait::Wait;
 use crate::sqlite::tables::deletion::{self, Deleted, Pruned, Sweep};
 use crate::sqlite::upkeep::prune::{self, Pace, Prune, Selection};
@@ -186,7 +186,7 @@ impl Store {
                     writer.look()?;
                     let held = Held::begin();
                     let rewritten = vacuum::rewrite(connection, stop);
-                    writer::make_up(connection, held);
+                    commit::make_up(connection, held);
                     rewritten
                 })
             })

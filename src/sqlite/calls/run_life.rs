@@ -97,7 +97,7 @@ impl Store {
             writer.relieve_log();
             let advice = "repeating the call is safe: it returns those that are not finished yet";
             if let Some(runs) =
-                recovered.map_err(|error| crate::sqlite::engine::writer::advise(error, advice))?
+                recovered.map_err(|error| crate::sqlite::engine::commit::advise(error, advice))?
             {
                 return Ok(runs);
             }

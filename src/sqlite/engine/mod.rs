@@ -2,11 +2,14 @@
 
 pub(crate) mod adhoc;
 pub(crate) mod checkpointer;
+pub(crate) mod commit;
 pub(crate) mod counters;
 pub(crate) mod heartbeats;
 pub(crate) mod pool;
 pub(crate) mod queue;
 pub(crate) mod side_thread;
+pub(crate) mod slot;
 pub(crate) mod transaction;
 pub(crate) mod write;
 pub(crate) mod writer;
+pub(crate) mod written_file;

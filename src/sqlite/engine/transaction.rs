@@ -5,9 +5,11 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::caller::Owner;
+use crate::sqlite::engine::commit;
 use crate::sqlite::engine::queue::{Admission, Turn};
+use crate::sqlite::engine::slot::Slot;
 use crate::sqlite::engine::write::Write;
-use crate::sqlite::engine::writer::{self, Slot, Writer};
+use crate::sqlite::engine::writer::Writer;
 use crate::sqlite::file::control;
 use crate::sqlite::file::fork;
 use crate::sqlite::file::wait::Wait;
@@ -32,7 +34,7 @@ impl Transaction {
                 return Err(StoreError::closed());
             };
             writer.throttle(wait)?;
-            let level = wait.until_free(|| writer.with_slot(|slot| slot.begin(writer)))?;
+            let level = wait.until_free(|| writer.with_slot(|slot| slot.begin()))?;
             turn.set_owner(owner);
             (level, Some(turn))
         };
@@ -120,7 +122,7 @@ impl Slot {
         let (doomed, held) = (self.doomed, self.held);
         let Some(connection) = self.connection() else { return Ok(()) };
         if depth == 0 {
-            writer::abandon(connection, held);
+            commit::abandon(connection, held);
             self.doomed = false;
         } else if !doomed {
             let name = savepoint(depth);

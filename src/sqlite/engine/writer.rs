@@ -1,102 +1,41 @@
 //! The one writer of a store: group commit for plain calls, and what explicit transactions do their work on.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rusqlite::Connection;
 
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::Result;
 use crate::model::caller::Owner;
-use crate::sqlite::engine::checkpointer::{self, Checkpointer};
+use crate::sqlite::engine::commit::{abandon, advise, begin};
 use crate::sqlite::engine::counters::Counters;
 use crate::sqlite::engine::heartbeats::{Heartbeats, Held};
-use crate::sqlite::engine::queue::{Admission, Queue, Taken, Turn};
+use crate::sqlite::engine::queue::{Admission, Queue, Taken};
+use crate::sqlite::engine::slot::Slot;
 use crate::sqlite::engine::write::Write;
-use crate::sqlite::file::connection::{self, Synchronous};
-use crate::sqlite::file::control::{atomically, execute, roll_back};
+use crate::sqlite::engine::written_file::WrittenFile;
+use crate::sqlite::file::control::atomically;
 use crate::sqlite::file::fork::Own;
 use crate::sqlite::file::gate;
 use crate::sqlite::file::gate::Inside;
-use crate::sqlite::file::place::Place;
 use crate::sqlite::file::wait::Wait;
-use crate::sqlite::tables::references;
 use crate::sync::lock;
-
-/// A batch of more rows than this commits on its own, so that a group stays quick for all who are in it.
-const LARGEST_GUEST_ROWS: usize = 64;
-
-/// The most calls that share one commit.
-const LARGEST_GROUP: usize = 256;
 
 /// The writing side of a store.
 pub(crate) struct Writer {
     pub(crate) queue: Arc<Queue<Write>>,
     /// Locked by whoever has the turn or owns the transaction; of a store in memory, only inside the fork's gate.
     slot: Mutex<Slot>,
-    file: Option<File>,
+    file: Option<Arc<WrittenFile>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) heartbeats: Arc<Heartbeats>,
 }
 
-/// What a writer knows of its file; a store in memory has none.
-pub(crate) struct File {
-    pub(crate) place: Arc<Place>,
-    pub(crate) synchronous: Synchronous,
-    /// How large the log was after the last commit.
-    log_bytes: Arc<AtomicU64>,
-    checkpointer: Arc<Checkpointer>,
-    counters: Arc<Counters>,
-}
-
-/// The connection, and the transaction open on it.
-pub(crate) struct Slot {
-    connection: Slotted,
-    /// The open explicit transaction and the savepoints in it, outermost first.
-    pub(crate) levels: Vec<u64>,
-    /// SQLite has rolled the open transaction back by itself.
-    pub(crate) doomed: bool,
-    /// Since when the open transaction holds the file's lock.
-    pub(crate) held: Held,
-    last_level: u64,
-    /// Where the file is, where there is one.
-    place: Option<Arc<Place>>,
-}
-
-enum Slotted {
-    /// Not opened since the fork.
-    NotYet,
-    Open(Own<Connection>),
-    Closed,
-}
-
-impl File {
-    /// The file at `place`, to be written with this durability.
-    pub(crate) fn new(place: Arc<Place>, synchronous: Synchronous) -> Self {
-        let counters = Arc::<Counters>::default();
-        let checkpointer = Checkpointer::new(Arc::clone(&place), synchronous, Arc::clone(&counters));
-        Self { place, synchronous, log_bytes: Arc::default(), checkpointer: Arc::new(checkpointer), counters }
-    }
-
-    /// Set a connection up for writing it.
-    pub(crate) fn configure(&self, connection: &mut Connection) -> Result<()> {
-        connection::configure_writer(connection, self.synchronous)?;
-        self.counters.count_syncs(connection)?;
-        connection::watch_log(connection, &self.log_bytes)
-    }
-}
-
 impl Writer {
     /// A writer on an open connection, or on one that is opened when it is first needed.
-    pub(crate) fn new(connection: Option<Own<Connection>>, file: Option<File>) -> Self {
-        let connection = connection.map_or(Slotted::NotYet, Slotted::Open);
-        let slot = Slot {
-            connection,
-            levels: Vec::new(),
-            doomed: false,
-            held: Held::begin(),
-            last_level: 0,
-            place: file.as_ref().map(|file| Arc::clone(&file.place)),
-        };
+    pub(crate) fn new(connection: Option<Own<Connection>>, file: Option<WrittenFile>) -> Self {
+        let file = file.map(Arc::new);
+        let slot = Slot::new(connection, file.clone());
         let counters = file.as_ref().map_or_else(Arc::default, |file| Arc::clone(&file.counters));
         let heartbeats = Arc::default();
         Self { queue: Arc::new(Queue::new()), slot: Mutex::new(slot), file, counters, heartbeats }
@@ -113,7 +52,6 @@ impl Writer {
             Admission::Turn(turn, Some(write)) => {
                 let together = {
                     let (_gate, mut slot, held) = self.begun(wait)?;
-                    slot.open(self)?;
                     slot.commit_group(held, &turn, &write, &self.counters)?
                 };
                 together.or_else(|apart| self.write_apart(&write, apart, wait))
@@ -139,15 +77,13 @@ impl Writer {
 
     /// Before a transaction: wait while the log is too large and being checkpointed.
     pub(crate) fn throttle(&self, wait: &Wait) -> Result<()> {
-        self.file
-            .as_ref()
-            .map_or(Ok(()), |file| file.checkpointer.throttle(file.log_bytes.load(Ordering::Relaxed), wait))
+        self.file.as_ref().map_or(Ok(()), |file| file.checkpointer.throttle(file.log_bytes(), wait))
     }
 
     /// After a commit: have the log checkpointed if it is worth it.
     pub(crate) fn relieve_log(self: &Arc<Self>) {
         if let (Some(file), false) = (&self.file, self.queue.is_inherited()) {
-            file.checkpointer.relieve(&self.queue, file.log_bytes.load(Ordering::Relaxed));
+            file.checkpointer.relieve(&self.queue, file.log_bytes());
         }
     }
 
@@ -163,19 +99,19 @@ impl Writer {
     }
 
     /// Open the connection; `open` is given the file. For the store that owns this, before anyone else uses it.
-    pub(crate) fn open_with(&self, open: impl FnOnce(&File) -> Result<Connection>) -> Result<()> {
+    pub(crate) fn open_with(&self, open: impl FnOnce(&WrittenFile) -> Result<Connection>) -> Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
         self.with_slot(|slot| {
             let connection = open(file)?;
             file.place.remember_log()?;
-            slot.connection = Slotted::Open(Own::new(connection));
+            slot.put(connection);
             Ok(())
         })
     }
 
     /// Do `work` with the connection. For whoever has the turn.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
-        self.with_slot(|slot| work(slot.open(self)?))
+        self.with_slot(|slot| work(slot.open()?))
     }
 
     /// Do `work` with the slot. For whoever has the turn, or ends a transaction.
@@ -188,7 +124,7 @@ impl Writer {
     pub(crate) fn inside<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         self.with_slot(|slot| {
             slot.refuse_doomed()?;
-            let connection = slot.open(self)?;
+            let connection = slot.open()?;
             work(connection).map_err(|error| {
                 if slot.connection().is_some_and(|connection| !connection.is_autocommit()) {
                     return error;
@@ -222,7 +158,7 @@ impl Writer {
     /// Do `work` in a transaction of its own and commit it. For whoever has the turn.
     fn transact_here<T>(&self, wait: &mut Wait, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let (_gate, mut slot, held) = self.begun(wait)?;
-        let connection = slot.open(self)?;
+        let connection = slot.open()?;
         let done = work(connection).inspect_err(|_| abandon(connection, held))?;
         slot.commit(held)?;
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
@@ -236,38 +172,19 @@ impl Writer {
         wait.until_free(|| {
             let gate = self.gate();
             let mut slot = lock(&self.slot);
-            let held = begin(slot.open(self)?)?;
+            let held = begin(slot.open()?)?;
             Ok((gate, slot, held))
         })
     }
 
-    /// Close the connection, rolling back what is open, and let nobody in any more.
-    ///
-    /// # Errors
-    /// [`ErrorKind::FileMoved`] where what was acknowledged may not be found. It is closed all the same.
+    /// Close the connection, as [`Slot::close`] does, and let nobody in any more.
     pub(crate) fn close(&self) -> Result<()> {
         self.queue.close();
         self.heartbeats.stop();
         if let Some(file) = &self.file {
             file.checkpointer.stop();
         }
-        let _gate = self.gate();
-        let mut slot = lock(&self.slot);
-        let mut in_place = Ok(());
-        if slot.connection().is_some()
-            && let Some(place) = &slot.place
-        {
-            in_place = place.look().map_err(|moved| moved.note(place.left_behind()));
-        }
-        // A log does not go into a file that left its place: others may have it by its new name, with another log.
-        if in_place.is_ok()
-            && self.counters.failed_syncs.load(Ordering::Relaxed) > 0
-            && let Some(connection) = slot.connection()
-        {
-            checkpointer::meet_old_failures(connection);
-        }
-        slot.connection = Slotted::Closed;
-        in_place
+        self.with_slot(Slot::close)
     }
 
     /// Fail if the file is no longer where it was. For whoever has the turn, and is about to write.
@@ -286,181 +203,8 @@ impl Writer {
         if let Some(file) = &self.file {
             file.checkpointer.discard_inherited();
         }
-        let mut slot = self.slot.try_lock().ok()?;
-        let Slotted::Open(connection) = std::mem::replace(&mut slot.connection, Slotted::Closed) else {
-            return None;
-        };
-        if self.file.is_some() {
-            connection::discard(connection);
-            return None;
-        }
-        let connection = connection.adopt();
-        roll_back(&connection);
-        Some(connection)
+        self.slot.try_lock().ok()?.inherited()
     }
-}
-
-impl Slot {
-    fn open(&mut self, writer: &Writer) -> Result<&mut Connection> {
-        if let (Slotted::NotYet, Some(file)) = (&self.connection, &writer.file) {
-            let mut connection = file.place.confirm_opened(connection::open_file(&file.place.path))?;
-            file.configure(&mut connection)?;
-            file.place.remember_log()?;
-            self.connection = Slotted::Open(Own::new(connection));
-        }
-        self.connection().ok_or_else(StoreError::closed)
-    }
-
-    /// The connection, if it is open.
-    pub(crate) fn connection(&mut self) -> Option<&mut Connection> {
-        match &mut self.connection {
-            Slotted::Open(connection) => Some(connection),
-            Slotted::NotYet | Slotted::Closed => None,
-        }
-    }
-
-    /// Fail when SQLite has rolled the open transaction back.
-    pub(crate) fn refuse_doomed(&self) -> Result<()> {
-        if self.doomed {
-            return Err(StoreError::new(
-                ErrorKind::TransactionDoomed,
-                "SQLite rolled the whole transaction back by itself after an earlier error; nothing of it is written; leave it and begin again",
-            ));
-        }
-        Ok(())
-    }
-
-    /// Begin an explicit transaction of this thread.
-    pub(crate) fn begin(&mut self, writer: &Writer) -> Result<u64> {
-        self.look()?;
-        let connection = self.open(writer)?;
-        let held = begin(connection)?;
-        self.held = held;
-        self.doomed = false;
-        self.levels.clear();
-        Ok(self.push_level())
-    }
-
-    /// Fail if the file is no longer where it was. Once the connection is closed, its log may go.
-    fn look(&self) -> Result<()> {
-        match (&self.connection, &self.place) {
-            (Slotted::Open(_), Some(place)) => place.look(),
-            _ => Ok(()),
-        }
-    }
-
-    /// Commit, if the file is still where it was: to one that is not, nothing is written, so that nothing is
-    /// acknowledged that nobody would find. As [`commit`] does it.
-    pub(crate) fn commit(&mut self, held: Held) -> Result<()> {
-        let in_place = self.look();
-        let connection = self.connection().ok_or_else(StoreError::closed)?;
-        if let Err(moved) = in_place {
-            roll_back(connection);
-            return Err(moved.note("nothing was written"));
-        }
-        commit(connection, held)
-    }
-
-    /// In the transaction that was begun, do `own` and the jobs of those who wait next, and commit them with one sync.
-    ///
-    /// Each caller is answered once its own is on disk; one that fails is undone alone. Where a constraint that is
-    /// looked at last forbids to commit them, nothing is written, and those who are returned want to be written apart.
-    fn commit_group(
-        &mut self,
-        held: Held,
-        turn: &Turn<Write>,
-        own: &Write,
-        counters: &Counters,
-    ) -> Result<Result<(), Vec<Taken<Write>>>> {
-        let connection = self.connection().ok_or_else(StoreError::closed)?;
-        // Nothing else is in the transaction yet.
-        own.apply(connection).inspect_err(|_| abandon(connection, held))?;
-        let mut guests: Vec<(Taken<Write>, Result<()>)> = Vec::new();
-        while guests.len() < LARGEST_GROUP
-            && let Some(guest) = turn.take_job(|write| write.rows() <= LARGEST_GUEST_ROWS)
-        {
-            let done = atomically(connection, guest.job.rows(), || guest.job.apply(connection));
-            let lost = done.clone().err().filter(|_| connection.is_autocommit());
-            guests.push((guest, done));
-            if let Some(error) = lost {
-                let error = error.note("SQLite rolled back all that shared this commit; nothing was written");
-                guests.into_iter().for_each(|(guest, _)| guest.answer(Err(error.clone())));
-                return Err(error);
-            }
-        }
-        let committed = self.commit(held);
-        if !guests.is_empty() && committed.as_ref().is_err_and(StoreError::is_of_constraint) {
-            return Ok(Err(guests.into_iter().map(|(guest, _)| guest).collect()));
-        }
-        if committed.is_ok() {
-            counters.commits.fetch_add(1, Ordering::Relaxed);
-            counters.grouped_writes.fetch_add(guests.len() as u64, Ordering::Relaxed);
-        }
-        for (guest, done) in guests {
-            // One that failed may have met what others wrote in this very commit: it is told so only if that counts.
-            let advice = guest.job.advice();
-            guest.answer(committed.clone().map_err(|error| advise(error, advice)).and(done));
-        }
-        committed.map(Ok).map_err(|error| advise(error, own.advice()))
-    }
-
-    /// Count in a new transaction or savepoint, and number it.
-    pub(crate) fn push_level(&mut self) -> u64 {
-        self.last_level += 1;
-        self.levels.push(self.last_level);
-        self.last_level
-    }
-}
-
-/// Take the write lock now: a transaction that reads first and writes later can find itself unable to
-/// (<https://www.sqlite.org/rescode.html#busy_snapshot>).
-pub(crate) fn begin(connection: &Connection) -> Result<Held> {
-    execute(connection, "BEGIN IMMEDIATE")?;
-    Ok(Held::begin())
-}
-
-/// Roll back what was begun.
-pub(crate) fn abandon(connection: &Connection, held: Held) {
-    roll_back(connection);
-    make_up(connection, held);
-}
-
-/// After the file's lock was held for long, and given back otherwise than by [`commit`]: give the signs of life that
-/// could not be given. For whoever has the turn.
-pub(crate) fn make_up(connection: &Connection, held: Held) {
-    if held.is_long() && begin(connection).is_ok() {
-        // Whoever recovers runs gives them a moment, if this does not.
-        let made_up = held.make_up(connection).and_then(|()| execute(connection, "COMMIT"));
-        made_up.unwrap_or_else(|_| roll_back(connection));
-    }
-}
-
-/// Commit. On failure nothing is left open, and the error says whether anything may be written.
-fn commit(connection: &Connection, held: Held) -> Result<()> {
-    // That no sign of life can be given is no reason to lose the rest, unless SQLite has rolled all of it back.
-    if let Err(error) = held.make_up(connection)
-        && connection.is_autocommit()
-    {
-        return Err(error.note("nothing was written"));
-    }
-    execute(connection, "COMMIT").map_err(|error| {
-        roll_back(connection);
-        match error.kind {
-            ErrorKind::DiskFull | ErrorKind::StoreBusy | ErrorKind::ReadOnly => {
-                error.note("nothing was written")
-            }
-            ErrorKind::InvalidValue => references::why_unmet(connection, error).note("nothing was written"),
-            // A failed sync leaves a whole transaction in the log, and the next opening may well find it.
-            _ => error
-                .of_kind(ErrorKind::CommitOutcomeUnknown)
-                .note("the commit failed, and whether it is on disk is unknown"),
-        }
-    })
-}
-
-/// Tell a caller who cannot know whether it was committed what to do.
-pub(crate) fn advise(error: StoreError, advice: &str) -> StoreError {
-    if error.kind == ErrorKind::CommitOutcomeUnknown { error.note(advice) } else { error }
 }
 
 #[cfg(test)]
@@ -469,9 +213,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::error::ErrorKind;
     use crate::model::caller::Caller;
     use crate::sqlite::calls::opening;
+    use crate::sqlite::file::connection::{self, Synchronous};
+    use crate::sqlite::file::control::execute;
     use crate::sqlite::file::migrations;
+    use crate::sqlite::file::place::Place;
     use crate::sqlite::tables::decisions::NewDecision;
 
     /// A store in memory, where a row forbids that the decision on the item `held` changes.
@@ -552,7 +300,7 @@ mod tests {
         let [path, moved] = ["state.db", "moved.db"].map(|name| folder.path().join(name));
         std::fs::write(&path, b"").unwrap();
         let place = Arc::new(Place::new(path.clone()).unwrap());
-        let writer = Writer::new(None, Some(File::new(place, Synchronous::Normal)));
+        let writer = Writer::new(None, Some(WrittenFile::new(place, Synchronous::Normal)));
         writer.open_with(opening::open_writer).unwrap();
         writer.with(|connection| execute(connection, "CREATE TABLE own(x)")).unwrap();
         writer.counters.failed_syncs.store(1, Ordering::Relaxed);

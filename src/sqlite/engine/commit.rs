@@ -1,0 +1,59 @@
+//! Beginning a transaction of the writer's, committing it and rolling it back.
+
+use rusqlite::Connection;
+
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::sqlite::engine::heartbeats::Held;
+use crate::sqlite::file::control::{execute, roll_back};
+use crate::sqlite::tables::references;
+
+/// Take the write lock now: a transaction that reads first and writes later can find itself unable to
+/// (<https://www.sqlite.org/rescode.html#busy_snapshot>).
+pub(crate) fn begin(connection: &Connection) -> Result<Held> {
+    execute(connection, "BEGIN IMMEDIATE")?;
+    Ok(Held::begin())
+}
+
+/// Roll back what was begun.
+pub(crate) fn abandon(connection: &Connection, held: Held) {
+    roll_back(connection);
+    make_up(connection, held);
+}
+
+/// After the file's lock was held for long, and given back otherwise than by [`commit`]: give the signs of life that
+/// could not be given. For whoever has the turn.
+pub(crate) fn make_up(connection: &Connection, held: Held) {
+    if held.is_long() && begin(connection).is_ok() {
+        // Whoever recovers runs gives them a moment, if this does not.
+        let made_up = held.make_up(connection).and_then(|()| execute(connection, "COMMIT"));
+        made_up.unwrap_or_else(|_| roll_back(connection));
+    }
+}
+
+/// Commit. On failure nothing is left open, and the error says whether anything may be written.
+pub(crate) fn commit(connection: &Connection, held: Held) -> Result<()> {
+    // That no sign of life can be given is no reason to lose the rest, unless SQLite has rolled all of it back.
+    if let Err(error) = held.make_up(connection)
+        && connection.is_autocommit()
+    {
+        return Err(error.note("nothing was written"));
+    }
+    execute(connection, "COMMIT").map_err(|error| {
+        roll_back(connection);
+        match error.kind {
+            ErrorKind::DiskFull | ErrorKind::StoreBusy | ErrorKind::ReadOnly => {
+                error.note("nothing was written")
+            }
+            ErrorKind::InvalidValue => references::why_unmet(connection, error).note("nothing was written"),
+            // A failed sync leaves a whole transaction in the log, and the next opening may well find it.
+            _ => error
+                .of_kind(ErrorKind::CommitOutcomeUnknown)
+                .note("the commit failed, and whether it is on disk is unknown"),
+        }
+    })
+}
+
+/// Tell a caller who cannot know whether it was committed what to do.
+pub(crate) fn advise(error: StoreError, advice: &str) -> StoreError {
+    if error.kind == ErrorKind::CommitOutcomeUnknown { error.note(advice) } else { error }
+}
