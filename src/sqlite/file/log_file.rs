@@ -20,10 +20,8 @@ use rusqlite::Connection;
 use rusqlite::ffi::{self, SQLITE_OK, sqlite3_file, sqlite3_int64, sqlite3_io_methods};
 
 use crate::error::Result;
-use crate::sqlite::file::gate::FILES;
 use crate::sqlite::file::log_doubt;
 use crate::sqlite::file::main_file;
-use crate::sqlite::file::open_files;
 use crate::sqlite::file::wrapper::{self, pass};
 
 /// Bytes of a frame's header.
@@ -105,7 +103,8 @@ pub(crate) fn count_syncs(
 
 static METHODS: sqlite3_io_methods = sqlite3_io_methods {
     iVersion: 1,
-    xClose: Some(close),
+    // What is gathered here belongs to no commit.
+    xClose: Some(wrapper::close::<LogFile>),
     xRead: Some(read),
     xWrite: Some(write),
     xTruncate: Some(truncate),
@@ -115,8 +114,8 @@ static METHODS: sqlite3_io_methods = sqlite3_io_methods {
     xUnlock: Some(unlock),
     xCheckReservedLock: Some(check_reserved_lock),
     xFileControl: Some(file_control),
-    xSectorSize: Some(sector_size),
-    xDeviceCharacteristics: Some(device_characteristics),
+    xSectorSize: Some(wrapper::sector_size::<LogFile>),
+    xDeviceCharacteristics: Some(wrapper::device_characteristics::<LogFile>),
     xShmMap: None,
     xShmLock: None,
     xShmBarrier: None,
@@ -134,16 +133,6 @@ macro_rules! flush_and_pass {
             failed => failed,
         }
     }};
-}
-
-unsafe extern "C" fn close(file: *mut sqlite3_file) -> c_int {
-    let gate = FILES.enter();
-    open_files::remove(file, &gate);
-    // What is gathered here belongs to no commit.
-    let code = pass!(LogFile, file, xClose);
-    // SAFETY: `open` made it, and SQLite does not use it again.
-    unsafe { file.cast::<LogFile>().drop_in_place() };
-    code
 }
 
 unsafe extern "C" fn read(
@@ -263,14 +252,6 @@ unsafe extern "C" fn check_reserved_lock(file: *mut sqlite3_file, out: *mut c_in
 
 unsafe extern "C" fn file_control(file: *mut sqlite3_file, operation: c_int, argument: *mut c_void) -> c_int {
     flush_and_pass!(file, xFileControl, operation, argument)
-}
-
-unsafe extern "C" fn sector_size(file: *mut sqlite3_file) -> c_int {
-    pass!(LogFile, file, xSectorSize)
-}
-
-unsafe extern "C" fn device_characteristics(file: *mut sqlite3_file) -> c_int {
-    pass!(LogFile, file, xDeviceCharacteristics)
 }
 
 #[cfg(test)]

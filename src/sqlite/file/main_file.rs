@@ -9,7 +9,6 @@ use rusqlite::ffi::{self, SQLITE_OK, sqlite3_file, sqlite3_int64, sqlite3_io_met
 
 use crate::sqlite::file::backfill::Backfill;
 use crate::sqlite::file::gate::FILES;
-use crate::sqlite::file::open_files;
 use crate::sqlite::file::platform;
 use crate::sqlite::file::wal_index::WalIndex;
 use crate::sqlite::file::wrapper::{self, pass, pass_inside};
@@ -85,7 +84,7 @@ unsafe fn backfill<'a>(file: *mut sqlite3_file) -> &'a mut Backfill {
 /// Files are never mapped ([`crate::sqlite::file::connection`]), so that the methods that map them are left out.
 static METHODS: sqlite3_io_methods = sqlite3_io_methods {
     iVersion: 2,
-    xClose: Some(close),
+    xClose: Some(wrapper::close::<MainFile>),
     xRead: Some(read),
     xWrite: Some(write),
     xTruncate: Some(truncate),
@@ -95,8 +94,8 @@ static METHODS: sqlite3_io_methods = sqlite3_io_methods {
     xUnlock: Some(unlock),
     xCheckReservedLock: Some(check_reserved_lock),
     xFileControl: Some(file_control),
-    xSectorSize: Some(sector_size),
-    xDeviceCharacteristics: Some(device_characteristics),
+    xSectorSize: Some(wrapper::sector_size::<MainFile>),
+    xDeviceCharacteristics: Some(wrapper::device_characteristics::<MainFile>),
     xShmMap: Some(shm_map),
     xShmLock: Some(shm_lock),
     xShmBarrier: Some(shm_barrier),
@@ -104,15 +103,6 @@ static METHODS: sqlite3_io_methods = sqlite3_io_methods {
     xFetch: None,
     xUnfetch: None,
 };
-
-unsafe extern "C" fn close(file: *mut sqlite3_file) -> c_int {
-    let gate = FILES.enter();
-    open_files::remove(file, &gate);
-    let code = pass!(MainFile, file, xClose);
-    // SAFETY: `wrap` made it, and SQLite does not use it again.
-    unsafe { file.cast::<MainFile>().drop_in_place() };
-    code
-}
 
 unsafe extern "C" fn read(
     file: *mut sqlite3_file,
@@ -185,14 +175,6 @@ unsafe extern "C" fn file_control(file: *mut sqlite3_file, operation: c_int, arg
     // SAFETY: SQLite calls this with a file that `open` set up.
     unsafe { backfill(file).told(wrapper::system_file::<MainFile>(file), operation) };
     pass!(MainFile, file, xFileControl, operation, argument)
-}
-
-unsafe extern "C" fn sector_size(file: *mut sqlite3_file) -> c_int {
-    pass!(MainFile, file, xSectorSize)
-}
-
-unsafe extern "C" fn device_characteristics(file: *mut sqlite3_file) -> c_int {
-    pass!(MainFile, file, xDeviceCharacteristics)
 }
 
 unsafe extern "C" fn shm_map(

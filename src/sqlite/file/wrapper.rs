@@ -6,6 +6,9 @@ use std::path::Path;
 
 use rusqlite::ffi::{SQLITE_OK, sqlite3_file, sqlite3_io_methods};
 
+use crate::sqlite::file::gate::FILES;
+use crate::sqlite::file::open_files;
+
 /// The path that SQLite opened a file by.
 ///
 /// # Safety
@@ -50,3 +53,23 @@ macro_rules! pass_inside {
 }
 
 pub(crate) use {pass, pass_inside};
+
+/// `xClose` of a wrapper.
+pub(crate) unsafe extern "C" fn close<Wrapper>(file: *mut sqlite3_file) -> c_int {
+    let gate = FILES.enter();
+    open_files::remove(file, &gate);
+    let code = pass!(Wrapper, file, xClose);
+    // SAFETY: `wrap` made it, and SQLite does not use it again.
+    unsafe { file.cast::<Wrapper>().drop_in_place() };
+    code
+}
+
+/// `xSectorSize` of a wrapper.
+pub(crate) unsafe extern "C" fn sector_size<Wrapper>(file: *mut sqlite3_file) -> c_int {
+    pass!(Wrapper, file, xSectorSize)
+}
+
+/// `xDeviceCharacteristics` of a wrapper.
+pub(crate) unsafe extern "C" fn device_characteristics<Wrapper>(file: *mut sqlite3_file) -> c_int {
+    pass!(Wrapper, file, xDeviceCharacteristics)
+}
