@@ -470,13 +470,13 @@ fn items_are_listed_by_what_is_inside_of_them_and_decided_on() {
     let unknown = store.decide_batch(&me, vec![decide("a", "block"), decide("d", "block")]);
     assert_eq!(kind(unknown), Some(ErrorKind::IntelItemNotFound));
     let filter = |decision| ItemFilter { decision: Some(decision), ..Default::default() };
-    assert_eq!(store.count_intel_items(&me, &filter(Decision::Open)).unwrap(), 2);
+    assert_eq!(store.count_intel_items(&me, &filter(Decision::Undecided)).unwrap(), 2);
     assert_eq!(store.count_intel_items(&me, &filter(Decision::Is("promote".into()))).unwrap(), 1);
 
     let condition = Condition::new(b"scores_json.a", Test::Exists(false)).unwrap();
     let mut list = ItemList {
         name: "list_intel_items".into(),
-        filter: ItemFilter { conditions: vec![condition], ..filter(Decision::Open) },
+        filter: ItemFilter { conditions: vec![condition], ..filter(Decision::Undecided) },
         fields: Fields::default().with(0),
         limit: NonZeroUsize::new(1),
         cursor: None,

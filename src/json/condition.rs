@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use crate::error::Result;
 use crate::json::number::Number;
 use crate::json::path::Path;
-use crate::json::text::{Plain, Value};
+use crate::json::text::{Leaf, Value};
 
 /// A condition on what a path leads to. Where it leads to nothing only [`Test::Exists`] of false holds; and so where
 /// the column's text is no JSON.
@@ -120,30 +120,30 @@ impl Test {
 
 impl Scalar {
     fn equals(&self, value: Value) -> bool {
-        match (self, value.plain()) {
-            (Self::Null, Some(Plain::Null)) => true,
-            (Self::Bool(wanted), Some(Plain::Bool(found))) => *wanted == found,
-            (_, Some(found)) => self.compare_plain(&found) == Some(Ordering::Equal),
+        match (self, value.leaf()) {
+            (Self::Null, Some(Leaf::Null)) => true,
+            (Self::Bool(wanted), Some(Leaf::Bool(found))) => *wanted == found,
+            (_, Some(found)) => self.compare_leaf(&found) == Some(Ordering::Equal),
             (_, None) => false,
         }
     }
 
     /// How a value compares with this; `None` where it does not.
     fn compare(&self, value: Value) -> Option<Ordering> {
-        self.compare_plain(&value.plain()?)
+        self.compare_leaf(&value.leaf()?)
     }
 
-    fn compare_plain(&self, found: &Plain) -> Option<Ordering> {
+    fn compare_leaf(&self, found: &Leaf) -> Option<Ordering> {
         match (self, found) {
-            (Self::Number(wanted), Plain::Number(found)) => found.compare(wanted),
-            (Self::Text(wanted), Plain::Text(found)) => Some((**found).cmp(wanted)),
+            (Self::Number(wanted), Leaf::Number(found)) => found.compare(wanted),
+            (Self::Text(wanted), Leaf::Text(found)) => Some((**found).cmp(wanted)),
             _ => None,
         }
     }
 
     fn is_in(&self, value: Value) -> bool {
-        match (self, value.plain()) {
-            (Self::Text(wanted), Some(Plain::Text(found))) => {
+        match (self, value.leaf()) {
+            (Self::Text(wanted), Some(Leaf::Text(found))) => {
                 wanted.is_empty() || found.windows(wanted.len()).any(|part| part == wanted.as_slice())
             }
             (_, Some(_)) => false,

@@ -104,13 +104,13 @@ struct Finder<'a, 'p> {
     text: Text<'a>,
     steps: &'p [Step],
     /// The arrays and objects that are open, the outermost first.
-    open: Vec<Open>,
+    open: Vec<Container>,
     /// How many of them, from the outermost on, lie on the path: `n` steps lead to the one at depth `n`.
     on_path: usize,
     found: Option<&'a [u8]>,
 }
 
-struct Open {
+struct Container {
     is_array: bool,
     start: usize,
     /// How many elements came before the present one.
@@ -127,7 +127,7 @@ impl<'a> Finder<'a, '_> {
             if is_array || self.text.peek()? == b'{' {
                 self.text.at += 1;
                 self.on_path += usize::from(leads_here);
-                self.open.push(Open { is_array, start, index: 0 });
+                self.open.push(Container { is_array, start, index: 0 });
                 self.text.skip_space();
                 if self.text.peek()? != closing(is_array) {
                     leads_here = self.next_child()?;

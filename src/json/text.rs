@@ -17,7 +17,7 @@ pub(crate) struct Value<'a>(&'a [u8]);
 
 /// A value that has no parts.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Plain<'a> {
+pub(crate) enum Leaf<'a> {
     Null,
     Bool(bool),
     Number(Number),
@@ -37,14 +37,14 @@ impl<'a> Value<'a> {
     }
 
     /// The value, unless it is an array or an object.
-    pub(crate) fn plain(self) -> Option<Plain<'a>> {
+    pub(crate) fn leaf(self) -> Option<Leaf<'a>> {
         Some(match self.0.first()? {
             b'[' | b'{' => return None,
-            b'n' => Plain::Null,
-            b't' => Plain::Bool(true),
-            b'f' => Plain::Bool(false),
-            b'"' => Plain::Text(unescape(self.0.get(1..self.0.len() - 1)?)),
-            _ => Plain::Number(number(std::str::from_utf8(self.0).ok()?)?),
+            b'n' => Leaf::Null,
+            b't' => Leaf::Bool(true),
+            b'f' => Leaf::Bool(false),
+            b'"' => Leaf::Text(unescape(self.0.get(1..self.0.len() - 1)?)),
+            _ => Leaf::Number(number(std::str::from_utf8(self.0).ok()?)?),
         })
     }
 
@@ -270,22 +270,22 @@ mod tests {
 
     #[test]
     fn values_without_parts_are_what_they_are() {
-        let plain = |text: &'static str| Value(text.as_bytes()).plain();
-        assert_eq!(plain("null"), Some(Plain::Null));
-        assert_eq!(plain("true"), Some(Plain::Bool(true)));
-        assert_eq!(plain("false"), Some(Plain::Bool(false)));
-        assert_eq!(plain("-12"), Some(Plain::Number(Number::Small(-12))));
+        let leaf = |text: &'static str| Value(text.as_bytes()).leaf();
+        assert_eq!(leaf("null"), Some(Leaf::Null));
+        assert_eq!(leaf("true"), Some(Leaf::Bool(true)));
+        assert_eq!(leaf("false"), Some(Leaf::Bool(false)));
+        assert_eq!(leaf("-12"), Some(Leaf::Number(Number::Small(-12))));
         assert_eq!(
-            plain("9223372036854775808"),
-            Some(Plain::Number(Number::Large("9223372036854775808".into())))
+            leaf("9223372036854775808"),
+            Some(Leaf::Number(Number::Large("9223372036854775808".into())))
         );
-        assert_eq!(plain("1e400"), Some(Plain::Number(Number::Float(f64::INFINITY))));
-        assert_eq!(plain("-Infinity"), Some(Plain::Number(Number::Float(f64::NEG_INFINITY))));
-        assert!(matches!(plain("NaN"), Some(Plain::Number(Number::Float(nan))) if nan.is_nan()));
-        assert_eq!(plain("[]"), None);
-        assert_eq!(plain("{}"), None);
-        let text = |escaped: &'static str| match plain(escaped) {
-            Some(Plain::Text(text)) => text.into_owned(),
+        assert_eq!(leaf("1e400"), Some(Leaf::Number(Number::Float(f64::INFINITY))));
+        assert_eq!(leaf("-Infinity"), Some(Leaf::Number(Number::Float(f64::NEG_INFINITY))));
+        assert!(matches!(leaf("NaN"), Some(Leaf::Number(Number::Float(nan))) if nan.is_nan()));
+        assert_eq!(leaf("[]"), None);
+        assert_eq!(leaf("{}"), None);
+        let text = |escaped: &'static str| match leaf(escaped) {
+            Some(Leaf::Text(text)) => text.into_owned(),
             other => panic!("{other:?}"),
         };
         assert_eq!(text(r#""\b\f\n\r\t\"\\\/\u00e9\ud83d\ude00é""#), "\u{8}\u{c}\n\r\t\"\\/é😀é".as_bytes());

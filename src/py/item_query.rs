@@ -87,7 +87,7 @@ fn decided(
         let what = "decision and undecided contradict each other, or say the same twice: give one of them";
         return Err(Refusal::InvalidValue.error(py, format!("{operation}: {what}")));
     }
-    Ok(Some(if undecided.is_true() { Decision::Open } else { Decision::Made }))
+    Ok(Some(if undecided.is_true() { Decision::Undecided } else { Decision::Made }))
 }
 
 /// The columns of these fields, all of them for None.

@@ -32,7 +32,7 @@ pub(super) fn encode(value: &Bound<'_, PyAny>, text: &mut Vec<u8>) -> PyResult<(
 /// Append `value` as JSON text if there is nothing unusual in it; `text` is as it was if there is.
 pub(super) fn encode_plain(value: &Bound<'_, PyAny>, text: &mut Vec<u8>) -> bool {
     let start = text.len();
-    let plain = serde_json::to_writer(&mut *text, &Plain { value, depth: 0 }).is_ok();
+    let plain = serde_json::to_writer(&mut *text, &ExactValue { value, depth: 0 }).is_ok();
     if !plain {
         text.truncate(start);
     }
@@ -215,12 +215,12 @@ fn string_length(text: &[u8]) -> usize {
 }
 
 /// A value of exactly the types that JSON has. Anything else is an error here, and for the stdlib to judge.
-struct Plain<'a, 'py> {
+struct ExactValue<'a, 'py> {
     value: &'a Bound<'py, PyAny>,
     depth: u32,
 }
 
-impl Serialize for Plain<'_, '_> {
+impl Serialize for ExactValue<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let value = self.value;
         if let Ok(text) = value.cast_exact::<PyString>() {
@@ -250,7 +250,7 @@ impl Serialize for Plain<'_, '_> {
         if let Ok(list) = value.cast_exact::<PyList>() {
             let mut sequence = serializer.serialize_seq(Some(list.len()))?;
             for element in list {
-                sequence.serialize_element(&Plain { value: &element, depth })?;
+                sequence.serialize_element(&ExactValue { value: &element, depth })?;
             }
             return sequence.end();
         }
@@ -258,14 +258,14 @@ impl Serialize for Plain<'_, '_> {
             let mut map = serializer.serialize_map(Some(dict.len()))?;
             for (key, element) in dict {
                 let key = key.cast_exact::<PyString>().map_err(unusual)?;
-                map.serialize_entry(key.to_str().map_err(unusual)?, &Plain { value: &element, depth })?;
+                map.serialize_entry(key.to_str().map_err(unusual)?, &ExactValue { value: &element, depth })?;
             }
             return map.end();
         }
         if let Ok(tuple) = value.cast_exact::<PyTuple>() {
             let mut sequence = serializer.serialize_seq(Some(tuple.len()))?;
             for element in tuple.iter_borrowed() {
-                sequence.serialize_element(&Plain { value: &element, depth })?;
+                sequence.serialize_element(&ExactValue { value: &element, depth })?;
             }
             return sequence.end();
         }

@@ -16,10 +16,10 @@ use crate::sync::lock;
 #[pyclass(frozen, module = "orchestrator.state_store._core")]
 pub(super) struct Transaction {
     store: Arc<Open>,
-    state: Mutex<State>,
+    state: Mutex<TransactionState>,
 }
 
-enum State {
+enum TransactionState {
     New,
     Entered(Entered),
     Over,
@@ -33,11 +33,11 @@ struct Entered {
 
 impl Transaction {
     pub(super) fn new(store: Arc<Open>) -> Self {
-        Self { store, state: Mutex::new(State::New) }
+        Self { store, state: Mutex::new(TransactionState::New) }
     }
 
-    fn take(&self) -> State {
-        std::mem::replace(&mut *lock(&self.state), State::Over)
+    fn take(&self) -> TransactionState {
+        std::mem::replace(&mut *lock(&self.state), TransactionState::Over)
     }
 
     /// Take the writer, or open a savepoint within the transaction that the caller is in.
@@ -65,8 +65,8 @@ impl Transaction {
     /// Context by now; or the owner.
     fn may_be_left(&self, py: Python<'_>) -> PyResult<bool> {
         let mark = match &*lock(&self.state) {
-            State::Entered(entered) => Arc::clone(&entered.mark),
-            State::New | State::Over => return Ok(true),
+            TransactionState::Entered(entered) => Arc::clone(&entered.mark),
+            TransactionState::New | TransactionState::Over => return Ok(true),
         };
         Ok(mark.is_of_this_task(py)? || self.store.caller(py)? == mark.owner)
     }
@@ -75,11 +75,11 @@ impl Transaction {
     fn take_own(&self, py: Python<'_>) -> PyResult<Entered> {
         let may = self.may_be_left(py)?;
         let mut state = lock(&self.state);
-        match std::mem::replace(&mut *state, State::Over) {
-            State::Entered(entered) if may => Ok(entered),
-            State::Over => Err(misuse("it is over").into()),
-            State::New => {
-                *state = State::New;
+        match std::mem::replace(&mut *state, TransactionState::Over) {
+            TransactionState::Entered(entered) if may => Ok(entered),
+            TransactionState::Over => Err(misuse("it is over").into()),
+            TransactionState::New => {
+                *state = TransactionState::New;
                 Err(misuse("it was not entered; use `with`").into())
             }
             other => {
@@ -97,14 +97,14 @@ impl Transaction {
         let this = slf.get();
         let py = slf.py();
         match this.take() {
-            State::New => {}
+            TransactionState::New => {}
             other => {
                 *lock(&this.state) = other;
                 return Err(misuse("it was entered before; each `with` needs its own transaction()").into());
             }
         }
         let entered = this.begin(py)?;
-        *lock(&this.state) = State::Entered(entered);
+        *lock(&this.state) = TransactionState::Entered(entered);
         Ok(slf)
     }
 
@@ -125,7 +125,7 @@ impl Transaction {
             self.store.transactions.fetch_sub(1, Ordering::Relaxed);
             return committed;
         }
-        let State::Entered(Entered { transaction, mark }) = self.take() else { return Ok(()) };
+        let TransactionState::Entered(Entered { transaction, mark }) = self.take() else { return Ok(()) };
         mark.end(py);
         // The user's exception passes untouched: a rollback that fails cannot mask it.
         let _ = py.detach(|| transaction.roll_back());
@@ -137,8 +137,8 @@ impl Transaction {
     fn __traverse__(&self, visit: PyVisit<'_>) -> std::result::Result<(), PyTraverseError> {
         match self.state.try_lock() {
             Ok(state) => match &*state {
-                State::Entered(entered) => entered.mark.traverse(&visit),
-                State::New | State::Over => Ok(()),
+                TransactionState::Entered(entered) => entered.mark.traverse(&visit),
+                TransactionState::New | TransactionState::Over => Ok(()),
             },
             Err(_) => Ok(()),
         }
@@ -146,8 +146,8 @@ impl Transaction {
 
     fn __clear__(&self) {
         let mark = match &*lock(&self.state) {
-            State::Entered(entered) => Arc::clone(&entered.mark),
-            State::New | State::Over => return,
+            TransactionState::Entered(entered) => Arc::clone(&entered.mark),
+            TransactionState::New | TransactionState::Over => return,
         };
         mark.clear();
     }
@@ -155,7 +155,7 @@ impl Transaction {
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        if let State::Entered(Entered { transaction, .. }) = self.take() {
+        if let TransactionState::Entered(Entered { transaction, .. }) = self.take() {
             self.store.transactions.fetch_sub(1, Ordering::Relaxed);
             detached(move || drop(transaction));
         }

@@ -16,7 +16,7 @@ use crate::sqlite::lists::cursor::Position;
 use crate::sqlite::tables::decisions::NewDecision;
 
 /// Items, and where they end.
-type Page<'py> = (Bound<'py, PyList>, Option<(String, i64)>);
+type ItemPage<'py> = (Bound<'py, PyList>, Option<(String, i64)>);
 
 #[pymethods]
 impl Store {
@@ -118,7 +118,7 @@ impl Store {
         query: &ItemQuery,
         after: Option<(String, i64)>,
         limit: NonZeroUsize,
-    ) -> PyResult<Page<'py>> {
+    ) -> PyResult<ItemPage<'py>> {
         let after = after.map(|(time, rowid)| Position { time, rowid });
         let (items, end) = call(py, &self.0, |store, caller| {
             store.page_intel_items(caller, &query.filter, query.fields(), after.as_ref(), limit)

@@ -11,7 +11,7 @@ use crate::py::{convert, run};
 use crate::sqlite::lists::runs::RunFilter;
 
 /// Runs, and the cursor of those that are left.
-type Page<'py> = (Bound<'py, PyList>, Option<String>);
+type RunPage<'py> = (Bound<'py, PyList>, Option<String>);
 
 #[pymethods]
 impl Store {
@@ -83,7 +83,7 @@ impl Store {
         until: &Bound<'py, PyAny>,
         limit: &Bound<'py, PyAny>,
         cursor: &Bound<'py, PyAny>,
-    ) -> PyResult<Page<'py>> {
+    ) -> PyResult<RunPage<'py>> {
         let filter = filter("list_runs", run_type, status, since, until)?;
         let limit = convert::limit(limit, "list_runs")?;
         let cursor = convert::optional_text(cursor, "list_runs", "cursor")?;

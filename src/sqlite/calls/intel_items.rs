@@ -19,8 +19,8 @@ use crate::sqlite::lists::items::{ItemList, SLICE_ROWS, Slice};
 use crate::sqlite::tables::decisions::NewDecision;
 use crate::sqlite::tables::intel_items;
 
-/// How many items a page of an iteration looks at, at most: some 10 ms.
-const LOOKS: usize = 10_000;
+/// How many items a page of an iteration scans, at most: some 10 ms.
+const MAX_SCANNED: usize = 10_000;
 
 impl Store {
     /// Insert or update one item, the only row of `item`.
@@ -136,7 +136,7 @@ impl Store {
         limit: NonZeroUsize,
     ) -> Result<(Items, Option<Position>)> {
         self.read(caller, Sql::Ours, |connection| {
-            lists::items::page(connection, filter, fields, after, limit.get(), LOOKS)
+            lists::items::page(connection, filter, fields, after, limit.get(), MAX_SCANNED)
         })
         .map_err(|error| error.during("iter_intel_items"))
     }

@@ -14,7 +14,7 @@ use crate::sqlite::engine::commit;
 use crate::sqlite::engine::heartbeats::Held;
 use crate::sqlite::file::wait::Wait;
 use crate::sqlite::tables::deletion::{self, Deleted, Pruned, Sweep};
-use crate::sqlite::upkeep::prune::{self, Pace, Prune, Selection};
+use crate::sqlite::upkeep::prune::{self, Prune, Selection, TimeSlice};
 use crate::sqlite::upkeep::vacuum::{self, Vacuumed};
 
 /// How long the checkpoint may take before the file is measured.
@@ -206,13 +206,13 @@ impl Store {
     ) -> Result<()> {
         let writer = self.writer()?;
         let patience = Wait::new(*caller, Duration::MAX);
-        let mut pace = Pace::new();
+        let mut time_slice = TimeSlice::new();
         loop {
             writer.wait_for_checkpoint(&patience)?;
             let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
-            let (more, came) =
-                writer.transact(caller.owner, &mut wait, |connection| work(connection, pace.begin()))?;
-            pace.end();
+            let (more, came) = writer
+                .transact(caller.owner, &mut wait, |connection| work(connection, time_slice.begin()))?;
+            time_slice.end();
             writer.relieve_log();
             done(came);
             if !more {

@@ -15,7 +15,7 @@ use crate::sync::{lock, wait};
 
 /// Who may write next. `J` is a job that can be done for another thread.
 pub(crate) struct Queue<J> {
-    state: Mutex<State<J>>,
+    state: Mutex<QueueState<J>>,
     /// The thread whose transaction holds the turn, or [`NOBODY`]: a forked child cannot count on getting the lock.
     transaction_of: AtomicU64,
     generation: u64,
@@ -24,7 +24,7 @@ pub(crate) struct Queue<J> {
 /// No thread has this number.
 const NOBODY: u64 = u64::MAX;
 
-struct State<J> {
+struct QueueState<J> {
     /// The thread that has the turn, or for which another thread has it.
     holder: Option<u64>,
     closed: bool,
@@ -70,7 +70,7 @@ pub(crate) struct Taken<J> {
 
 struct Answer<J>(Option<Arc<Waiter<J>>>);
 
-impl<J> State<J> {
+impl<J> QueueState<J> {
     fn refuse_own(&self, thread: u64) -> Result<()> {
         if self.holder != Some(thread) && self.owner.is_none_or(|owner| owner.thread != thread) {
             return Ok(());
@@ -84,7 +84,7 @@ impl<J> State<J> {
 
 impl<J> Queue<J> {
     pub(crate) fn new() -> Self {
-        let state = State { holder: None, closed: false, owner: None, waiting: VecDeque::new() };
+        let state = QueueState { holder: None, closed: false, owner: None, waiting: VecDeque::new() };
         Self {
             state: Mutex::new(state),
             transaction_of: AtomicU64::new(NOBODY),

@@ -14,9 +14,9 @@ use crate::sqlite::file::gate::Inside;
 use crate::sync::lock;
 
 /// Locked only inside the fork's gate.
-static OPEN: Mutex<Vec<Open>> = Mutex::new(Vec::new());
+static OPEN: Mutex<Vec<OpenFile>> = Mutex::new(Vec::new());
 
-struct Open {
+struct OpenFile {
     /// The file as SQLite has it.
     wrapper: *mut sqlite3_file,
     /// The file of the system's VFS behind it, or the same.
@@ -26,7 +26,7 @@ struct Open {
 }
 
 // SAFETY: the files are in SQLite's memory, and used by whoever has their connection, or by a child's only thread.
-unsafe impl Send for Open {}
+unsafe impl Send for OpenFile {}
 
 /// Count in a file that was opened.
 ///
@@ -35,7 +35,7 @@ unsafe impl Send for Open {}
 pub(crate) unsafe fn add(wrapper: *mut sqlite3_file, system: *mut sqlite3_file, _: &Inside) {
     // SAFETY: as the caller says.
     let methods = unsafe { (*system).pMethods };
-    lock(&OPEN).push(Open { wrapper, system, methods });
+    lock(&OPEN).push(OpenFile { wrapper, system, methods });
 }
 
 /// Count out a file that is being closed.
@@ -45,7 +45,7 @@ pub(crate) fn remove(wrapper: *mut sqlite3_file, _: &Inside) {
 
 /// In a forked child, before anything else uses SQLite: close all files.
 pub(crate) fn close_inherited() {
-    for Open { wrapper, system, methods } in std::mem::take(&mut *lock(&OPEN)) {
+    for OpenFile { wrapper, system, methods } in std::mem::take(&mut *lock(&OPEN)) {
         // SAFETY: what is counted in is open, and no thread is there that could be using it.
         unsafe {
             if let Some(methods) = methods.as_ref() {

@@ -20,10 +20,10 @@ pub struct Position {
 }
 
 impl Position {
-    /// The position as text, for the list that [`query`] describes, of the file with this `store_id`.
-    pub(crate) fn encode(&self, query: &str, store_id: &str) -> String {
+    /// The position as text, for the list that [`describe`] describes, of the file with this `store_id`.
+    pub(crate) fn encode(&self, list: &str, store_id: &str) -> String {
         let mut bytes = Vec::new();
-        for mark in [checksum(query.as_bytes()), checksum(store_id.as_bytes()), self.rowid.to_be_bytes()] {
+        for mark in [checksum(list.as_bytes()), checksum(store_id.as_bytes()), self.rowid.to_be_bytes()] {
             bytes.extend(mark);
         }
         bytes.extend(self.time.as_bytes());
@@ -36,7 +36,7 @@ impl Position {
     }
 
     /// The position that [`Self::encode`] made text of, for the same list and file.
-    pub(crate) fn decode(text: &str, query: &str, store_id: &str) -> Result<Self> {
+    pub(crate) fn decode(text: &str, list: &str, store_id: &str) -> Result<Self> {
         let parts = Parts::of(text)
             .ok_or_else(|| refusal("the cursor is none, or was changed: take next_cursor as it is"))?;
         if parts.store != checksum(store_id.as_bytes()) {
@@ -44,7 +44,7 @@ impl Position {
                 "the cursor is of another file: take next_cursor from the same call on this one",
             ));
         }
-        if parts.query != checksum(query.as_bytes()) {
+        if parts.list != checksum(list.as_bytes()) {
             return Err(refusal(
                 "the cursor is of another list: take next_cursor from the same call with the same filters",
             ));
@@ -55,7 +55,7 @@ impl Position {
 
 /// What a cursor says.
 struct Parts {
-    query: [u8; 8],
+    list: [u8; 8],
     store: [u8; 8],
     position: Position,
 }
@@ -68,18 +68,18 @@ impl Parts {
         if *sum != checksum(body) {
             return None;
         }
-        let (query, rest) = body.split_first_chunk()?;
+        let (list, rest) = body.split_first_chunk()?;
         let (store, rest) = rest.split_first_chunk()?;
         let (rowid, time) = rest.split_first_chunk()?;
         let position =
             Position { time: String::from_utf8(time.to_vec()).ok()?, rowid: i64::from_be_bytes(*rowid) };
-        Some(Self { query: *query, store: *store, position })
+        Some(Self { list: *list, store: *store, position })
     }
 }
 
 /// A list, as its cursors know it: the method and the values of each filter that is given, all but the limit. Two
 /// lists that differ have different texts, whatever the values hold.
-pub(crate) fn query(method: &str, filters: &[(&str, &[&str])]) -> String {
+pub(crate) fn describe(method: &str, filters: &[(&str, &[&str])]) -> String {
     let mut text = method.to_owned();
     for (filter, values) in filters.iter().filter(|(_, values)| !values.is_empty()) {
         let _ = write!(text, " {filter}");
@@ -180,15 +180,15 @@ mod tests {
     #[test]
     fn lists_that_differ_have_different_texts() {
         let texts = [
-            query("list", &[("a", &[]), ("b", &[])]),
-            query("list", &[("a", &["x"]), ("b", &[])]),
-            query("list", &[("a", &[]), ("b", &["x"])]),
-            query("list", &[("a", &["x b 1:y"])]),
-            query("list", &[("a", &["x"]), ("b", &["y"])]),
-            query("list", &[("a", &["x", "y"])]),
-            query("list", &[("a", &["x 1:y"])]),
-            query("list", &[("a", &[""])]),
-            query("lists", &[]),
+            describe("list", &[("a", &[]), ("b", &[])]),
+            describe("list", &[("a", &["x"]), ("b", &[])]),
+            describe("list", &[("a", &[]), ("b", &["x"])]),
+            describe("list", &[("a", &["x b 1:y"])]),
+            describe("list", &[("a", &["x"]), ("b", &["y"])]),
+            describe("list", &[("a", &["x", "y"])]),
+            describe("list", &[("a", &["x 1:y"])]),
+            describe("list", &[("a", &[""])]),
+            describe("lists", &[]),
         ];
         let different: std::collections::HashSet<_> = texts.iter().collect();
         assert_eq!(different.len(), texts.len(), "{texts:?}");

@@ -35,7 +35,7 @@ pub enum Decision {
     /// Something.
     Made,
     /// Nothing.
-    Open,
+    Undecided,
 }
 
 impl Decision {
@@ -45,7 +45,7 @@ impl Decision {
         match self {
             Self::Is(_) => "decision = :decision",
             Self::Made => "decision >= ''",
-            Self::Open => "decision IS NULL",
+            Self::Undecided => "decision IS NULL",
         }
     }
 
@@ -53,7 +53,7 @@ impl Decision {
     pub(crate) fn value(&self) -> Option<&str> {
         match self {
             Self::Is(decision) => Some(decision),
-            Self::Made | Self::Open => None,
+            Self::Made | Self::Undecided => None,
         }
     }
 
@@ -61,7 +61,7 @@ impl Decision {
         match self {
             Self::Is(decision) => found == Some(decision.as_bytes()),
             Self::Made => found.is_some(),
-            Self::Open => found.is_none(),
+            Self::Undecided => found.is_none(),
         }
     }
 }
@@ -77,18 +77,18 @@ impl ItemFilter {
         self.run_id.is_none() && (self.item_type.is_some() || self.decision.is_some())
     }
 
-    /// As [`cursor::query`] wants it, for the list of this name.
-    pub(crate) fn query(&self, list: &str) -> String {
+    /// As [`cursor::describe`] wants it, for the list of this name.
+    pub(crate) fn describe(&self, list: &str) -> String {
         let mut conditions: Vec<String> = self.conditions.iter().map(Condition::describe).collect();
         // A mapping has no order.
         conditions.sort();
         let conditions: Vec<&str> = conditions.iter().map(String::as_str).collect();
         let undecided = match self.decision {
-            Some(Decision::Open) => Some("true"),
+            Some(Decision::Undecided) => Some("true"),
             Some(Decision::Made) => Some("false"),
             Some(Decision::Is(_)) | None => None,
         };
-        cursor::query(
+        cursor::describe(
             list,
             &[
                 ("run_id", self.run_id.as_deref().as_slice()),
@@ -103,8 +103,8 @@ impl ItemFilter {
     }
 }
 
-/// Decides on rows what no index has decided.
-pub(crate) struct Judge<'a> {
+/// Filters rows by what no index has decided.
+pub(crate) struct RowFilter<'a> {
     filter: &'a ItemFilter,
     connection: &'a Connection,
     /// Whether a run is being pruned: then each row's run has to be looked up.
@@ -113,7 +113,7 @@ pub(crate) struct Judge<'a> {
     last_run: Option<(Vec<u8>, bool)>,
 }
 
-impl<'a> Judge<'a> {
+impl<'a> RowFilter<'a> {
     pub(crate) fn new(connection: &'a Connection, filter: &'a ItemFilter) -> Result<Self> {
         Ok(Self { filter, connection, pruning: pruned::is_any_pruned(connection)?, last_run: None })
     }
@@ -199,7 +199,7 @@ mod tests {
             ItemFilter { decision: Some(Decision::Is("a".into())), ..Default::default() },
             ItemFilter { decision: Some(Decision::Is("true".into())), ..Default::default() },
             ItemFilter { decision: Some(Decision::Made), ..Default::default() },
-            ItemFilter { decision: Some(Decision::Open), ..Default::default() },
+            ItemFilter { decision: Some(Decision::Undecided), ..Default::default() },
             ItemFilter { since: Some("a".into()), ..Default::default() },
             ItemFilter { until: Some("a".into()), ..Default::default() },
             ItemFilter { conditions: vec![condition("scores_json.a")], ..Default::default() },
@@ -209,9 +209,13 @@ mod tests {
                 ..Default::default()
             },
         ];
-        let texts: std::collections::HashSet<_> = filters.iter().map(|filter| filter.query("list")).collect();
+        let texts: std::collections::HashSet<_> =
+            filters.iter().map(|filter| filter.describe("list")).collect();
         assert_eq!(texts.len(), filters.len(), "{texts:?}");
         let conditions = vec![condition("scores_json.b"), condition("scores_json.a")];
-        assert_eq!(ItemFilter { conditions, ..Default::default() }.query("list"), filters[11].query("list"));
+        assert_eq!(
+            ItemFilter { conditions, ..Default::default() }.describe("list"),
+            filters[11].describe("list")
+        );
     }
 }

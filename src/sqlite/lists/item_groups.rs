@@ -51,7 +51,7 @@ pub(crate) fn groups(connection: &Connection, filter: &ItemFilter) -> Result<Opt
         let mut decisions = Vec::new();
         match &filter.decision {
             Some(Decision::Is(decision)) => decisions.push(Some(decision.clone().into_bytes())),
-            Some(Decision::Open) => decisions.push(None),
+            Some(Decision::Undecided) => decisions.push(None),
             Some(Decision::Made) | None => {
                 if filter.decision.is_none() {
                     decisions.push(None);
@@ -96,7 +96,7 @@ fn distinct(connection: &Connection, next: &str, item_type: &[u8]) -> Result<Vec
 }
 
 /// The items of several groups as one list, the oldest first.
-pub(crate) struct Merge<'a> {
+pub(crate) struct MergedGroups<'a> {
     connection: &'a Connection,
     filter: &'a ItemFilter,
     lists: Vec<List>,
@@ -111,7 +111,7 @@ struct List {
     look: usize,
 }
 
-impl<'a> Merge<'a> {
+impl<'a> MergedGroups<'a> {
     /// The items of these groups, of the filter's time and behind this position.
     pub(crate) fn new(
         connection: &'a Connection,
@@ -230,13 +230,13 @@ mod tests {
             let filter = ItemFilter { decision: Some(decision), ..Default::default() };
             groups(&connection, &filter).unwrap().map(|groups| groups.len())
         };
-        assert_eq!(all(Decision::Open), Some(0));
+        assert_eq!(all(Decision::Undecided), Some(0));
         for item_type in ["", "a", "a\0", "b"] {
             for decision in [None, Some(""), Some("x"), Some("x\0"), Some("é")] {
                 insert(item_type, decision);
             }
         }
-        assert_eq!(all(Decision::Open), Some(4));
+        assert_eq!(all(Decision::Undecided), Some(4));
         assert_eq!(all(Decision::Is("x".into())), Some(4));
         assert_eq!(all(Decision::Made), Some(16));
         let of_type = |item_type: &str| {

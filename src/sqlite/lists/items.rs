@@ -8,8 +8,8 @@ use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::columns::{CREATED_AT, ITEM_ID};
 use crate::model::rows::{Fields, ITEM_COLUMNS, Items, item_column};
 use crate::sqlite::lists::cursor::{self, Position};
-use crate::sqlite::lists::item_filter::{ItemFilter, Judge};
-use crate::sqlite::lists::item_groups::{self, Merge};
+use crate::sqlite::lists::item_filter::{ItemFilter, RowFilter};
+use crate::sqlite::lists::item_groups::{self, MergedGroups};
 use crate::sqlite::lists::seek::{bind, seeks};
 use crate::sqlite::tables::cells::push_cell;
 
@@ -48,8 +48,8 @@ struct Part<'a> {
     fields: Fields,
     after: Option<&'a Position>,
     limit: usize,
-    /// The most items that are looked at.
-    looks: usize,
+    /// The most items that are scanned.
+    max_scanned: usize,
     /// How many are handed on at a time.
     slice: usize,
 }
@@ -61,35 +61,38 @@ pub(crate) fn list(
     slice: usize,
     hand_on: &mut dyn FnMut(Items),
 ) -> Result<Option<String>> {
-    let query = wanted.filter.query("list_intel_items");
+    let described = wanted.filter.describe("list_intel_items");
     cursor::snapshot(connection, |store_id| {
-        let after =
-            wanted.cursor.as_ref().map(|cursor| Position::decode(cursor, &query, store_id)).transpose()?;
+        let after = wanted
+            .cursor
+            .as_ref()
+            .map(|cursor| Position::decode(cursor, &described, store_id))
+            .transpose()?;
         let part = Part {
             filter: &wanted.filter,
             fields: wanted.fields,
             after: after.as_ref(),
             limit: wanted.limit.map_or(usize::MAX, NonZeroUsize::get),
-            looks: usize::MAX,
+            max_scanned: usize::MAX,
             slice,
         };
-        Ok(read(connection, &part, hand_on)?.map(|end| end.encode(&query, store_id)))
+        Ok(read(connection, &part, hand_on)?.map(|end| end.encode(&described, store_id)))
     })
 }
 
 /// Read the next items, at most `limit`, and where they end; `None` where none are left. Where few are wanted it ends
-/// after `looks` that are looked at, so that no read stays open for long.
+/// after `max_scanned` rows, so that no read stays open for long.
 pub(crate) fn page(
     connection: &Connection,
     filter: &ItemFilter,
     fields: Fields,
     after: Option<&Position>,
     limit: usize,
-    looks: usize,
+    max_scanned: usize,
 ) -> Result<(Items, Option<Position>)> {
     cursor::snapshot(connection, |_| {
         let mut items = Items::new();
-        let part = Part { filter, fields, after, limit, looks, slice: usize::MAX };
+        let part = Part { filter, fields, after, limit, max_scanned, slice: usize::MAX };
         let end = read(connection, &part, &mut |slice| items = slice)?;
         if end.is_some() && end.as_ref() <= after {
             // Whoever goes on from there would never come to an end.
@@ -112,14 +115,14 @@ pub(crate) fn may_have_more_than(connection: &Connection, filter: &ItemFilter, c
 
 /// Read a part of a list; and where it ends, `None` where nothing is left behind it.
 fn read(connection: &Connection, part: &Part, hand_on: &mut dyn FnMut(Items)) -> Result<Option<Position>> {
-    let (mut items, mut count, mut looks) = (Items::new(), 0, 0);
+    let (mut items, mut count, mut scanned) = (Items::new(), 0, 0);
     let (mut end, mut more) = (None, false);
     scan(connection, part.filter, part.fields, part.after, &mut |row, kept| {
         if kept && count == part.limit {
             more = true;
             return Ok(false);
         }
-        looks += 1;
+        scanned += 1;
         if kept {
             push(row, part.fields, &mut items)?;
             count += 1;
@@ -127,7 +130,7 @@ fn read(connection: &Connection, part: &Part, hand_on: &mut dyn FnMut(Items)) ->
         if items.len() == part.slice {
             hand_on(std::mem::take(&mut items));
         }
-        more = looks == part.looks;
+        more = scanned == part.max_scanned;
         if more || kept && count == part.limit {
             end = Some(Position { time: row.get(CREATED_AT)?, rowid: row.get(ROWID)? });
         }
@@ -157,21 +160,21 @@ pub(crate) fn scan(
     after: Option<&Position>,
     look: &mut dyn FnMut(&Row, bool) -> Result<bool>,
 ) -> Result<()> {
-    let mut judge = Judge::new(connection, filter)?;
-    if judge.lets_nothing_through()? {
+    let mut row_filter = RowFilter::new(connection, filter)?;
+    if row_filter.lets_nothing_through()? {
         return Ok(());
     }
-    let columns = fields | judge.columns() | Fields::default().with(ITEM_ID).with(CREATED_AT);
+    let columns = fields | row_filter.columns() | Fields::default().with(ITEM_ID).with(CREATED_AT);
     if filter.is_by_kind()
         && let Some(groups) = item_groups::groups(connection, filter)?
     {
         let mut item = connection.prepare_cached(&item_sql(columns))?;
-        let mut merge = Merge::new(connection, filter, groups, after);
+        let mut merge = MergedGroups::new(connection, filter, groups, after);
         while let Some(rowid) = merge.next()? {
             bind(&mut item, &[(":rowid", &rowid)])?;
             let mut rows = item.raw_query();
             if let Some(row) = rows.next()? {
-                let kept = judge.keeps(row)?;
+                let kept = row_filter.keeps(row)?;
                 if !look(row, kept)? {
                     break;
                 }
@@ -192,7 +195,7 @@ pub(crate) fn scan(
         )?;
         let mut rows = items.raw_query();
         while let Some(row) = rows.next()? {
-            let kept = judge.keeps(row)?;
+            let kept = row_filter.keeps(row)?;
             if !look(row, kept)? {
                 return Ok(());
             }
@@ -282,9 +285,12 @@ pub(crate) mod tests {
         for times in times() {
             for run_id in [None, Some("run".to_owned()), Some("pruned".to_owned())] {
                 for item_type in [None, Some("type 1".to_owned())] {
-                    for decision in
-                        [None, Some(Decision::Is("watch".into())), Some(Decision::Made), Some(Decision::Open)]
-                    {
+                    for decision in [
+                        None,
+                        Some(Decision::Is("watch".into())),
+                        Some(Decision::Made),
+                        Some(Decision::Undecided),
+                    ] {
                         filters.push(ItemFilter {
                             run_id: run_id.clone(),
                             item_type: item_type.clone(),
@@ -350,7 +356,7 @@ pub(crate) mod tests {
                 None => "TRUE",
                 Some(Decision::Is(_)) => "decision = 'watch'",
                 Some(Decision::Made) => "decision IS NOT NULL",
-                Some(Decision::Open) => "decision IS NULL",
+                Some(Decision::Undecided) => "decision IS NULL",
             };
             let sql = format!(
                 "SELECT item_id FROM intel_items WHERE run_id <> 'pruned' AND {} AND {} AND {} AND {} AND {decision}
@@ -368,7 +374,7 @@ pub(crate) mod tests {
                 .collect::<rusqlite::Result<_>>()
                 .unwrap();
             assert_eq!(count(&connection, &filter).unwrap(), wanted.len() as u64, "{filter:?}");
-            for (limit, looks) in [(1, 1000), (7, 1000), (7, 3), (1000, 1), (1000, 1000)] {
+            for (limit, max_scanned) in [(1, 1000), (7, 1000), (7, 3), (1000, 1), (1000, 1000)] {
                 let (mut found, mut after) = (Vec::new(), None);
                 loop {
                     let (items, end) = page(
@@ -377,15 +383,15 @@ pub(crate) mod tests {
                         Fields::default().with(ITEM_ID),
                         after.as_ref(),
                         limit,
-                        looks,
+                        max_scanned,
                     )
                     .unwrap();
-                    assert!(items.len() <= limit.min(looks));
+                    assert!(items.len() <= limit.min(max_scanned));
                     found.extend((0..items.len()).map(|row| {
                         assert_eq!(items.get(row, CREATED_AT), None);
                         String::from_utf8(items.get(row, ITEM_ID).unwrap().to_vec()).unwrap()
                     }));
-                    if looks == 1000 {
+                    if max_scanned == 1000 {
                         assert_eq!(end.is_none(), found.len() == wanted.len(), "{filter:?}");
                     }
                     after = end;
@@ -393,7 +399,7 @@ pub(crate) mod tests {
                         break;
                     }
                 }
-                assert_eq!(found, wanted, "{filter:?}, limit {limit}, looks {looks}");
+                assert_eq!(found, wanted, "{filter:?}, limit {limit}, max_scanned {max_scanned}");
             }
         }
     }

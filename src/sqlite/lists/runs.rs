@@ -30,13 +30,13 @@ pub struct RunFilter {
 }
 
 /// A condition on a column, and the value of its parameter.
-type Condition<'a> = (&'static str, ToSqlOutput<'a>);
+type Clause<'a> = (&'static str, ToSqlOutput<'a>);
 
 impl RunFilter {
-    /// As [`cursor::query`] wants it.
-    fn query(&self) -> String {
+    /// As [`cursor::describe`] wants it.
+    fn describe(&self) -> String {
         let statuses: Vec<&str> = self.distinct_statuses().into_iter().flatten().collect();
-        cursor::query(
+        cursor::describe(
             "list_runs",
             &[
                 ("run_type", self.run_type.as_deref().as_slice()),
@@ -62,7 +62,7 @@ impl RunFilter {
 
     /// The conditions on the kind of a run. SQLite takes it that a second column narrows little, and an index with one
     /// of them for as good as that with both, unless it is told that each narrows much.
-    fn of_kind<'a>(&'a self, status: Option<&'a str>) -> impl Iterator<Item = Condition<'a>> {
+    fn of_kind<'a>(&'a self, status: Option<&'a str>) -> impl Iterator<Item = Clause<'a>> {
         given([
             ("likelihood(run_type = ?, 0.0000001)", self.run_type.as_deref()),
             ("likelihood(status = ?, 0.0000001)", status),
@@ -70,13 +70,13 @@ impl RunFilter {
     }
 
     /// The conditions on runs of one status, or of any, that started before `until`.
-    fn conditions<'a>(&'a self, status: Option<&'a str>, until: Option<&'a str>) -> Vec<Condition<'a>> {
+    fn conditions<'a>(&'a self, status: Option<&'a str>, until: Option<&'a str>) -> Vec<Clause<'a>> {
         let times = given([("started_at >= ?", self.since.as_deref()), ("started_at < ?", until)]);
         self.of_kind(status).chain(times).collect()
     }
 
     /// The conditions on the runs behind a position, or on all, in parts of which an index has each in its order.
-    fn parts<'a>(&'a self, after: Option<&'a Position>) -> Vec<Vec<Condition<'a>>> {
+    fn parts<'a>(&'a self, after: Option<&'a Position>) -> Vec<Vec<Clause<'a>>> {
         let mut parts = Vec::new();
         for status in self.distinct_statuses() {
             let Some(after) = after else {
@@ -84,7 +84,7 @@ impl RunFilter {
                 continue;
             };
             // SQLite would go through all runs of one time to compare the pair of time and rowid.
-            let of_the_same_time: [Condition; 2] =
+            let of_the_same_time: [Clause; 2] =
                 [("started_at = ?", after.time.as_str().into()), ("rowid < ?", after.rowid.into())];
             parts.push(self.of_kind(status).chain(of_the_same_time).collect());
             parts.push(self.conditions(status, Some(&after.time)));
@@ -94,7 +94,7 @@ impl RunFilter {
 }
 
 /// The conditions whose value is given.
-fn given<'a>(conditions: [(&'static str, Option<&'a str>); 2]) -> impl Iterator<Item = Condition<'a>> {
+fn given<'a>(conditions: [(&'static str, Option<&'a str>); 2]) -> impl Iterator<Item = Clause<'a>> {
     conditions.into_iter().filter_map(|(condition, value)| Some((condition, value?.into())))
 }
 
@@ -106,16 +106,16 @@ pub(crate) fn list(
     limit: Option<NonZeroUsize>,
     cursor: Option<&str>,
 ) -> Result<(Runs, Option<String>)> {
-    let query = filter.query();
+    let described = filter.describe();
     cursor::snapshot(connection, |store_id| {
-        let after = cursor.map(|cursor| Position::decode(cursor, &query, store_id)).transpose()?;
+        let after = cursor.map(|cursor| Position::decode(cursor, &described, store_id)).transpose()?;
         let parts = filter.parts(after.as_ref());
         let mut statements = parts
             .iter()
             .map(|conditions| Ok(connection.prepare_cached(&list_sql(conditions))?))
             .collect::<Result<Vec<_>>>()?;
         let most = limit.and_then(|limit| i64::try_from(limit.get()).ok()?.checked_add(1)).unwrap_or(-1);
-        let mut merge = Merge::default();
+        let mut merge = MergedLists::default();
         for (statement, conditions) in statements.iter_mut().zip(parts) {
             let values = conditions.into_iter().map(|(_, value)| value);
             merge.add(statement.query(params_from_iter(values.chain([most.into()])))?)?;
@@ -135,7 +135,7 @@ pub(crate) fn list(
         let time = String::from_utf8(time).map_err(|_| {
             StoreError::new(ErrorKind::CorruptDatabase, "a started_at is not UTF-8; another program wrote it")
         })?;
-        Ok((found, Some(Position { time, rowid }.encode(&query, store_id))))
+        Ok((found, Some(Position { time, rowid }.encode(&described, store_id))))
     })
 }
 
@@ -156,7 +156,7 @@ pub(crate) fn count(connection: &Connection, filter: &RunFilter) -> Result<u64> 
     })
 }
 
-fn list_sql(conditions: &[Condition]) -> String {
+fn list_sql(conditions: &[Clause]) -> String {
     let columns = RUN_COLUMNS.join(", ");
     let only: String = conditions.iter().map(|(condition, _)| format!(" AND {condition}")).collect();
     format!(
@@ -166,7 +166,7 @@ fn list_sql(conditions: &[Condition]) -> String {
 
 /// What counts all runs that meet the conditions, and what counts those that are pruned. For these no index but that
 /// of the few pruned ones is to be used, which the plus sees to.
-fn count_sql(conditions: &[Condition]) -> [String; 2] {
+fn count_sql(conditions: &[Clause]) -> [String; 2] {
     let joined =
         |prefix| conditions.iter().map(|(condition, _)| format!("{prefix}{condition}")).collect::<Vec<_>>();
     let all = match joined("").join(" AND ") {
@@ -182,13 +182,13 @@ fn count_sql(conditions: &[Condition]) -> [String; 2] {
 
 /// Lists that are each in order, the newest run first, as one: the newest of all that come next comes first.
 #[derive(Default)]
-struct Merge<'statement> {
+struct MergedLists<'statement> {
     lists: Vec<Rows<'statement>>,
     /// The time and rowid of what comes next in each list that is not at its end, and which list that is.
     next: BinaryHeap<(Vec<u8>, i64, usize)>,
 }
 
-impl<'statement> Merge<'statement> {
+impl<'statement> MergedLists<'statement> {
     fn add(&mut self, list: Rows<'statement>) -> Result<()> {
         self.lists.push(list);
         self.advance(self.lists.len() - 1)

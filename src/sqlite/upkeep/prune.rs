@@ -49,12 +49,12 @@ pub struct Prune {
 }
 
 /// How long the next short write may work, by what the last one took.
-pub(crate) struct Pace {
+pub(crate) struct TimeSlice {
     work: Duration,
     begun: Instant,
 }
 
-impl Pace {
+impl TimeSlice {
     pub(crate) fn new() -> Self {
         Self { work: MOST_WORK / 4, begun: Instant::now() }
     }
@@ -334,15 +334,15 @@ mod tests {
     }
 
     #[test]
-    fn a_pace_settles_where_a_write_is_short() {
-        let mut pace = Pace::new();
+    fn a_time_slice_settles_where_a_write_is_short() {
+        let mut slice = TimeSlice::new();
         for _ in 0..10 {
-            pace.begin();
-            pace.end();
+            slice.begin();
+            slice.end();
         }
-        assert_eq!(pace.work, MOST_WORK);
-        pace.begun = Instant::now() - SHORT * 1000;
-        pace.end();
-        assert_eq!(pace.work, LEAST_WORK);
+        assert_eq!(slice.work, MOST_WORK);
+        slice.begun = Instant::now() - SHORT * 1000;
+        slice.end();
+        assert_eq!(slice.work, LEAST_WORK);
     }
 }
