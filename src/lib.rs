@@ -22,9 +22,8 @@ pub use json::condition::{Condition, Scalar, Test};
 pub use json::number::Number;
 pub use location::Location;
 pub use model::caller::{Caller, Owner};
-pub use model::rows::{
-    Fields, ITEM_COLUMNS, IfOver, Items, NewItems, NewRun, RUN_COLUMNS, RunEnd, Runs, Telemetry, TextRows,
-};
+pub use model::columns::{ItemColumn, RunColumn};
+pub use model::rows::{Fields, IfOver, Items, NewItems, NewRun, RunEnd, Runs, Telemetry, TextRows};
 pub use model::time::now;
 pub use sqlite::calls::opening::Options;
 pub use sqlite::calls::{Checkpointed, Store};

@@ -7,9 +7,9 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use orchestrator_state_store::{
-    Caller, Condition, Decision, Deleted, ErrorKind, Fields, FindingKind, IfOver, ItemFilter, ItemList,
-    NewDecision, NewItems, NewRun, Options, Parameters, Prune, RUN_COLUMNS, Result, RunEnd, RunFilter, Runs,
-    Stop, Store, Telemetry, Test, now,
+    Caller, Condition, Decision, Deleted, ErrorKind, Fields, FindingKind, IfOver, ItemColumn, ItemFilter,
+    ItemList, NewDecision, NewItems, NewRun, Options, Parameters, Prune, Result, RunColumn, RunEnd,
+    RunFilter, Runs, Stop, Store, Telemetry, Test, now,
 };
 
 fn open(path: &Path) -> Store {
@@ -39,7 +39,9 @@ fn items(run_id: &str, item_ids: &[&str], title: &str) -> NewItems {
 
 fn titles(store: &Store, run_id: &str) -> Vec<String> {
     let found = store.list_intel_items_for_run(&Caller::thread(), run_id).unwrap();
-    (0..found.len()).map(|row| String::from_utf8(found.get(row, 3).unwrap().to_vec()).unwrap()).collect()
+    (0..found.len())
+        .map(|row| String::from_utf8(found.get(row, RunColumn::Status).unwrap().to_vec()).unwrap())
+        .collect()
 }
 
 fn kind<T>(result: Result<T>) -> Option<ErrorKind> {
@@ -119,7 +121,7 @@ fn a_run_without_a_sign_of_life_is_recovered_and_finished_by_force_alone() {
     let refused = store.recover_stale_runs(&me, Duration::ZERO, "running");
     assert_eq!(kind(refused.map(drop)), Some(ErrorKind::InvalidValue));
     let recovered = store.recover_stale_runs(&me, Duration::ZERO, "crashed").unwrap();
-    assert_eq!((recovered.len(), recovered.get(0, 3)), (1, Some(&b"crashed"[..])));
+    assert_eq!((recovered.len(), recovered.get(0, RunColumn::Status)), (1, Some(&b"crashed"[..])));
     let end = |if_over| RunEnd { run_id: "r".into(), status: "completed".into(), notes: None, if_over };
     for if_over in [IfOver::Replace, IfOver::Keep] {
         assert_eq!(kind(store.finish_run(&me, end(if_over))), Some(ErrorKind::RunFinished));
@@ -128,12 +130,12 @@ fn a_run_without_a_sign_of_life_is_recovered_and_finished_by_force_alone() {
     store.finish_run(&me, end(IfOver::Force)).unwrap();
     let late = RunEnd { status: "late".into(), ..end(IfOver::Keep) };
     assert_eq!(kind(store.finish_run(&me, late.clone())), Some(ErrorKind::RunFinished));
-    assert_eq!(store.get_run(&me, "r").unwrap().get(0, 3), Some(&b"completed"[..]));
+    assert_eq!(store.get_run(&me, "r").unwrap().get(0, RunColumn::Status), Some(&b"completed"[..]));
     store.reopen_run(&me, "r").unwrap();
     store.heartbeat(&me, "r").unwrap();
     store.finish_run(&me, end(IfOver::Replace)).unwrap();
     store.finish_run(&me, late).unwrap();
-    assert_eq!(store.get_run(&me, "r").unwrap().get(0, 3), Some(&b"completed"[..]));
+    assert_eq!(store.get_run(&me, "r").unwrap().get(0, RunColumn::Status), Some(&b"completed"[..]));
     assert_eq!(kind(store.reopen_run(&me, "r")), Some(ErrorKind::RunFinished));
     assert_eq!(kind(store.reopen_run(&me, "nowhere")), Some(ErrorKind::RunNotFound));
 }
@@ -172,7 +174,7 @@ fn a_thread_beats_for_active_runs_until_the_store_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("store.db"));
     let me = Caller::thread();
-    let heartbeat = || store.get_run(&me, "r").unwrap().get(0, 7).map(<[u8]>::to_vec);
+    let heartbeat = || store.get_run(&me, "r").unwrap().get(0, RunColumn::HeartbeatAt).map(<[u8]>::to_vec);
     store.start_run(&me, run("r")).unwrap();
     store.begin_heartbeats("r").unwrap();
     let started = Instant::now();
@@ -301,7 +303,9 @@ fn runs_are_read_in_pages_the_newest_first() {
         store.finish_run(&me, end).unwrap();
     }
     let ids = |runs: &Runs| -> Vec<_> {
-        (0..runs.len()).map(|row| String::from_utf8(runs.get(row, 0).unwrap().to_vec()).unwrap()).collect()
+        (0..runs.len())
+            .map(|row| String::from_utf8(runs.get(row, RunColumn::RunId).unwrap().to_vec()).unwrap())
+            .collect()
     };
     let ended =
         RunFilter { statuses: Some(vec!["completed".into(), "failed".into()]), ..RunFilter::default() };
@@ -315,8 +319,7 @@ fn runs_are_read_in_pages_the_newest_first() {
     assert_eq!(kind(store.list_runs(&me, &all, two, next.as_deref())), Some(ErrorKind::InvalidValue));
     assert_eq!(ids(&store.list_runs(&me, &all, None, None).unwrap().0), ["d", "c", "b", "a"]);
     let found = store.get_run(&me, "b").unwrap();
-    let notes = RUN_COLUMNS.iter().position(|column| *column == "notes").unwrap();
-    assert_eq!(found.get(0, notes), Some(&b"n"[..]));
+    assert_eq!(found.get(0, RunColumn::Notes), Some(&b"n"[..]));
     assert!(store.get_run(&me, "x").unwrap().is_empty());
     store
         .write_telemetry(&me, Telemetry { run_id: "a".into(), telemetry_json: b"1".to_vec(), force: false })
@@ -458,7 +461,7 @@ fn items_are_listed_by_what_is_inside_of_them_and_decided_on() {
     let me = Caller::thread();
     store.start_run(&me, run("r")).unwrap();
     store.upsert_intel_items_batch(&me, items("r", &["a", "b", "c"], "t")).unwrap();
-    assert_eq!(store.get_intel_item(&me, "b").unwrap().get(0, 0), Some(&b"b"[..]));
+    assert_eq!(store.get_intel_item(&me, "b").unwrap().get(0, ItemColumn::ItemId), Some(&b"b"[..]));
     assert!(store.get_intel_item(&me, "d").unwrap().is_empty());
 
     let decide = |item_id: &str, decision: &str| NewDecision {
@@ -477,15 +480,18 @@ fn items_are_listed_by_what_is_inside_of_them_and_decided_on() {
     let mut list = ItemList {
         name: "list_intel_items".into(),
         filter: ItemFilter { conditions: vec![condition], ..filter(Decision::Undecided) },
-        fields: Fields::default().with(0),
+        fields: Fields::default().with(ItemColumn::ItemId),
         limit: NonZeroUsize::new(1),
         cursor: None,
     };
     let (first, cursor) = store.list_intel_items(&me, &list).unwrap();
-    assert_eq!((first.len(), first.get(0, 0), first.get(0, 3)), (1, Some(&b"a"[..]), None));
+    assert_eq!(
+        (first.len(), first.get(0, ItemColumn::ItemId), first.get(0, ItemColumn::Title)),
+        (1, Some(&b"a"[..]), None)
+    );
     list.cursor = cursor;
     let (second, cursor) = store.list_intel_items(&me, &list).unwrap();
-    assert_eq!((second.get(0, 0), cursor), (Some(&b"c"[..]), None));
+    assert_eq!((second.get(0, ItemColumn::ItemId), cursor), (Some(&b"c"[..]), None));
     list.filter = ItemFilter::default();
     assert_eq!(kind(store.list_intel_items(&me, &list).map(drop)), Some(ErrorKind::InvalidValue));
 }

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::json::number::Number;
 use crate::json::path::Path;
 use crate::json::text::{Leaf, Value};
+use crate::model::columns::ItemColumn;
 
 /// A condition on what a path leads to. Where it leads to nothing only [`Test::Exists`] of false holds; and so where
 /// the column's text is no JSON.
@@ -65,8 +66,8 @@ impl Condition {
         Ok(Self { path: Path::parse(path)?, test })
     }
 
-    /// Which of [`crate::ITEM_COLUMNS`] it is about.
-    pub(crate) fn column(&self) -> usize {
+    /// Which column it is about.
+    pub(crate) fn column(&self) -> ItemColumn {
         self.path.column
     }
 

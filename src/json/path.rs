@@ -4,7 +4,7 @@
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::json::text::{Text, Value, unescape};
-use crate::model::rows::{ITEM_COLUMNS, JSON_COLUMNS};
+use crate::model::columns::ItemColumn;
 
 /// A way into a column: `scores_json.total`, `claims_json[0]."a.b"`.
 ///
@@ -12,8 +12,8 @@ use crate::model::rows::{ITEM_COLUMNS, JSON_COLUMNS};
 /// bytes sort as code points do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Path {
-    /// Which of [`ITEM_COLUMNS`] it leads into.
-    pub(crate) column: usize,
+    /// Which column it leads into.
+    pub(crate) column: ItemColumn,
     steps: Vec<Step>,
 }
 
@@ -32,9 +32,9 @@ impl Path {
             let shown = String::from_utf8_lossy(text);
             Err(StoreError::new(ErrorKind::InvalidValue, format!("the path {shown:?}: {why}")))
         };
-        let Some(column) = JSON_COLUMNS.into_iter().find(|column| ITEM_COLUMNS[*column].as_bytes() == name)
+        let Some(column) = ItemColumn::JSON.into_iter().find(|column| column.name().as_bytes() == name)
         else {
-            return refuse(&format!("it must begin with one of {}", ITEM_COLUMNS[JSON_COLUMNS].join(", ")));
+            return refuse(&format!("it must begin with one of {}", ItemColumn::names(&ItemColumn::JSON)));
         };
         let mut steps = Vec::new();
         while let Some((first, after)) = rest.split_first() {
@@ -61,7 +61,7 @@ impl Path {
             Step::Key(key) => format!(".\"{}\"", key.escape_ascii()),
             Step::Index(index) => format!("[{index}]"),
         });
-        ITEM_COLUMNS[self.column].to_owned() + &steps.collect::<String>()
+        self.column.name().to_owned() + &steps.collect::<String>()
     }
 
     /// What this leads to in a column's text; `None` where there is nothing, or where the text is no JSON.

@@ -1,40 +1,11 @@
 //! Runs, items and telemetry as the core sees them: plain text, JSON already encoded.
 
-use std::ops::{BitOr, Range};
+use std::ops::BitOr;
 
-/// The columns that an item comes with, in the order of the documented API.
-pub const ITEM_COLUMNS: [&str; 12] = [
-    "item_id",
-    "run_id",
-    "item_type",
-    "title",
-    "summary",
-    "claims_json",
-    "evidence_json",
-    "scores_json",
-    "risk_flags_json",
-    "explainability_json",
-    "decision",
-    "decision_reason",
-];
-
-/// Those of [`ITEM_COLUMNS`] that hold JSON.
-pub(crate) const JSON_COLUMNS: Range<usize> = 5..10;
+use crate::model::columns::{ItemColumn, RunColumn};
 
 /// The status of a run that has started and not finished.
 pub const RUNNING: &str = "running";
-
-/// The columns of a run as it is read, in the order of the documented API.
-pub const RUN_COLUMNS: [&str; 8] = [
-    "run_id",
-    "run_type",
-    "started_at",
-    "status",
-    "settings_snapshot_json",
-    "finished_at",
-    "notes",
-    "heartbeat_at",
-];
 
 /// A run that starts.
 #[derive(Debug, Clone)]
@@ -84,16 +55,11 @@ pub struct Telemetry {
     pub force: bool,
 }
 
-/// Items to record: a row each of [`ITEM_COLUMNS`].
-pub type NewItems = TextRows<12>;
+/// Items to record: a row each of [`ItemColumn::NEW`].
+pub type NewItems = TextRows<{ ItemColumn::NEW.len() }>;
 
-/// Items as recorded: a row each of [`ITEM_COLUMNS`] and `created_at`.
-pub type Items = TextRows<13>;
-
-/// The name of a column of [`Items`].
-pub(crate) fn item_column(column: usize) -> &'static str {
-    ITEM_COLUMNS.get(column).unwrap_or(&"created_at")
-}
+/// Items as recorded: a row each of [`ItemColumn::ALL`].
+pub type Items = TextRows<{ ItemColumn::ALL.len() }>;
 
 /// Some of the columns of [`Items`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -101,17 +67,17 @@ pub struct Fields(u16);
 
 impl Fields {
     /// All of them.
-    pub const ALL: Self = Self((1 << (ITEM_COLUMNS.len() + 1)) - 1);
+    pub const ALL: Self = Self((1 << ItemColumn::ALL.len()) - 1);
 
     /// These, and another.
     #[must_use]
-    pub const fn with(self, column: usize) -> Self {
-        Self(self.0 | 1 << column)
+    pub const fn with(self, column: ItemColumn) -> Self {
+        Self(self.0 | 1 << column as usize)
     }
 
     /// Whether this column is one of them.
-    pub const fn has(self, column: usize) -> bool {
-        self.0 >> column & 1 == 1
+    pub const fn has(self, column: ItemColumn) -> bool {
+        self.0 >> column as usize & 1 == 1
     }
 }
 
@@ -123,8 +89,8 @@ impl BitOr for Fields {
     }
 }
 
-/// Runs as recorded: a row each of [`RUN_COLUMNS`].
-pub type Runs = TextRows<8>;
+/// Runs as recorded: a row each of [`RunColumn::ALL`].
+pub type Runs = TextRows<{ RunColumn::ALL.len() }>;
 
 /// Rows of `N` texts or NULLs, all in one buffer: a batch costs a handful of allocations, not thirteen an item.
 ///
@@ -196,9 +162,9 @@ impl<const N: usize> TextRows<N> {
         self.text.truncate(self.cells.last().map_or(0, |cell| cell.end));
     }
 
-    /// The text at a row and column, both from 0; `None` for NULL or where there is none.
-    pub fn get(&self, row: usize, column: usize) -> Option<&[u8]> {
-        let cell = self.cells.get(row * N + column)?;
+    /// The text at a row, from 0, and a column; `None` for NULL or where there is none.
+    pub fn get(&self, row: usize, column: impl Into<usize>) -> Option<&[u8]> {
+        let cell = self.cells.get(row * N + column.into())?;
         if cell.null { None } else { self.text.get(cell.start..cell.end) }
     }
 }
@@ -217,10 +183,10 @@ mod tests {
         rows.abandon_cell();
         rows.push("b");
         assert_eq!(rows.len(), 2);
-        assert_eq!(rows.get(0, 0), Some(&b"a"[..]));
-        assert_eq!(rows.get(0, 1), Some(&b""[..]));
-        assert_eq!(rows.get(1, 0), None);
-        assert_eq!(rows.get(1, 1), Some(&b"b"[..]));
-        assert_eq!(rows.get(2, 0), None);
+        assert_eq!(rows.get(0, 0_usize), Some(&b"a"[..]));
+        assert_eq!(rows.get(0, 1_usize), Some(&b""[..]));
+        assert_eq!(rows.get(1, 0_usize), None);
+        assert_eq!(rows.get(1, 1_usize), Some(&b"b"[..]));
+        assert_eq!(rows.get(2, 0_usize), None);
     }
 }

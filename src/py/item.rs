@@ -8,7 +8,8 @@ use super::convert::{cell, during, text};
 use super::errors::Refusal;
 use super::json;
 use super::names::intern;
-use crate::model::rows::{Items, JSON_COLUMNS, NewItems};
+use crate::model::columns::ItemColumn;
+use crate::model::rows::{Items, NewItems};
 
 /// What messages call a batch.
 const BATCH: &str = "upsert_intel_items_batch";
@@ -18,7 +19,8 @@ const BATCH: &str = "upsert_intel_items_batch";
 pub(super) const BREATH: usize = 1024;
 
 /// The columns of [`Items`] whose value is often that of the row before, so that one object serves both.
-const REPEATED: [usize; 4] = [1, 2, 10, 12];
+const REPEATED: [ItemColumn; 4] =
+    [ItemColumn::RunId, ItemColumn::ItemType, ItemColumn::Decision, ItemColumn::CreatedAt];
 
 /// One item as a row.
 pub(super) fn one(item: &Bound<'_, PyAny>) -> PyResult<NewItems> {
@@ -223,22 +225,22 @@ pub(super) struct Dicts<'py> {
     list: Bound<'py, PyList>,
     keys: Vec<&'py Bound<'py, PyString>>,
     /// The columns that they have.
-    columns: Vec<usize>,
+    columns: Vec<ItemColumn>,
     /// A copy of a dict that has all its keys is much cheaper than one that grows.
     template: Bound<'py, PyDict>,
     /// Of each column, the last text that was made an object, for [`REPEATED`] ones.
-    last: [Option<(Vec<u8>, Bound<'py, PyAny>)>; 13],
+    last: [Option<(Vec<u8>, Bound<'py, PyAny>)>; ItemColumn::ALL.len()],
 }
 
 impl<'py> Dicts<'py> {
     /// No dict yet; they are to have these columns of [`Items`], in this order.
-    pub(super) fn new(py: Python<'py>, columns: &[usize]) -> PyResult<Self> {
+    pub(super) fn new(py: Python<'py>, columns: &[ItemColumn]) -> PyResult<Self> {
         let Keys { text, json, optional } = Keys::of(py);
         let json = json.map(|(key, _)| key);
         let keys: Vec<_> =
             text.into_iter().chain(json).chain(optional).chain([intern!(py, "created_at")]).collect();
         let template = PyDict::new(py);
-        columns.iter().try_for_each(|column| template.set_item(keys[*column], py.None()))?;
+        columns.iter().try_for_each(|column| template.set_item(keys[*column as usize], py.None()))?;
         let columns = columns.to_vec();
         Ok(Self { list: PyList::empty(py), keys, columns, template, last: Default::default() })
     }
@@ -252,10 +254,15 @@ impl<'py> Dicts<'py> {
                 let column = self.columns[index];
                 let Some(text) = items.get(row, column) else { continue };
                 let value = self.value(column, text).map_err(|error| {
-                    let item_id = String::from_utf8_lossy(items.get(row, 0).unwrap_or_default());
-                    during(py, error, &format!("{operation}: item {item_id:?}, {}", self.keys[column]))
+                    let item_id =
+                        String::from_utf8_lossy(items.get(row, ItemColumn::ItemId).unwrap_or_default());
+                    during(
+                        py,
+                        error,
+                        &format!("{operation}: item {item_id:?}, {}", self.keys[column as usize]),
+                    )
                 })?;
-                dict.set_item(self.keys[column], value)?;
+                dict.set_item(self.keys[column as usize], value)?;
             }
             self.list.append(dict)?;
         }
@@ -272,19 +279,19 @@ impl<'py> Dicts<'py> {
         self.list
     }
 
-    fn value(&mut self, column: usize, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-        if let Some((before, value)) = &self.last[column]
+    fn value(&mut self, column: ItemColumn, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        if let Some((before, value)) = &self.last[column as usize]
             && before == text
         {
             return Ok(value.clone());
         }
         let py = self.list.py();
-        if JSON_COLUMNS.contains(&column) {
+        if ItemColumn::JSON.contains(&column) {
             return json::decode(py, text);
         }
         let value = cell(py, Some(text))?;
         if REPEATED.contains(&column) {
-            self.last[column] = Some((text.to_vec(), value.clone()));
+            self.last[column as usize] = Some((text.to_vec(), value.clone()));
         }
         Ok(value)
     }

@@ -7,8 +7,8 @@ use super::convert::{during, optional_text, text};
 use super::errors::Refusal;
 use crate::json::condition::{Condition, Scalar, Test};
 use crate::json::number::Number;
-use crate::model::columns::ITEM_ID;
-use crate::model::rows::{Fields, ITEM_COLUMNS, item_column};
+use crate::model::columns::ItemColumn;
+use crate::model::rows::Fields;
 use crate::sqlite::lists::item_filter::{Decision, ItemFilter};
 
 const OPERATORS: &str = "= != < <= > >= in contains exists";
@@ -20,7 +20,7 @@ pub(super) struct ItemQuery {
     pub(super) operation: String,
     pub(super) filter: ItemFilter,
     /// The columns that the dicts have, in their order.
-    pub(super) columns: Vec<usize>,
+    pub(super) columns: Vec<ItemColumn>,
 }
 
 impl ItemQuery {
@@ -29,13 +29,15 @@ impl ItemQuery {
         Self {
             operation: format!("list_intel_items_for_run {run_id:?}"),
             filter: ItemFilter::of_run(run_id),
-            columns: (0..=ITEM_COLUMNS.len()).collect(),
+            columns: ItemColumn::ALL.to_vec(),
         }
     }
 
     /// What is to be read: the id too, for messages.
     pub(super) fn fields(&self) -> Fields {
-        self.columns.iter().fold(Fields::default().with(ITEM_ID), |fields, column| fields.with(*column))
+        self.columns
+            .iter()
+            .fold(Fields::default().with(ItemColumn::ItemId), |fields, column| fields.with(*column))
     }
 }
 
@@ -91,11 +93,10 @@ fn decided(
 }
 
 /// The columns of these fields, all of them for None.
-fn columns(fields: &Bound<'_, PyAny>, operation: &str) -> PyResult<Vec<usize>> {
+fn columns(fields: &Bound<'_, PyAny>, operation: &str) -> PyResult<Vec<ItemColumn>> {
     let py = fields.py();
-    let all = 0..=ITEM_COLUMNS.len();
     if fields.is_none() {
-        return Ok(all.collect());
+        return Ok(ItemColumn::ALL.to_vec());
     }
     let invalid = |what: String| Err(Refusal::InvalidValue.error(py, format!("{operation}: fields: {what}")));
     let names = match fields.try_iter() {
@@ -110,14 +111,14 @@ fn columns(fields: &Bound<'_, PyAny>, operation: &str) -> PyResult<Vec<usize>> {
     for name in names {
         let name = name?;
         let name = text(&name, operation, "each of fields")?;
-        let Some(column) = all.clone().find(|column| item_column(*column) == name) else {
-            let known: Vec<_> = all.map(item_column).collect();
-            return invalid(format!("there is no {name:?}; there are {}", known.join(", ")));
+        let Some(column) = ItemColumn::ALL.iter().find(|column| column.name() == name) else {
+            let known = ItemColumn::names(ItemColumn::ALL);
+            return invalid(format!("there is no {name:?}; there are {known}"));
         };
-        if columns.contains(&column) {
+        if columns.contains(column) {
             return invalid(format!("{name:?} comes twice"));
         }
-        columns.push(column);
+        columns.push(*column);
     }
     if columns.is_empty() { invalid("none is given; None gives all".to_owned()) } else { Ok(columns) }
 }

@@ -5,10 +5,8 @@ use pyo3::types::{PyList, PyTuple};
 
 use super::convert::{cell, during};
 use super::{aside, item, json};
-use crate::model::rows::{RUN_COLUMNS, Runs};
-
-/// The column of [`Runs`] that holds JSON.
-const SETTINGS: usize = 4;
+use crate::model::columns::RunColumn;
+use crate::model::rows::Runs;
 
 /// A tuple a run, in the order of the fields of `RunRecord`; `operation` heads the message of an error.
 pub(super) fn tuples<'py>(py: Python<'py>, runs: &Runs, operation: &str) -> PyResult<Bound<'py, PyList>> {
@@ -17,18 +15,18 @@ pub(super) fn tuples<'py>(py: Python<'py>, runs: &Runs, operation: &str) -> PyRe
         if row % item::BREATH == item::BREATH - 1 {
             aside::breathe(py);
         }
-        let value = |column| {
-            let text = runs.get(row, column);
+        let value = |column: &RunColumn| {
+            let text = runs.get(row, *column);
             let value = match text {
-                Some(text) if column == SETTINGS => json::decode(py, text),
+                Some(text) if *column == RunColumn::SettingsSnapshot => json::decode(py, text),
                 _ => cell(py, text),
             };
             value.map_err(|error| {
-                let run_id = String::from_utf8_lossy(runs.get(row, 0).unwrap_or_default());
-                during(py, error, &format!("{operation}: run {run_id:?}, {}", RUN_COLUMNS[column]))
+                let run_id = String::from_utf8_lossy(runs.get(row, RunColumn::RunId).unwrap_or_default());
+                during(py, error, &format!("{operation}: run {run_id:?}, {}", column.name()))
             })
         };
-        let values = (0..RUN_COLUMNS.len()).map(value).collect::<PyResult<Vec<_>>>()?;
+        let values = RunColumn::ALL.iter().map(value).collect::<PyResult<Vec<_>>>()?;
         list.append(PyTuple::new(py, values)?)?;
     }
     Ok(list)

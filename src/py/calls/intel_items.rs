@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyMapping, PyTuple};
 
 use super::Store;
-use crate::model::rows::ITEM_COLUMNS;
+use crate::model::columns::ItemColumn;
 use crate::py::errors::Refusal;
 use crate::py::item::Dicts;
 use crate::py::item_query::ItemQuery;
@@ -83,7 +83,7 @@ impl Store {
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let item_id = convert::text(item_id, "get_intel_item", "item_id")?;
         let item = call(py, &self.0, |store, caller| store.get_intel_item(caller, item_id))?;
-        let mut dicts = Dicts::new(py, &Vec::from_iter(0..=ITEM_COLUMNS.len()))?;
+        let mut dicts = Dicts::new(py, ItemColumn::ALL)?;
         dicts.extend(&item, "get_intel_item")?;
         Ok(dicts.into_list().iter().next())
     }

@@ -6,7 +6,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::rows::ITEM_COLUMNS;
+use crate::model::columns::ItemColumn;
 use crate::sqlite::file::connection;
 
 /// Step `n` (from 0) brings a file from version `n` to version `n + 1`.
@@ -72,13 +72,13 @@ const ADDED_COLUMNS: [(i64, &str, &str); 4] = [
     (3, "runs", "pruned_at"),
 ];
 
-/// What every file of ours, and of the predecessor, has beside the [`ITEM_COLUMNS`] of its items.
+/// What every file of ours, and of the predecessor, has beside the columns of its items.
 const REQUIRED: [(&str, &[&str]); 3] = [
     (
         "runs",
         &["run_id", "run_type", "started_at", "finished_at", "status", "settings_snapshot_json", "notes"],
     ),
-    ("intel_items", &["created_at"]),
+    ("intel_items", &[]),
     ("telemetry", &["run_id", "telemetry_json", "created_at"]),
 ];
 
@@ -110,10 +110,9 @@ pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
                 SELECT 1 FROM pragma_table_list WHERE schema = 'main' AND lower(name) = ?1 AND type = 'table')",
         )?;
         let there = there.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
-        let items: &[&str] = if table == "intel_items" { &ITEM_COLUMNS } else { &[] };
-        if let Some(missing) =
-            items.iter().chain(columns).find(|column| !there.iter().any(|name| name == *column))
-        {
+        let items = if table == "intel_items" { ItemColumn::ALL } else { &[] };
+        let mut wanted = items.iter().map(|column| column.name()).chain(columns.iter().copied());
+        if let Some(missing) = wanted.find(|column| !there.iter().any(|name| name == column)) {
             return Err(StoreError::new(
                 ErrorKind::ForeignDatabase,
                 format!(

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row};
 
 use crate::error::Result;
 use crate::json::condition::Condition;
-use crate::model::columns::{DECISION, ITEM_TYPE, RUN_ID};
+use crate::model::columns::ItemColumn;
 use crate::model::rows::Fields;
 use crate::sqlite::lists::cursor;
 use crate::sqlite::tables::pruned;
@@ -130,13 +130,13 @@ impl<'a> RowFilter<'a> {
     pub(crate) fn columns(&self) -> Fields {
         let mut columns = Fields::default();
         if self.filter.item_type.is_some() {
-            columns = columns.with(ITEM_TYPE);
+            columns = columns.with(ItemColumn::ItemType);
         }
         if self.filter.decision.is_some() {
-            columns = columns.with(DECISION);
+            columns = columns.with(ItemColumn::Decision);
         }
         if self.pruning {
-            columns = columns.with(RUN_ID);
+            columns = columns.with(ItemColumn::RunId);
         }
         self.filter.conditions.iter().fold(columns, |columns, condition| columns.with(condition.column()))
     }
@@ -144,24 +144,24 @@ impl<'a> RowFilter<'a> {
     /// Whether a row, its columns in the order of [`crate::Items`], is one that the filter lets through. That it is of
     /// the right run and time is taken for granted.
     pub(crate) fn keeps(&mut self, row: &Row) -> Result<bool> {
-        let text = |column| -> Result<Option<&[u8]>> {
-            match row.get_ref(column)? {
+        let text = |column: ItemColumn| -> Result<Option<&[u8]>> {
+            match row.get_ref(column as usize)? {
                 ValueRef::Text(text) => Ok(Some(text)),
                 // Another program can have put what is no text there, which is nothing that a filter knows.
                 _ => Ok(None),
             }
         };
         if let Some(item_type) = &self.filter.item_type
-            && text(ITEM_TYPE)? != Some(item_type.as_bytes())
+            && text(ItemColumn::ItemType)? != Some(item_type.as_bytes())
         {
             return Ok(false);
         }
         if let Some(decision) = &self.filter.decision
-            && !decision.is(text(DECISION)?)
+            && !decision.is(text(ItemColumn::Decision)?)
         {
             return Ok(false);
         }
-        if self.pruning && self.is_pruned(text(RUN_ID)?.unwrap_or_default())? {
+        if self.pruning && self.is_pruned(text(ItemColumn::RunId)?.unwrap_or_default())? {
             return Ok(false);
         }
         for condition in &self.filter.conditions {

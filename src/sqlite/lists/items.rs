@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use rusqlite::{Connection, Row};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::columns::{CREATED_AT, ITEM_ID};
-use crate::model::rows::{Fields, ITEM_COLUMNS, Items, item_column};
+use crate::model::columns::ItemColumn;
+use crate::model::rows::{Fields, Items};
 use crate::sqlite::lists::cursor::{self, Position};
 use crate::sqlite::lists::item_filter::{ItemFilter, RowFilter};
 use crate::sqlite::lists::item_groups::{self, MergedGroups};
@@ -17,7 +17,7 @@ use crate::sqlite::tables::cells::push_cell;
 pub(crate) const SLICE_ROWS: usize = 256;
 
 /// The column behind those of [`Items`].
-const ROWID: usize = ITEM_COLUMNS.len() + 1;
+const ROWID: usize = ItemColumn::ALL.len();
 
 /// A list of items, the oldest first.
 #[derive(Debug, Clone)]
@@ -132,7 +132,7 @@ fn read(connection: &Connection, part: &Part, hand_on: &mut dyn FnMut(Items)) ->
         }
         more = scanned == part.max_scanned;
         if more || kept && count == part.limit {
-            end = Some(Position { time: row.get(CREATED_AT)?, rowid: row.get(ROWID)? });
+            end = Some(Position { time: row.get(ItemColumn::CreatedAt as usize)?, rowid: row.get(ROWID)? });
         }
         Ok(!more)
     })?;
@@ -141,9 +141,9 @@ fn read(connection: &Connection, part: &Part, hand_on: &mut dyn FnMut(Items)) ->
 }
 
 fn push(row: &Row, fields: Fields, items: &mut Items) -> Result<()> {
-    for column in 0..ROWID {
-        if fields.has(column) {
-            push_cell(row, column, items, "item")?;
+    for column in ItemColumn::ALL {
+        if fields.has(*column) {
+            push_cell(row, *column as usize, items, "item")?;
         } else {
             items.push_null();
         }
@@ -164,7 +164,9 @@ pub(crate) fn scan(
     if row_filter.lets_nothing_through()? {
         return Ok(());
     }
-    let columns = fields | row_filter.columns() | Fields::default().with(ITEM_ID).with(CREATED_AT);
+    let columns = fields
+        | row_filter.columns()
+        | Fields::default().with(ItemColumn::ItemId).with(ItemColumn::CreatedAt);
     if filter.is_by_kind()
         && let Some(groups) = item_groups::groups(connection, filter)?
     {
@@ -206,7 +208,8 @@ pub(crate) fn scan(
 
 /// The columns of [`Items`], NULL for those that are not wanted, and the rowid.
 fn select(columns: Fields) -> String {
-    let names = (0..ROWID).map(|column| if columns.has(column) { item_column(column) } else { "NULL" });
+    let names =
+        ItemColumn::ALL.iter().map(|column| if columns.has(*column) { column.name() } else { "NULL" });
     format!("SELECT {}, rowid FROM intel_items", names.collect::<Vec<_>>().join(", "))
 }
 
@@ -380,7 +383,7 @@ pub(crate) mod tests {
                     let (items, end) = page(
                         &connection,
                         &filter,
-                        Fields::default().with(ITEM_ID),
+                        Fields::default().with(ItemColumn::ItemId),
                         after.as_ref(),
                         limit,
                         max_scanned,
@@ -388,8 +391,8 @@ pub(crate) mod tests {
                     .unwrap();
                     assert!(items.len() <= limit.min(max_scanned));
                     found.extend((0..items.len()).map(|row| {
-                        assert_eq!(items.get(row, CREATED_AT), None);
-                        String::from_utf8(items.get(row, ITEM_ID).unwrap().to_vec()).unwrap()
+                        assert_eq!(items.get(row, ItemColumn::CreatedAt), None);
+                        String::from_utf8(items.get(row, ItemColumn::ItemId).unwrap().to_vec()).unwrap()
                     }));
                     if max_scanned == 1000 {
                         assert_eq!(end.is_none(), found.len() == wanted.len(), "{filter:?}");

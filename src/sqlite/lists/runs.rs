@@ -8,13 +8,13 @@ use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, Row, Rows, params_from_iter};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::rows::{RUN_COLUMNS, Runs};
+use crate::model::columns::RunColumn;
+use crate::model::rows::Runs;
 use crate::sqlite::lists::cursor::{self, Position};
 use crate::sqlite::tables::runs;
 
 /// The columns of a list's rows that say where they belong in it.
-const STARTED_AT: usize = 2;
-const ROWID: usize = RUN_COLUMNS.len();
+const ROWID: usize = RunColumn::ALL.len();
 
 /// Which runs a list or a count is of: all that each filter that is given lets through.
 #[derive(Debug, Clone, Default)]
@@ -157,7 +157,7 @@ pub(crate) fn count(connection: &Connection, filter: &RunFilter) -> Result<u64> 
 }
 
 fn list_sql(conditions: &[Clause]) -> String {
-    let columns = RUN_COLUMNS.join(", ");
+    let columns = RunColumn::names(RunColumn::ALL);
     let only: String = conditions.iter().map(|(condition, _)| format!(" AND {condition}")).collect();
     format!(
         "SELECT {columns}, rowid FROM runs WHERE pruned_at IS NULL{only} ORDER BY started_at DESC, rowid DESC LIMIT ?"
@@ -211,7 +211,7 @@ impl<'statement> MergedLists<'statement> {
     fn advance(&mut self, list: usize) -> Result<()> {
         if let Some(row) = self.lists[list].next()? {
             // What is no text is refused once the row is taken.
-            let time = row.get_ref(STARTED_AT)?.as_bytes().unwrap_or_default();
+            let time = row.get_ref(RunColumn::StartedAt as usize)?.as_bytes().unwrap_or_default();
             self.next.push((time.to_vec(), row.get(ROWID)?, list));
         }
         Ok(())
@@ -314,7 +314,7 @@ mod tests {
             .unwrap();
         for filter in filters() {
             let (found, next) = list(&connection, &filter, None, None).unwrap();
-            let ids: Vec<_> = (0..found.len()).map(|row| found.get(row, 0).unwrap()).collect();
+            let ids: Vec<_> = (0..found.len()).map(|row| found.get(row, RunColumn::RunId).unwrap()).collect();
             assert_eq!(ids, [b"c", b"a"], "{filter:?}");
             assert_eq!(next, None);
             assert_eq!(count(&connection, &filter).unwrap(), 2, "{filter:?}");

@@ -6,8 +6,8 @@ use chrono::{TimeDelta, Utc};
 use rusqlite::{CachedStatement, Connection, Statement};
 
 use crate::error::{Result, StoreError};
-use crate::model::columns::{ITEM_ID, RUN_ID};
-use crate::model::rows::{ITEM_COLUMNS, Items, NewItems};
+use crate::model::columns::ItemColumn;
+use crate::model::rows::{Items, NewItems};
 use crate::model::time;
 use crate::sqlite::tables::cells::{Text, push_cell};
 use crate::sqlite::tables::pruned;
@@ -87,7 +87,7 @@ impl<'a> Upsert<'a> {
     }
 
     fn require_run(&mut self, items: &NewItems, row: usize) -> Result<()> {
-        let run_id = items.get(row, RUN_ID).unwrap_or_default();
+        let run_id = items.get(row, ItemColumn::RunId).unwrap_or_default();
         if self.known_run.as_deref() != Some(run_id) {
             runs::require(self.connection, run_id, false, &self.now)?;
             self.known_run = Some(run_id.to_vec());
@@ -104,34 +104,34 @@ impl<'a> Upsert<'a> {
             }
         }
         bind(&mut self.statement, items, row, &self.now)?;
-        self.statement.raw_bind_parameter(ITEM_COLUMNS.len() + 2, &self.stale)?;
+        self.statement.raw_bind_parameter(ItemColumn::NEW.len() + 2, &self.stale)?;
         self.statement.raw_execute()?;
         Ok(())
     }
 }
 
 fn bind(statement: &mut Statement, items: &NewItems, row: usize, now: &str) -> Result<()> {
-    for column in 0..ITEM_COLUMNS.len() {
+    for column in 0..ItemColumn::NEW.len() {
         statement.raw_bind_parameter(column + 1, Text(items.get(row, column)))?;
     }
-    Ok(statement.raw_bind_parameter(ITEM_COLUMNS.len() + 1, now)?)
+    Ok(statement.raw_bind_parameter(ItemColumn::NEW.len() + 1, now)?)
 }
 
 /// Read an item; no row where there is none.
 pub(crate) fn get(connection: &Connection, item_id: &str) -> Result<Items> {
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT {}, created_at FROM intel_items WHERE item_id = ? AND {NOT_PRUNED}",
-        ITEM_COLUMNS.join(", ")
+        "SELECT {} FROM intel_items WHERE item_id = ? AND {NOT_PRUNED}",
+        ItemColumn::names(ItemColumn::ALL)
     ))?;
     let mut rows = statement.query([item_id])?;
     let mut items = Items::new();
     if let Some(row) = rows.next()? {
-        (0..=ITEM_COLUMNS.len()).try_for_each(|column| push_cell(row, column, &mut items, "item"))?;
+        (0..ItemColumn::ALL.len()).try_for_each(|column| push_cell(row, column, &mut items, "item"))?;
     }
     Ok(items)
 }
 
 /// The item's id, for messages.
 pub(crate) fn item_id(items: &NewItems, row: usize) -> Cow<'_, str> {
-    String::from_utf8_lossy(items.get(row, ITEM_ID).unwrap_or_default())
+    String::from_utf8_lossy(items.get(row, ItemColumn::ItemId).unwrap_or_default())
 }

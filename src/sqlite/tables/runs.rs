@@ -3,8 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::rows::RUNNING;
-use crate::model::rows::{IfOver, NewRun, RUN_COLUMNS, RunEnd, Runs};
+use crate::model::columns::RunColumn;
+use crate::model::rows::{IfOver, NewRun, RUNNING, RunEnd, Runs};
 use crate::model::time;
 use crate::sqlite::tables::cells::{Text, push_cell};
 use crate::sqlite::tables::deletion;
@@ -69,7 +69,7 @@ pub(crate) fn finish(connection: &Connection, end: &RunEnd, finished_at: &str) -
 pub(crate) fn get(connection: &Connection, run_id: &str) -> Result<Runs> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {} FROM runs WHERE run_id = ? AND pruned_at IS NULL",
-        RUN_COLUMNS.join(", ")
+        RunColumn::names(RunColumn::ALL)
     ))?;
     let mut rows = statement.query([run_id])?;
     let mut runs = Runs::new();
@@ -79,9 +79,9 @@ pub(crate) fn get(connection: &Connection, run_id: &str) -> Result<Runs> {
     Ok(runs)
 }
 
-/// Append a row whose first columns are [`RUN_COLUMNS`].
+/// Append a row whose first columns are [`RunColumn::ALL`].
 pub(crate) fn push_row(row: &Row, runs: &mut Runs) -> Result<()> {
-    (0..RUN_COLUMNS.len()).try_for_each(|column| push_cell(row, column, runs, "run"))
+    (0..RunColumn::ALL.len()).try_for_each(|column| push_cell(row, column, runs, "run"))
 }
 
 /// Fail unless there is such a run, and it was not recovered or `force` is set; give its sign of life if it has given

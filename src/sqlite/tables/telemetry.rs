@@ -36,7 +36,7 @@ pub(crate) fn get(connection: &Connection, run_id: &str) -> Result<Option<Vec<u8
     while let Some(row) = rows.next()? {
         (0..2).try_for_each(|column| push_cell(row, column, &mut document, "telemetry of run"))?;
     }
-    Ok(document.get(0, 1).map(<[u8]>::to_vec))
+    Ok(document.get(0, 1_usize).map(<[u8]>::to_vec))
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use chrono::Utc;
 use rusqlite::Connection;
 
 use crate::error::Result;
-use crate::model::rows::{RUN_COLUMNS, Runs};
+use crate::model::columns::RunColumn;
+use crate::model::rows::Runs;
 use crate::model::time;
 use crate::sqlite::tables::runs;
 
@@ -81,7 +82,7 @@ fn finish_sql() -> String {
     format!(
         "UPDATE runs SET status = ?2, finished_at = ?3, recovered_at = ?3, notes = coalesce(notes, ?4)
         WHERE run_id = ?5 AND {SEEMS_DEAD} RETURNING {}",
-        RUN_COLUMNS.join(", ")
+        RunColumn::names(RunColumn::ALL)
     )
 }
 
