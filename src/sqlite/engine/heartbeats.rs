@@ -18,6 +18,7 @@ use rusqlite::Connection;
 use crate::error::Result;
 use crate::model::caller::{Caller, Owner};
 use crate::model::time::{self, isoformat};
+use crate::sqlite::tables::pruned::NOT_PRUNED;
 use crate::sqlite::tables::runs;
 use crate::sync::{lock, wait};
 
@@ -54,12 +55,16 @@ impl Held {
         let now = Utc::now();
         let alive = time::before(now, self.0.elapsed().saturating_add(ALIVE_WITHIN));
         let now = isoformat(now);
-        connection.prepare_cached(MAKE_UP)?.execute((&now, alive, runs::second(&now)))?;
+        connection.prepare_cached(&format!("{MAKE_UP} AND {NOT_PRUNED}"))?.execute((
+            &now,
+            alive,
+            runs::second(&now),
+        ))?;
         Ok(())
     }
 }
 
-const MAKE_UP: &str = "UPDATE runs SET heartbeat_at = ?1 WHERE status = 'running' AND recovered_at IS NULL AND pruned_at IS NULL
+const MAKE_UP: &str = "UPDATE runs SET heartbeat_at = ?1 WHERE status = 'running' AND recovered_at IS NULL
     AND coalesce(heartbeat_at, started_at) >= ?2 AND coalesce(heartbeat_at, started_at) < ?3";
 
 /// The runs of one store that are inside their block, and the thread that beats for them.
@@ -226,7 +231,7 @@ mod tests {
     fn making_up_reads_running_runs_alone() {
         let connection = with_run(&ago(5));
         let plan: Vec<String> = connection
-            .prepare(&format!("EXPLAIN QUERY PLAN {MAKE_UP}"))
+            .prepare(&format!("EXPLAIN QUERY PLAN {MAKE_UP} AND {NOT_PRUNED}"))
             .unwrap()
             .query_map(["", "", ""], |row| row.get("detail"))
             .unwrap()

@@ -11,6 +11,7 @@ use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::columns::RunColumn;
 use crate::model::rows::Runs;
 use crate::sqlite::lists::cursor::{self, Position};
+use crate::sqlite::tables::pruned::{NOT_PRUNED, PRUNED};
 use crate::sqlite::tables::runs;
 
 /// The columns of a list's rows that say where they belong in it.
@@ -160,7 +161,7 @@ fn list_sql(conditions: &[Clause]) -> String {
     let columns = RunColumn::names(RunColumn::ALL);
     let only: String = conditions.iter().map(|(condition, _)| format!(" AND {condition}")).collect();
     format!(
-        "SELECT {columns}, rowid FROM runs WHERE pruned_at IS NULL{only} ORDER BY started_at DESC, rowid DESC LIMIT ?"
+        "SELECT {columns}, rowid FROM runs WHERE {NOT_PRUNED}{only} ORDER BY started_at DESC, rowid DESC LIMIT ?"
     )
 }
 
@@ -174,10 +175,7 @@ fn count_sql(conditions: &[Clause]) -> [String; 2] {
         some => format!(" WHERE {some}"),
     };
     let pruned = joined(" AND +").concat();
-    [
-        format!("SELECT count(*) FROM runs{all}"),
-        format!("SELECT count(*) FROM runs WHERE pruned_at IS NOT NULL{pruned}"),
-    ]
+    [format!("SELECT count(*) FROM runs{all}"), format!("SELECT count(*) FROM runs WHERE {PRUNED}{pruned}")]
 }
 
 /// Lists that are each in order, the newest run first, as one: the newest of all that come next comes first.

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::sqlite::tables::intel_items::NOT_PRUNED;
+use crate::sqlite::tables::pruned::ITEM_PRUNED;
 
 /// A decision on an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct NewDecision {
 pub(crate) fn decide(connection: &Connection, decision: &NewDecision) -> Result<()> {
     let decided = connection
         .prepare_cached(&format!(
-            "UPDATE intel_items SET decision = ?, decision_reason = ? WHERE item_id = ? AND {NOT_PRUNED}"
+            "UPDATE intel_items SET decision = ?, decision_reason = ? WHERE item_id = ? AND NOT {ITEM_PRUNED}"
         ))?
         .execute((&decision.decision, &decision.reason, &decision.item_id))?;
     if decided == 0 {

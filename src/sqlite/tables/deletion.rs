@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Statement};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::rows::RUNNING;
 use crate::sqlite::file::control;
-use crate::sqlite::tables::pruned;
+use crate::sqlite::tables::pruned::{self, NOT_PRUNED};
 use crate::sqlite::tables::references::{self, Known, References};
 
 /// How many items are deleted between two looks at the time.
@@ -110,13 +110,11 @@ pub(crate) struct Sweep {
     pub(crate) references: Known,
 }
 
-const MARKED: &str = "SELECT run_id FROM runs WHERE pruned_at IS NOT NULL ORDER BY pruned_at, rowid LIMIT ?";
-
 impl Sweep {
     /// Delete until it is time to make way; and whether there may be more.
     pub(crate) fn go_on(&mut self, connection: &Connection, until: Instant) -> Result<(Pruned, bool)> {
         let mut pruned = Pruned::default();
-        let mut marked = connection.prepare_cached(MARKED)?;
+        let mut marked = connection.prepare_cached(pruned::NEXT_PRUNED)?;
         let references = self.references.get(connection)?;
         loop {
             let Some(run_id) = self.next(&mut marked)? else { return Ok((pruned, false)) };
@@ -210,7 +208,7 @@ pub(crate) fn delete_run(
     deferred: bool,
 ) -> Result<Deleted> {
     let status: Option<String> = connection
-        .prepare_cached("SELECT status FROM runs WHERE run_id = ? AND pruned_at IS NULL")?
+        .prepare_cached(&format!("SELECT status FROM runs WHERE run_id = ? AND {NOT_PRUNED}"))?
         .query_row([run_id], |row| row.get(0))
         .optional()?;
     match status {
@@ -230,9 +228,7 @@ pub(crate) fn delete_run(
 
 /// Delete what is left of a run that is being pruned, so that its id is free; whether there was one.
 pub(crate) fn make_room(connection: &Connection, run_id: &str) -> Result<bool> {
-    let marked = connection
-        .prepare_cached("SELECT 1 FROM runs WHERE run_id = ? AND pruned_at IS NOT NULL")?
-        .exists([run_id])?;
+    let marked = pruned::is_pruned(connection, run_id.as_bytes())?;
     if marked {
         unless_forbidden(connection, run_id, || delete_all(connection, run_id))?.map_err(|why| {
             forbidden(&format!("what is left of a run with this run_id, which is being pruned, cannot be deleted: {why}; nothing was changed; delete the rows that refer to it first"))
@@ -430,7 +426,8 @@ mod tests {
     #[test]
     fn marked_runs_are_found_by_their_index_in_its_order() {
         let connection = marked(&[], 0);
-        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {MARKED}")).unwrap();
+        let mut statement =
+            connection.prepare(&format!("EXPLAIN QUERY PLAN {}", pruned::NEXT_PRUNED)).unwrap();
         let plan: Vec<String> = statement
             .raw_query()
             .mapped(|row| row.get::<_, String>(3))

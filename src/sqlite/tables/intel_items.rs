@@ -10,7 +10,7 @@ use crate::model::columns::ItemColumn;
 use crate::model::rows::{Items, NewItems};
 use crate::model::time;
 use crate::sqlite::tables::cells::{Text, push_cell};
-use crate::sqlite::tables::pruned;
+use crate::sqlite::tables::pruned::{self, ITEM_PRUNED};
 use crate::sqlite::tables::runs;
 
 /// An item that comes again unchanged is not written again, unless its `updated_at` is older than `?14`, a minute:
@@ -44,15 +44,10 @@ const MOVE: &str = "UPDATE intel_items SET
         rowid = (SELECT max(rowid) + 1 FROM intel_items), run_id = ?2, item_type = ?3, title = ?4, summary = ?5,
         claims_json = ?6, evidence_json = ?7, scores_json = ?8, risk_flags_json = ?9, explainability_json = ?10,
         decision = ?11, decision_reason = ?12, created_at = ?13, updated_at = NULL
-    WHERE item_id = ?1 AND EXISTS (
-        SELECT 1 FROM runs WHERE runs.run_id = intel_items.run_id AND pruned_at IS NOT NULL)";
+    WHERE item_id = ?1";
 
 /// How long an unchanged item may come again before its `updated_at` is brought up to date.
 const SEEN_EVERY: TimeDelta = TimeDelta::minutes(1);
-
-/// What holds for an item unless its run is being pruned.
-pub(crate) const NOT_PRUNED: &str =
-    "NOT EXISTS (SELECT 1 FROM runs WHERE runs.run_id = intel_items.run_id AND +pruned_at IS NOT NULL)";
 
 /// Inserts or updates items, in their order, all with the same time.
 pub(crate) struct Upsert<'a> {
@@ -97,7 +92,7 @@ impl<'a> Upsert<'a> {
 
     fn write_row(&mut self, items: &NewItems, row: usize) -> Result<()> {
         if self.pruning {
-            let mut statement = self.connection.prepare_cached(MOVE)?;
+            let mut statement = self.connection.prepare_cached(&format!("{MOVE} AND {ITEM_PRUNED}"))?;
             bind(&mut statement, items, row, &self.now)?;
             if statement.raw_execute()? > 0 {
                 return Ok(());
@@ -120,7 +115,7 @@ fn bind(statement: &mut Statement, items: &NewItems, row: usize, now: &str) -> R
 /// Read an item; no row where there is none.
 pub(crate) fn get(connection: &Connection, item_id: &str) -> Result<Items> {
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT {} FROM intel_items WHERE item_id = ? AND {NOT_PRUNED}",
+        "SELECT {} FROM intel_items WHERE item_id = ? AND NOT {ITEM_PRUNED}",
         ItemColumn::names(ItemColumn::ALL)
     ))?;
     let mut rows = statement.query([item_id])?;

@@ -1,9 +1,36 @@
-//! Which runs are there: one that is being pruned is not.
+//! Which runs are there: one that is being pruned is not, and neither is what belongs to it.
+//!
+//! This and the schema ([`crate::sqlite::file::migrations`]) alone name the column: each statement that reads runs, items
+//! or telemetry has one of these conditions, or goes through what they found.
 
 use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::sqlite::tables::cells::Text;
+
+/// Of runs: those that are there.
+pub(crate) const NOT_PRUNED: &str = "pruned_at IS NULL";
+
+/// Of runs: those that are being pruned, by the index of these few.
+pub(crate) const PRUNED: &str = "pruned_at IS NOT NULL";
+
+/// Of items: those whose run is being pruned.
+pub(crate) const ITEM_PRUNED: &str =
+    "EXISTS (SELECT 1 FROM runs WHERE runs.run_id = intel_items.run_id AND +pruned_at IS NOT NULL)";
+
+/// Of telemetry: what belongs to a run that is being pruned.
+pub(crate) const TELEMETRY_PRUNED: &str =
+    "EXISTS (SELECT 1 FROM runs WHERE runs.run_id = telemetry.run_id AND +pruned_at IS NOT NULL)";
+
+/// The runs that are being pruned.
+pub(crate) const PRUNED_RUNS: &str = "SELECT run_id FROM runs WHERE pruned_at IS NOT NULL";
+
+/// The same, so many of them, in the order in which they are deleted.
+pub(crate) const NEXT_PRUNED: &str =
+    "SELECT run_id FROM runs WHERE pruned_at IS NOT NULL ORDER BY pruned_at, rowid LIMIT ?";
+
+/// Mark runs as being pruned.
+pub(crate) const MARK: &str = "UPDATE runs SET pruned_at = ?";
 
 /// A row where any run is being pruned.
 pub(crate) const IS_ANY_PRUNED: &str = "SELECT 1 FROM runs WHERE pruned_at IS NOT NULL";
@@ -22,7 +49,7 @@ pub(crate) fn is_pruned(connection: &Connection, run_id: &[u8]) -> Result<bool> 
 
 /// The runs that are being pruned.
 pub(crate) fn pruned(connection: &Connection) -> Result<Vec<String>> {
-    let mut statement = connection.prepare_cached("SELECT run_id FROM runs WHERE pruned_at IS NOT NULL")?;
+    let mut statement = connection.prepare_cached(PRUNED_RUNS)?;
     Ok(statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::{Connection, ffi};
 
 use crate::error::{ErrorKind, Result, StoreError};
+use crate::sqlite::tables::pruned;
 
 /// What a run is made of. Each has its `run_id`.
 const OURS: [&str; 3] = ["intel_items", "telemetry", "runs"];
@@ -305,10 +306,8 @@ pub(crate) fn held(connection: &Connection, stop: &AtomicBool) -> Result<Vec<(St
     if references.is_empty() {
         return Ok(Vec::new());
     }
-    let mut marked = connection.prepare_cached("SELECT run_id FROM runs WHERE pruned_at IS NOT NULL")?;
-    let marked = marked.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
     let mut found = Vec::new();
-    for run_id in marked {
+    for run_id in pruned::pruned(connection)? {
         if stop.load(Ordering::Relaxed) {
             return Err(StoreError::new(ErrorKind::Interrupted, "interrupted"));
         }

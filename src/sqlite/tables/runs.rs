@@ -8,7 +8,7 @@ use crate::model::rows::{IfOver, NewRun, RUNNING, RunEnd, Runs};
 use crate::model::time;
 use crate::sqlite::tables::cells::{Text, push_cell};
 use crate::sqlite::tables::deletion;
-use crate::sqlite::tables::pruned;
+use crate::sqlite::tables::pruned::{self, NOT_PRUNED};
 
 /// Insert a run.
 pub(crate) fn insert(connection: &Connection, run: &NewRun) -> Result<()> {
@@ -48,7 +48,7 @@ pub(crate) fn finish(connection: &Connection, end: &RunEnd, finished_at: &str) -
     let finished = connection
         .prepare_cached(&format!(
             "UPDATE runs SET status = ?, finished_at = ?, notes = ?
-            WHERE run_id = ? AND pruned_at IS NULL AND {condition}"
+            WHERE run_id = ? AND {NOT_PRUNED} AND {condition}"
         ))?
         .execute((&end.status, finished_at, &end.notes, &end.run_id))?;
     if finished > 0 {
@@ -68,7 +68,7 @@ pub(crate) fn finish(connection: &Connection, end: &RunEnd, finished_at: &str) -
 /// Read a run; no row where there is none.
 pub(crate) fn get(connection: &Connection, run_id: &str) -> Result<Runs> {
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT {} FROM runs WHERE run_id = ? AND pruned_at IS NULL",
+        "SELECT {} FROM runs WHERE run_id = ? AND {NOT_PRUNED}",
         RunColumn::names(RunColumn::ALL)
     ))?;
     let mut rows = statement.query([run_id])?;
@@ -90,10 +90,10 @@ pub(crate) fn push_row(row: &Row, runs: &mut Runs) -> Result<()> {
 /// It is for the transaction of the write: a run cannot be recovered between this look and what is written for it.
 pub(crate) fn require(connection: &Connection, run_id: &[u8], force: bool, now: &str) -> Result<()> {
     let found: Option<(bool, bool)> = connection
-        .prepare_cached(
+        .prepare_cached(&format!(
             "SELECT recovered_at IS NOT NULL, status = 'running' AND coalesce(heartbeat_at, started_at) < ?2
-            FROM runs WHERE run_id = ?1 AND pruned_at IS NULL",
-        )?
+            FROM runs WHERE run_id = ?1 AND {NOT_PRUNED}"
+        ))?
         .query_row((Text(Some(run_id)), second(now)), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     match found {
@@ -107,7 +107,7 @@ pub(crate) fn require(connection: &Connection, run_id: &[u8], force: bool, now: 
 /// Why a run that was to be running is not.
 pub(crate) fn why_over(connection: &Connection, run_id: &str) -> Result<StoreError> {
     let found: Option<(String, Option<String>)> = connection
-        .prepare_cached("SELECT status, recovered_at FROM runs WHERE run_id = ? AND pruned_at IS NULL")?
+        .prepare_cached(&format!("SELECT status, recovered_at FROM runs WHERE run_id = ? AND {NOT_PRUNED}"))?
         .query_row([run_id], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let over = |what| StoreError::new(ErrorKind::RunFinished, what);
@@ -140,10 +140,10 @@ pub(crate) fn give(connection: &Connection, run_id: &[u8], now: &str) -> Result<
 pub(crate) fn beat(connection: &Connection, run_id: &str) -> Result<()> {
     let now = time::now();
     let beaten = connection
-        .prepare_cached(
+        .prepare_cached(&format!(
             "UPDATE runs SET heartbeat_at = ? WHERE run_id = ? AND status = 'running' AND recovered_at IS NULL
-                AND pruned_at IS NULL",
-        )?
+                AND {NOT_PRUNED}"
+        ))?
         .execute((&now, run_id))?;
     if beaten > 0 { Ok(()) } else { Err(why_over(connection, run_id)?) }
 }
@@ -151,10 +151,10 @@ pub(crate) fn beat(connection: &Connection, run_id: &str) -> Result<()> {
 /// Give the sign of life of each run that still goes on and has not given one this second.
 pub(crate) fn beat_all(connection: &Connection, run_ids: &[String]) -> Result<()> {
     let now = time::now();
-    let mut statement = connection.prepare_cached(
+    let mut statement = connection.prepare_cached(&format!(
         "UPDATE runs SET heartbeat_at = ?1 WHERE run_id = ?2 AND status = 'running' AND recovered_at IS NULL
-            AND pruned_at IS NULL AND coalesce(heartbeat_at, started_at) < ?3",
-    )?;
+            AND {NOT_PRUNED} AND coalesce(heartbeat_at, started_at) < ?3"
+    ))?;
     run_ids.iter().try_for_each(|run_id| {
         statement.execute((&now, run_id, second(&now)))?;
         Ok(())
@@ -166,7 +166,11 @@ pub(crate) const RECOVERED: &str = "no sign of life since ";
 
 /// Have a run that was recovered go on as if it had not been, with a sign of life given now. One that is running is.
 pub(crate) fn reopen(connection: &Connection, run_id: &str) -> Result<()> {
-    let reopened = connection.prepare_cached(REOPEN)?.execute((time::now(), run_id, RECOVERED))?;
+    let reopened = connection.prepare_cached(&format!("{REOPEN} AND {NOT_PRUNED}"))?.execute((
+        time::now(),
+        run_id,
+        RECOVERED,
+    ))?;
     if reopened > 0 {
         return Ok(());
     }
@@ -183,4 +187,4 @@ const REOPEN: &str =
     "UPDATE runs SET status = 'running', finished_at = NULL, recovered_at = NULL, heartbeat_at = ?1,
         notes = CASE WHEN recovered_at IS NOT NULL AND substr(notes, 1, length(?3)) = ?3
             AND datetime(substr(notes, length(?3) + 1)) IS NOT NULL THEN NULL ELSE notes END
-    WHERE run_id = ?2 AND pruned_at IS NULL AND (recovered_at IS NOT NULL OR status = 'running')";
+    WHERE run_id = ?2 AND (recovered_at IS NOT NULL OR status = 'running')";

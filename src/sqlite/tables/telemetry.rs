@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use crate::error::{ErrorKind, Result};
 use crate::model::rows::{Telemetry, TextRows};
 use crate::sqlite::tables::cells::{Text, push_cell};
+use crate::sqlite::tables::pruned::TELEMETRY_PRUNED;
 use crate::sqlite::tables::runs;
 
 /// Set a run's telemetry document.
@@ -27,10 +28,9 @@ pub(crate) fn write(connection: &Connection, telemetry: &Telemetry, created_at: 
 
 /// Read a run's telemetry document.
 pub(crate) fn get(connection: &Connection, run_id: &str) -> Result<Option<Vec<u8>>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT run_id, telemetry_json FROM telemetry
-         WHERE run_id = ?1 AND NOT EXISTS (SELECT 1 FROM runs WHERE run_id = ?1 AND pruned_at IS NOT NULL)",
-    )?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT run_id, telemetry_json FROM telemetry WHERE run_id = ? AND NOT {TELEMETRY_PRUNED}"
+    ))?;
     let mut rows = statement.query([run_id])?;
     let mut document = TextRows::<2>::new();
     while let Some(row) = rows.next()? {

@@ -10,6 +10,7 @@ use crate::error::{ErrorKind, Result};
 use crate::model::rows::RUNNING;
 use crate::sqlite::engine::adhoc::{self, Parameters, Stop};
 use crate::sqlite::file::place::{self, Place};
+use crate::sqlite::tables::pruned::PRUNED_RUNS;
 use crate::sqlite::tables::references;
 use crate::sqlite::upkeep::recovery;
 
@@ -208,8 +209,7 @@ pub(crate) fn json_slice(
 
 fn json_sql(table: &Table) -> String {
     format!(
-        "SELECT rowid, {}, {} FROM {} WHERE rowid > ? AND run_id NOT IN (
-            SELECT run_id FROM runs WHERE pruned_at IS NOT NULL) ORDER BY rowid",
+        "SELECT rowid, {}, {} FROM {} WHERE rowid > ? AND run_id NOT IN ({PRUNED_RUNS}) ORDER BY rowid",
         table.key,
         table.columns.join(", "),
         table.name,

@@ -1,7 +1,7 @@
 //! Which runs a prune is for, and how it takes them away.
 //!
 //! Many are deleted in transactions so short that whoever writes meanwhile hardly waits. So that nobody reads half a
-//! run, each is marked first (`runs.pruned_at`): from then on it is not there for readers, nor for writes that name it.
+//! run, each is marked first ([`crate::sqlite::tables::pruned`]): from then on it is not there for readers, nor for writes that name it.
 //! Its rows are then swept up ([`crate::sqlite::tables::deletion`]), by this call or, where it was killed, by the next.
 //!
 //! A run that is marked has no way back, since nobody can tell whether some of its rows are gone already. So where
@@ -21,6 +21,7 @@ use crate::model::rows::RUNNING;
 use crate::model::time;
 use crate::sqlite::tables::cells::count;
 use crate::sqlite::tables::deletion::{self, Deleted, Pruned, Sweep};
+use crate::sqlite::tables::pruned::{MARK, NOT_PRUNED, PRUNED};
 use crate::sqlite::tables::references::References;
 
 /// How many candidates are looked up at a time.
@@ -112,10 +113,8 @@ impl Selection {
     /// Finished runs of the type and statuses. The unary pluses have SQLite go through the runs in their order, and
     /// not by an index whose rows it would have to sort.
     fn by_filters(prune: &Prune) -> Self {
-        let mut selection = Self {
-            conditions: format!("pruned_at IS NULL AND +status <> '{RUNNING}'"),
-            parameters: Vec::new(),
-        };
+        let mut selection =
+            Self { conditions: format!("{NOT_PRUNED} AND +status <> '{RUNNING}'"), parameters: Vec::new() };
         if let Some(run_type) = &prune.run_type {
             selection.restrict("+run_type = ?", [run_type.clone().into()]);
         }
@@ -268,13 +267,13 @@ fn still_sql(conditions: &str) -> String {
 }
 
 fn mark_sql(conditions: &str) -> String {
-    format!("UPDATE runs SET pruned_at = ? WHERE rowid = ? AND {conditions}")
+    format!("{MARK} WHERE rowid = ? AND {conditions}")
 }
 
 /// Count what is marked and not yet swept up, but for what cannot go.
 pub(crate) fn count_marked(connection: &Connection) -> Result<Deleted> {
     let references = References::find(connection)?;
-    let sql = format!("SELECT run_id, {COUNTS} FROM runs WHERE pruned_at IS NOT NULL");
+    let sql = format!("SELECT run_id, {COUNTS} FROM runs WHERE {PRUNED}");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query([])?;
     let mut counted = Deleted::default();

@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::model::columns::RunColumn;
 use crate::model::rows::Runs;
 use crate::model::time;
+use crate::sqlite::tables::pruned::NOT_PRUNED;
 use crate::sqlite::tables::runs;
 
 /// How long those who wait for the file's lock have to give a sign of life: they look some ten milliseconds apart.
@@ -32,7 +33,7 @@ pub(crate) struct Stale {
 }
 
 /// The signs that are found by a seek, against the limit `?1`.
-const SEEMS_DEAD: &str = "status = 'running' AND pruned_at IS NULL AND started_at < ?1
+const SEEMS_DEAD: &str = "status = 'running' AND started_at < ?1
     AND coalesce(heartbeat_at, '') < ?1
     AND NOT EXISTS (SELECT 1 FROM telemetry t WHERE t.run_id = runs.run_id AND t.created_at >= ?1)
     AND NOT EXISTS (SELECT 1 FROM intel_items i WHERE i.run_id = runs.run_id AND i.created_at >= ?1)";
@@ -45,7 +46,9 @@ const LAST_SIGN: &str = "max(started_at, coalesce(heartbeat_at, ''),
 
 /// The runs without a sign of life since `?1`, the oldest first: the run, and its last sign.
 pub(crate) fn stale_sql() -> String {
-    format!("SELECT run_id, {LAST_SIGN} FROM runs WHERE {SEEMS_DEAD} ORDER BY started_at, rowid")
+    format!(
+        "SELECT run_id, {LAST_SIGN} FROM runs WHERE {NOT_PRUNED} AND {SEEMS_DEAD} ORDER BY started_at, rowid"
+    )
 }
 
 /// Find the runs without a sign of life for so long, the oldest first. It may take long, and needs no lock.
@@ -81,7 +84,7 @@ pub(crate) fn finish(
 fn finish_sql() -> String {
     format!(
         "UPDATE runs SET status = ?2, finished_at = ?3, recovered_at = ?3, notes = coalesce(notes, ?4)
-        WHERE run_id = ?5 AND {SEEMS_DEAD} RETURNING {}",
+        WHERE run_id = ?5 AND {NOT_PRUNED} AND {SEEMS_DEAD} RETURNING {}",
         RunColumn::names(RunColumn::ALL)
     )
 }

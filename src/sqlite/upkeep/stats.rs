@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use crate::error::Result;
 use crate::sqlite::engine::counters::Counters;
 use crate::sqlite::tables::cells;
+use crate::sqlite::tables::pruned::PRUNED;
 
 /// What is in a store's file, and what this process has done to it through the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,25 +54,29 @@ impl Stats {
 }
 
 /// Rows of runs that are being pruned do not count. One statement: all numbers are of one moment.
-const COUNT: &str = "
+fn count_sql() -> String {
+    format!(
+        "
     SELECT 'status', status, sum(rows) FROM (
         SELECT status, count(*) AS rows FROM runs GROUP BY status
-        UNION ALL SELECT status, -count(*) FROM runs WHERE pruned_at IS NOT NULL GROUP BY +status)
+        UNION ALL SELECT status, -count(*) FROM runs WHERE {PRUNED} GROUP BY +status)
     GROUP BY status
     UNION ALL SELECT 'items', '', (SELECT count(*) FROM intel_items) - (
-        SELECT count(*) FROM runs JOIN intel_items USING (run_id) WHERE pruned_at IS NOT NULL)
+        SELECT count(*) FROM runs JOIN intel_items USING (run_id) WHERE {PRUNED})
     UNION ALL SELECT 'telemetry', '', (SELECT count(*) FROM telemetry) - (
-        SELECT count(*) FROM runs JOIN telemetry USING (run_id) WHERE pruned_at IS NOT NULL)
+        SELECT count(*) FROM runs JOIN telemetry USING (run_id) WHERE {PRUNED})
     UNION ALL SELECT 'page_size', '', page_size FROM pragma_page_size
     UNION ALL SELECT 'page_count', '', page_count FROM pragma_page_count
     UNION ALL SELECT 'free', '', freelist_count FROM pragma_freelist_count
-    UNION ALL SELECT 'version', '', user_version FROM pragma_user_version";
+    UNION ALL SELECT 'version', '', user_version FROM pragma_user_version"
+    )
+}
 
 /// Count what is in the file. Its size is that of its pages, which need not be in it yet.
 pub(crate) fn count(connection: &Connection) -> Result<Stats> {
     let mut stats = Stats::default();
     let (mut pages, mut free) = (0, 0);
-    let mut statement = connection.prepare_cached(COUNT)?;
+    let mut statement = connection.prepare_cached(&count_sql())?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         match row.get_ref(0)?.as_str().unwrap_or_default() {
@@ -102,7 +107,7 @@ mod tests {
     fn only_indexes_are_counted() {
         let mut connection = connection::open_memory().unwrap();
         migrations::migrate(&mut connection).unwrap();
-        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {COUNT}")).unwrap();
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", count_sql())).unwrap();
         let steps = statement.raw_query().mapped(|row| row.get::<_, String>(3));
         for step in steps.collect::<rusqlite::Result<Vec<_>>>().unwrap() {
             let of_rows = ["runs", "intel_items", "telemetry"].iter().any(|table| step.contains(table));
