@@ -31,4 +31,4 @@ def test_mypy_finds_both(environment: Environment, tmp_path: Path, way: str, ini
     mypy = (sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={tmp_path / 'cache'}")
     said = run(*mypy, "--python-executable", environment.python, "use.py", cwd=folder)
     revealed = re.findall(r'Revealed type is "(.+)"', said)
-    assert revealed == ["orchestrator.state_store.run_record.RunRecord | None", "str"]
+    assert revealed == ["orchestrator.state_store.records.run.RunRecord | None", "str"]

@@ -48,10 +48,10 @@ if TYPE_CHECKING:
         TransactionDoomedError,
         TransactionError,
     )
-    from orchestrator.state_store.maintenance_records import Checkpointed, Deleted, Finding, Stats, Vacuumed
-    from orchestrator.state_store.page import Page
-    from orchestrator.state_store.records import IntelItem, IntelItemInput
-    from orchestrator.state_store.run_record import RunRecord
+    from orchestrator.state_store.records.item import IntelItem, IntelItemInput
+    from orchestrator.state_store.records.page import Page
+    from orchestrator.state_store.records.run import RunRecord
+    from orchestrator.state_store.records.upkeep import Checkpointed, Deleted, Finding, Stats, Vacuumed
     from orchestrator.state_store.times import utc_now_iso
 
 __all__ = [
@@ -107,11 +107,11 @@ __all__ = [
 _LOADED_LATER = (
     "exceptions",
     "connection",
-    "run_record",
+    "records.run",
     "active_run",
-    "page",
-    "records",
-    "maintenance_records",
+    "records.page",
+    "records.item",
+    "records.upkeep",
     "times",
 )
 """What a program that writes once and ends never needs: with them, importing the package takes twice as long."""

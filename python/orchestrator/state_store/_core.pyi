@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, Self, final
 
-from orchestrator.state_store.records import IntelItem, IntelItemInput
+from orchestrator.state_store.records.item import IntelItem, IntelItemInput
 
 __all__ = [
     "SQLITE_VERSION",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from orchestrator.state_store import _core
-    from orchestrator.state_store.run_record import RunRecord
+    from orchestrator.state_store.records.run import RunRecord
 
 
 class ActiveRun:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 from orchestrator.state_store import _core
-from orchestrator.state_store.backup import Backup
-from orchestrator.state_store.intel_items import IntelItems
-from orchestrator.state_store.maintenance import Maintenance
-from orchestrator.state_store.retention import Retention
-from orchestrator.state_store.run_life import RunLife
-from orchestrator.state_store.telemetry import Telemetry
+from orchestrator.state_store.calls.backup import Backup
+from orchestrator.state_store.calls.intel_items import IntelItems
+from orchestrator.state_store.calls.maintenance import Maintenance
+from orchestrator.state_store.calls.retention import Retention
+from orchestrator.state_store.calls.run_life import RunLife
+from orchestrator.state_store.calls.telemetry import Telemetry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from orchestrator.state_store import _core
-    from orchestrator.state_store.maintenance_records import Deleted, Vacuumed
+    from orchestrator.state_store.records.upkeep import Deleted, Vacuumed
 
 
 class Retention:
@@ -54,7 +54,7 @@ class Retention:
         ...     store.delete_run("run-1")
         Deleted(runs=1, intel_items=0, telemetry=0)
         """
-        from orchestrator.state_store.maintenance_records import Deleted
+        from orchestrator.state_store.records.upkeep import Deleted
 
         return Deleted(*self._core.delete_run(run_id, force))
 
@@ -127,7 +127,7 @@ class Retention:
         Deleted(runs=2, intel_items=0, telemetry=0)
         """
         from orchestrator.state_store import times
-        from orchestrator.state_store.maintenance_records import Deleted
+        from orchestrator.state_store.records.upkeep import Deleted
 
         age = None if older_than is None else times.seconds(older_than, "prune", "older_than")
         return Deleted(*self._core.prune(age, keep_last, run_type, status, dry_run, keep_seen))
@@ -174,6 +174,6 @@ class Retention:
         >>> done.bytes_freed > 900_000, done.reason
         (True, None)
         """
-        from orchestrator.state_store.maintenance_records import Vacuumed
+        from orchestrator.state_store.records.upkeep import Vacuumed
 
         return Vacuumed(*self._core.vacuum(full))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.state_store.runs import Runs
+from orchestrator.state_store.calls.runs import Runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from orchestrator.state_store.active_run import ActiveRun
-    from orchestrator.state_store.run_record import RunRecord
+    from orchestrator.state_store.records.run import RunRecord
 
 
 class RunLife(Runs):
@@ -157,7 +157,7 @@ class RunLife(Runs):
         ...     store.recover_stale_runs(timedelta(minutes=5))
         []
         """
-        from orchestrator.state_store.run_record import RunRecord
+        from orchestrator.state_store.records.run import RunRecord
         from orchestrator.state_store.times import seconds
 
         span = seconds(older_than, "recover_stale_runs", "older_than")

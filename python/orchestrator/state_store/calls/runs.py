@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from orchestrator.state_store import _core
-    from orchestrator.state_store.page import Page
-    from orchestrator.state_store.run_record import RunRecord
+    from orchestrator.state_store.records.page import Page
+    from orchestrator.state_store.records.run import RunRecord
 
 
 class Runs:
@@ -40,7 +40,7 @@ class Runs:
         RunExistsError
             When there is a run with this run_id; it stays as it is.
         """
-        from orchestrator.state_store.run_record import RunRecord
+        from orchestrator.state_store.records.run import RunRecord
 
         started_at = self._core.start_run(run_id, run_type, settings_snapshot)
         return RunRecord(run_id, run_type, started_at, "running", settings_snapshot)
@@ -97,7 +97,7 @@ class Runs:
         >>> run.status, run.notes, run.settings_snapshot_json
         ('completed', 'nothing unusual', {'limit': 10})
         """
-        from orchestrator.state_store.run_record import RunRecord
+        from orchestrator.state_store.records.run import RunRecord
 
         fields = self._core.get_run(run_id)
         return None if fields is None else RunRecord(*fields)
@@ -158,8 +158,8 @@ class Runs:
         >>> [run.run_id for run in page], [run.run_id for run in rest], rest.next_cursor
         (['run-4', 'run-3', 'run-1'], ['run-0'], None)
         """
-        from orchestrator.state_store.page import Page
-        from orchestrator.state_store.run_record import RunRecord
+        from orchestrator.state_store.records.page import Page
+        from orchestrator.state_store.records.run import RunRecord
         from orchestrator.state_store.times import utc
 
         since, until = utc(since, "list_runs", "since"), utc(until, "list_runs", "until")

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from orchestrator.state_store import _core
-    from orchestrator.state_store.maintenance_records import Checkpointed, Finding, Stats
+    from orchestrator.state_store.records.upkeep import Checkpointed, Finding, Stats
 
 
 class Maintenance:
@@ -32,7 +32,7 @@ class Maintenance:
         >>> stats.runs_by_status, stats.commits
         ({'running': 1}, 1)
         """
-        from orchestrator.state_store.maintenance_records import Stats
+        from orchestrator.state_store.records.upkeep import Stats
 
         return Stats(**self._core.stats())
 
@@ -63,7 +63,7 @@ class Maintenance:
         []
         """
         from orchestrator.state_store import times
-        from orchestrator.state_store.maintenance_records import Finding
+        from orchestrator.state_store.records.upkeep import Finding
 
         found = self._core.check(times.seconds(stale_after, "check", "stale_after"))
         return [Finding(*each) for each in found]
@@ -94,6 +94,6 @@ class Maintenance:
         >>> done.complete, done.wal_bytes_after
         (True, 0)
         """
-        from orchestrator.state_store.maintenance_records import Checkpointed
+        from orchestrator.state_store.records.upkeep import Checkpointed
 
         return Checkpointed(*self._core.checkpoint())

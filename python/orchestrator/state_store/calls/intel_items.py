@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
     from orchestrator.state_store import _core
     from orchestrator.state_store._core import ItemQuery
-    from orchestrator.state_store.page import Page
-    from orchestrator.state_store.records import IntelItem, IntelItemInput
+    from orchestrator.state_store.records.item import IntelItem, IntelItemInput
+    from orchestrator.state_store.records.page import Page
 
 _PAGE_ITEMS = 512
 """How many items a page of `StateStore.iter_intel_items` has: about 1 MB of ordinary ones."""
@@ -186,7 +186,7 @@ class IntelItems:
         >>> page, [item["item_id"] for item in rest], rest.next_cursor
         ([{'item_id': '2'}, {'item_id': '3'}], ['4'], None)
         """
-        from orchestrator.state_store.page import Page
+        from orchestrator.state_store.records.page import Page
 
         query = _query("list_intel_items", run_id, item_type, decision, undecided, where, since, until, fields)
         items, next_cursor = self._core.list_intel_items(query, limit, cursor)

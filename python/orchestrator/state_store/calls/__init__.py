@@ -1,0 +1,1 @@
+"""The calls of `StateStore`: a mixin each, by what they are about."""

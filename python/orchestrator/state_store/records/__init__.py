@@ -1,0 +1,1 @@
+"""What goes into a store and comes out of it."""
