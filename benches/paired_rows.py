@@ -36,11 +36,12 @@ Works = Generator[Callable[[], object], None, None]
 
 RUN = "run"
 LARGE_RUNS = 20
-PROGRAM = """
+PROGRAM = f"""
+import {rows.IMPORTED_ANYWAY}
 from orchestrator.state_store import StateStore
 import sys
 with StateStore(sys.argv[1]) as store:
-    store.start_run("run", "bench", {})
+    store.start_run("run", "bench", {{}})
 """
 RUN_FILTERS: tuple[dict[str, Any], ...] = ({}, {"run_type": "type-1"}, {"status": "failed"}, {"run_type": "rare"})
 ITEM_FILTERS: tuple[dict[str, Any], ...] = ({}, {"run_id": "run-7"}, {"item_type": "release"}, {"undecided": True})

@@ -1,4 +1,4 @@
-"""A short-lived program: import, open a new file, write once, end."""
+"""A short-lived program: import, with what an orchestrator imports anyway, open a new file, write once, end."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from benches.timing import timed
 PROGRAMS = {
     OURS: PROGRAM,
     SQLITE3: f"""
+import {rows.IMPORTED_ANYWAY}
 from datetime import UTC, datetime
-import json, sqlite3, sys
+import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)
 for statement in {(*tables.pragmas("FULL"), "BEGIN IMMEDIATE", *tables.SCHEMA)!r}:
     connection.execute(statement)

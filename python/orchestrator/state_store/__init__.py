@@ -10,12 +10,19 @@
 ['t']
 """
 
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from orchestrator.state_store._core import SQLITE_VERSION, Transaction, __version__
+from orchestrator.state_store.active_run import ActiveRun
+from orchestrator.state_store.records import page, run
+from orchestrator.state_store.records.item import IntelItem, IntelItemInput
+from orchestrator.state_store.records.page import Page
+from orchestrator.state_store.records.run import RunRecord
 from orchestrator.state_store.store import StateStore
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from orchestrator.state_store.active_run import ActiveRun
     from orchestrator.state_store.connection import Connection, Cursor, Row
     from orchestrator.state_store.exceptions import (
         CannotOpenError,
@@ -48,9 +55,6 @@ if TYPE_CHECKING:
         TransactionDoomedError,
         TransactionError,
     )
-    from orchestrator.state_store.records.item import IntelItem, IntelItemInput
-    from orchestrator.state_store.records.page import Page
-    from orchestrator.state_store.records.run import RunRecord
     from orchestrator.state_store.records.upkeep import Checkpointed, Deleted, Finding, Stats, Vacuumed
     from orchestrator.state_store.times import utc_now_iso
 
@@ -104,30 +108,24 @@ __all__ = [
     "utc_now_iso",
 ]
 
-_LOADED_LATER = (
-    "exceptions",
-    "connection",
-    "records.run",
-    "active_run",
-    "records.page",
-    "records.item",
-    "records.upkeep",
-    "times",
+_LATE = (
+    dict.fromkeys(__all__, "exceptions")
+    | dict.fromkeys(("Connection", "Cursor", "Row"), "connection")
+    | dict.fromkeys(("Checkpointed", "Deleted", "Finding", "Stats", "Vacuumed"), "records.upkeep")
+    | {"utc_now_iso": "times"}
 )
-"""What a program that writes once and ends never needs: with them, importing the package takes twice as long."""
+"""Where a name is that is not imported above: a program that writes once and ends needs none of these modules."""
+
+# Pickles that were made before these modules were moved name them so.
+sys.modules.update({f"{__name__}.run_record": run, f"{__name__}.page": page})
 
 
 def __getattr__(name: str) -> object:
-    """Find a public name in the modules that are loaded when they are first asked for."""
-    if name in __all__:
-        from importlib import import_module
-
-        for module in _LOADED_LATER:
-            found = getattr(import_module(f"{__name__}.{module}"), name, None)
-            if found is not None:
-                globals()[name] = found
-                return found
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import the module of a public name when the name is first asked for."""
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
+    return found
 
 
 def __dir__() -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
@@ -117,8 +118,6 @@ def _cancels(exc: BaseException) -> bool:
     """Say whether an exception ends a run from outside, and not because of what it does."""
     if isinstance(exc, KeyboardInterrupt | GeneratorExit):
         return True
-    import sys
-
     # Where asyncio was never imported, nothing of it can have been raised.
     asyncio = sys.modules.get("asyncio.exceptions")
     return asyncio is not None and isinstance(exc, asyncio.CancelledError)

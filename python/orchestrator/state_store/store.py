@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.state_store import _core
-from orchestrator.state_store.calls.backup import Backup
 from orchestrator.state_store.calls.intel_items import IntelItems
-from orchestrator.state_store.calls.maintenance import Maintenance
-from orchestrator.state_store.calls.retention import Retention
-from orchestrator.state_store.calls.run_life import RunLife
+from orchestrator.state_store.calls.runs import Runs
 from orchestrator.state_store.calls.telemetry import Telemetry
+from orchestrator.state_store.calls.upkeep import Upkeep
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
     from typing import Literal, NoReturn, Self
 
     from orchestrator.state_store.connection import Connection
 
 
-class StateStore(RunLife, IntelItems, Telemetry, Retention, Maintenance, Backup):
+class StateStore(Runs, IntelItems, Telemetry, Upkeep):
     """Runs, intel items and telemetry in one SQLite file.
 
     One store serves all threads of a process; several stores and several processes of one host may share a file.
@@ -113,18 +112,14 @@ class StateStore(RunLife, IntelItems, Telemetry, Retention, Maintenance, Backup)
     @property
     def db_path(self) -> Path:
         """The path as it was given; of a URL, the path that it means."""
-        from pathlib import Path
-
         return Path(self._core.db_path)
 
     @property
     def connection(self) -> Connection:
         """A read-only stand-in for `sqlite3.Connection`, for ad-hoc SELECTs: the same object within a thread."""
-        from threading import local
-
         from orchestrator.state_store.connection import Connection
 
-        mine = self.__dict__.setdefault("_local", local()).__dict__
+        mine = self.__dict__.setdefault("_local", threading.local()).__dict__
         connection: Connection = mine.setdefault("connection", Connection(self._core))
         return connection
 

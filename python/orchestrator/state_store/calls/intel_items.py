@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.state_store._core import ItemQuery
+from orchestrator.state_store.records.page import Page
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
-    from typing import Any
 
     from orchestrator.state_store import _core
-    from orchestrator.state_store._core import ItemQuery
     from orchestrator.state_store.records.item import IntelItem, IntelItemInput
-    from orchestrator.state_store.records.page import Page
 
 _PAGE_ITEMS = 512
 """How many items a page of `StateStore.iter_intel_items` has: about 1 MB of ordinary ones."""
@@ -186,8 +187,6 @@ class IntelItems:
         >>> page, [item["item_id"] for item in rest], rest.next_cursor
         ([{'item_id': '2'}, {'item_id': '3'}], ['4'], None)
         """
-        from orchestrator.state_store.records.page import Page
-
         query = _query("list_intel_items", run_id, item_type, decision, undecided, where, since, until, fields)
         items, next_cursor = self._core.list_intel_items(query, limit, cursor)
         return Page(items, next_cursor)
@@ -350,8 +349,6 @@ def _query(
     fields: Iterable[str] | None = None,
 ) -> ItemQuery:
     """Have the filters and fields of a call checked."""
-    from orchestrator.state_store._core import ItemQuery
-
     if since is not None or until is not None:
         from orchestrator.state_store.times import utc
 

@@ -2,21 +2,64 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.state_store.active_run import ActiveRun
+from orchestrator.state_store.records.page import Page
+from orchestrator.state_store.records.run import RunRecord
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
-    from typing import Any
+    from datetime import datetime, timedelta
 
     from orchestrator.state_store import _core
-    from orchestrator.state_store.records.page import Page
-    from orchestrator.state_store.records.run import RunRecord
 
 
 class Runs:
     """Runs: a mixin of `StateStore`."""
 
     _core: _core.Store
+
+    def run(self, run_id: str, run_type: str, settings_snapshot: Any) -> ActiveRun:
+        """Return a context manager that starts a run, says every two seconds that it is alive, and finishes it.
+
+        It is finished as `completed`; as `failed` when an exception leaves the block, with the reason in its notes; as
+        `cancelled` when that is KeyboardInterrupt, asyncio.CancelledError or GeneratorExit. The exception passes on
+        untouched; where the run cannot be finished, with a note that says why. A run that was finished inside the block
+        stays as it is.
+
+        A native thread says that it is alive, so that code that holds the interpreter for long does not make it look
+        dead. A forked child does not, and leaving the block there does nothing.
+
+        Parameters
+        ----------
+        run_id, run_type, settings_snapshot
+            As of `start_run`, which is called when the block is entered.
+
+        Returns
+        -------
+        ActiveRun
+            To be entered once. It has `run_id`, `started_at`, `record`, and `finish(status, notes)` for another end.
+
+        Raises
+        ------
+        RunExistsError
+            On entering, when there is a run with this run_id, or the block was entered before.
+        RunFinishedError
+            On leaving, when the run was taken for dead and recovered meanwhile, and not reopened; inside, when it is
+            written for.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     with store.run("run-1", "daily", {"limit": 10}) as run:
+        ...         store.write_telemetry(run.run_id, {"seconds": 0.5})
+        ...     row = store.connection.execute("SELECT status FROM runs").fetchone()
+        >>> row["status"]
+        'completed'
+        """
+        return ActiveRun(self._core, run_id, lambda: self.start_run(run_id, run_type, settings_snapshot))
 
     def start_run(self, run_id: str, run_type: str, settings_snapshot: Any) -> RunRecord:
         """Record a new run with status `running`.
@@ -40,8 +83,6 @@ class Runs:
         RunExistsError
             When there is a run with this run_id; it stays as it is.
         """
-        from orchestrator.state_store.records.run import RunRecord
-
         started_at = self._core.start_run(run_id, run_type, settings_snapshot)
         return RunRecord(run_id, run_type, started_at, "running", settings_snapshot)
 
@@ -68,6 +109,109 @@ class Runs:
             When it was recovered, without `force`; it stays as it is.
         """
         self._core.finish_run(run_id, status, notes, force)
+
+    def heartbeat(self, run_id: str) -> None:
+        """Say that a run is alive: set its `heartbeat_at` to now.
+
+        Writes for a run say so too, and a run in a block of `run` is cared for: this is for all others.
+
+        Parameters
+        ----------
+        run_id
+            The run.
+
+        Raises
+        ------
+        RunNotFoundError
+            When there is no such run.
+        RunFinishedError
+            When it is not running: it was finished, or taken for dead and recovered.
+        """
+        self._core.heartbeat(run_id)
+
+    def reopen_run(self, run_id: str) -> None:
+        """Have a run go on that was taken for dead by mistake: its worker may write again.
+
+        The run is `running`, with a sign of life given now, and without `finished_at`, as if it had not been recovered.
+        Notes that the recovery wrote go; those of anybody else stay. So it is for a run that was recovered and then
+        finished with `force`. A run that is running just stays so, with a sign of life: repeating the call is safe.
+
+        Parameters
+        ----------
+        run_id
+            The run.
+
+        Raises
+        ------
+        RunNotFoundError
+            When there is no such run.
+        RunFinishedError
+            When it was finished and not recovered: it takes writes as it is, and how it ended is not forgotten.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import RunFinishedError, StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     run = store.start_run("run-1", "daily", {})
+        ...     recovered = store.recover_stale_runs(0)  # in earnest it is minutes
+        ...     try:
+        ...         store.write_telemetry("run-1", {"seconds": 0.5})
+        ...     except RunFinishedError:
+        ...         store.reopen_run("run-1")
+        ...         store.write_telemetry("run-1", {"seconds": 0.5})
+        ...     run = store.get_run("run-1")
+        >>> run.status, run.finished_at, run.notes
+        ('running', None, None)
+        """
+        self._core.reopen_run(run_id)
+
+    def recover_stale_runs(self, older_than: timedelta | float, status: str = "crashed") -> list[RunRecord]:
+        """Finish the runs that are `running` and have given no sign of life for so long, and return them.
+
+        The last sign of life is the newest of a run's start, its heartbeat, its items and its telemetry. The notes say
+        when that was, unless there were notes. Of several recoverers, in any processes, one gets each run; a run that
+        finishes meanwhile keeps its status. A run that is alive while somebody holds the file's lock for long is not
+        taken for dead.
+
+        A worker that was taken for dead by mistake can do no harm: each write that names the recovered run raises
+        RunFinishedError, upserts, telemetry, heartbeat and finish_run alike, until `reopen_run`. The run's items are
+        there for all others: the next try updates them under its own run_id, and anybody may decide on them.
+
+        Parameters
+        ----------
+        older_than
+            How long, as a timedelta or in seconds. A run in a block of `run` gives a sign at least every three seconds,
+            and a busy machine may delay it: ten seconds is about the least that makes sense.
+        status
+            What the runs end as; anything but `running`.
+
+        Returns
+        -------
+        list of RunRecord
+            The runs that this call has finished, the oldest first.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidValueError
+            When `older_than` is no span of time, or `status` is `running`.
+        TransactionError
+            Inside a transaction of the caller's own, in which no run can give a sign of life.
+        StoreBusyError
+            When others keep the file's lock for `busy_timeout`, so that nobody can tell.
+
+        Examples
+        --------
+        >>> from datetime import timedelta
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     run = store.start_run("run-1", "daily", {})
+        ...     store.recover_stale_runs(timedelta(minutes=5))
+        []
+        """
+        from orchestrator.state_store.times import seconds
+
+        span = seconds(older_than, "recover_stale_runs", "older_than")
+        return [RunRecord(*fields) for fields in self._core.recover_stale_runs(span, status)]
 
     def get_run(self, run_id: str) -> RunRecord | None:
         """Return a run, or None where there is no such run.
@@ -97,8 +241,6 @@ class Runs:
         >>> run.status, run.notes, run.settings_snapshot_json
         ('completed', 'nothing unusual', {'limit': 10})
         """
-        from orchestrator.state_store.records.run import RunRecord
-
         fields = self._core.get_run(run_id)
         return None if fields is None else RunRecord(*fields)
 
@@ -158,8 +300,6 @@ class Runs:
         >>> [run.run_id for run in page], [run.run_id for run in rest], rest.next_cursor
         (['run-4', 'run-3', 'run-1'], ['run-0'], None)
         """
-        from orchestrator.state_store.records.page import Page
-        from orchestrator.state_store.records.run import RunRecord
         from orchestrator.state_store.times import utc
 
         since, until = utc(since, "list_runs", "since"), utc(until, "list_runs", "until")

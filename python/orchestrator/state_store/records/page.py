@@ -1,16 +1,12 @@
 """A page of a list, and where it ends."""
 
-from __future__ import annotations
+from collections.abc import Iterable
+from typing import TypeVar
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import TypeVar
-
-    _T = TypeVar("_T")
+_T = TypeVar("_T")
 
 
-class Page(list["_T"]):
+class Page(list[_T]):
     """A list of what was asked for, at most `limit` long.
 
     Attributes
@@ -18,6 +14,8 @@ class Page(list["_T"]):
     next_cursor
         Hand it to the same call as `cursor` to get the page behind this one; None where nothing is left.
     """
+
+    __module__ = "orchestrator.state_store"
 
     next_cursor: str | None
 

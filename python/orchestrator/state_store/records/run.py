@@ -1,15 +1,10 @@
 """A run, as the store returns it."""
 
-from __future__ import annotations
-
-from orchestrator.state_store.frozen import frozen
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from dataclasses import dataclass
+from typing import Any
 
 
-@frozen
+@dataclass(frozen=True)
 class RunRecord:
     """A run, as it was when it was started or read.
 
@@ -32,6 +27,8 @@ class RunRecord:
     heartbeat_at
         When it last gave a sign of life that was recorded, as `started_at`; None for one that never did.
     """
+
+    __module__ = "orchestrator.state_store"
 
     run_id: str
     run_type: str

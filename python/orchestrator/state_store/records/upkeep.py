@@ -1,15 +1,10 @@
 """What deleting, and looking after the file, comes to."""
 
-from __future__ import annotations
-
-from orchestrator.state_store.frozen import frozen
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Literal
+from dataclasses import dataclass
+from typing import Literal
 
 
-@frozen
+@dataclass(frozen=True)
 class Deleted:
     """How many rows were deleted; with `dry_run=True`, how many would be.
 
@@ -23,12 +18,14 @@ class Deleted:
         Of their telemetry documents.
     """
 
+    __module__ = "orchestrator.state_store"
+
     runs: int
     intel_items: int
     telemetry: int
 
 
-@frozen
+@dataclass(frozen=True)
 class Vacuumed:
     """What `StateStore.vacuum` came to.
 
@@ -40,11 +37,13 @@ class Vacuumed:
         Why that is less than there was to free; None where all was freed, or there was nothing.
     """
 
+    __module__ = "orchestrator.state_store"
+
     bytes_freed: int
     reason: str | None
 
 
-@frozen
+@dataclass(frozen=True)
 class Checkpointed:
     """What `StateStore.checkpoint` came to.
 
@@ -58,12 +57,14 @@ class Checkpointed:
         Whether all of it was checkpointed.
     """
 
+    __module__ = "orchestrator.state_store"
+
     wal_bytes_before: int
     wal_bytes_after: int
     complete: bool
 
 
-@frozen
+@dataclass(frozen=True)
 class Stats:
     """What is in a store's file, and what this store has done to it since it was opened (or its process forked).
 
@@ -103,6 +104,8 @@ class Stats:
         Syncs by this store, of the log or of the file, that the disk failed.
     """
 
+    __module__ = "orchestrator.state_store"
+
     runs: int
     runs_by_status: dict[str, int]
     intel_items: int
@@ -121,7 +124,7 @@ class Stats:
     failed_syncs: int
 
 
-@frozen
+@dataclass(frozen=True)
 class Finding:
     """Something that `StateStore.check` found to be wrong.
 
@@ -140,6 +143,8 @@ class Finding:
     message
         What is wrong, in one line.
     """
+
+    __module__ = "orchestrator.state_store"
 
     kind: Literal["integrity", "foreign_key", "json", "stale_run", "hard_link", "held_run", "sync"]
     table: str | None

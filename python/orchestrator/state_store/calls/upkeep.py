@@ -1,18 +1,20 @@
-"""The calls of `StateStore` that delete, and that give space back."""
+"""The calls of `StateStore` that delete, give space back and look after the file."""
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
+from typing import TYPE_CHECKING
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import os
+    from collections.abc import Callable, Iterable
     from datetime import timedelta
 
     from orchestrator.state_store import _core
-    from orchestrator.state_store.records.upkeep import Deleted, Vacuumed
+    from orchestrator.state_store.records.upkeep import Checkpointed, Deleted, Finding, Stats, Vacuumed
 
 
-class Retention:
-    """Deleting: a mixin of `StateStore`."""
+class Upkeep:
+    """Deleting, looking after the file and backing up: a mixin of `StateStore`."""
 
     _core: _core.Store
 
@@ -126,10 +128,10 @@ class Retention:
         Deleted(runs=0, intel_items=0, telemetry=0)
         Deleted(runs=2, intel_items=0, telemetry=0)
         """
-        from orchestrator.state_store import times
         from orchestrator.state_store.records.upkeep import Deleted
+        from orchestrator.state_store.times import seconds
 
-        age = None if older_than is None else times.seconds(older_than, "prune", "older_than")
+        age = None if older_than is None else seconds(older_than, "prune", "older_than")
         return Deleted(*self._core.prune(age, keep_last, run_type, status, dry_run, keep_seen))
 
     def vacuum(self, *, full: bool = False) -> Vacuumed:
@@ -177,3 +179,138 @@ class Retention:
         from orchestrator.state_store.records.upkeep import Vacuumed
 
         return Vacuumed(*self._core.vacuum(full))
+
+    def stats(self) -> Stats:
+        """Count what is in the file, and say what this store has done to it.
+
+        Returns
+        -------
+        Stats
+            Rows by table and status, bytes of the file and its log, versions, and counters.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     run = store.start_run("run-1", "daily", {})
+        ...     stats = store.stats()
+        >>> stats.runs_by_status, stats.commits
+        ({'running': 1}, 1)
+        """
+        from orchestrator.state_store.records.upkeep import Stats
+
+        return Stats(**self._core.stats())
+
+    def check(self, *, stale_after: timedelta | float = 3600) -> list[Finding]:
+        """Look for what is wrong with the file; it reads all of it, and changes nothing.
+
+        SQLite checks the structure of the file. Then come rows that belong to a run that is not there, JSON columns
+        that hold what is no JSON, runs that are `running` but have given no sign of life, and runs that a prune has
+        hidden and that a row of a table of your own forbids to delete. While the structure is checked the log cannot
+        start over: it grows by what others write.
+
+        Parameters
+        ----------
+        stale_after
+            How long a run that is `running` may give no sign of life: a timedelta, or seconds. A sign is its start, a
+            heartbeat, an item or its telemetry.
+
+        Returns
+        -------
+        list[Finding]
+            What was found; empty when all is well.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     store.check()
+        []
+        """
+        from orchestrator.state_store.records.upkeep import Finding
+        from orchestrator.state_store.times import seconds
+
+        found = self._core.check(seconds(stale_after, "check", "stale_after"))
+        return [Finding(*each) for each in found]
+
+    def checkpoint(self) -> Checkpointed:
+        """Checkpoint the log (`-wal`) into the file now, and empty it. The store does so by itself as the log grows.
+
+        Whoever is reading keeps what it reads from being checkpointed, and is waited for, up to `busy_timeout`.
+
+        Returns
+        -------
+        Checkpointed
+            Bytes of the log before and after, and whether all of it was checkpointed.
+
+        Raises
+        ------
+        TransactionError
+            Inside a transaction: leave it first.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from orchestrator.state_store import StateStore
+        >>> with tempfile.TemporaryDirectory() as folder, StateStore(Path(folder) / "state.db") as store:
+        ...     run = store.start_run("run-1", "daily", {})
+        ...     done = store.checkpoint()
+        >>> done.complete, done.wal_bytes_after
+        (True, 0)
+        """
+        from orchestrator.state_store.records.upkeep import Checkpointed
+
+        return Checkpointed(*self._core.checkpoint())
+
+    def backup(
+        self,
+        dest: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> None:
+        """Copy the store to a file, as it is at this moment, while others go on writing.
+
+        The copy is a whole store in one file. It is made beside `dest`, checked by SQLite's integrity check, synced,
+        and only then given its name: `dest` is whole, or not there (or what it was before). All that was committed
+        when the call began is in it. What others write meanwhile is not, and stays in the log (`-wal`) until the copy
+        is made.
+
+        Parameters
+        ----------
+        dest
+            Where to put it, in a folder that exists; read as `StateStore` reads `db_path`. A new file is for its owner
+            only, unless the store was opened with another `file_mode`. A process that is killed may leave a file with
+            `dest`, a number and `.partial` as its name.
+        overwrite
+            Replace the file that is there. A database that is open there, or was not closed, is never replaced.
+        progress
+            Called every few MB with the number of pages copied and of pages in all. It may use the store; an exception
+            that it raises ends the backup, and passes on.
+
+        Raises
+        ------
+        CannotOpenError
+            When `dest` cannot be created, or is there already.
+        TransactionError
+            Inside a transaction: leave it first.
+        CorruptDatabaseError
+            When the copy does not pass the check: the store's own file is damaged.
+        DiskFullError, StorageIOError
+            When it cannot be written.
+        ValueError
+            For a store in memory, and for the store's own file.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from orchestrator.state_store import StateStore
+        >>> with tempfile.TemporaryDirectory() as folder, StateStore(Path(folder) / "state.db") as store:
+        ...     run = store.start_run("run-1", "daily", {})
+        ...     store.backup(Path(folder) / "monday.db")
+        ...     sorted(path.name for path in Path(folder).glob("*.db"))
+        ['monday.db', 'state.db']
+        """
+        self._core.backup(dest, overwrite, progress)
