@@ -272,6 +272,13 @@ def test_filters_are_keywords_only(many: StateStore) -> None:
         many.count_intel_items("run-1")  # type: ignore[call-arg]
 
 
+@pytest.mark.parametrize("name", ["list_intel_items", "iter_intel_items", "count_intel_items"])
+def test_filter_that_does_not_exist_is_refused_at_once(many: StateStore, name: str) -> None:
+    """A name that is misspelt would let every item through."""
+    with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected keyword argument 'run'$"):
+        getattr(many, name)(run="run-1")
+
+
 def test_error_of_an_iterable_of_fields_passes_on(many: StateStore) -> None:
     def failing() -> Iterator[str]:
         yield "title"

@@ -19,7 +19,7 @@ from typing import Any
 
 import orchestrator.state_store as package
 import pytest
-from orchestrator.state_store import Connection, Cursor, RunRecord, StateStore, StateStoreError
+from orchestrator.state_store import Connection, Cursor, ItemFilters, RunRecord, StateStore, StateStoreError
 
 from tests.helpers import ROOT
 
@@ -30,7 +30,6 @@ RELIABILITY = ROOT / "docs" / "reliability.md"
 EXECUTED = [README, *sorted((ROOT / "docs").glob("**/*.md"))]
 DOCUMENTS = [*EXECUTED, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 MODULES = [package.__name__, *(each.name for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."))]
-ITEM_FILTERS = ("run_id", "item_type", "decision", "undecided", "where", "since", "until")
 LAID_OUT = ("src", "startup", "python", "tests", "benches", "examples", "docs")
 
 
@@ -127,9 +126,8 @@ def call(name: str, function: Any) -> str:
     """Return a method with its parameters, as a caller writes it; the filters of items have one name for all."""
     _, *parameters = inspect.signature(function).parameters.values()
     bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
-    if {parameter.name for parameter in bare}.issuperset(ITEM_FILTERS):
-        others = [str(parameter) for parameter in bare if parameter.name not in ITEM_FILTERS]
-        return f"{name}(*, {', '.join(['FILTERS', *others])})"
+    if bare and bare[-1].kind == inspect.Parameter.VAR_KEYWORD:
+        return f"{name}(*, {', '.join(['FILTERS', *map(str, bare[:-1])])})"
     return f"{name}{inspect.Signature(bare)}"
 
 
@@ -139,7 +137,7 @@ def test_every_method_of_the_store_is_in_the_api_tables() -> None:
     calls = {call(name, value) if inspect.isfunction(value) else name for name, value in members.items()}
     attributes = set(inspect.get_annotations(StateStore))
     assert set(table(section(API, "Methods"))) == calls | attributes
-    assert set(ITEM_FILTERS) == set(table(section(API, "Item filters")))
+    assert ItemFilters.__optional_keys__ == set(table(section(API, "Item filters")))
 
 
 def test_docstrings_name_what_the_api_tables_have() -> None:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         TransactionDoomedError,
         TransactionError,
     )
+    from orchestrator.state_store.records.filters import ItemFilters
     from orchestrator.state_store.records.upkeep import Checkpointed, Deleted, Finding, Stats, Vacuumed
     from orchestrator.state_store.times import utc_now_iso
 
@@ -79,6 +80,7 @@ __all__ = [
     "InvalidJSONError",
     "InvalidTypeError",
     "InvalidValueError",
+    "ItemFilters",
     "MissingFieldError",
     "NestingTooDeepError",
     "NetworkFileSystemWarning",
@@ -112,7 +114,7 @@ _LATE = (
     dict.fromkeys(__all__, "exceptions")
     | dict.fromkeys(("Connection", "Cursor", "Row"), "connection")
     | dict.fromkeys(("Checkpointed", "Deleted", "Finding", "Stats", "Vacuumed"), "records.upkeep")
-    | {"utc_now_iso": "times"}
+    | {"ItemFilters": "records.filters", "utc_now_iso": "times"}
 )
 """Where a name is that is not imported above: a program that writes once and ends needs none of these modules."""
 

@@ -9,9 +9,10 @@ from orchestrator.state_store.records.page import Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from datetime import datetime
+    from typing import Unpack
 
     from orchestrator.state_store import _core
+    from orchestrator.state_store.records.filters import ItemFilters
     from orchestrator.state_store.records.item import IntelItem, IntelItemInput
 
 _PAGE_ITEMS = 512
@@ -109,53 +110,28 @@ class IntelItems:
     def list_intel_items(
         self,
         *,
-        run_id: str | None = None,
-        item_type: str | None = None,
-        decision: str | None = None,
-        undecided: bool | None = None,
-        where: Mapping[str, tuple[str, Any]] | None = None,
         fields: Iterable[str] | None = None,
-        since: datetime | str | None = None,
-        until: datetime | str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
+        **filters: Unpack[ItemFilters],
     ) -> Page[IntelItem]:
-        r"""Return items, JSON decoded, in the order in which they were first recorded.
+        """Return items, JSON decoded, in the order in which they were first recorded.
 
         With a `limit` it is a page of them, and its `next_cursor` is where the next one goes on. Nothing is held open
         between two pages. While others write, each item that is there throughout comes exactly once.
 
         Parameters
         ----------
-        run_id
-            Only items of this run. An unknown one has no items.
-        item_type
-            Only items of this type.
-        decision
-            Only items with this decision.
-        undecided
-            True for items without a decision, False for those with one. Not together with `decision`.
-        where
-            What must hold for the JSON of an item, all of it: paths, each with an operator and a value.
-
-            A path begins with a JSON field and goes on with keys and indexes: `scores_json.total`,
-            `claims_json[0].text`. A key with a dot, a bracket, a quote or a backslash in it is quoted:
-            `scores_json."a.b"`, with `\"` and `\\` inside.
-
-            `=` and `!=` take None, a bool, a number or a str; `<`, `<=`, `>` and `>=` a number or a str; `in` a list,
-            tuple or set of such values; `contains` a value that an array has as an element, or a str that a text has
-            in it; `exists` a bool. Numbers compare with numbers only, and exactly; text with text, by code points. What
-            a path does not lead to matches nothing but `("exists", False)`; so does JSON that is none.
         fields
             Which keys the dicts have, in this order; None for all. What is not among them is not decoded.
-        since, until
-            Only items first recorded at `since` or later, and before `until`: a datetime, or a str in ISO 8601, with an
-            offset from UTC.
         limit
             The most items, 1 or more; None for all of them.
         cursor
             The `next_cursor` of the page before, from this call with the same filters on this file; None for the
             first page. The limit and the fields may be others.
+        **filters
+            `run_id`, `item_type`, `decision`, `undecided`, `where`, `since` and `until`, as of `ItemFilters`. An item
+            must pass all that are given.
 
         Returns
         -------
@@ -187,21 +163,12 @@ class IntelItems:
         >>> page, [item["item_id"] for item in rest], rest.next_cursor
         ([{'item_id': '2'}, {'item_id': '3'}], ['4'], None)
         """
-        query = _query("list_intel_items", run_id, item_type, decision, undecided, where, since, until, fields)
+        query = _query("list_intel_items", filters, fields)
         items, next_cursor = self._core.list_intel_items(query, limit, cursor)
         return Page(items, next_cursor)
 
     def iter_intel_items(
-        self,
-        *,
-        run_id: str | None = None,
-        item_type: str | None = None,
-        decision: str | None = None,
-        undecided: bool | None = None,
-        where: Mapping[str, tuple[str, Any]] | None = None,
-        fields: Iterable[str] | None = None,
-        since: datetime | str | None = None,
-        until: datetime | str | None = None,
+        self, *, fields: Iterable[str] | None = None, **filters: Unpack[ItemFilters]
     ) -> Iterator[IntelItem]:
         """Go through items, JSON decoded, in the order in which they were first recorded, in bounded memory.
 
@@ -210,7 +177,7 @@ class IntelItems:
 
         Parameters
         ----------
-        run_id, item_type, decision, undecided, where, fields, since, until
+        fields, **filters
             As of `list_intel_items`. They are looked at before the first item is asked for.
 
         Raises
@@ -229,9 +196,7 @@ class IntelItems:
         ...     [item["item_id"] for item in store.iter_intel_items(run_id="run-1")]
         ['a']
         """
-        return self._pages(
-            _query("iter_intel_items", run_id, item_type, decision, undecided, where, since, until, fields)
-        )
+        return self._pages(_query("iter_intel_items", filters, fields))
 
     def _pages(self, query: ItemQuery) -> Iterator[IntelItem]:
         end = None
@@ -241,24 +206,14 @@ class IntelItems:
             if end is None:
                 return
 
-    def count_intel_items(
-        self,
-        *,
-        run_id: str | None = None,
-        item_type: str | None = None,
-        decision: str | None = None,
-        undecided: bool | None = None,
-        where: Mapping[str, tuple[str, Any]] | None = None,
-        since: datetime | str | None = None,
-        until: datetime | str | None = None,
-    ) -> int:
+    def count_intel_items(self, **filters: Unpack[ItemFilters]) -> int:
         """Return how many items `list_intel_items` lists with these filters.
 
         Without `where`, and with a `run_id` alone or none at all, an index is counted; else items are looked at.
 
         Parameters
         ----------
-        run_id, item_type, decision, undecided, where, since, until
+        **filters
             As of `list_intel_items`.
 
         Raises
@@ -273,9 +228,7 @@ class IntelItems:
         ...     store.count_intel_items(undecided=True)
         0
         """
-        return self._core.count_intel_items(
-            _query("count_intel_items", run_id, item_type, decision, undecided, where, since, until)
-        )
+        return self._core.count_intel_items(_query("count_intel_items", filters))
 
     def decide(self, item_id: str, decision: str | None, reason: str | None = None) -> None:
         """Change what was decided on an item, and nothing else of it.
@@ -337,20 +290,26 @@ class IntelItems:
         self._core.decide_batch(decisions)
 
 
-def _query(
-    operation: str,
-    run_id: str | None,
-    item_type: str | None,
-    decision: str | None,
-    undecided: bool | None,
-    where: Mapping[str, tuple[str, Any]] | None,
-    since: datetime | str | None,
-    until: datetime | str | None,
-    fields: Iterable[str] | None = None,
-) -> ItemQuery:
+def _query(operation: str, filters: ItemFilters, fields: Iterable[str] | None = None) -> ItemQuery:
     """Have the filters and fields of a call checked."""
+    from orchestrator.state_store.records.filters import ItemFilters
+
+    if not filters.keys() <= ItemFilters.__optional_keys__:
+        unknown = min(filters.keys() - ItemFilters.__optional_keys__)
+        raise TypeError(f"{operation}() got an unexpected keyword argument {unknown!r}")
+    since, until = filters.get("since"), filters.get("until")
     if since is not None or until is not None:
         from orchestrator.state_store.times import utc
 
         since, until = utc(since, operation, "since"), utc(until, operation, "until")
-    return ItemQuery(operation, run_id, item_type, decision, undecided, where, fields, since, until)
+    return ItemQuery(
+        operation,
+        filters.get("run_id"),
+        filters.get("item_type"),
+        filters.get("decision"),
+        filters.get("undecided"),
+        filters.get("where"),
+        fields,
+        since,
+        until,
+    )
