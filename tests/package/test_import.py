@@ -13,6 +13,7 @@ import typing
 import orchestrator.state_store as package
 import pytest
 from orchestrator.state_store import Deleted, Page, RunRecord
+from orchestrator.state_store.records.run import record_of
 
 from benches.rows import IMPORTED_ANYWAY
 
@@ -60,6 +61,12 @@ class TestRunRecordIsAFrozenDataclass:
         """From Python 3.13 on, `copy` can do it too."""
         replace = getattr(copy, "replace", dataclasses.replace)
         assert replace(self.run, status="completed") == dataclasses.replace(self.run, status="completed")
+
+    def test_it_is_the_same_when_it_is_made_of_a_row(self) -> None:
+        row = tuple(field.name for field in dataclasses.fields(RunRecord))
+        made = record_of(row)
+        assert made == RunRecord(*row)
+        assert vars(made) == dict(zip(row, row, strict=True))
 
     def test_it_equals_its_copies(self) -> None:
         for other in (copy.copy(self.run), copy.deepcopy(self.run), pickle.loads(pickle.dumps(self.run))):

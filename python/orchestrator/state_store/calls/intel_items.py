@@ -177,7 +177,9 @@ class IntelItems:
 
         Parameters
         ----------
-        fields, **filters
+        fields
+            As of `list_intel_items`.
+        **filters
             As of `list_intel_items`. They are looked at before the first item is asked for.
 
         Raises

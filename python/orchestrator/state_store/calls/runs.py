@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.state_store.active_run import ActiveRun
 from orchestrator.state_store.records.page import Page
-from orchestrator.state_store.records.run import RunRecord
+from orchestrator.state_store.records.run import RunRecord, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -211,7 +211,7 @@ class Runs:
         from orchestrator.state_store.times import seconds
 
         span = seconds(older_than, "recover_stale_runs", "older_than")
-        return [RunRecord(*fields) for fields in self._core.recover_stale_runs(span, status)]
+        return [record_of(row) for row in self._core.recover_stale_runs(span, status)]
 
     def get_run(self, run_id: str) -> RunRecord | None:
         """Return a run, or None where there is no such run.
@@ -241,8 +241,8 @@ class Runs:
         >>> run.status, run.notes, run.settings_snapshot_json
         ('completed', 'nothing unusual', {'limit': 10})
         """
-        fields = self._core.get_run(run_id)
-        return None if fields is None else RunRecord(*fields)
+        row = self._core.get_run(run_id)
+        return None if row is None else record_of(row)
 
     def list_runs(
         self,
@@ -304,7 +304,7 @@ class Runs:
 
         since, until = utc(since, "list_runs", "since"), utc(until, "list_runs", "until")
         runs, next_cursor = self._core.list_runs(run_type, status, since, until, limit, cursor)
-        return Page((RunRecord(*fields) for fields in runs), next_cursor)
+        return Page(map(record_of, runs), next_cursor)
 
     def count_runs(
         self,
