@@ -22,7 +22,9 @@ use pyo3::prelude::*;
 /// The native core. Use it through `StateStore`; the names here may change.
 #[pymodule(gil_used = true)]
 mod _core {
+    use pyo3::PyTypeInfo;
     use pyo3::prelude::*;
+    use pyo3::types::{PyMapping, PySequence};
 
     #[pymodule_export]
     use super::calls::Store;
@@ -36,6 +38,9 @@ mod _core {
         crate::check_sqlite_version()
             .map_err(|error| pyo3::exceptions::PyImportError::new_err(error.to_string()))?;
         crate::sqlite::file::fork::watch();
+        // PyO3 looks each up once, and others wait meanwhile: in a child that is forked just then, for ever.
+        PyMapping::type_object(module.py());
+        PySequence::type_object(module.py());
         module.add("SQLITE_VERSION", crate::sqlite_version())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

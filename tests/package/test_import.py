@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import dataclasses
 import inspect
 import pickle
+import re
 import subprocess
 import sys
 import typing
+from collections.abc import Iterator
+from pathlib import Path
 
 import orchestrator.state_store as package
 import pytest
@@ -16,6 +20,7 @@ from orchestrator.state_store import Deleted, Page, RunRecord
 from orchestrator.state_store.records.run import record_of
 
 from benches.rows import IMPORTED_ANYWAY
+from tests.helpers import ROOT
 
 WRITES_ONCE = f"""
 import {IMPORTED_ANYWAY}
@@ -35,6 +40,41 @@ def test_program_that_writes_once_loads_no_slow_module() -> None:
     assert package.__name__ in loaded
     assert {name for name in loaded if not name.startswith("orchestrator")} <= {"__future__"}
     assert RARELY_NEEDED & loaded == set()
+
+
+def test_no_call_in_a_forked_child_imports_anything(tmp_path: Path) -> None:
+    """A thread that the fork left behind may have been importing it: the child would wait for it for ever."""
+    program = ROOT / "tests" / "programs" / "every_call.py"
+    start = f"import sys; sys.path[:] = {[*sys.path, str(program.parent)]!r}; import every_call; every_call.main()"
+    command = [sys.executable, "-S", "-W", "always", "-c", start, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    failed, *imported = done.stdout.split()
+    assert imported == []
+    assert int(failed) > 40, "few errors were looked at"
+    assert "FileLinkedWarning" in done.stderr, "no warning was looked at"
+
+
+def imported_late() -> Iterator[str]:
+    """Yield what functions of the package import, in Python and in Rust."""
+    for path in (ROOT / "python").rglob("*.py"):
+        functions = [each for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.FunctionDef)]
+        for node in (node for function in functions for node in ast.walk(function)):
+            if isinstance(node, ast.ImportFrom):
+                yield str(node.module)
+            elif isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+    for path in (ROOT / "src" / "py").rglob("*.rs"):
+        yield from re.findall(r'\.import\((?:intern!\(py, )?"([^"]+)"', path.read_text())
+
+
+def test_fork_imports_first_what_calls_import_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those too that the test above does not get to."""
+    imported: list[str] = []
+    monkeypatch.setattr(package, "import_module", imported.append)
+    package._import_all()
+    late = set(imported_late()) - {"orchestrator_state_store_finder"}
+    assert {"json", "weakref", f"{package.__name__}.times", f"{package.__name__}.exceptions"} <= late
+    assert late - set(imported) == set()
 
 
 def test_every_public_name_is_there_and_no_other() -> None:
@@ -90,7 +130,13 @@ class TestRunRecordIsAFrozenDataclass:
 
 @pytest.mark.parametrize(
     ("module", "kind"),
-    [("", RunRecord), (".run_record", RunRecord), (".records.run", RunRecord), (".page", Page), ("", Deleted)],
+    [
+        ("", RunRecord),
+        (".run_record", RunRecord),
+        (".records.run", RunRecord),
+        (".page", Page),
+        ("", Deleted),
+    ],
 )
 def test_what_was_pickled_is_read_whatever_its_module_was_called_then(module: str, kind: type) -> None:
     program = "import pickle, sys; print(pickle.loads(sys.stdin.buffer.read()).__name__)"

@@ -236,6 +236,33 @@ def thread_counts(store: StateStore, path: str) -> None:
     thread.join()
 
 
+def thread_imports(store: StateStore, path: str) -> None:
+    """Fork while the first call of a thread imports a module: the child can make that call too."""
+    name = "orchestrator.state_store.records.filters"
+    entered, waited_for = threading.Event(), threading.Event()
+
+    def find(module: str, *_: object) -> None:
+        if module == name:
+            entered.set()
+            waited_for.wait()
+
+    def import_module(module: str) -> None:
+        waited_for.set()
+        importlib.import_module(module)
+
+    finder = type("Slow", (), {"find_spec": staticmethod(find)})
+    thread = threading.Thread(target=store.count_intel_items)
+    assert name not in sys.modules
+    sys.meta_path.insert(0, finder)  # type: ignore[arg-type]
+    vars(orchestrator.state_store)["import_module"] = import_module
+    thread.start()
+    entered.wait()
+    join = fork(store.count_intel_items)
+    waited_for.set()
+    join()
+    thread.join()
+
+
 def from_a_thread(store: StateStore, path: str) -> None:
     """Fork in a thread other than the main one."""
     thread = threading.Thread(target=idle, args=(store, path))
@@ -435,6 +462,7 @@ SCENES = [
     threads_write,
     threads_write_and_parent_closes,
     thread_counts,
+    thread_imports,
     from_a_thread,
     with_multiprocessing,
     transaction_of_another_thread,

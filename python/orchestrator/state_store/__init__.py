@@ -10,6 +10,7 @@
 ['t']
 """
 
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -133,3 +134,16 @@ def __getattr__(name: str) -> object:
 def __dir__() -> list[str]:
     """List the names of the modules that are not loaded yet as well."""
     return sorted({*globals(), *__all__})
+
+
+def _import_all() -> None:
+    """Import whatever a call may import when it first needs it.
+
+    A child that is forked while another thread is inside such an import would wait for it for ever: it inherits the
+    lock of the module, and not the thread.
+    """
+    for name in ("json", "linecache", "warnings", "weakref", *(f"{__name__}.{module}" for module in _LATE.values())):
+        import_module(name)
+
+
+os.register_at_fork(before=_import_all)
