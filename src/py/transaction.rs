@@ -13,7 +13,7 @@ use crate::model::caller::Owner;
 use crate::sync::lock;
 
 /// A transaction of one store: entered once, rolled back when it is dropped without being left.
-#[pyclass(frozen, module = "orchestrator.state_store._core")]
+#[pyclass(frozen, module = "orchestrator.state_store")]
 pub(super) struct Transaction {
     store: Arc<Open>,
     state: Mutex<TransactionState>,
@@ -131,6 +131,17 @@ impl Transaction {
         let _ = py.detach(|| transaction.roll_back());
         self.store.transactions.fetch_sub(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Say which file, and how far it is.
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let state = match &*lock(&self.state) {
+            TransactionState::New => "new",
+            TransactionState::Entered(_) => "open",
+            TransactionState::Over => "over",
+        };
+        let path = self.store.location.as_os_str().into_pyobject(py)?;
+        Ok(format!("<Transaction of {}, {state}>", path.repr()?))
     }
 
     /// A Context that ends may hold the very transaction that was entered in it.

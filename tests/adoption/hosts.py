@@ -63,7 +63,7 @@ with StateStore(":memory:") as store:
     runs = [run.run_id for run in store.list_runs()]
 print(json.dumps({
     "host": orchestrator.__file__, "settings": orchestrator.settings.NAME, "steps": orchestrator.pipeline.steps.STEPS,
-    "store": store_module.__file__, "core": core.__file__, "class": StateStore.__module__, "runs": runs,
+    "store": store_module.__file__, "core": core.__file__, "class": StateStore.__init__.__module__, "runs": runs,
 }))
 """
 

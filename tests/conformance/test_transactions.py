@@ -3,6 +3,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
+import pickle
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from orchestrator.state_store import (
@@ -88,6 +92,22 @@ def test_outer_block_that_fails_undoes_the_inner_one_that_was_kept(store: StateS
         raise Boom
     assert item_ids(store) == []
     assert_free(store)
+
+
+def test_repr_says_which_file_and_how_far_it_is(store: StateStore, path: Path) -> None:
+    transaction = store.transaction()
+    assert repr(transaction) == f"<Transaction of {str(path)!r}, new>"
+    with transaction:
+        assert repr(transaction) == f"<Transaction of {str(path)!r}, open>"
+    assert repr(transaction) == f"<Transaction of {str(path)!r}, over>"
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_transaction_cannot_be_pickled_or_copied(store: StateStore, duplicate: Callable[[object], object]) -> None:
+    with store.transaction() as transaction, pytest.raises(TypeError, match="cannot pickle"):
+        duplicate(transaction)
+    with pytest.raises(TypeError, match=r"orchestrator\.state_store\.Transaction"):
+        type(transaction)()
 
 
 def test_blocks_one_after_the_other_inside_one(store: StateStore) -> None:

@@ -15,6 +15,7 @@ import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import orchestrator.state_store as package
@@ -103,17 +104,26 @@ def test_block_that_is_wrong_fails_and_says_where(source: str) -> None:
     assert re.search(rf'File "{re.escape(str(GUIDE))}", line 71\b', report), report
 
 
+class Finder(doctest.DocTestFinder):
+    """Finds the examples of public classes too, which say that their module is the package."""
+
+    def _from_module(self, module: ModuleType | None, object: object) -> bool:
+        is_public = inspect.isclass(object) and object.__module__ == package.__name__
+        return is_public or super()._from_module(module, object)  # type: ignore[misc]
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for test in doctest.DocTestFinder().find(importlib.import_module(name), name):
+    for test in Finder().find(importlib.import_module(name), name):
         run_examples(test)
 
 
 def test_modules_and_classes_have_examples() -> None:
-    found = [test for name in MODULES for test in doctest.DocTestFinder().find(importlib.import_module(name), name)]
+    found = [test for name in MODULES for test in Finder().find(importlib.import_module(name), name)]
     with_examples = {test.name for test in found if test.examples}
-    assert {package.__name__, f"{package.__name__}.store.StateStore"} <= with_examples
+    classes = ("store.StateStore", "connection.Row", "connection.Connection.execute", "records.filters.ItemFilters")
+    assert {package.__name__, *(f"{package.__name__}.{name}" for name in classes)} <= with_examples
 
 
 @pytest.mark.parametrize("name", package.__all__)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import orchestrator.state_store as package
 import pytest
-from orchestrator.state_store import Deleted, Page, RunRecord
+from orchestrator.state_store import Deleted, Page, RunNotFoundError, RunRecord
 from orchestrator.state_store.records.run import record_of
 
 from benches.rows import IMPORTED_ANYWAY
@@ -136,6 +136,9 @@ class TestRunRecordIsAFrozenDataclass:
         (".records.run", RunRecord),
         (".page", Page),
         ("", Deleted),
+        (".maintenance_records", Deleted),
+        ("", RunNotFoundError),
+        (".exceptions", RunNotFoundError),
     ],
 )
 def test_what_was_pickled_is_read_whatever_its_module_was_called_then(module: str, kind: type) -> None:
@@ -143,6 +146,22 @@ def test_what_was_pickled_is_read_whatever_its_module_was_called_then(module: st
     pickled = f"c{package.__name__}{module}\n{kind.__name__}\n.".encode()
     done = subprocess.run([sys.executable, "-c", program], input=pickled, capture_output=True, check=True)
     assert done.stdout.decode().strip() == kind.__name__
+
+
+PUBLIC = [name for name in package.__all__ if inspect.isclass(getattr(package, name))]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_class_says_where_it_is_imported_from(name: str) -> None:
+    kind = getattr(package, name)
+    assert (kind.__module__, kind.__qualname__) == (package.__name__, name)
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if issubclass(getattr(package, name), Exception)])
+def test_exceptions_can_be_pickled(name: str) -> None:
+    error = getattr(package, name)("what was wrong")
+    back = pickle.loads(pickle.dumps(error))
+    assert (type(back), str(back)) == (type(error), "what was wrong")
 
 
 @pytest.mark.parametrize("name", ["Checkpointed", "Deleted", "Finding", "Page", "RunRecord", "Stats", "Vacuumed"])

@@ -6,6 +6,7 @@ import copy
 import math
 import pickle
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -185,6 +186,17 @@ def test_rows_are_those_of_the_call_whatever_is_written_since(store: StateStore)
     cursor = store.connection.execute("SELECT run_id FROM runs ORDER BY run_id")
     store.start_run("run-2", "daily", {})
     assert cursor.fetchall() == [("run-1",)]
+
+
+def test_repr_says_what_there_is(store: StateStore, path: Path) -> None:
+    connection = store.connection
+    cursor = connection.execute("SELECT run_id, 1 AS n FROM runs UNION ALL SELECT 'last', 2")
+    assert repr(connection) == f"<Connection {str(path)!r}, open, only reads>"
+    assert repr(cursor) == "<Cursor of run_id, n; rows left: 2>"
+    assert repr(next(iter(cursor))) == "<Row run_id='run-1', n=1>"
+    assert repr(cursor) == "<Cursor of run_id, n; rows left: 1>"
+    store.close()
+    assert repr(connection) == f"<Connection {str(path)!r}, closed, only reads>"
 
 
 def test_same_object_within_a_thread(store: StateStore) -> None:

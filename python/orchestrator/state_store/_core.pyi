@@ -202,3 +202,6 @@ class Transaction:
         /,
     ) -> None:
         """Commit, or roll back where an exception leaves the block."""
+
+    def __repr__(self) -> str:
+        """Say which file, and how far it is."""

@@ -24,6 +24,8 @@ class ActiveRun:
         The run's key.
     """
 
+    __module__ = "orchestrator.state_store"
+
     run_id: str
 
     def __init__(self, core: _core.Store, run_id: str, start: Callable[[], RunRecord]) -> None:

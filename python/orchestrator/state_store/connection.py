@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import length_hint
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class Row(Sequence[Any]):
     (1, 'a', ['run_id', 'n'], {'run_id': 'a', 'n': 1})
     """
 
+    __module__ = "orchestrator.state_store"
     __slots__ = ("_columns", "_values")
 
     def __init__(self, values: tuple[Any, ...], columns: tuple[str, ...]) -> None:
@@ -74,6 +76,8 @@ class Cursor:
         Always -1, as `sqlite3` has it for a SELECT.
     """
 
+    __module__ = "orchestrator.state_store"
+
     rowcount: int = -1
 
     def __init__(self, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
@@ -100,12 +104,19 @@ class Cursor:
         """Drop the rows that are left."""
         self._rows = iter([])
 
+    def __repr__(self) -> str:
+        """Say which columns, and how many rows are left."""
+        columns = ", ".join(name for name, *_ in self.description)
+        return f"<Cursor of {columns}; rows left: {length_hint(self._rows)}>"
+
 
 class Connection:
     """Runs ad-hoc SELECTs on a store. Get it from `StateStore.connection`; it holds nothing open.
 
     Inside a transaction its owner sees the transaction's own writes; everyone else sees what is committed.
     """
+
+    __module__ = "orchestrator.state_store"
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -140,3 +151,8 @@ class Connection:
         """
         columns, rows = self._store.query(sql, parameters)
         return Cursor(columns, rows)
+
+    def __repr__(self) -> str:
+        """Say which file, and whether the store is open."""
+        state = "closed" if self._store.closed else "open"
+        return f"<Connection {self._store.db_path!r}, {state}, only reads>"

@@ -132,3 +132,7 @@ class FileLinkedWarning(UserWarning):
 
 class NetworkFileSystemWarning(UserWarning):
     """The store's file is on a network file system, where SQLite's locks and shared memory cannot be relied on."""
+
+
+for _kind in [each for each in globals().values() if isinstance(each, type)]:
+    _kind.__module__ = "orchestrator.state_store"

@@ -65,6 +65,8 @@ class StateStore(Runs, IntelItems, Telemetry, Upkeep):
     'running'
     """
 
+    __module__ = "orchestrator.state_store"
+
     def __init__(
         self,
         db_path: str | os.PathLike[str],

@@ -51,3 +51,6 @@ class ItemFilters(TypedDict, total=False):
     where: Mapping[str, tuple[str, Any]] | None
     since: datetime | str | None
     until: datetime | str | None
+
+
+ItemFilters.__module__ = "orchestrator.state_store"

@@ -36,3 +36,6 @@ class IntelItem(TypedDict):
     decision: str | None
     decision_reason: str | None
     created_at: str
+
+
+IntelItemInput.__module__ = IntelItem.__module__ = "orchestrator.state_store"
