@@ -11,6 +11,7 @@ DEV_REQUIREMENTS := import tomllib; \
 
 export VIRTUAL_ENV := $(CURDIR)/.venv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .PHONY: help demo test test-rust test-python test-faults test-adoption lint format bench bench-gate bench-core bench-paired build clean
 
@@ -45,6 +46,7 @@ lint: .venv/extension ## Check formatting, types and stubs; warnings are errors
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	MYPYPATH=python $(BIN)/python -m mypy.stubtest orchestrator.state_store --mypy-config-file pyproject.toml
+	types=$$(PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright --verifytypes orchestrator.state_store) || { echo "$$types"; exit 1; }
 	$(BIN)/python -m pytest -q tests/package/test_rooms.py
 
 format: .venv/tools ## Format Rust and Python

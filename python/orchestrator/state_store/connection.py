@@ -81,7 +81,9 @@ class Cursor:
     rowcount: int = -1
 
     def __init__(self, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-        self.description = tuple((name, None, None, None, None, None, None) for name in columns)
+        self.description: tuple[tuple[str, None, None, None, None, None, None], ...] = tuple(
+            (name, None, None, None, None, None, None) for name in columns
+        )
         self._rows = iter([Row(row, columns) for row in rows])
 
     def fetchone(self) -> Row | None:
