@@ -42,6 +42,7 @@ mod _core {
         PyMapping::type_object(module.py());
         PySequence::type_object(module.py());
         module.add("SQLITE_VERSION", crate::sqlite_version())?;
+        module.add("DEBUG_BUILD", cfg!(debug_assertions))?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -15,7 +15,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from orchestrator.state_store._core import SQLITE_VERSION, Transaction, __version__
+from orchestrator.state_store._core import DEBUG_BUILD, SQLITE_VERSION, Transaction, __version__
 from orchestrator.state_store.active_run import ActiveRun
 from orchestrator.state_store.records import page, run
 from orchestrator.state_store.records.item import IntelItem, IntelItemInput
@@ -121,6 +121,16 @@ _LATE = (
 
 # Pickles that were made before these modules were moved name them so.
 sys.modules.update({f"{__name__}.run_record": run, f"{__name__}.page": page})
+
+if DEBUG_BUILD:
+    import warnings
+
+    warnings.warn(
+        "orchestrator.state_store is a debug build, two to four times slower; "
+        "build it with `maturin develop --release`",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 def __getattr__(name: str) -> object:

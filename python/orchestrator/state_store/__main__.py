@@ -27,6 +27,7 @@ def report() -> tuple[list[str], bool]:
     lines = [f"orchestrator.state_store {used.__version__ if ours else version()}"]
     if ours:
         lines.append(f"SQLite {used.SQLITE_VERSION}")
+        lines += ["debug build, slow: build it with `maturin develop --release`"] * used.DEBUG_BUILD
     lines += [f"installed in {HERE}", f"imported from {place or why}", finder()]
     lines += [f"old module {old}: {fate(old, place)}" for old in old_modules()]
     return lines, ours

@@ -8,12 +8,16 @@ from typing import Any, Final, Literal, Self, final
 from orchestrator.state_store.records.item import IntelItem, IntelItemInput
 
 __all__ = [
+    "DEBUG_BUILD",
     "SQLITE_VERSION",
     "ItemQuery",
     "Store",
     "Transaction",
     "__version__",
 ]
+
+DEBUG_BUILD: Final[bool]
+"""Whether the core was compiled without optimisation."""
 
 SQLITE_VERSION: Final[str]
 """Version of the SQLite that is compiled in."""
