@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := $(shell find src .cargo startup -type f -not -path '*/__pycache__/*') Cargo.toml Cargo.lock
+SOURCES := $(shell find src .cargo startup -type f -not -path '*/__pycache__/*') Cargo.toml Cargo.lock LICENSE-THIRD-PARTY
 DEV_REQUIREMENTS := import tomllib; \
 	print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"], sep="\n")
 
@@ -13,7 +13,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test test-rust test-python test-faults test-adoption lint format bench bench-gate bench-core bench-paired build clean
+.PHONY: help demo test test-rust test-python test-faults test-adoption lint format notices bench bench-gate bench-core bench-paired build clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -53,6 +53,9 @@ format: .venv/tools ## Format Rust and Python
 	cargo fmt
 	$(BIN)/ruff check --fix --quiet
 	$(BIN)/ruff format --quiet
+
+notices: ## Write LICENSE-THIRD-PARTY anew; needed when Cargo.lock has changed
+	$(PYTHON) tools/notices.py
 
 bench: .venv/extension ## Time the store and its rivals; write docs/performance.md (some 10 minutes)
 	$(BIN)/python -m benches

@@ -31,7 +31,7 @@ RELIABILITY = ROOT / "docs" / "reliability.md"
 EXECUTED = [README, *sorted((ROOT / "docs").glob("**/*.md"))]
 DOCUMENTS = [*EXECUTED, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 MODULES = [package.__name__, *(each.name for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."))]
-LAID_OUT = ("src", "startup", "python", "tests", "benches", "examples", "docs")
+LAID_OUT = ("src", "startup", "python", "tests", "benches", "examples", "docs", "tools")
 
 
 def name_of(document: Path) -> str:
