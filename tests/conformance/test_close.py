@@ -1,14 +1,16 @@
 # ruff: noqa: PT012 - what a block does before it fails is the point
+"""Closing a store: what is called after it, what was open, and what waits."""
+
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
 from orchestrator.state_store import StateStore, StoreClosedError, TransactionError
 
+from tests.conformance.conftest import Engine
 from tests.helpers import TIMEOUT, in_thread, in_threads, item_ids, leaving_nothing, make_item
 
 CALLS: dict[str, Callable[[StateStore], object]] = {
@@ -34,16 +36,11 @@ CALLS: dict[str, Callable[[StateStore], object]] = {
     "iter_intel_items": lambda store: list(store.iter_intel_items()),
     "write_telemetry": lambda store: store.write_telemetry("run-1", {}),
     "get_telemetry": lambda store: store.get_telemetry("run-1"),
-    "backup": lambda store: store.backup("never.db"),
     "delete_run": lambda store: store.delete_run("run-1"),
     "prune": lambda store: store.prune(keep_last=1),
-    "vacuum": lambda store: store.vacuum(),
     "stats": lambda store: store.stats(),
     "check": lambda store: store.check(),
-    "checkpoint": lambda store: store.checkpoint(),
     "transaction": lambda store: store.transaction().__enter__(),
-    "connection": lambda store: store.connection.execute("SELECT 1"),
-    "_conn": lambda store: store._conn.execute("SELECT 1"),
 }
 
 
@@ -56,14 +53,11 @@ def test_every_call_after_close_raises(store: StateStore, call: str, where: str)
 
 
 def test_what_was_got_before_close_raises_too(store: StateStore) -> None:
-    connection, transaction = store.connection, store.transaction()
-    cursor = connection.execute("SELECT run_id FROM runs")
+    transaction, run, items = store.transaction(), store.run("run-2", "daily", {}), store.iter_intel_items()
     store.close()
-    with pytest.raises(StoreClosedError):
-        connection.execute("SELECT 1")
-    with pytest.raises(StoreClosedError):
-        transaction.__enter__()
-    assert cursor.fetchall() == [("run-1",)]
+    for enter in (transaction.__enter__, run.__enter__, lambda: next(items)):
+        with pytest.raises(StoreClosedError):
+            enter()
 
 
 def test_close_again_does_nothing(store: StateStore) -> None:
@@ -74,9 +68,9 @@ def test_close_again_does_nothing(store: StateStore) -> None:
         pass
 
 
-def test_with_block_closes_and_passes_exceptions_on(path: Path) -> None:
+def test_with_block_closes_and_passes_exceptions_on(lasting: Engine) -> None:
     error = KeyboardInterrupt()
-    with pytest.raises(KeyboardInterrupt) as caught, StateStore(path) as store:
+    with pytest.raises(KeyboardInterrupt) as caught, lasting.open() as store:
         raise error
     assert caught.value is error
     with pytest.raises(StoreClosedError):
@@ -90,8 +84,8 @@ def test_close_by_one_thread_closes_for_all(store: StateStore) -> None:
         item_ids(store)
 
 
-def test_close_rolls_back_the_transaction_of_another_thread(path: Path) -> None:
-    store = StateStore(path)
+def test_close_rolls_back_the_transaction_of_another_thread(lasting: Engine) -> None:
+    store = lasting.open()
     store.start_run("run-1", "daily", {})
     entered, closed = threading.Event(), threading.Event()
 
@@ -115,12 +109,12 @@ def test_close_rolls_back_the_transaction_of_another_thread(path: Path) -> None:
         return "kept in silence"
 
     assert in_threads([hold_until_closed, close])[0] != "kept in silence"
-    with StateStore(path) as store:
+    with lasting.open() as store:
         assert item_ids(store) == []
 
 
-def test_writers_that_wait_when_the_store_is_closed_get_an_error(path: Path) -> None:
-    store = StateStore(path)
+def test_writers_that_wait_when_the_store_is_closed_get_an_error(lasting: Engine) -> None:
+    store = lasting.open()
     store.start_run("run-1", "daily", {})
     barrier = threading.Barrier(5)
 
@@ -135,34 +129,23 @@ def test_writers_that_wait_when_the_store_is_closed_get_an_error(path: Path) -> 
             store.close()
 
     in_threads([hold, *[write] * 4])
-    with StateStore(path) as store:
+    with lasting.open() as store:
         assert item_ids(store) == []
 
 
 @leaving_nothing()
-def test_descriptors_and_threads_are_back_after_close(path: Path) -> None:
+def test_descriptors_and_threads_are_back_after_close(lasting: Engine) -> None:
     for round_ in range(5):
-        with StateStore(path) as store:
+        with lasting.open() as store:
             in_threads([partial(item_ids, store)] * 6)
             with store.transaction():
                 store.start_run(f"run-{round_}", "daily", {})
 
 
-@leaving_nothing()
-def test_descriptors_are_back_after_an_opening_that_failed(tmp_path: Path) -> None:
-    path = tmp_path / "text"
-    path.write_text("hello, world\n" * 1000)
-    for _ in range(5):
-        with pytest.raises(Exception, match="text"):
-            StateStore(path)
-        with pytest.raises(Exception, match="sub"):
-            StateStore(path / "sub")
-
-
-def test_dropped_store_gives_its_descriptors_back(path: Path) -> None:
+def test_dropped_store_gives_its_descriptors_back(lasting: Engine) -> None:
     with leaving_nothing():
-        store = StateStore(path)
+        store = lasting.open()
         store.start_run("run-1", "daily", {})
         del store
-    with StateStore(path) as store:
-        assert store.connection.execute("SELECT run_id FROM runs").fetchall() == [("run-1",)]
+    with lasting.open() as store:
+        assert [run.run_id for run in store.list_runs()] == ["run-1"]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -17,22 +16,24 @@ from orchestrator.state_store import (
     StateStore,
 )
 
-from tests.helpers import Boom, everything, in_thread, make_item, plain_sqlite, put, table
+from tests.conformance.conftest import Engine
+from tests.conformance.seen import everything
+from tests.helpers import Boom, in_thread, make_item, put
 
 
 def decisions(store: StateStore) -> dict[str, tuple[str | None, str | None]]:
     return {item["item_id"]: (item["decision"], item["decision_reason"]) for item in store.list_intel_items()}
 
 
-def test_decision_is_changed_and_nothing_else(run_path: Path) -> None:
-    with StateStore(run_path) as store:
+def test_decision_is_changed_and_nothing_else(begun: Engine) -> None:
+    with begun.open() as store:
         store.upsert_intel_item(make_item("a", claims_json=[{"text": "é"}], scores_json={"x": 0.1}, decision="old"))
-    plain_sqlite(run_path, "UPDATE intel_items SET created_at = '2020', updated_at = '2021'")
-    with StateStore(run_path) as store:
+    begun.edit("intel_items", created_at="2020", updated_at="2021")
+    with begun.open() as store:
         [before] = store.list_intel_items()
         store.decide("a", "promote", "two sources")
         assert store.get_intel_item("a") == {**before, "decision": "promote", "decision_reason": "two sources"}
-        assert store.connection.execute("SELECT updated_at FROM intel_items").fetchone() == ("2021",)
+    assert [row["updated_at"] for row in begun.rows("intel_items")] == ["2021"]
 
 
 def test_reason_is_replaced_and_none_undoes(store: StateStore) -> None:
@@ -88,6 +89,7 @@ def test_unknown_item_is_an_error_and_nothing_is_changed(store: StateStore) -> N
     assert everything(store) == before
 
 
+@pytest.mark.usefixtures("concurrent")
 def test_decision_in_a_transaction_is_seen_there_and_undone_with_it(store: StateStore) -> None:
     put(store, "a", "b")
     with pytest.raises(Boom), store.transaction():
@@ -106,22 +108,22 @@ def test_upsert_that_comes_later_brings_its_own_decision(store: StateStore) -> N
     assert decisions(store) == {"a": ("monitor", None)}
 
 
-def test_item_of_a_run_that_is_being_pruned_is_not_there(run_path: Path) -> None:
-    with StateStore(run_path) as store:
+def test_item_of_a_run_that_is_being_pruned_is_not_there(begun: Engine) -> None:
+    with begun.open() as store:
         put(store, "a")
-    plain_sqlite(run_path, "UPDATE runs SET pruned_at = started_at")
-    with StateStore(run_path) as store:
+    begun.edit("runs", pruned_at="now")
+    with begun.open() as store:
         with pytest.raises(IntelItemNotFoundError):
             store.decide("a", "promote")
         with pytest.raises(IntelItemNotFoundError):
             store.decide_batch({"a": "promote"})
-        assert "promote" not in table(store, "intel_items")[0]
+    assert [row["decision"] for row in begun.rows("intel_items")] == [None]
 
 
-def test_store_that_is_only_read_refuses(run_path: Path) -> None:
-    with StateStore(run_path) as store:
+def test_store_that_is_only_read_refuses(begun: Engine) -> None:
+    with begun.open() as store:
         put(store, "a")
-    with StateStore(run_path, read_only=True) as store:
+    with begun.open(read_only=True) as store:
         with pytest.raises(ReadOnlyError, match=r'^decide "a"'):
             store.decide("a", "promote")
         with pytest.raises(ReadOnlyError, match=r"^decide_batch"):

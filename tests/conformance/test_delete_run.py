@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from orchestrator.state_store import (
     Deleted,
@@ -15,7 +13,9 @@ from orchestrator.state_store import (
     StateStore,
 )
 
-from tests.helpers import Boom, assert_sound, everything, item_ids, make_item, plain_sqlite, table
+from tests.conformance.conftest import Engine
+from tests.conformance.seen import assert_sound, everything
+from tests.helpers import Boom, item_ids, make_item
 
 
 def fill(store: StateStore) -> None:
@@ -63,33 +63,26 @@ def test_a_transaction_that_fails_brings_it_back(store: StateStore) -> None:
         store.delete_run("run-2")
         with pytest.raises(RunNotFoundError):
             store.upsert_intel_item(make_item("late", "run-2"))
-    assert len(table(store, "runs")) == 1
+    assert store.count_runs() == 1
 
 
-def test_what_belongs_to_a_run_being_pruned_is_not_there(path: Path) -> None:
-    with StateStore(path) as store:
+def test_what_belongs_to_a_run_being_pruned_is_not_there(lasting: Engine) -> None:
+    with lasting.open() as store:
         store.start_run("run-1", "daily", {})
         fill(store)
-    plain_sqlite(path, "UPDATE runs SET pruned_at = '2026-01-01T00:00:00+00:00' WHERE run_id = 'run-2'")
-    with StateStore(path) as store:
-        before = everything(store)
-        with pytest.raises(RunNotFoundError):
-            store.delete_run("run-2", force=True)
-        assert everything(store) == before
+    lasting.edit("runs", {"run_id": "run-2"}, pruned_at="2026-01-01T00:00:00+00:00")
+    tables = ("runs", "intel_items", "telemetry")
+    before = [lasting.rows(each) for each in tables]
+    with lasting.open() as store, pytest.raises(RunNotFoundError):
+        store.delete_run("run-2", force=True)
+    assert [lasting.rows(each) for each in tables] == before
 
 
-def test_read_only_stores_and_wrong_types_are_refused(run_path: Path) -> None:
-    with StateStore(run_path) as store:
+def test_read_only_stores_and_wrong_types_are_refused(begun: Engine) -> None:
+    with begun.open() as store:
         with pytest.raises(InvalidTypeError, match="run_id"):
             store.delete_run(1)  # type: ignore[arg-type]
         with pytest.raises(InvalidTypeError, match="force"):
             store.delete_run("run-1", force=1)  # type: ignore[arg-type]
-    with StateStore(run_path, read_only=True) as store, pytest.raises(ReadOnlyError, match="delete_run"):
+    with begun.open(read_only=True) as store, pytest.raises(ReadOnlyError, match="delete_run"):
         store.delete_run("run-1", force=True)
-
-
-def test_in_memory() -> None:
-    with StateStore(":memory:") as store:
-        store.start_run("run-1", "daily", {})
-        fill(store)
-        assert store.delete_run("run-2") == Deleted(1, 3, 1)

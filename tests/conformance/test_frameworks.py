@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conformance.conftest import Engine
 from tests.helpers import in_process
 from tests.programs import frameworks
 
@@ -28,11 +28,11 @@ FRAMEWORKS = [
 
 @pytest.mark.parametrize("framework", FRAMEWORKS, ids=lambda framework: framework.__name__)
 def test_sibling_is_told_that_it_wrote_nothing_and_succeeds_later(
-    path: Path, framework: Callable[[str], dict[str, Any]]
+    lasting: Engine, framework: Callable[[str], dict[str, Any]]
 ) -> None:
     """Its acknowledged writes once went with the roll back of the transaction that they had joined unasked."""
     mine, both = ["mine", "mine too"], ["written"] * 2
-    assert in_process(framework, str(path)) == {
+    assert in_process(framework, lasting.location) == {
         "another one's calls": ["busy at once"] * 2,
         "another one's transactions": ["busy at once"] * 2,
         "another one saw": [[[], []], [0, 0]],

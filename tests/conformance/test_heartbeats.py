@@ -1,17 +1,17 @@
-"""Signs of life: by call, by each write, and by a thread that needs no interpreter."""
+"""Signs of life: by call, by each write, and of all runs that are active."""
 
-# ruff: noqa: PT012 - what a block does before it fails is the point
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from orchestrator.state_store import RunFinishedError, RunNotFoundError, RunRecord, StateStore, StoreClosedError
+from orchestrator.state_store import RunFinishedError, RunNotFoundError, RunRecord, StateStore
 
-from tests.helpers import TIMEOUT, Peer, assert_sound, everything, in_process, leaving_nothing, make_item, plain_sqlite
+from tests.conformance.conftest import Engine
+from tests.conformance.seen import assert_sound, everything
+from tests.helpers import TIMEOUT, Peer, make_item
 from tests.programs import lives
 
 LONG_AGO = "2020-01-01T00:00:00+00:00"
@@ -51,8 +51,8 @@ def test_heartbeat_of_a_run_that_is_not_running(store: StateStore) -> None:
     assert everything(store) == before
 
 
-def test_heartbeat_of_a_run_that_is_being_pruned(store: StateStore) -> None:
-    plain_sqlite(store.db_path, "UPDATE runs SET pruned_at = 'now'")
+def test_heartbeat_of_a_run_that_is_being_pruned(lasting: Engine, store: StateStore) -> None:
+    lasting.edit("runs", pruned_at="now")
     writes: list[Callable[[], object]] = [
         lambda: store.heartbeat("run-1"),
         lambda: store.upsert_intel_item(make_item()),
@@ -73,20 +73,20 @@ WRITES: dict[str, Callable[[StateStore], object]] = {
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_each_write_is_a_sign_of_life(store: StateStore, write: str) -> None:
+def test_each_write_is_a_sign_of_life(lasting: Engine, store: StateStore, write: str) -> None:
     """Also one that changes nothing: of an item that comes again, or that another run recorded first."""
     for _ in range(2):
-        plain_sqlite(store.db_path, ("UPDATE runs SET started_at = ?, heartbeat_at = NULL", [LONG_AGO]))
+        lasting.edit("runs", started_at=LONG_AGO, heartbeat_at=None)
         WRITES[write](store)
         heartbeat_at = run(store).heartbeat_at
         assert heartbeat_at is not None
         assert heartbeat_at > LONG_AGO
 
 
-def test_item_of_another_run_is_a_sign_of_the_run_that_brings_it(store: StateStore) -> None:
+def test_item_of_another_run_is_a_sign_of_the_run_that_brings_it(lasting: Engine, store: StateStore) -> None:
     store.upsert_intel_item(make_item())
     store.start_run("run-2", "daily", {})
-    plain_sqlite(store.db_path, ("UPDATE runs SET started_at = ?, heartbeat_at = NULL", [LONG_AGO]))
+    lasting.edit("runs", started_at=LONG_AGO, heartbeat_at=None)
     store.upsert_intel_item(make_item(run_id="run-2"))
     assert run(store).heartbeat_at is None
     assert run(store, "run-2").heartbeat_at is not None
@@ -101,70 +101,25 @@ def test_writes_give_one_sign_a_second(store: StateStore) -> None:
     assert len(seconds) == len(set(seconds))
 
 
-def test_writes_for_a_run_that_is_over_are_no_signs(store: StateStore) -> None:
+def test_writes_for_a_run_that_is_over_are_no_signs(lasting: Engine, store: StateStore) -> None:
     store.finish_run("run-1", "completed")
-    plain_sqlite(store.db_path, ("UPDATE runs SET started_at = ?", [LONG_AGO]))
+    lasting.edit("runs", started_at=LONG_AGO)
     store.upsert_intel_item(make_item())
     assert run(store).heartbeat_at is None
 
 
-@leaving_nothing()
-def test_thread_is_there_for_as_long_as_a_run_is_active(path: Path) -> None:
-    with StateStore(path) as store:
-        assert not lives.is_beating()
-        with store.run("run-1", "daily", {}):
-            until(lives.is_beating)
-            with store.run("run-2", "daily", {}):
-                pass
-            assert lives.is_beating()
-        until(lambda: not lives.is_beating())
-        with store.run("run-3", "daily", {}) as active:
-            until(lives.is_beating)
-            active.finish("partial")
-            until(lambda: not lives.is_beating())
-    with pytest.raises(StoreClosedError), StateStore(path) as store, store.run("run-4", "daily", {}):
-        until(lives.is_beating)
-        store.close()
-        until(lambda: not lives.is_beating())
-
-
-def test_thread_beats_while_no_other_thread_gets_the_interpreter(path: Path) -> None:
-    with Peer(lives.hold_the_interpreter, str(path)) as peer:
-        peer.hear()
-        with StateStore(path) as store:
-            for _ in range(2):
-                before = run(store).heartbeat_at
-                until(lambda before=before: run(store).heartbeat_at != before)  # type: ignore[misc]
-            peer.tell()
-            assert peer.result() > 1.5, "other threads ran meanwhile"
-
-
-def test_thread_beats_for_all_runs_that_are_active(path: Path) -> None:
-    with StateStore(path) as store, store.run("run-1", "daily", {}), store.run("run-2", "daily", {}):
+def test_thread_beats_for_all_runs_that_are_active(lasting: Engine) -> None:
+    with lasting.open() as store, store.run("run-1", "daily", {}), store.run("run-2", "daily", {}):
         until(lambda: run(store).heartbeat_at is not None)
         assert run(store).heartbeat_at == run(store, "run-2").heartbeat_at, "one commit has both"
 
 
-def test_thread_gets_over_a_file_that_is_locked(path: Path) -> None:
-    """Until the other program lets go nothing can be written; then the beat is."""
-    with StateStore(path) as store, store.run("run-1", "daily", {}):
-        with Peer(lives.hold_the_lock, str(path), 3.0, "of another program") as peer:
-            peer.hear()
-            peer.tell()
-            peer.result()
-        until(lambda: run(store).heartbeat_at is not None)
-
-
 @pytest.mark.parametrize("how", ["closed", "kept", "dropped"])
-def test_end_of_the_program_inside_the_block(path: Path, how: str) -> None:
-    with Peer(lives.leave, str(path), how) as peer:
+def test_end_of_the_program_inside_the_block(lasting: Engine, how: str) -> None:
+    with Peer(lives.leave, lasting.location, how) as peer:
         assert peer.hear() == "True"
         assert list(peer.lines()) == ["null"]
         assert peer.process.wait(TIMEOUT) == 0, "it failed, or was killed because it hung"
-    with StateStore(path) as store:
+    with lasting.open() as store:
         assert run(store).status == "running"
         assert_sound(store)
-
-
-def test_threads_end_with_the_store(path: Path) -> None:
-    assert in_process(lives.close_again_and_again, str(path), 30) == 0

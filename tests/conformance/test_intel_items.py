@@ -1,16 +1,20 @@
+"""Recording items and listing those of a run: defaults, updates, order, batches, and what is refused."""
+
 from __future__ import annotations
 
 import collections
 import types
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 from orchestrator.state_store import MissingFieldError, RunNotFoundError, StateStore
 
-from tests.helpers import ITEM_KEYS, JSON_FIELDS, REQUIRED_FIELDS, Boom, everything, item_ids, make_item, table
+from tests.conformance import seen
+from tests.conformance.conftest import Engine
+from tests.conformance.seen import everything
+from tests.helpers import ITEM_KEYS, JSON_FIELDS, REQUIRED_FIELDS, Boom, item_ids, make_item
 
 FULL: dict[str, Any] = make_item(
     claims_json=[{"claim": "c"}],
@@ -97,7 +101,7 @@ def test_update_without_the_optional_keys_sets_them_to_their_defaults(store: Sta
 def test_item_of_an_unknown_run_is_refused(store: StateStore) -> None:
     with pytest.raises(RunNotFoundError, match="run-9"):
         store.upsert_intel_item(make_item(run_id="run-9"))
-    assert table(store, "intel_items") == []
+    assert seen.items(store) == []
 
 
 def test_known_item_given_with_an_unknown_run_is_refused(store: StateStore) -> None:
@@ -133,7 +137,7 @@ def test_missing_required_field_is_named(store: StateStore, field: str) -> None:
         store.upsert_intel_item(item)
     with pytest.raises(MissingFieldError, match=rf"\b1\b.*{field}|{field}.*\b1\b"):
         store.upsert_intel_items_batch([make_item("a"), item])
-    assert table(store, "intel_items") == []
+    assert seen.items(store) == []
 
 
 @pytest.mark.parametrize("item", [None, [], "text", 5, [("item_id", "a")]], ids=repr)
@@ -142,7 +146,7 @@ def test_item_that_is_no_mapping_is_a_type_error(store: StateStore, item: Any) -
         store.upsert_intel_item(item)
     with pytest.raises(TypeError, match=r"\b1\b"):
         store.upsert_intel_items_batch([make_item(), item])
-    assert table(store, "intel_items") == []
+    assert seen.items(store) == []
 
 
 def test_list_is_in_the_order_first_recorded_whatever_was_updated_since(store: StateStore) -> None:
@@ -174,7 +178,7 @@ def test_list_of_an_unknown_run_is_empty(store: StateStore) -> None:
 @pytest.mark.parametrize("empty", [[], (), {}, iter(())], ids=["list", "tuple", "dict", "iterator"])
 def test_empty_batch_is_fine(store: StateStore, empty: Any) -> None:
     store.upsert_intel_items_batch(empty)
-    assert table(store, "intel_items") == []
+    assert seen.items(store) == []
 
 
 def test_batch_takes_any_iterable(store: StateStore) -> None:
@@ -196,7 +200,7 @@ def test_batch_that_is_no_iterable_is_a_type_error(store: StateStore, batch: Any
 def test_one_item_given_as_a_batch_is_a_type_error_not_a_batch_of_keys(store: StateStore) -> None:
     with pytest.raises(TypeError, match=r"\b0\b"):
         store.upsert_intel_items_batch(make_item())  # type: ignore[arg-type]
-    assert table(store, "intel_items") == []
+    assert seen.items(store) == []
 
 
 def test_item_given_twice_in_a_batch_the_last_wins_in_the_first_ones_place(store: StateStore) -> None:
@@ -243,13 +247,13 @@ def test_error_of_the_callers_iterator_passes_untouched_and_nothing_is_written(s
     with pytest.raises(Boom) as caught:
         store.upsert_intel_items_batch(items())
     assert caught.value is error
-    assert table(store, "intel_items") == []
+    assert seen.items(store) == []
 
 
-def test_items_are_there_after_reopening(path: Path) -> None:
-    with StateStore(path) as store:
+def test_items_are_there_after_reopening(lasting: Engine) -> None:
+    with lasting.open() as store:
         store.start_run("run-1", "daily", {})
         store.upsert_intel_items_batch([FULL, make_item("b")])
         before = store.list_intel_items_for_run("run-1")
-    with StateStore(path) as store:
+    with lasting.open() as store:
         assert store.list_intel_items_for_run("run-1") == before

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from orchestrator.state_store import StateStore
 
-from tests.helpers import Peer, in_threads, plain_sqlite
+from tests.conformance.conftest import Engine
+from tests.helpers import JSON_FIELDS, Peer, in_threads, make_item
 from tests.programs import writers
 from tests.programs.writers import BATCHES, WRITERS
 
@@ -42,28 +43,28 @@ DECIDED: list[dict[str, Any]] = [
 """Counts that are the sums of several, one for each type."""
 
 
+def made(number: int) -> dict[str, Any]:
+    return {
+        **make_item(f"item-{number}", item_type="note" if number // (BATCHES * WRITERS) % 3 else "paper"),
+        **dict.fromkeys(JSON_FIELDS, "[]"),
+        "decision": "promote" if number // WRITERS % 2 else None,
+        "created_at": (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)).isoformat(),
+    }
+
+
 @pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a file with an item a second. A batch is all through it, of two types and one decision."""
-    path = tmp_path_factory.mktemp("counts") / "state.db"
-    with StateStore(path) as store:
+def large(new_lasting: Callable[[], Engine]) -> Engine:
+    """Make an item a second. A batch is all through them, of two types and one decision."""
+    engine = new_lasting()
+    with engine.open() as store:
         store.start_run("run-1", "daily", {})
-    plain_sqlite(
-        path,
-        (
-            """WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ? - 1)
-            INSERT INTO intel_items SELECT 'item-' || i, 'run-1', iif(i / ?3 % 3, 'note', 'paper'), '', '', '[]', '[]',
-                '[]', '[]', '[]', iif(i / ?2 % 2, 'promote', NULL), NULL,
-                strftime('%Y-%m-%dT%H:%M:%S', '2026-01-01', i || ' seconds') || '+00:00', NULL FROM n""",
-            [COUNT, WRITERS, BATCHES * WRITERS],
-        ),
-    )
-    return path
+    engine.add("intel_items", [made(number) for number in range(COUNT)])
+    return engine
 
 
 @pytest.fixture(params=[1, 4])
-def store(large: Path, request: pytest.FixtureRequest) -> Iterator[StateStore]:
-    with StateStore(large, pool_size=request.param, synchronous="NORMAL") as store:
+def store(large: Engine, request: pytest.FixtureRequest) -> Iterator[StateStore]:
+    with large.open(pool_size=request.param, **large.quick) as store:
         yield store
 
 
@@ -76,12 +77,12 @@ def test_count_is_how_many_a_list_has(store: StateStore, filters: dict[str, Any]
         assert store.count_intel_items(**filters) == count
 
 
-def test_count_is_one_moment_while_threads_and_another_process_write(large: Path) -> None:
+def test_count_is_one_moment_while_threads_and_another_process_write(large: Engine) -> None:
     done = threading.Event()
     with (
-        StateStore(large, synchronous="NORMAL") as store,
+        large.open(**large.quick) as store,
         ThreadPoolExecutor(2) as pool,
-        Peer(writers.flip_batches_until_told, str(large), 2, PER_BATCH) as peer,
+        Peer(writers.flip_batches_until_told, large.location, 2, PER_BATCH) as peer,
     ):
         assert peer.hear() == "ready"
         flipping = [pool.submit(writers.flip_batches, store, writer, PER_BATCH, done.is_set) for writer in (0, 1)]

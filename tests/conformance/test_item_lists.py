@@ -7,24 +7,21 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from orchestrator.state_store import (
-    CorruptDatabaseError,
     IntelItem,
-    InvalidJSONError,
     InvalidTypeError,
     InvalidValueError,
     Page,
     StateStore,
 )
 
-from tests import predecessor
-from tests.helpers import ITEM_KEYS, Boom, in_thread, in_threads, make_item, plain_sqlite, put
+from tests.conformance.conftest import Engine
+from tests.helpers import ITEM_KEYS, Boom, in_thread, in_threads, make_item, put
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RUNS = ["run-1", "run-2", "pruned"]
@@ -58,13 +55,6 @@ OLDEST_FIRST = [item for _, item in sorted(enumerate(ITEMS), key=lambda pair: (p
 THERE = [item["item_id"] for item in OLDEST_FIRST if item["run_id"] != "pruned"]
 
 
-def record(path: Path, items: list[dict[str, Any]]) -> None:
-    """Write items into a store's file as they are."""
-    values = ", ".join(f"value ->> '{column}'" for column in COLUMNS)
-    sql = f"INSERT INTO intel_items({', '.join(COLUMNS)}) SELECT {values} FROM json_each(?)"
-    plain_sqlite(path, (sql, [json.dumps(items)]))
-
-
 def ids(items: list[IntelItem]) -> list[str]:
     return [item["item_id"] for item in items]
 
@@ -86,14 +76,14 @@ def paged(store: StateStore, limit: int, **filters: Any) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateStore]:
-    path = tmp_path_factory.mktemp("items") / "state.db"
-    with StateStore(path) as store:
+def many(new_lasting: Callable[[], Engine]) -> Iterator[StateStore]:
+    engine = new_lasting()
+    with engine.open() as store:
         for run_id in RUNS:
             store.start_run(run_id, "daily", {})
-    record(path, ITEMS)
-    plain_sqlite(path, "UPDATE runs SET pruned_at = started_at WHERE run_id = 'pruned'")
-    with StateStore(path) as store:
+    engine.add("intel_items", ITEMS)
+    engine.edit("runs", {"run_id": "pruned"}, pruned_at=time(0))
+    with engine.open() as store:
         yield store
 
 
@@ -206,19 +196,6 @@ def test_fields_are_just_those_in_their_order(many: StateStore) -> None:
     assert len(first) + len(rest) == len(whole)
 
 
-def test_field_that_is_not_asked_for_is_not_decoded(run_path: Path) -> None:
-    with StateStore(run_path) as store:
-        put(store, "a")
-    plain_sqlite(run_path, "UPDATE intel_items SET claims_json = '{', title = x'ff'")
-    with StateStore(run_path) as store:
-        assert store.list_intel_items(fields=["item_id", "scores_json"]) == [{"item_id": "a", "scores_json": {}}]
-        for name, error in (("claims_json", InvalidJSONError), ("title", CorruptDatabaseError)):
-            with pytest.raises(error, match=rf'^list_intel_items: item "a".*{name}'):
-                store.list_intel_items(fields=["summary", name])
-            with pytest.raises(error, match=rf'^iter_intel_items: item "a".*{name}'):
-                list(store.iter_intel_items(fields=[name]))
-
-
 @pytest.mark.parametrize(
     ("error", "name", "wrong"),
     [
@@ -235,7 +212,7 @@ def test_field_that_is_not_asked_for_is_not_decoded(run_path: Path) -> None:
         (InvalidTypeError, "fields", 5),
         (InvalidTypeError, "fields", ["item_id", 5]),
         (InvalidValueError, "fields", ["item_id", "updated_at"]),
-        (InvalidValueError, "fields", ["rowid"]),
+        (InvalidValueError, "fields", ["no_such_field"]),
         (InvalidValueError, "fields", ["item_id", "title", "item_id"]),
         (InvalidValueError, "fields", []),
         (InvalidTypeError, "limit", True),
@@ -332,13 +309,13 @@ def test_cursor_is_of_the_filters_and_not_of_how_they_are_written(many: StateSto
     assert [*first, *rest] == many.list_intel_items(where=where, since=time(1))
 
 
-def test_cursor_of_another_file_is_refused_and_that_of_another_process_is_not(run_path: Path, many: StateStore) -> None:
-    with StateStore(run_path) as store:
+def test_cursor_of_another_store_is_refused_and_that_of_another_process_is_not(begun: Engine, many: StateStore) -> None:
+    with begun.open() as store:
         put(store, "a", "b", "c")
         cursor = cursor_of(store)
-        with pytest.raises(InvalidValueError, match=r"^list_intel_items: the cursor is of another file"):
+        with pytest.raises(InvalidValueError, match=r"^list_intel_items: the cursor is of another"):
             store.list_intel_items(cursor=cursor_of(many))
-    with StateStore(run_path, read_only=True) as store:
+    with begun.open(read_only=True) as store:
         assert ids(store.list_intel_items(cursor=cursor)) == ["b", "c"]
 
 
@@ -351,10 +328,10 @@ def test_cursor_that_was_changed_is_refused(many: StateStore, data: st.DataObjec
         many.list_intel_items(cursor="".join(cursor))
 
 
-def test_pages_under_writers_have_each_item_once(run_path: Path) -> None:
+def test_pages_under_writers_have_each_item_once(begun: Engine) -> None:
     before = [f"before-{number:04}" for number in range(1000)]
     done = threading.Event()
-    with StateStore(run_path, synchronous="NORMAL") as store:
+    with begun.open(**begun.quick) as store:
         store.upsert_intel_items_batch(make_item(name, scores_json={"n": 1}) for name in before)
 
         def write(thread: int) -> None:
@@ -404,26 +381,7 @@ def test_conditions_of_an_iteration_are_those_it_was_called_with(store: StateSto
     assert [item["item_id"] for item in iterator] == ["a"]
 
 
-def test_items_of_a_predecessors_file_are_read_without_migrating_it(path: Path) -> None:
-    plain_sqlite(path, *predecessor.file(indexes=True, journal="DELETE"))
-    plain_sqlite(path, "DELETE FROM intel_items")
-    record(path, [{**item, "run_id": "old-run"} for item in ITEMS])
-    before = path.read_bytes()
-    with StateStore(path, read_only=True) as store:
-        expected = [item["item_id"] for item in OLDEST_FIRST]
-        assert paged(store, 30) == paged(store, 30, run_id="old-run") == expected
-        for name, wanted in (("item_type", "note"), ("decision", "block")):
-            filters: dict[str, Any] = {name: wanted}
-            filtered = [item["item_id"] for item in OLDEST_FIRST if item[name] == wanted]
-            assert paged(store, 9, **filters) == filtered
-            assert store.count_intel_items(**filters) == len(filtered)
-        assert store.count_intel_items(undecided=True) == sum(item["decision"] is None for item in ITEMS)
-        item = store.get_intel_item("item-7")
-        assert item is not None
-        assert item["title"] == "é 7"
-    assert path.read_bytes() == before
-
-
+@pytest.mark.usefixtures("concurrent")
 def test_transaction_sees_its_own_items_and_others_do_not(store: StateStore) -> None:
     put(store, "a")
     with store.transaction():
@@ -436,8 +394,8 @@ def test_transaction_sees_its_own_items_and_others_do_not(store: StateStore) -> 
         assert in_thread(store.get_intel_item, "b") is None
 
 
-def test_items_of_a_store_in_memory() -> None:
-    with StateStore(":memory:") as store:
+def test_items_of_a_store_that_was_empty(engine: Engine) -> None:
+    with engine.open() as store:
         assert (store.list_intel_items(limit=5), store.list_intel_items(limit=5).next_cursor) == ([], None)
         store.start_run("run-1", "daily", {})
         put(store, *"abcdefg")
@@ -464,29 +422,3 @@ def test_unknown_item_is_none(store: StateStore) -> None:
 def test_item_id_that_is_no_text_is_refused(store: StateStore, wrong: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match=r"^get_intel_item: item_id"):
         store.get_intel_item(wrong)
-
-
-def test_item_of_another_program_that_is_no_json_is_named(run_path: Path) -> None:
-    with StateStore(run_path) as store:
-        put(store, "a", "b")
-    plain_sqlite(run_path, "UPDATE intel_items SET claims_json = '{' WHERE item_id = 'b'")
-    with StateStore(run_path) as store:
-        with pytest.raises(InvalidJSONError, match=r'^get_intel_item: item "b", claims_json: not JSON'):
-            store.get_intel_item("b")
-        with pytest.raises(InvalidJSONError, match=r'^list_intel_items: item "b", claims_json: not JSON'):
-            store.list_intel_items()
-        assert store.count_intel_items() == 2
-
-
-@pytest.mark.parametrize("damage", ["x'ff'", "CAST(x'32ff' AS TEXT)"], ids=["blob", "no UTF-8"])
-@pytest.mark.parametrize("filters", [{}, {"run_id": "run-1"}, {"item_type": "note"}])
-def test_time_of_another_program_that_is_no_text_ends_a_page_with_an_error(
-    run_path: Path, damage: str, filters: dict[str, Any]
-) -> None:
-    with StateStore(run_path) as store:
-        put(store, "a", "b", "c")
-    plain_sqlite(run_path, f"UPDATE intel_items SET created_at = {damage} WHERE item_id <> 'c'")
-    with StateStore(run_path) as store:
-        assert len(store.list_intel_items(fields=["title"], run_id="run-1")) == 3
-        with pytest.raises(CorruptDatabaseError, match=r"^list_intel_items: "):
-            paged(store, 2, **filters)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 
+import pytest
 from orchestrator.state_store import StateStore
 
 from tests.helpers import in_threads, make_item
@@ -40,6 +41,7 @@ def test_nothing_is_held_open_between_pages(store: StateStore) -> None:
     assert [item["item_id"] for item in iterator][-1] == "late"
 
 
+@pytest.mark.usefixtures("concurrent")
 def test_under_writers_each_item_that_is_there_comes_exactly_once(store: StateStore) -> None:
     before = [f"before-{number}" for number in range(2000)]
     store.upsert_intel_items_batch([make_item(name) for name in before])

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import math
 import threading
-import time
 from collections import UserDict
 from collections.abc import Callable
 from enum import IntEnum
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pytest
-from orchestrator.state_store import MissingFieldError, RunNotFoundError, StateStore, StoreBusyError
+from orchestrator.state_store import MissingFieldError, RunNotFoundError, StateStore
 
-from tests.helpers import Peer, assert_sound, everything, item_ids, make_item
-from tests.programs import plain, writers
+from tests.conformance.conftest import Engine
+from tests.conformance.seen import assert_sound, everything
+from tests.helpers import Peer, item_ids, make_item
+from tests.programs import writers
 
 
 class Level(IntEnum):
@@ -108,39 +108,22 @@ def test_large_batch_in_a_transaction_is_undone_alone(store: StateStore) -> None
     assert len(item_ids(store)) == 602
 
 
-@pytest.mark.parametrize("kind", ["nothing", "NaN", "proxy"])
-def test_lock_of_another_process_is_busy_at_the_timeout_and_not_at_twice_that(run_path: Path, kind: str) -> None:
-    batch = large()
-    if kind != "nothing":
-        batch[600] = UNUSUAL[kind](batch[600])
-    with StateStore(run_path, busy_timeout=1) as store, Peer(plain.hold, str(run_path)) as holder:
-        assert holder.hear() == "ready"
-        started = time.monotonic()
-        with pytest.raises(StoreBusyError):
-            store.upsert_intel_items_batch(batch)
-        assert 0.9 <= time.monotonic() - started < 1.9
-        holder.tell()
-        holder.result()
-        store.upsert_intel_items_batch(batch)
-        assert len(item_ids(store)) == 1000
-
-
-def test_another_process_writes_while_busy_threads_keep_a_large_batch_from_its_end(run_path: Path) -> None:
-    with Peer(writers.batches_beside_busy_threads, str(run_path), 16, 1) as peer:
+def test_another_process_writes_while_busy_threads_keep_a_large_batch_from_its_end(begun: Engine) -> None:
+    with Peer(writers.batches_beside_busy_threads, begun.location, 16, 1) as peer:
         assert peer.hear() == "ready"
-        with StateStore(run_path, busy_timeout=10) as store:
+        with begun.open(busy_timeout=10) as store:
             for index in range(10):
                 store.upsert_intel_item(make_item(f"other-{index}"))
         assert peer.result() == 1
-    with StateStore(run_path) as store:
+    with begun.open() as store:
         names = set(item_ids(store))
         assert names == {f"other-{index}" for index in range(10)} | {f"0-{i}" for i in range(3000)}
         assert_sound(store)
 
 
-def test_large_batches_of_several_threads_do_not_mix(run_path: Path) -> None:
+def test_large_batches_of_several_threads_do_not_mix(begun: Engine) -> None:
     """Each thread gives every item its own title: a list must find all of them alike."""
-    with StateStore(run_path, synchronous="NORMAL") as store:
+    with begun.open(**begun.quick) as store:
         store.upsert_intel_items_batch(large(800))
         stop = threading.Event()
         torn: list[set[str]] = []

@@ -7,8 +7,7 @@ import copy
 import itertools
 import json
 import math
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -25,7 +24,8 @@ from orchestrator.state_store import (
     StateStore,
 )
 
-from tests.helpers import REQUIRED_FIELDS, Boom, item_ids, make_item, value
+from tests.conformance.conftest import Engine
+from tests.helpers import REQUIRED_FIELDS, Boom, item_ids, make_item
 
 DEFAULTS: dict[str, Any] = {
     "claims_json": [],
@@ -37,6 +37,7 @@ DEFAULTS: dict[str, Any] = {
     "decision_reason": None,
 }
 
+RUN_IDS = ["run 1", "run 2", "run 3"]
 
 Dead = tuple[RunRecord, dict[str, Any]]
 """A run that was recovered, and the only item that it had recorded."""
@@ -140,18 +141,18 @@ class Model:
         return [item for item in self.items.values() if item["run_id"] == run_id]
 
 
+def runs_of(store: StateStore, prefix: str) -> list[RunRecord]:
+    """Return the runs of one example that are there."""
+    return [run for run in (store.get_run(prefix + run_id) for run_id in RUN_IDS) if run is not None]
+
+
 def seen(store: StateStore, prefix: str) -> list[str]:
     """Return all that a store holds of one example, in a form that tells apart what `==` does not."""
-    runs = store.connection.execute(
-        """SELECT run_id, run_type, status, finished_at IS NOT NULL, notes, settings_snapshot_json, telemetry_json
-        FROM runs LEFT JOIN telemetry USING (run_id) WHERE substr(run_id, 1, ?) = ? ORDER BY run_id""",
-        (len(prefix), prefix),
-    ).fetchall()
     lines = []
-    for run_id, run_type, status, finished, notes, snapshot, telemetry in runs:
-        documents = json.loads(snapshot), telemetry and json.loads(telemetry)
-        lines.append(repr((run_id, run_type, status, bool(finished), notes, *documents)))
-        for item in store.list_intel_items_for_run(run_id):
+    for run in runs_of(store, prefix):
+        documents = run.settings_snapshot_json, store.get_telemetry(run.run_id)
+        lines.append(repr((run.run_id, run.run_type, run.status, run.finished_at is not None, run.notes, *documents)))
+        for item in store.list_intel_items_for_run(run.run_id):
             fields = dict(item)
             lines.append(repr([fields.pop("created_at") is not None, *sorted(fields.items())]))
     return lines
@@ -170,8 +171,7 @@ def expected(model: Model) -> list[str]:
 
 def beginning(store: StateStore, prefix: str) -> str:
     """Return when the first run of one example started that is there; the end of time where none is."""
-    sql = "SELECT min(started_at) FROM runs WHERE substr(run_id, 1, ?) = ?"
-    return value(store, sql, len(prefix), prefix) or "9999-01-01T00:00:00+00:00"
+    return min((run.started_at for run in runs_of(store, prefix)), default="9999-01-01T00:00:00+00:00")
 
 
 def check_runs(store: StateStore, model: Model, prefix: str) -> None:
@@ -189,7 +189,7 @@ def check_runs(store: StateStore, model: Model, prefix: str) -> None:
         filters: dict[str, Any] = {"run_type": run_type, "status": status, "since": since}
         assert {each.run_id for each in store.list_runs(**filters)} >= set(alike)
         assert store.count_runs(**filters) == len(store.list_runs(**filters))
-    for run_id in ("run 1", "run 2", "run 3"):
+    for run_id in RUN_IDS:
         assert (store.get_run(prefix + run_id) is None) == (prefix + run_id not in model.runs)
 
 
@@ -316,7 +316,7 @@ class Item(dict[str, Any]):
 
 
 known_ids = st.sampled_from([ItemId(name) for name in "abcd"])
-run_ids = st.sampled_from(["run 1", "run 2", "run 3"])
+run_ids = st.sampled_from(RUN_IDS)
 texts = st.sampled_from(["", "t", "a\0b", "😀", "'; --"])
 statuses = texts | st.just("running")
 odd: list[Any] = [
@@ -405,15 +405,9 @@ def die(store: StateStore) -> Iterator[tuple[str, Dead]]:
 
 
 @pytest.fixture(scope="module")
-def on_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateStore]:
-    path: Path = tmp_path_factory.mktemp("model") / "state.db"
-    with StateStore(path, synchronous="NORMAL") as store:
-        yield store
-
-
-@pytest.fixture(scope="module")
-def in_memory() -> Iterator[StateStore]:
-    with StateStore(":memory:") as store:
+def store(new_engine: Callable[[], Engine]) -> Iterator[StateStore]:
+    engine = new_engine()
+    with engine.open(**engine.quick) as store:
         yield store
 
 
@@ -432,11 +426,5 @@ def compare(store: StateStore, sequence: list[Any]) -> None:
 
 @settings(max_examples=1500)
 @given(sequences)
-def test_sequences_on_disk_come_to_what_the_model_says(on_disk: StateStore, sequence: list[Any]) -> None:
-    compare(on_disk, sequence)
-
-
-@settings(max_examples=700)
-@given(sequences)
-def test_sequences_in_memory_come_to_what_the_model_says(in_memory: StateStore, sequence: list[Any]) -> None:
-    compare(in_memory, sequence)
+def test_sequences_come_to_what_the_model_says(store: StateStore, sequence: list[Any]) -> None:
+    compare(store, sequence)

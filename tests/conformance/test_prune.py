@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,13 +16,13 @@ from orchestrator.state_store import (
     ReadOnlyError,
     RunNotFoundError,
     StateStore,
-    StoreBusyError,
     StoreClosedError,
     TransactionError,
 )
 
-from tests.helpers import Peer, assert_sound, everything, in_threads, item_ids, make_item, plain_sqlite
-from tests.programs import plain
+from tests.conformance.conftest import Engine
+from tests.conformance.seen import assert_sound, everything
+from tests.helpers import in_threads, item_ids, make_item
 
 DAY = timedelta(days=1)
 NOW = datetime.now(UTC)
@@ -44,37 +43,30 @@ def run(
         store.finish_run(run_id, status)
 
 
-def aged(run_id: str, days: float) -> list[str]:
-    """Return what makes a run, and all of it, as old as this."""
-    at = ago(days)
-    return [
-        f"UPDATE runs SET started_at = '{at}' WHERE run_id = '{run_id}'",
-        f"UPDATE runs SET finished_at = '{at}' WHERE run_id = '{run_id}' AND finished_at IS NOT NULL",
-        f"UPDATE intel_items SET created_at = '{at}', updated_at = NULL WHERE run_id = '{run_id}'",
-    ]
-
-
 @pytest.fixture
-def aged_path(path: Path) -> Path:
+def aged(lasting: Engine) -> Engine:
     """Make a store of runs that are 50, 40 ... 10 days old; `r20` is running, `r30` weekly, `r50` failed."""
-    with StateStore(path) as store:
+    with lasting.open() as store:
         run(store, "r50", status="failed")
         run(store, "r40")
         run(store, "r30", run_type="weekly")
         run(store, "r20", status=None)
         run(store, "r10")
-    plain_sqlite(path, *[sql for days in (50, 40, 30, 20, 10) for sql in aged(f"r{days}", days)])
-    return path
+    for days in (50, 40, 30, 20, 10):
+        end = {} if days == 20 else {"finished_at": ago(days)}
+        lasting.edit("runs", {"run_id": f"r{days}"}, started_at=ago(days), **end)
+        lasting.edit("intel_items", {"run_id": f"r{days}"}, created_at=ago(days), updated_at=None)
+    return lasting
 
 
 @pytest.fixture
-def old(aged_path: Path) -> Iterator[StateStore]:
-    with StateStore(aged_path) as store:
+def old(aged: Engine) -> Iterator[StateStore]:
+    with aged.open() as store:
         yield store
 
 
 def run_ids(store: StateStore) -> list[str]:
-    return [row[0] for row in store.connection.execute("SELECT run_id FROM runs ORDER BY started_at")]
+    return [run.run_id for run in reversed(store.list_runs())]
 
 
 BOUNDS: list[tuple[dict[str, Any], list[str]]] = [
@@ -112,18 +104,18 @@ def test_bounds_and_filters_choose_the_runs(old: StateStore, bounds: dict[str, A
     assert old.prune(**bounds) == Deleted(0, 0, 0)
 
 
-def test_a_run_without_an_end_is_as_old_as_its_start(aged_path: Path) -> None:
-    plain_sqlite(aged_path, "UPDATE runs SET finished_at = NULL", f"UPDATE runs SET finished_at = '{ago(1)}'")
-    with StateStore(aged_path) as store:
+def test_a_run_without_an_end_is_as_old_as_its_start(aged: Engine) -> None:
+    aged.edit("runs", finished_at=ago(1))
+    with aged.open() as store:
         assert store.prune(older_than=5 * DAY).runs == 0
-    plain_sqlite(aged_path, "UPDATE runs SET finished_at = NULL")
-    with StateStore(aged_path) as store:
+    aged.edit("runs", finished_at=None)
+    with aged.open() as store:
         assert store.prune(older_than=5 * DAY).runs == 4
 
 
 @pytest.mark.parametrize("bounds", [{"older_than": 35 * DAY}, {"keep_last": 2}, {"keep_last": 2, "older_than": DAY}])
-def test_an_item_that_came_again_keeps_its_run_unless_told_otherwise(aged_path: Path, bounds: dict[str, Any]) -> None:
-    with StateStore(aged_path) as store:
+def test_an_item_that_came_again_keeps_its_run_unless_told_otherwise(aged: Engine, bounds: dict[str, Any]) -> None:
+    with aged.open() as store:
         store.upsert_intel_item(make_item("r40-1", "r10", title="seen again"))
         assert store.prune(**bounds, dry_run=True).runs == 1
         assert store.prune(**bounds).runs == 1
@@ -131,11 +123,11 @@ def test_an_item_that_came_again_keeps_its_run_unless_told_otherwise(aged_path: 
         assert store.prune(**bounds, keep_seen=False) == Deleted(1, 2, 1)
 
 
-def test_an_item_that_came_again_long_ago_keeps_nothing(aged_path: Path) -> None:
-    with StateStore(aged_path) as store:
+def test_an_item_that_came_again_long_ago_keeps_nothing(aged: Engine) -> None:
+    with aged.open() as store:
         store.upsert_intel_item(make_item("r40-1", "r10", title="seen again"))
-    plain_sqlite(aged_path, f"UPDATE intel_items SET updated_at = '{ago(36)}' WHERE updated_at IS NOT NULL")
-    with StateStore(aged_path) as store:
+    aged.edit("intel_items", {"item_id": "r40-1"}, updated_at=ago(36))
+    with aged.open() as store:
         assert store.prune(keep_last=2, older_than=37 * DAY).runs == 1, "the earlier of both counts"
         assert store.prune(older_than=35 * DAY).runs == 1
 
@@ -168,15 +160,15 @@ def test_inside_a_transaction_it_is_refused(old: StateStore) -> None:
     assert old.prune(keep_last=0).runs == 4
 
 
-def test_read_only_stores_can_count_only(aged_path: Path) -> None:
-    with StateStore(aged_path, read_only=True) as store:
+def test_read_only_stores_can_count_only(aged: Engine) -> None:
+    with aged.open(read_only=True) as store:
         assert store.prune(keep_last=1, dry_run=True) == Deleted(3, 6, 3)
         with pytest.raises(ReadOnlyError, match="prune"):
             store.prune(keep_last=1)
 
 
-def test_in_memory() -> None:
-    with StateStore(":memory:") as store:
+def test_many_items_go_with_their_run(engine: Engine) -> None:
+    with engine.open() as store:
         run(store, "first", items=3000)
         run(store, "second")
         assert store.prune(keep_last=1) == Deleted(1, 3000, 1)
@@ -184,15 +176,12 @@ def test_in_memory() -> None:
 
 
 @pytest.fixture
-def half(aged_path: Path) -> Iterator[StateStore]:
+def half(aged: Engine) -> Iterator[StateStore]:
     """Return a store on what a killed prune has left: `r40` with one of its items, and no telemetry."""
-    plain_sqlite(
-        aged_path,
-        f"UPDATE runs SET pruned_at = '{ago(0)}' WHERE run_id = 'r40'",
-        "DELETE FROM intel_items WHERE item_id = 'r40-0'",
-        "DELETE FROM telemetry WHERE run_id = 'r40'",
-    )
-    with StateStore(aged_path) as store:
+    aged.edit("runs", {"run_id": "r40"}, pruned_at=ago(0))
+    aged.remove("intel_items", {"item_id": "r40-0"})
+    aged.remove("telemetry", {"run_id": "r40"})
+    with aged.open() as store:
         yield store
 
 
@@ -245,8 +234,8 @@ def test_a_run_can_start_again_while_its_old_self_is_pruned(half: StateStore) ->
     assert_sound(half)
 
 
-def test_prunes_at_the_same_time_share_the_work(path: Path) -> None:
-    with StateStore(path, synchronous="NORMAL") as store, StateStore(path, synchronous="NORMAL") as other:
+def test_prunes_at_the_same_time_share_the_work(lasting: Engine) -> None:
+    with lasting.open(**lasting.quick) as store, lasting.open(**lasting.quick) as other:
         for index in range(40):
             run(store, f"run-{index}", items=100)
         parts = in_threads([partial(each.prune, keep_last=10) for each in (store, store, other)])
@@ -257,8 +246,8 @@ def test_prunes_at_the_same_time_share_the_work(path: Path) -> None:
         assert_sound(store)
 
 
-def test_closing_the_store_ends_it_and_the_next_prune_goes_on(path: Path) -> None:
-    store = StateStore(path, synchronous="NORMAL")
+def test_closing_the_store_ends_it_and_the_next_prune_goes_on(lasting: Engine) -> None:
+    store = lasting.open(**lasting.quick)
     for index in range(20):
         run(store, f"run-{index}", items=500)
     ended: list[str] = []
@@ -274,25 +263,7 @@ def test_closing_the_store_ends_it_and_the_next_prune_goes_on(path: Path) -> Non
     store.close()
     pruning.join()
     assert ended[0].startswith("prune: ")
-    with StateStore(path) as store:
+    with lasting.open() as store:
         assert_sound(store)
         store.prune(keep_last=0)
         assert everything(store) == [[], [], []]
-
-
-def test_a_lock_held_elsewhere_ends_it_at_busy_timeout(aged_path: Path) -> None:
-    with StateStore(aged_path, busy_timeout=0.05) as store:
-        with Peer(plain.hold, str(aged_path)) as holder:
-            assert holder.hear() == "ready"
-            with pytest.raises(StoreBusyError, match=r"prune: .*busy_timeout"):
-                store.prune(keep_last=0)
-            assert store.prune(keep_last=0, dry_run=True).runs == 4
-            holder.tell()
-            holder.result()
-        assert store.prune(keep_last=0).runs == 4
-
-
-def test_items_that_came_again_are_found_by_an_index(store: StateStore) -> None:
-    sql = "SELECT 1 FROM intel_items WHERE run_id = 'a' AND updated_at >= 'b'"
-    plan = store.connection.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
-    assert ["idx_intel_items_updated_at (run_id=? AND updated_at>?)" in row["detail"] for row in plan] == [True]

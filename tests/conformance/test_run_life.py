@@ -1,12 +1,11 @@
+# ruff: noqa: PT012 - what a block does before it fails is the point
 """The life of a run: its block, and what becomes of one that gives no sign of life."""
 
-# ruff: noqa: PT012 - what a block does before it fails is the point
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,8 +22,9 @@ from orchestrator.state_store import (
     TransactionError,
 )
 
-from tests import predecessor
-from tests.helpers import Boom, everything, in_process, in_thread, make_item, plain_sqlite
+from tests.conformance.conftest import Engine
+from tests.conformance.seen import everything
+from tests.helpers import Boom, in_process, in_thread, make_item
 from tests.programs import lives
 
 
@@ -35,17 +35,19 @@ def end(store: StateStore, run_id: str = "run-2") -> tuple[str, str | None, bool
     return record.status, record.notes, record.finished_at is not None
 
 
-def age(store: StateStore, seconds: float, *columns: str) -> str:
+def age(engine: Engine, seconds: float, *columns: str) -> str:
     """Set the times in these columns (`table.column`) to so long ago, and all other signs of life to a day ago."""
     now = datetime.now(UTC)
     then, day = ((now - timedelta(**ago)).isoformat() for ago in ({"seconds": seconds}, {"days": 1}))
     signs = ("runs.started_at", "runs.heartbeat_at", "intel_items.created_at", "intel_items.updated_at")
-    statements: list[str | tuple[str, list[Any]]] = []
     for sign in (*signs, "telemetry.created_at"):
         table, column = sign.split(".")
-        new = then if sign in columns else day
-        statements.append((f"UPDATE {table} SET {column} = ? WHERE {column} IS NOT NULL OR ?", [new, sign in columns]))
-    plain_sqlite(store.db_path, *statements)
+        if sign in columns:
+            engine.edit(table, None, **{column: then})
+        else:
+            for row in engine.rows(table):
+                if row[column] is not None:
+                    engine.edit(table, {column: row[column]}, **{column: day})
     return then
 
 
@@ -197,30 +199,30 @@ def test_failure_to_finish_is_a_note_of_the_users_exception(store: StateStore) -
     assert end(store)[0] == "crashed"
 
 
-def test_store_closed_inside_the_block(path: Path) -> None:
-    store = StateStore(path)
+def test_store_closed_inside_the_block(lasting: Engine) -> None:
+    store = lasting.open()
     with pytest.raises(StoreClosedError), store.run("run-2", "daily", {}):
         store.close()
-    store = StateStore(path)
+    store = lasting.open()
     with pytest.raises(Boom) as caught, store.run("run-3", "daily", {}):
         store.close()
         raise Boom
     assert "StoreClosedError" in caught.value.__notes__[0]
-    with StateStore(path) as again:
+    with lasting.open() as again:
         assert [run.status for run in again.list_runs()] == ["running", "running"]
 
 
 @pytest.mark.parametrize("closes", [True, False])
-def test_forked_child_leaves_the_run_to_its_parent(path: Path, closes: bool) -> None:
-    assert in_process(lives.fork_in_the_block, str(path), closes) == [True, False, True, True]
-    with StateStore(path) as store:
+def test_forked_child_leaves_the_run_to_its_parent(lasting: Engine, closes: bool) -> None:
+    assert in_process(lives.fork_in_the_block, lasting.location, closes) == [True, False, True, True]
+    with lasting.open() as store:
         assert end(store, "run-1") == ("completed", None, True)
 
 
-def test_stale_run_is_finished_and_returned(store: StateStore) -> None:
+def test_stale_run_is_finished_and_returned(lasting: Engine, store: StateStore) -> None:
     store.start_run("run-2", "weekly", [1])
     store.heartbeat("run-2")
-    then = age(store, 3600, "runs.heartbeat_at")
+    then = age(lasting, 3600, "runs.heartbeat_at")
     before = datetime.now(UTC).isoformat()
     recovered = store.recover_stale_runs(timedelta(minutes=59))
     assert recovered == list(reversed(store.list_runs()))
@@ -233,16 +235,18 @@ def test_stale_run_is_finished_and_returned(store: StateStore) -> None:
     assert store.recover_stale_runs(timedelta(minutes=59)) == []
 
 
-def test_notes_and_status_of_a_stale_run(store: StateStore) -> None:
+def test_notes_and_status_of_a_stale_run(lasting: Engine, store: StateStore) -> None:
     store.finish_run("run-1", "running", "by hand")
-    age(store, 3600)
+    age(lasting, 3600)
     [run] = store.recover_stale_runs(60, "lost")
     assert (run.status, run.notes) == ("lost", "by hand")
 
 
-def test_item_that_a_later_run_sees_again_is_no_sign_of_life_of_the_run_that_it_stays_with(store: StateStore) -> None:
+def test_item_that_a_later_run_sees_again_is_no_sign_of_life_of_the_run_that_it_stays_with(
+    lasting: Engine, store: StateStore
+) -> None:
     store.upsert_intel_item(make_item("a"))
-    age(store, 7200)
+    age(lasting, 7200)
     store.start_run("later", "daily", {})
     store.upsert_intel_item({**make_item("a"), "run_id": "later", "title": "seen again"})
     assert [run.run_id for run in store.recover_stale_runs(3600)] == ["run-1"]
@@ -257,29 +261,21 @@ def test_item_that_a_later_run_sees_again_is_no_sign_of_life_of_the_run_that_it_
         "telemetry.created_at",
     ],
 )
-def test_each_sign_of_life_counts(store: StateStore, sign: str) -> None:
+def test_each_sign_of_life_counts(lasting: Engine, store: StateStore, sign: str) -> None:
     store.upsert_intel_items_batch(make_item(f"{index}") for index in range(3))
     store.write_telemetry("run-1", {})
-    then = age(store, 3600, sign)
+    then = age(lasting, 3600, sign)
     assert store.recover_stale_runs(3700) == []
     assert end(store, "run-1") == ("running", None, False)
     [run] = store.recover_stale_runs(3500)
     assert run.notes == f"no sign of life since {then}"
 
 
-def test_run_of_the_predecessor_lives_by_its_items(path: Path) -> None:
-    plain_sqlite(path, *predecessor.file(indexes=True, journal="WAL"))
-    with StateStore(path) as store:
-        age(store, 30, "intel_items.created_at")
-        assert store.recover_stale_runs(60) == []
-        assert [run.run_id for run in store.recover_stale_runs(20)] == ["old-run"]
-
-
-def test_only_running_runs_are_recovered(store: StateStore) -> None:
+def test_only_running_runs_are_recovered(lasting: Engine, store: StateStore) -> None:
     store.finish_run("run-1", "partial")
     store.start_run("pruned", "daily", {})
-    age(store, 3600)
-    plain_sqlite(store.db_path, "UPDATE runs SET pruned_at = 'now' WHERE run_id = 'pruned'")
+    age(lasting, 3600)
+    lasting.edit("runs", {"run_id": "pruned"}, pruned_at="now")
     before = everything(store)
     assert store.recover_stale_runs(60) == []
     assert everything(store) == before
@@ -304,8 +300,8 @@ def test_span_of_another_type_is_refused(store: StateStore, older_than: Any) -> 
         store.recover_stale_runs(older_than)
 
 
-def test_span_longer_than_time_finds_nothing(store: StateStore) -> None:
-    age(store, 3600)
+def test_span_longer_than_time_finds_nothing(lasting: Engine, store: StateStore) -> None:
+    age(lasting, 3600)
     assert store.recover_stale_runs(1e11) == []
 
 
@@ -322,8 +318,8 @@ def test_recovery_inside_a_transaction_is_refused_there_alone(store: StateStore)
     assert in_thread(store.recover_stale_runs, 60) == []
 
 
-def test_recovery_in_memory(path: Path) -> None:
-    with StateStore(":memory:") as store:
+def test_recovery_of_a_run_that_has_just_started(engine: Engine) -> None:
+    with engine.open() as store:
         with store.run("run-1", "daily", {}):
             pass
         store.start_run("run-2", "daily", {})

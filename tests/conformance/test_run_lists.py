@@ -7,16 +7,12 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator.state_store import (
-    CorruptDatabaseError,
-    InvalidJSONError,
     InvalidTypeError,
     InvalidValueError,
     Page,
@@ -24,8 +20,8 @@ from orchestrator.state_store import (
     StateStore,
 )
 
-from tests import predecessor
-from tests.helpers import TIMEOUT, Boom, Peer, assert_parity, in_thread, in_threads, plain_sqlite
+from tests.conformance.conftest import Engine
+from tests.helpers import TIMEOUT, Boom, Peer, assert_parity, in_thread, in_threads
 from tests.programs import writers
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -52,14 +48,6 @@ RUNS = [made(number) for number in range(200)]
 NEWEST_FIRST = [run for _, run in sorted(enumerate(RUNS), key=lambda pair: (pair[1]["started_at"], pair[0]))][::-1]
 
 
-def record(path: Path, *runs: dict[str, Any]) -> None:
-    """Write runs into a store's file as they are."""
-    columns = ["run_id", "run_type", "started_at", "status", "settings_snapshot_json"]
-    values = ", ".join(f"value ->> '{column}'" for column in columns)
-    sql = f"INSERT INTO runs({', '.join(columns)}) SELECT {values} FROM json_each(?)"
-    plain_sqlite(path, (sql, [json.dumps(runs)]))
-
-
 def ids(runs: list[RunRecord]) -> list[str]:
     return [run.run_id for run in runs]
 
@@ -81,14 +69,15 @@ def paged(store: StateStore, limit: int, **filters: Any) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateStore]:
-    path = tmp_path_factory.mktemp("runs") / "state.db"
-    StateStore(path).close()
-    record(path, *RUNS)
-    with StateStore(path) as store:
+def many(new_lasting: Callable[[], Engine]) -> Iterator[StateStore]:
+    engine = new_lasting()
+    engine.open().close()
+    engine.add("runs", RUNS)
+    with engine.open() as store:
         yield store
 
 
+numbers = itertools.count()
 times = st.none() | st.integers(-1, 11).map(float) | st.sampled_from([2.5, 3.000001])
 
 
@@ -263,23 +252,22 @@ def test_cursor_is_of_the_filters_and_not_of_how_they_are_written(many: StateSto
     assert [*first, *rest] == many.list_runs(status=["failed", "partial"], since=time(1))
 
 
-def test_cursor_of_another_file_is_refused(many: StateStore, path: Path) -> None:
-    with StateStore(path) as other, StateStore(":memory:") as memory:
-        for store in (other, memory):
+def test_cursor_of_another_store_is_refused(new_engine: Callable[[], Engine]) -> None:
+    with new_engine().open() as store, new_engine().open() as other:
+        for each in (store, other):
             for number in range(3):
-                store.start_run(f"run-{number}", "daily", {})
-            with pytest.raises(InvalidValueError, match=r"^list_runs: the cursor is of another file"):
-                store.list_runs(cursor=cursor_of(many))
-            with pytest.raises(InvalidValueError, match=r"^list_runs: the cursor is of another file"):
-                many.list_runs(cursor=cursor_of(store))
+                each.start_run(f"run-{number}", "daily", {})
+        for mine, theirs in ((store, other), (other, store)):
+            with pytest.raises(InvalidValueError, match=r"^list_runs: the cursor is of another"):
+                mine.list_runs(cursor=cursor_of(theirs))
 
 
-def test_cursor_outlives_the_store_that_gave_it(path: Path) -> None:
-    with StateStore(path) as store:
+def test_cursor_outlives_the_store_that_gave_it(lasting: Engine) -> None:
+    with lasting.open() as store:
         for number in range(3):
             store.start_run(f"run-{number}", "daily", {})
         cursor = cursor_of(store)
-    with StateStore(path, read_only=True) as store:
+    with lasting.open(read_only=True) as store:
         assert ids(store.list_runs(cursor=cursor)) == ["run-1", "run-0"]
 
 
@@ -299,23 +287,10 @@ def test_text_that_is_no_cursor_is_refused(many: StateStore, text: str) -> None:
         many.list_runs(cursor=text)
 
 
-def test_pages_go_on_after_a_vacuum(path: Path) -> None:
-    StateStore(path).close()
-    record(path, *RUNS)
-    with StateStore(path) as store:
-        first = store.list_runs(limit=37)
-    plain_sqlite(path, "DELETE FROM runs WHERE rowid % 3 = 0")
-    plain_sqlite(path, "VACUUM")
-    with StateStore(path) as store:
-        kept = ids(store.list_runs())
-        expected = [run["run_id"] for run in NEWEST_FIRST[37:] if run["run_id"] in kept]
-        assert ids(store.list_runs(cursor=first.next_cursor)) == expected
-
-
-def test_pages_have_each_run_once_while_threads_and_a_process_write(path: Path) -> None:
+def test_pages_have_each_run_once_while_threads_and_a_process_write(lasting: Engine) -> None:
     before = [f"before-{number}" for number in range(300)]
     done = threading.Event()
-    with StateStore(path, synchronous="NORMAL") as store:
+    with lasting.open(**lasting.quick) as store:
         with store.transaction():
             for run_id in before:
                 store.start_run(run_id, "daily", {})
@@ -339,30 +314,14 @@ def test_pages_have_each_run_once_while_threads_and_a_process_write(path: Path) 
                 done.set()
 
         last = datetime.now(UTC)
-        with Peer(writers.start_and_finish_runs, str(path)) as peer:
+        with Peer(writers.start_and_finish_runs, lasting.location) as peer:
             assert peer.hear() == "ready"
             in_threads([read, lambda: write(1), lambda: write(2)])
             peer.tell()
             assert peer.result() > 0
 
 
-def test_runs_of_a_predecessors_file_are_read_without_migrating_it(path: Path) -> None:
-    plain_sqlite(path, *predecessor.file(indexes=True, journal="DELETE"))
-    record(path, *RUNS)
-    before = path.read_bytes()
-    with StateStore(path, read_only=True) as store:
-        old = store.get_run("old-run")
-        assert old == RunRecord("old-run", "daily", predecessor.STARTED_AT, "running", {"limit": 10, "name": "é"})
-        expected = [run["run_id"] for run in NEWEST_FIRST]
-        assert paged(store, 30) == [*expected, "old-run"]
-        running = [run["run_id"] for run in NEWEST_FIRST if run["status"] in ("running", "failed")]
-        assert paged(store, 9, status=["failed", "running"], since=START) == running
-        assert store.count_runs(status=["failed", "running"], since=START) == len(running)
-        assert store.count_runs() == 201
-        assert store.get_telemetry("old-run") == {"n": 4}
-    assert path.read_bytes() == before
-
-
+@pytest.mark.usefixtures("concurrent")
 def test_transaction_sees_its_own_runs_and_others_do_not(store: StateStore) -> None:
     with store.transaction():
         store.start_run("run-2", "daily", {})
@@ -375,8 +334,8 @@ def test_transaction_sees_its_own_runs_and_others_do_not(store: StateStore) -> N
         assert in_thread(store.get_run, "run-2") is None
 
 
-def test_runs_of_a_store_in_memory() -> None:
-    with StateStore(":memory:") as store:
+def test_runs_of_a_store_that_was_empty(engine: Engine) -> None:
+    with engine.open() as store:
         assert store.list_runs(limit=5) == []
         assert store.list_runs(limit=5).next_cursor is None
         assert store.count_runs() == 0
@@ -413,46 +372,24 @@ def test_run_id_that_is_no_text_is_refused(store: StateStore, wrong: Any, error:
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists, max_leaves=5))
-def test_settings_come_back_as_the_json_module_has_them(content: Any) -> None:
+def test_settings_come_back_as_the_json_module_has_them(store: StateStore, content: Any) -> None:
     def settings(store: StateStore, content: Any) -> Any:
-        store.start_run("run-1", "daily", content)
-        run = store.get_run("run-1")
+        name = f"run {next(numbers)}"
+        store.start_run(name, "daily", content)
+        run = store.get_run(name)
         assert run is not None
         return run.settings_snapshot_json
 
-    with StateStore(":memory:") as store:
-        assert_parity(store, content, settings)
+    assert_parity(store, content, settings)
 
 
-def test_settings_of_another_program_that_are_no_json_name_the_run(path: Path) -> None:
-    StateStore(path).close()
-    record(path, made(1), {**made(2), "settings_snapshot_json": "{"})
-    with StateStore(path) as store:
-        for call in (partial(store.get_run, "run-2"), store.list_runs):
-            with pytest.raises(InvalidJSONError, match=r'_run.*run "run-2", settings_snapshot_json: not JSON'):
-                call()
-        assert store.get_run("run-1") is not None
-        assert store.count_runs() == 2
-
-
-@pytest.mark.parametrize("column", ["run_type", "started_at", "settings_snapshot_json", "notes"])
-def test_blob_of_another_program_is_an_error_that_names_the_column(path: Path, column: str) -> None:
-    StateStore(path).close()
-    record(path, made(1))
-    plain_sqlite(path, f"UPDATE runs SET {column} = x'ff'")
-    with StateStore(path) as store:
-        for call in (partial(store.get_run, "run-1"), store.list_runs):
-            with pytest.raises(CorruptDatabaseError, match=f'run "run-1": {column} holds Blob'):
-                call()
-
-
-def test_run_that_a_prune_has_taken_is_not_there(path: Path) -> None:
-    with StateStore(path) as store:
+def test_run_that_a_prune_has_taken_is_not_there(lasting: Engine) -> None:
+    with lasting.open() as store:
         for run_id in ("run-1", "run-2", "run-3"):
             store.start_run(run_id, "daily", {})
             store.write_telemetry(run_id, run_id)
-    plain_sqlite(path, "UPDATE runs SET pruned_at = started_at WHERE run_id = 'run-2'")
-    with StateStore(path) as store:
+    lasting.edit("runs", {"run_id": "run-2"}, pruned_at="now")
+    with lasting.open() as store:
         assert store.get_run("run-2") is None
         assert store.get_telemetry("run-2") is None
         assert store.get_telemetry("run-3") == "run-3"
@@ -468,9 +405,9 @@ def test_page_is_a_list(many: StateStore) -> None:
     assert Page([1], "c").next_cursor == "c"
 
 
-def test_list_waits_for_nobody(path: Path) -> None:
+def test_list_waits_for_nobody(lasting: Engine) -> None:
     """A reader gets its answer while another thread holds the writer."""
-    with StateStore(path) as store:
+    with lasting.open() as store:
         store.start_run("run-1", "daily", {})
         entered, read = threading.Event(), threading.Event()
 

@@ -1,21 +1,22 @@
+"""start_run() and finish_run(): what is recorded, and what is refused."""
+
 from __future__ import annotations
 
 import dataclasses
-import json
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 from orchestrator.state_store import RunExistsError, RunNotFoundError, RunRecord, StateStore
 
-from tests.helpers import everything, table, value
+from tests.conformance.conftest import Engine
+from tests.conformance.seen import everything
 
 
 def run_row(store: StateStore, run_id: str) -> dict[str, Any]:
-    row = store.connection.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-    assert row is not None
-    return dict(row)
+    run = store.get_run(run_id)
+    assert run is not None
+    return dataclasses.asdict(run)
 
 
 def assert_is_time(text: str, earliest: datetime) -> None:
@@ -37,17 +38,15 @@ def test_start_run_returns_what_it_recorded(store: StateStore) -> None:
     assert record.settings_snapshot_json is settings
     assert_is_time(record.started_at, earliest)
 
-    row = run_row(store, "run-2")
-    assert json.loads(row["settings_snapshot_json"]) == settings
-    del row["settings_snapshot_json"]
-    row = {key: row[key] for key in ("run_id", "run_type", "started_at", "finished_at", "status", "notes")}
-    assert row == {
+    assert run_row(store, "run-2") == {
         "run_id": "run-2",
         "run_type": "weekly",
         "started_at": record.started_at,
         "finished_at": None,
         "status": "running",
         "notes": None,
+        "heartbeat_at": None,
+        "settings_snapshot_json": settings,
     }
 
 
@@ -74,17 +73,17 @@ def test_second_start_of_a_run_changes_nothing(store: StateStore) -> None:
 
 
 def test_start_run_with_settings_that_are_no_json_records_no_run(store: StateStore) -> None:
-    before = table(store, "runs")
+    before = everything(store)
     with pytest.raises(TypeError):
         store.start_run("run-2", "daily", {"when": object()})
-    assert table(store, "runs") == before
+    assert everything(store) == before
     store.start_run("run-2", "daily", {})
 
 
 @pytest.mark.parametrize("settings", [None, [], 0, "text", [1, {"a": None}]], ids=repr)
 def test_settings_may_be_any_json_value(store: StateStore, settings: Any) -> None:
     assert store.start_run("run-2", "daily", settings).settings_snapshot_json is settings
-    assert json.loads(run_row(store, "run-2")["settings_snapshot_json"]) == settings
+    assert run_row(store, "run-2")["settings_snapshot_json"] == settings
 
 
 @pytest.mark.parametrize("status", ["completed", "partial", "failed", "", "çà et là"])
@@ -121,11 +120,11 @@ def test_finish_touches_no_other_run(store: StateStore) -> None:
     assert run_row(store, "run-2") == before
 
 
-def test_runs_are_there_after_reopening(path: Path) -> None:
-    with StateStore(path) as store:
+def test_runs_are_there_after_reopening(lasting: Engine) -> None:
+    with lasting.open() as store:
         started_at = store.start_run("run-1", "daily", {"a": 1}).started_at
         store.finish_run("run-1", "completed", "done")
         before = run_row(store, "run-1")
-    with StateStore(path) as store:
+    with lasting.open() as store:
         assert run_row(store, "run-1") == before
-        assert value(store, "SELECT started_at FROM runs") == started_at
+        assert [run.started_at for run in store.list_runs()] == [started_at]

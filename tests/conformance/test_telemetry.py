@@ -1,26 +1,25 @@
+"""Telemetry: one document a run, any JSON value."""
+
 from __future__ import annotations
 
-import json
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator.state_store import (
-    CorruptDatabaseError,
-    InvalidJSONError,
     InvalidTypeError,
     RunNotFoundError,
     StateStore,
 )
 
-from tests.helpers import assert_parity, in_thread, plain_sqlite, table, value
+from tests.conformance.conftest import Engine
+from tests.helpers import assert_parity, in_thread
 
 
 def telemetry(store: StateStore, run_id: str = "run-1") -> Any:
-    return json.loads(value(store, "SELECT telemetry_json FROM telemetry WHERE run_id = ?", run_id))
+    return store.get_telemetry(run_id)
 
 
 @pytest.mark.parametrize("document", [{"durations": {"fetch": 0.5}}, {}, [], None, 1.5, "text", True], ids=repr)
@@ -34,7 +33,7 @@ def test_second_document_replaces_the_first(store: StateStore) -> None:
     store.write_telemetry("run-1", {"a": 1, "b": 2})
     store.write_telemetry("run-1", {"a": 3})
     assert telemetry(store) == {"a": 3}
-    assert value(store, "SELECT count(*) FROM telemetry") == 1
+    assert store.stats().telemetry == 1
 
 
 def test_each_run_has_its_own(store: StateStore) -> None:
@@ -44,9 +43,9 @@ def test_each_run_has_its_own(store: StateStore) -> None:
     assert (telemetry(store, "run-1"), telemetry(store, "run-2")) == (1, 2)
 
 
-def test_created_at_is_a_utc_time(store: StateStore) -> None:
+def test_created_at_is_a_utc_time(lasting: Engine, store: StateStore) -> None:
     store.write_telemetry("run-1", {})
-    text = value(store, "SELECT created_at FROM telemetry")
+    [text] = [row["created_at"] for row in lasting.rows("telemetry")]
     assert datetime.fromisoformat(text).isoformat() == text
     assert text.endswith("+00:00")
 
@@ -54,7 +53,7 @@ def test_created_at_is_a_utc_time(store: StateStore) -> None:
 def test_unknown_run_is_an_error_and_nothing_is_written(store: StateStore) -> None:
     with pytest.raises(RunNotFoundError, match="run-9"):
         store.write_telemetry("run-9", {})
-    assert table(store, "telemetry") == []
+    assert store.stats().telemetry == 0
 
 
 def test_document_that_is_no_json_leaves_the_one_before(store: StateStore) -> None:
@@ -77,6 +76,7 @@ def test_run_without_telemetry_and_unknown_run_have_none(store: StateStore) -> N
     assert store.get_telemetry("run-9") is None
 
 
+@pytest.mark.usefixtures("concurrent")
 def test_document_is_read_by_a_reader_and_as_of_its_transaction(store: StateStore) -> None:
     store.write_telemetry("run-1", 1)
     with store.transaction():
@@ -86,31 +86,20 @@ def test_document_is_read_by_a_reader_and_as_of_its_transaction(store: StateStor
     assert in_thread(store.get_telemetry, "run-1") == 2
 
 
-def test_document_is_read_with_read_only(run_path: Path) -> None:
-    with StateStore(run_path) as store:
+def test_document_is_read_with_read_only(begun: Engine) -> None:
+    with begun.open() as store:
         store.write_telemetry("run-1", {"a": [1]})
-    with StateStore(run_path, read_only=True) as store:
+    with begun.open(read_only=True) as store:
         assert store.get_telemetry("run-1") == {"a": [1]}
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists, max_leaves=5))
-def test_document_comes_back_as_the_json_module_has_it(content: Any) -> None:
+def test_document_comes_back_as_the_json_module_has_it(store: StateStore, content: Any) -> None:
     def written(store: StateStore, content: Any) -> Any:
         store.write_telemetry("run-1", content)
         return store.get_telemetry("run-1")
 
-    with StateStore(":memory:") as store:
-        store.start_run("run-1", "daily", {})
-        assert_parity(store, content, written)
-
-
-@pytest.mark.parametrize(("document", "error"), [("'{'", InvalidJSONError), ("x'ff'", CorruptDatabaseError)])
-def test_document_of_another_program_that_is_none_names_the_run(
-    run_path: Path, document: str, error: type[Exception]
-) -> None:
-    plain_sqlite(run_path, f"INSERT INTO telemetry VALUES ('run-1', {document}, 'now')")
-    with StateStore(run_path) as store, pytest.raises(error, match=r'get_telemetry "run-1": .*telemetry_json'):
-        store.get_telemetry("run-1")
+    assert_parity(store, content, written)
 
 
 def test_run_id_that_is_no_text_is_refused(store: StateStore) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from orchestrator.state_store import InvalidTypeError, InvalidValueError, StateStore
 
-from tests.helpers import everything, make_item
+from tests.conformance.seen import everything
+from tests.helpers import make_item
 
 ITEM_FIELDS = ("item_id", "run_id", "item_type", "title", "summary", "decision", "decision_reason")
 
@@ -45,8 +46,9 @@ def test_subclass_of_str_is_kept_as_the_text_it_is(store: StateStore) -> None:
     [back] = store.list_intel_items_for_run(Text("run-2"))
     assert {**back, **item} == back
     assert {type(back["title"]), type(back["decision"]), type(back["item_id"])} == {str}
-    [row] = store.connection.execute("SELECT run_type, status, notes FROM runs WHERE run_id = 'run-2'")
-    assert tuple(row) == ("daily", "completed", "notes")
+    run = store.get_run("run-2")
+    assert run is not None
+    assert (run.run_type, run.status, run.notes) == ("daily", "completed", "notes")
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfff", "\ud83d\ude00"], ids=ascii)

@@ -1,29 +1,26 @@
+"""Many threads on one store: nothing is lost, torn or told to another thread."""
+
 from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 
 import pytest
-from orchestrator.state_store import StateStore, StateStoreError, StoreBusyError
+from orchestrator.state_store import StateStoreError, StoreBusyError
 
+from tests.conformance.conftest import Engine
 from tests.helpers import (
-    TIMEOUT,
-    Peer,
     assert_sound,
     held_transaction,
     in_threads,
     item_ids,
     make_item,
-    value,
 )
-from tests.programs import plain
 
 
-def test_five_threads_of_a_thousand_upserts_leave_five_thousand_items(run_path: Path) -> None:
-    with StateStore(run_path, synchronous="NORMAL") as store:
+def test_five_threads_of_a_thousand_upserts_leave_five_thousand_items(begun: Engine) -> None:
+    with begun.open(**begun.quick) as store:
 
         def write(thread: int) -> None:
             for index in range(1000):
@@ -36,8 +33,8 @@ def test_five_threads_of_a_thousand_upserts_leave_five_thousand_items(run_path: 
         assert_sound(store)
 
 
-def test_acknowledged_writes_of_all_threads_are_there_at_full_sync(run_path: Path) -> None:
-    with StateStore(run_path) as store:
+def test_acknowledged_writes_of_all_threads_are_there_at_full_sync(begun: Engine) -> None:
+    with begun.open() as store:
 
         def write(thread: int) -> None:
             for index in range(25):
@@ -48,9 +45,9 @@ def test_acknowledged_writes_of_all_threads_are_there_at_full_sync(run_path: Pat
         assert len(item_ids(store)) == 600
 
 
-def test_errors_reach_the_thread_that_made_them_and_no_other(run_path: Path) -> None:
+def test_errors_reach_the_thread_that_made_them_and_no_other(begun: Engine) -> None:
     """Writes of several threads may share a commit; a bad one among them fails alone."""
-    with StateStore(run_path, synchronous="NORMAL") as store:
+    with begun.open(**begun.quick) as store:
 
         def write(thread: int) -> None:
             for index in range(200):
@@ -65,20 +62,20 @@ def test_errors_reach_the_thread_that_made_them_and_no_other(run_path: Path) -> 
         assert sorted(item_ids(store)) == sorted(f"{thread}-{index}" for thread in (1, 3, 5) for index in range(200))
 
 
-def test_readers_beyond_the_pool_wait_and_all_read(run_path: Path) -> None:
-    with StateStore(run_path, pool_size=1, synchronous="NORMAL") as store:
+def test_readers_beyond_the_pool_wait_and_all_read(begun: Engine) -> None:
+    with begun.open(pool_size=1, **begun.quick) as store:
         store.upsert_intel_items_batch(make_item(f"{index}") for index in range(100))
 
         def read() -> None:
             for _ in range(50):
                 assert len(store.list_intel_items_for_run("run-1")) == 100
-                assert value(store, "SELECT count(*) FROM intel_items") == 100
+                assert store.count_intel_items() == 100
 
         in_threads([read] * 12)
 
 
-def test_readers_never_see_half_a_batch(run_path: Path) -> None:
-    with StateStore(run_path, synchronous="NORMAL") as store:
+def test_readers_never_see_half_a_batch(begun: Engine) -> None:
+    with begun.open(**begun.quick) as store:
         stop = threading.Event()
 
         def read() -> None:
@@ -98,22 +95,12 @@ def test_readers_never_see_half_a_batch(run_path: Path) -> None:
         in_threads([read, read, write])
 
 
-def test_timeout_of_zero_is_busy_at_once_and_writes_where_it_can(run_path: Path) -> None:
-    with StateStore(run_path, busy_timeout=0) as store:
+def test_timeout_of_zero_is_busy_at_once_and_writes_where_it_can(begun: Engine) -> None:
+    with begun.open(busy_timeout=0) as store:
         with held_transaction(store):
             started = time.monotonic()
             with pytest.raises(StoreBusyError):
                 store.upsert_intel_item(make_item())
             assert time.monotonic() - started < 5
         store.upsert_intel_item(make_item())
-        assert item_ids(store) == ["item-1"]
-
-
-def test_write_that_waits_for_another_process_is_done_when_that_lets_go(run_path: Path) -> None:
-    with StateStore(run_path) as store, Peer(plain.hold, str(run_path)) as holder, ThreadPoolExecutor(1) as pool:
-        assert holder.hear() == "ready"
-        writing = pool.submit(store.upsert_intel_item, make_item())
-        assert item_ids(store) == []
-        holder.tell()
-        writing.result(TIMEOUT)
         assert item_ids(store) == ["item-1"]

@@ -7,20 +7,22 @@ import contextlib
 import gc
 from collections.abc import Callable, Iterator
 from contextvars import Context, ContextVar, copy_context
-from pathlib import Path
 
 import pytest
 from orchestrator.state_store import StateStore, StoreBusyError, StoreClosedError, Transaction
 
-from tests.helpers import Boom, assert_free, in_thread, item_ids, make_item, put, value
+from tests.conformance.conftest import Engine
+from tests.helpers import Boom, assert_free, in_thread, item_ids, make_item, put
+
+pytestmark = pytest.mark.usefixtures("concurrent")
 
 kept: ContextVar[object] = ContextVar("kept")
 
 
 @pytest.fixture
-def second(tmp_path: Path) -> Iterator[StateStore]:
+def second(new_engine: Callable[[], Engine]) -> Iterator[StateStore]:
     """Open another store, with the run `run-1` in it."""
-    with StateStore(tmp_path / "second.db") as store:
+    with new_engine().open() as store:
         store.start_run("run-1", "daily", {})
         yield store
 
@@ -34,7 +36,7 @@ def assert_outside(store: StateStore) -> None:
     with pytest.raises(StoreBusyError, match="could never end"):
         store.finish_run("run-1", "failed")
     assert item_ids(store) == []
-    assert value(store, "SELECT count(*) FROM intel_items") == 0
+    assert store.count_intel_items() == 0
 
 
 def entered(store: StateStore, *names: str) -> Transaction:
@@ -259,7 +261,7 @@ def test_long_calls_are_the_owners_too(store: StateStore) -> None:
     assert in_thread(store.count_intel_items) == 2_000
 
 
-def test_close_inside_from_another_context(store: StateStore) -> None:
+def test_close_inside_from_another_context(lasting: Engine, store: StateStore) -> None:
     context = Context()
     transaction = context.run(entered, store, "a")
     store.close()
@@ -267,17 +269,6 @@ def test_close_inside_from_another_context(store: StateStore) -> None:
         context.run(put, store, "b")
     with pytest.raises(StoreClosedError):
         context.run(transaction.__exit__, None, None, None)
-    with StateStore(store.db_path) as store:
+    with lasting.open() as store:
         assert item_ids(store) == []
         assert_free(store)
-
-
-def test_store_in_memory_is_read_by_its_owner_alone_meanwhile() -> None:
-    with StateStore(":memory:") as store:
-        store.start_run("run-1", "daily", {})
-        with store.transaction():
-            put(store, "a")
-            with pytest.raises(StoreBusyError, match="could never end"):
-                copy_context().run(item_ids, store)
-            assert item_ids(store) == ["a"]
-        assert copy_context().run(item_ids, store) == ["a"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from orchestrator.state_store import StateStore, StateStoreError, StoreClosedError, TransactionError
 
+from tests.conformance.conftest import Engine
 from tests.helpers import Boom, assert_free, in_thread, item_ids, put
 
 
@@ -113,8 +113,8 @@ def test_transaction_that_is_never_entered_holds_nothing(store: StateStore) -> N
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-def test_close_inside_rolls_back_and_the_exit_raises(path: Path, depth: int) -> None:
-    store = StateStore(path)
+def test_close_inside_rolls_back_and_the_exit_raises(lasting: Engine, depth: int) -> None:
+    store = lasting.open()
     store.start_run("run-1", "daily", {})
     with pytest.raises((StoreClosedError, TransactionError)), store.transaction():
         put(store, "a")
@@ -126,13 +126,13 @@ def test_close_inside_rolls_back_and_the_exit_raises(path: Path, depth: int) -> 
             store.close()
         with pytest.raises(StateStoreError):
             put(store, "c")
-    with StateStore(path) as store:
+    with lasting.open() as store:
         assert item_ids(store) == []
         assert_free(store)
 
 
-def test_exception_after_close_inside_passes_untouched(path: Path) -> None:
-    store = StateStore(path)
+def test_exception_after_close_inside_passes_untouched(lasting: Engine) -> None:
+    store = lasting.open()
     error = Boom("mine")
     with pytest.raises(Boom) as caught, store.transaction():
         store.close()

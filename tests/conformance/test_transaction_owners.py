@@ -8,14 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 from orchestrator.state_store import StateStore, StoreBusyError, TransactionError
 
-from tests.helpers import TIMEOUT, Boom, held_transaction, in_process, in_thread, in_threads, item_ids, make_item, value
+from tests.conformance.conftest import Engine
+from tests.helpers import TIMEOUT, Boom, held_transaction, in_process, in_thread, in_threads, item_ids, make_item
 from tests.programs import strangers
+
+pytestmark = pytest.mark.usefixtures("concurrent")
 
 Body = Callable[[], Coroutine[Any, Any, None]]
 
@@ -30,7 +32,7 @@ async def together(*bodies: Body) -> None:
 def test_other_threads_do_not_see_the_writes(store: StateStore) -> None:
     with held_transaction(store, make_item("a")):
         assert item_ids(store) == []
-        assert value(store, "SELECT count(*) FROM intel_items") == 0
+        assert store.count_intel_items() == 0
 
 
 def test_other_threads_see_the_writes_after_the_block(store: StateStore) -> None:
@@ -40,8 +42,8 @@ def test_other_threads_see_the_writes_after_the_block(store: StateStore) -> None
     assert in_thread(item_ids, store) == ["a"]
 
 
-def test_threads_started_inside_are_outside(store: StateStore) -> None:
-    with StateStore(store.db_path, busy_timeout=0.05) as impatient:
+def test_threads_started_inside_are_outside(lasting: Engine, store: StateStore) -> None:
+    with lasting.open(busy_timeout=0.05) as impatient:
 
         def write() -> None:
             with pytest.raises(StoreBusyError):
@@ -95,9 +97,9 @@ def test_another_thread_cannot_leave_the_transaction(store: StateStore) -> None:
     assert item_ids(store) == ["a", "b"]
 
 
-def test_thread_that_ended_inside_leaves_its_transaction_to_nobody(path: Path) -> None:
+def test_thread_that_ended_inside_leaves_its_transaction_to_nobody(lasting: Engine) -> None:
     """A new thread gets the identifier and the memory of an old one: what it writes is not that one's for it."""
-    outcome = in_process(strangers.after_threads_that_ended_inside, str(path), 60)
+    outcome = in_process(strangers.after_threads_that_ended_inside, lasting.location, 60)
     assert outcome == {"joined": 0, "identifier used again": True, "items": ["after"]}
 
 
@@ -122,7 +124,7 @@ def test_task_that_would_block_its_own_thread_gets_busy_at_once(store: StateStor
             store.finish_run("run-1", "failed")
         assert time.monotonic() - started < 5, "not at once"
         assert item_ids(store) == []
-        assert value(store, "SELECT count(*) FROM intel_items") == 0
+        assert store.count_intel_items() == 0
         release.set()
 
     asyncio.run(together(holder, other))

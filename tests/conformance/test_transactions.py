@@ -1,4 +1,6 @@
 # ruff: noqa: PT012 - what a block does before it fails is the point
+"""transaction(): all of a block or nothing, nested blocks included."""
+
 from __future__ import annotations
 
 import asyncio
@@ -16,7 +18,14 @@ from orchestrator.state_store import (
     StateStore,
 )
 
-from tests.helpers import Boom, assert_free, everything, in_thread, item_ids, make_item, put, value
+from tests.conformance.seen import everything
+from tests.helpers import Boom, assert_free, in_thread, item_ids, make_item, put
+
+
+def status(store: StateStore) -> str:
+    run = store.get_run("run-1")
+    assert run is not None
+    return run.status
 
 
 def test_block_is_kept_as_a_whole(store: StateStore) -> None:
@@ -26,7 +35,7 @@ def test_block_is_kept_as_a_whole(store: StateStore) -> None:
         store.write_telemetry("run-1", {"n": 2})
         store.finish_run("run-1", "completed")
     assert item_ids(store) == ["a", "b"]
-    assert in_thread(value, store, "SELECT status FROM runs WHERE run_id = 'run-1'") == "completed"
+    assert in_thread(status, store) == "completed"
     assert_free(store)
 
 
@@ -155,7 +164,7 @@ def test_failing_calls_inside_undo_themselves_alone(store: StateStore) -> None:
         assert item_ids(store) == ["a"]
         put(store, "e")
     assert item_ids(store) == ["a", "e"]
-    assert value(store, "SELECT count(*) FROM telemetry") == 0
+    assert store.stats().telemetry == 0
 
 
 def test_failing_call_in_an_inner_block_that_is_kept(store: StateStore) -> None:
@@ -181,12 +190,12 @@ def test_reads_inside_see_the_blocks_own_writes(store: StateStore) -> None:
     with store.transaction():
         put(store, "a")
         assert item_ids(store) == ["a"]
-        assert value(store, "SELECT item_id FROM intel_items") == "a"
+        assert item_ids(store) == ["a"]
         with store.transaction():
             put(store, "b")
-            assert value(store, "SELECT count(*) FROM intel_items") == 2
+            assert store.count_intel_items() == 2
         store.finish_run("run-1", "partial")
-        assert value(store, "SELECT status FROM runs") == "partial"
+        assert status(store) == "partial"
 
 
 def test_reads_after_an_undone_block_do_not_see_its_writes(store: StateStore) -> None:
@@ -195,7 +204,7 @@ def test_reads_after_an_undone_block_do_not_see_its_writes(store: StateStore) ->
             put(store, "a")
             raise Boom
         assert item_ids(store) == []
-        assert value(store, "SELECT count(*) FROM intel_items") == 0
+        assert store.count_intel_items() == 0
 
 
 def test_block_without_a_write(store: StateStore) -> None:

@@ -7,17 +7,17 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from orchestrator.state_store import InvalidJSONError, InvalidTypeError, InvalidValueError, StateStore
+from orchestrator.state_store import InvalidTypeError, InvalidValueError, StateStore
 
-from tests.helpers import JSON_FIELDS, make_item, plain_sqlite
+from tests.conformance.conftest import Engine
+from tests.helpers import JSON_FIELDS, make_item
 
 Steps = tuple[str | int, ...]
 MISSING = object()
@@ -133,8 +133,9 @@ def found(store: StateStore, where: Any, run_id: str = "run-1") -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def in_memory() -> Iterator[StateStore]:
-    with StateStore(":memory:") as store:
+def many(new_engine: Callable[[], Engine]) -> Iterator[StateStore]:
+    engine = new_engine()
+    with engine.open(**engine.quick) as store:
         yield store
 
 
@@ -144,18 +145,18 @@ numbers = itertools.count()
 @settings(max_examples=700)
 @given(st.lists(documents, min_size=1, max_size=4), paths, asked(), st.sampled_from(JSON_FIELDS), st.data())
 def test_conditions_hold_as_in_plain_python(
-    in_memory: StateStore, contents: list[Any], path: Steps, test: tuple[str, Any], field: str, data: st.DataObject
+    many: StateStore, contents: list[Any], path: Steps, test: tuple[str, Any], field: str, data: st.DataObject
 ) -> None:
     leading = [steps for each in contents for steps in all_paths(each)]
     path = data.draw(st.sampled_from(leading) | st.just(path))
     run_id = f"run {next(numbers)}"
-    in_memory.start_run(run_id, "daily", {})
-    in_memory.upsert_intel_items_batch(
+    many.start_run(run_id, "daily", {})
+    many.upsert_intel_items_batch(
         make_item(f"{run_id}, {index}", run_id, **{field: each}) for index, each in enumerate(contents)
     )
     kept = [json.loads(json.dumps(each)) for each in contents]
     expected = [f"{run_id}, {index}" for index, each in enumerate(kept) if holds(lookup(each, path), *test)]
-    assert found(in_memory, {field + written(path): test}, run_id) == expected
+    assert found(many, {field + written(path): test}, run_id) == expected
 
 
 def all_paths(value: Any, steps: Steps = ()) -> Iterator[Steps]:
@@ -163,103 +164,6 @@ def all_paths(value: Any, steps: Steps = ()) -> Iterator[Steps]:
     if isinstance(value, dict | list):
         for step, each in value.items() if isinstance(value, dict) else enumerate(value):
             yield from all_paths(each, (*steps, step))
-
-
-DEEP = 50_000
-OF_OTHERS = [
-    *(
-        '{"a": 1, "a": 2}',
-        '{"a": {"b": 1}, "a": 3}',
-        '{"a": {"b": 1}, "\\u0061": {"total": 80}}',
-        '{"a":[1,2],"a":[3]}',
-    ),
-    *(' {"a" :\t[ 1 ,\n2 ] , "b":{}\r} ', "[]", "[[]]", "{}", "5", '"ab"', "null", "NaN", "[NaN, -Infinity, Infinity]"),
-    *('{"a": NaN}', '{"a": 1e400}', '{"a": -0}', '{"a": 1E2}', '{"a": 1.50}', '{"a": "\\ud83d\\ude00"}', '{"a": "😀"}'),
-    *('{"a": "\\ud83d"}', '{"a": "\\/\\u0000"}', '{"\\ud800": 1}', '{"": {"": 0}}', '{"a": "\\u00E9"}'),
-    f'{{"a": {"9" * 4300}}}',
-    *("", " ", "{", '{"a": 1', '{"a": 1,}', "{'a': 1}", "{a: 1}", '{"a": 01}', '{"a": 1.}', '{"a": .5}', '{"a": +1}'),
-    *(
-        '{"a": 1} {"a": 1}',
-        '{"a": "\n"}',
-        '{"a": "\\x"}',
-        '{"a": "\\u12g4"}',
-        '{"a" 1}',
-        '{"a": nul}',
-        "\ufeff{}",
-        "[1,]",
-    ),
-    *('{"a": True}', '{"a": -}', '{"a": 1, "b": ]}', "// {}", '{"a": 1}\xa0', '{"a": -NaN}', '{"a": 0x10}', "[1 2]"),
-    f'{{"a": {"9" * 4301}}}',
-]
-
-
-@pytest.fixture(scope="module")
-def of_others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateStore]:
-    path = tmp_path_factory.mktemp("others") / "state.db"
-    with StateStore(path) as store:
-        store.start_run("run-1", "daily", {})
-        store.upsert_intel_items_batch(make_item(f"{index}") for index in range(len(OF_OTHERS)))
-    sql = "UPDATE intel_items SET scores_json = (SELECT value FROM json_each(?) WHERE key = CAST(item_id AS INTEGER))"
-    plain_sqlite(path, (sql, [json.dumps(OF_OTHERS)]))
-    with StateStore(path) as store:
-        yield store
-
-
-def parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return MISSING
-
-
-@settings(max_examples=300)
-@given(st.sampled_from([steps for text in OF_OTHERS for steps in all_paths(parsed(text))]) | paths, asked())
-def test_json_of_other_programs_is_understood_as_the_json_module_does(
-    of_others: StateStore, path: Steps, test: tuple[str, Any]
-) -> None:
-    values = [parsed(text) for text in OF_OTHERS]
-    expected = [
-        str(index)
-        for index, each in enumerate(values)
-        if holds(MISSING if each is MISSING else lookup(each, path), *test)
-    ]
-    assert found(of_others, {f"scores_json{written(path)}": test}) == expected
-
-
-def test_row_whose_json_is_none_does_not_fail_a_query_that_does_not_return_it(of_others: StateStore) -> None:
-    assert len(of_others.list_intel_items(where={"scores_json.a": ("=", 2)})) == 1
-    assert of_others.count_intel_items(where={"scores_json": ("exists", False)}) == 28
-    with pytest.raises(InvalidJSONError, match=r"^list_intel_items: item .*scores_json"):
-        of_others.list_intel_items(where={"scores_json": ("exists", False)})
-
-
-@pytest.mark.parametrize("depth", [900, DEEP, 1_000_000])
-def test_json_of_any_depth_is_looked_into(run_path: Path, depth: int) -> None:
-    with StateStore(run_path) as store:
-        store.upsert_intel_items_batch([make_item("deep"), make_item("broken"), make_item("flat", claims_json=[7])])
-    text = " || ".join(f"replace(hex(zeroblob({depth})), '00', '{bracket}')" for bracket in "[]")
-    for name, end in (("deep", ", 7]"), ("broken", "], 7]")):
-        sql = f"UPDATE intel_items SET claims_json = '[' || {text} || '{end}' WHERE item_id = '{name}'"
-        plain_sqlite(run_path, sql)
-    with StateStore(run_path) as store:
-        assert found_ids(store, {"claims_json[1]": ("=", 7)}) == ["deep"]
-        assert found_ids(store, {"claims_json": ("contains", 7)}) == ["deep", "flat"]
-        assert found_ids(store, {f"claims_json{'[0]' * 800}": ("!=", None)}) == ["deep"]
-        assert found_ids(store, {"claims_json": ("exists", False)}) == ["broken"]
-
-
-def found_ids(store: StateStore, where: Any) -> list[str]:
-    return [item["item_id"] for item in store.list_intel_items(where=where, fields=["item_id"])]
-
-
-def test_what_is_no_text_matches_nothing(run_path: Path) -> None:
-    with StateStore(run_path) as store:
-        store.upsert_intel_items_batch([make_item("blob"), make_item("no UTF-8"), make_item("right")])
-    plain_sqlite(run_path, "UPDATE intel_items SET scores_json = CAST('{}' AS BLOB) WHERE item_id = 'blob'")
-    plain_sqlite(run_path, "UPDATE intel_items SET scores_json = CAST(x'22ff22' AS TEXT) WHERE item_id = 'no UTF-8'")
-    with StateStore(run_path) as store:
-        assert found_ids(store, {"scores_json": ("exists", True)}) == ["right"]
-        assert found_ids(store, {"scores_json": ("exists", False)}) == ["blob", "no UTF-8"]
 
 
 def test_all_conditions_must_hold(store: StateStore) -> None:

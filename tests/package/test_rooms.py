@@ -1,5 +1,7 @@
 """The rooms of the core import downward only, no two files import each other, and each outside crate has one room.
 
+The tests in `conformance` are kept as well: they are for any engine.
+
 `make lint` runs these as well. A file's own unit tests, at its foot, may import what they like.
 """
 
@@ -127,6 +129,46 @@ def test_a_fault_is_found(name: str, text: str) -> None:
 )
 def test_what_is_no_fault_is_not_found(name: str, text: str) -> None:
     assert list(faults(name, text)) == []
+
+
+CONFORMANCE = ROOT / "tests" / "conformance"
+OF_SQLITE = re.compile(
+    r"""sqlite | \.db\b | \bconnection\b | \b_core\b | \b_conn\b | \bimport\ plain\b | \bplain\. | \bpredecessor\b
+    | :memory: | \bvacuum | \bbackup\b | \bcheckpoint\b | \bjournal | \bwal\b | \bsynchronous\b | \bpragma\b
+    | \browid\b | \bpathlib\b | (?:db|run|tmp)_path | \bfiles?\b | \bfolders?\b
+    | (?-i: \b(?: Path | SELECT | UPDATE | INSERT | DELETE | CREATE )\b )""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""What only an engine that keeps its rows in a file of SQLite's has."""
+
+
+def of_sqlite(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if OF_SQLITE.search(line)]
+
+
+def test_conformance_names_nothing_of_sqlite_or_of_files() -> None:
+    """Its stores come from the fixtures of its conftest.py, so that a second engine runs the same tests."""
+    found = {path.name: of_sqlite(path.read_text(encoding="utf-8")) for path in sorted(CONFORMANCE.glob("*.py"))}
+    assert found.pop("conftest.py"), "which alone may"
+    assert {name: lines for name, lines in found.items() if lines} == {}
+    assert len(found) > 20
+    opened = [name for name in found if re.search(r"\bStateStore\(", (CONFORMANCE / name).read_text(encoding="utf-8"))]
+    assert opened == [], "they open stores by themselves"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from tests.helpers import plain_sqlite",
+        'StateStore(tmp_path / "state.db")',
+        'store.connection.execute("SELECT 1")',
+        "store._core.finish_running()",
+        'store.backup("copy")',
+        "def test_x(run_path: Path) -> None:",
+    ],
+)
+def test_what_is_of_sqlite_is_found(line: str) -> None:
+    assert of_sqlite(line) == [line]
 
 
 def test_few_files_lie_in_no_room() -> None:

@@ -1,9 +1,11 @@
 """The standard library's `sqlite3`, as the predecessor and other programs use it. No store is opened here."""
 
+import json
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from tests.programs import hear, say
@@ -82,6 +84,16 @@ def record(path: str, texts: Iterable[str | bytes]) -> None:
                 VALUES (?1, ?1, 'note', 't', 's', CAST(?2 AS TEXT), '[]', '{}', '[]', '[]', '')""",
                 (str(number), text),
             )
+
+
+def insert(path: str, table: str, rows_file: str) -> None:
+    """Insert the rows in a file, a JSON object each, as they are. All of them have the same columns."""
+    rows = json.loads(Path(rows_file).read_text(encoding="utf-8"))
+    columns = list(rows[0])
+    sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+    with closing(sqlite3.connect(path, timeout=60)) as connection, connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.executemany(sql, [[row[column] for column in columns] for row in rows])
 
 
 def hold(path: str) -> None:

@@ -6,13 +6,14 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 
 import pytest
 from orchestrator.state_store import ReadOnlyError, RunNotFoundError, StateStore, StoreBusyError, StoreClosedError
 
-from tests.helpers import TIMEOUT, Boom, held_transaction, in_thread, in_threads, item_ids, make_item, value
+from tests.helpers import TIMEOUT, Boom, held_transaction, in_thread, in_threads, item_ids, make_item, put, value
 
 
 @pytest.fixture
@@ -157,3 +158,14 @@ def test_connection_is_read_only_in_memory_too(memory: StateStore) -> None:
         with pytest.raises(ReadOnlyError):
             memory.connection.execute(sql)
     assert value(memory, "SELECT count(*) FROM runs") == 1
+
+
+def test_store_in_memory_is_read_by_its_owner_alone_meanwhile() -> None:
+    with StateStore(":memory:") as store:
+        store.start_run("run-1", "daily", {})
+        with store.transaction():
+            put(store, "a")
+            with pytest.raises(StoreBusyError, match="could never end"):
+                copy_context().run(item_ids, store)
+            assert item_ids(store) == ["a"]
+        assert copy_context().run(item_ids, store) == ["a"]

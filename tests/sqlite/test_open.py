@@ -1,3 +1,5 @@
+"""Opening a store on a file: folders, names, links, options, and two stores on one file."""
+
 from __future__ import annotations
 
 import copy

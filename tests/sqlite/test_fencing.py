@@ -1,0 +1,56 @@
+"""The fence of a recovered run: what only a file of SQLite's, or the core's own calls, can show."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from orchestrator.state_store import RunFinishedError, StateStore
+
+from tests.conformance.test_fencing import FENCED, get, write_job
+from tests.helpers import TIMEOUT, make_item, plain_sqlite
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[StateStore]:
+    """Open a store with the run `dead`, which recorded an item and was recovered, and `next`, which does it again."""
+    with StateStore(path) as store:
+        store.start_run("dead", "daily", {})
+        write_job(store, "dead", "half of it")
+        assert [run.run_id for run in store.recover_stale_runs(0)] == ["dead"]
+        store.start_run("next", "daily", {})
+        yield store
+
+
+def test_batch_is_refused_before_anything_of_it_is_written(store: StateStore) -> None:
+    """A constraint of the file's owner, which the first item violates, would be met first otherwise."""
+    plain_sqlite(store.db_path, "CREATE UNIQUE INDEX titles ON intel_items(title)")
+    items = [make_item("other", "next", title="half of it"), make_item("stale", "dead", title="stale")]
+    with pytest.raises(RunFinishedError, match=r'item 1 \("stale"\)'):
+        store.upsert_intel_items_batch(items)
+
+
+def test_end_of_a_block_is_refused(store: StateStore) -> None:
+    for _ in range(2):
+        with pytest.raises(RunFinishedError, match=FENCED):
+            store._core.finish_running("dead", "completed", None)
+        store.finish_run("dead", "running", force=True)
+    with pytest.raises(RunFinishedError, match=FENCED), store.transaction():
+        store._core.finish_running("dead", "completed", None)
+    store.reopen_run("dead")
+    store._core.finish_running("dead", "completed", None)
+    assert get(store).status == "completed"
+
+
+def test_run_that_is_running_by_force_gets_no_heartbeats(store: StateStore) -> None:
+    store.finish_run("dead", "running", force=True)
+    store._core.begin_heartbeats("dead")
+    store._core.begin_heartbeats("next")
+    begun = time.monotonic()
+    while get(store, "next").heartbeat_at is None:
+        assert time.monotonic() < begun + TIMEOUT
+        os.sched_yield()
+    assert get(store).heartbeat_at is None, "it was recovered in its first second"

@@ -1,0 +1,37 @@
+"""Damage far down a long list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from orchestrator.state_store import CorruptDatabaseError, InvalidJSONError, StateStore
+
+from tests.conformance.test_long_lists import assert_equal, items
+from tests.helpers import plain_sqlite
+
+
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        ("title = CAST(x'61ff' AS TEXT)", CorruptDatabaseError),
+        ("title = x'00ff'", CorruptDatabaseError),
+        ("claims_json = 'nope'", InvalidJSONError),
+    ],
+    ids=["no UTF-8", "blob", "no JSON"],
+)
+@pytest.mark.parametrize("position", [0, 1000, 1999])
+def test_damage_far_down_a_list_is_an_error_that_names_the_item(
+    run_path: Path, damage: str, error: type[Exception], position: int
+) -> None:
+    written = items(2000)
+    item_id = written[position]["item_id"]
+    with StateStore(run_path) as store:
+        store.upsert_intel_items_batch(written)
+    plain_sqlite(run_path, f"UPDATE intel_items SET {damage} WHERE item_id = '{item_id}'")
+    with StateStore(run_path, pool_size=1) as store:
+        for _ in range(2):
+            with pytest.raises(error, match=item_id):
+                store.list_intel_items_for_run("run-1")
+        store.upsert_intel_item(written[position])
+        assert_equal(store.list_intel_items_for_run("run-1"), written)
