@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from orchestrator.state_store import RunFinishedError, StateStore
 
-from tests.conformance.test_fencing import FENCED, get, write_job
+from tests.conformance.test_fencing import FENCED, get, work_beside_a_dead_worker, write_job
 from tests.helpers import TIMEOUT, make_item, plain_sqlite
 
 
@@ -54,3 +54,8 @@ def test_run_that_is_running_by_force_gets_no_heartbeats(store: StateStore) -> N
         assert time.monotonic() < begun + TIMEOUT
         os.sched_yield()
     assert get(store).heartbeat_at is None, "it was recovered in its first second"
+
+
+def test_threads_that_share_a_commit_with_a_dead_worker_are_not_disturbed(store: StateStore) -> None:
+    work_beside_a_dead_worker(store)
+    assert store.stats().grouped_writes > 0, "nobody shared a commit"

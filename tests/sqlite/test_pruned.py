@@ -77,7 +77,9 @@ def stores(path: Path) -> Iterator[tuple[StateStore, StateStore]]:
         "UPDATE intel_items SET created_at = '2001', claims_json = 'no JSON' WHERE run_id = 'gone'",
         "UPDATE telemetry SET created_at = '2001', telemetry_json = 'no JSON' WHERE run_id = 'gone'",
     )
-    plain_sqlite(without, *(f"DELETE FROM {table} WHERE run_id = 'gone'" for table in ("intel_items", "telemetry", "runs")))
+    plain_sqlite(
+        without, *(f"DELETE FROM {table} WHERE run_id = 'gone'" for table in ("intel_items", "telemetry", "runs"))
+    )
     with StateStore(path) as store, StateStore(without) as twin:
         yield store, twin
 
