@@ -108,7 +108,9 @@ def test_no_write_takes_it(stores: tuple[StateStore, StateStore], call: str) -> 
 def test_its_id_and_its_items_can_come_again(stores: tuple[StateStore, StateStore]) -> None:
     for store in stores:
         store.upsert_intel_item(make_item("old-2", "kept"))
-        assert store.get_intel_item("old-2")["decision"] is None
+        item = store.get_intel_item("old-2")
+        assert item is not None
+        assert item["decision"] is None
         store.start_run("gone", "daily", {})
         assert store.list_intel_items_for_run("gone") == []
         assert store.get_telemetry("gone") is None
