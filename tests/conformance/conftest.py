@@ -30,6 +30,10 @@ class Engine:
     quick: ClassVar[dict[str, Any]] = {}
     """Options for a store whose writes need not wait for the disk."""
 
+    def __init__(self, folder: Path) -> None:
+        """Begin without rows. The folder is the test's own."""
+        self.folder = folder
+
     def open(self, **options: Any) -> StateStore:
         """Open a store: one on the same rows as the last, if they last."""
         return StateStore(self.location, **options)
@@ -57,7 +61,7 @@ class File(Engine):
     quick: ClassVar[dict[str, Any]] = {"synchronous": "NORMAL"}
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.location = str(folder / "state.db")
 
     def rows(self, table: str) -> list[dict[str, Any]]:
@@ -91,11 +95,8 @@ class Memory(Engine):
     lasts = False
     concurrent = False
 
-    def __init__(self, folder: Path) -> None:
-        pass
 
-
-ENGINES: dict[str, type[File | Memory]] = {"file": File, "memory": Memory}
+ENGINES: dict[str, type[Engine]] = {"file": File, "memory": Memory}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
