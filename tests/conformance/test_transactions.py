@@ -8,7 +8,6 @@ import contextlib
 import copy
 import pickle
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from orchestrator.state_store import (
@@ -18,6 +17,7 @@ from orchestrator.state_store import (
     StateStore,
 )
 
+from tests.conformance.conftest import Engine
 from tests.conformance.seen import everything
 from tests.helpers import Boom, assert_free, in_thread, item_ids, make_item, put
 
@@ -103,12 +103,12 @@ def test_outer_block_that_fails_undoes_the_inner_one_that_was_kept(store: StateS
     assert_free(store)
 
 
-def test_repr_says_which_file_and_how_far_it_is(store: StateStore, path: Path) -> None:
+def test_repr_says_of_which_store_and_how_far_it_is(engine: Engine, store: StateStore) -> None:
     transaction = store.transaction()
-    assert repr(transaction) == f"<Transaction of {str(path)!r}, new>"
+    assert repr(transaction) == f"<Transaction of {engine.location!r}, new>"
     with transaction:
-        assert repr(transaction) == f"<Transaction of {str(path)!r}, open>"
-    assert repr(transaction) == f"<Transaction of {str(path)!r}, over>"
+        assert repr(transaction) == f"<Transaction of {engine.location!r}, open>"
+    assert repr(transaction) == f"<Transaction of {engine.location!r}, over>"
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
