@@ -1,17 +1,14 @@
 //! The store as Rust sees it: one writer, a pool of readers, one file. The calls are in the submodules, by what
 //! they are about.
 
-mod backup;
 mod forked;
 mod intel_items;
-mod maintenance;
 pub(crate) mod opening;
-mod retention;
-mod run_life;
 mod runs;
 mod telemetry;
+mod upkeep;
 
-pub use maintenance::Checkpointed;
+pub use upkeep::Checkpointed;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -5,17 +5,24 @@
 //! While it lasts the log cannot start over, and grows by what is written.
 
 use std::ffi::c_int;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::{Connection, ffi};
 
-use crate::error::{Result, StoreError};
+use crate::error::{ErrorKind, Result, StoreError};
 use crate::sqlite::file::connection;
 use crate::sqlite::file::fork::{self, Own};
 use crate::sqlite::file::place::Place;
+use crate::sqlite::file::platform;
 
 /// Pages copied at a time: a few milliseconds.
 const SLICE_PAGES: c_int = 1024;
+
+/// What SQLite puts beside a database that is open, or was not closed.
+const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// How far a backup has come, in pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,4 +115,101 @@ fn pinned(path: &Path) -> Result<Connection> {
 
 fn failure(code: c_int) -> StoreError {
     rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into()
+}
+
+/// Where a backup goes.
+pub(crate) struct Destination {
+    pub(crate) path: PathBuf,
+    overwrite: bool,
+}
+
+impl Destination {
+    /// Where `dest` leads, if the file may be put there.
+    pub(crate) fn find(dest: &Path, source: &Path, overwrite: bool) -> Result<Self> {
+        let path = platform::resolve(dest).map_err(cannot_create)?;
+        let is = |other: &Path| {
+            let id = platform::file_id(other);
+            path == other || (id.is_some() && id == platform::file_id(&path))
+        };
+        if is(source) || BESIDE.iter().any(|suffix| is(&beside(source, suffix))) {
+            return Err(StoreError::new(ErrorKind::InvalidValue, "that is the store's own file"));
+        }
+        if path.is_dir() {
+            return Err(StoreError::new(ErrorKind::CannotOpen, "it is a folder"));
+        }
+        if path.exists() && !overwrite {
+            return Err(is_there());
+        }
+        match BESIDE.map(|suffix| beside(&path, suffix)).iter().find(|file| file.exists()) {
+            None => Ok(Self { path, overwrite }),
+            Some(file) => Err(StoreError::new(
+                ErrorKind::CannotOpen,
+                format!("{} is there: a database is open here, or was not closed", file.display()),
+            )),
+        }
+    }
+}
+
+/// The file that becomes the backup; removed unless it does.
+pub(crate) struct Partial {
+    pub(crate) path: PathBuf,
+    file: File,
+    generation: u64,
+}
+
+impl Partial {
+    /// Create it beside `dest`, under a name that nothing else has.
+    pub(crate) fn create(dest: &Path, mode: u32) -> Result<Self> {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = LAST.fetch_add(1, Ordering::Relaxed);
+            let path = beside(dest, &format!(".{}-{number}.partial", std::process::id()));
+            match platform::create_new(&path, mode) {
+                Ok(file) => return Ok(Self { path, file, generation: fork::generation() }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(cannot_create(error)),
+            }
+        }
+    }
+
+    /// Have it on disk, under its name.
+    pub(crate) fn publish(self, dest: &Destination) -> Result<()> {
+        let publish = || {
+            self.file.sync_all()?;
+            if dest.overwrite {
+                fs::rename(&self.path, &dest.path)?;
+            } else {
+                // A file may have appeared meanwhile.
+                platform::rename_new(&self.path, &dest.path)?;
+            }
+            platform::sync_parent(&dest.path)
+        };
+        publish().map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => is_there(),
+            _ => StoreError::new(ErrorKind::StorageIO, error),
+        })
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if self.generation == fork::generation() {
+            // It is gone already where it was renamed. A file that cannot be removed is left, as after a crash.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn is_there() -> StoreError {
+    StoreError::new(ErrorKind::CannotOpen, "there is a file already; pass overwrite=True to replace it")
+}
+
+fn cannot_create(error: io::Error) -> StoreError {
+    StoreError::new(ErrorKind::CannotOpen, error)
 }

@@ -1,6 +1,5 @@
-//! The calls that look after the file.
+//! Looking for what is wrong.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,48 +7,14 @@ use std::time::Duration;
 use chrono::Utc;
 use rusqlite::Connection;
 
-use super::{Sql, Store};
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::{ErrorKind, Result};
 use crate::model::caller::Caller;
 use crate::model::time;
-use crate::sqlite::file::sizes;
+use crate::sqlite::calls::{Sql, Store};
 use crate::sqlite::file::wait::Wait;
 use crate::sqlite::upkeep::check::{self, Finding, TABLES};
-use crate::sqlite::upkeep::stats::{self, Stats};
-
-/// What a checkpoint came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Checkpointed {
-    /// Bytes of the log before.
-    pub wal_bytes_before: u64,
-    /// Bytes of the log after.
-    pub wal_bytes_after: u64,
-    /// Whether all of it was checkpointed.
-    pub complete: bool,
-}
 
 impl Store {
-    /// Count what is in the file, and say what this store has done to it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::CorruptDatabase`].
-    pub fn stats(&self, caller: &Caller) -> Result<Stats> {
-        let count = || {
-            let mut stats = self.read(caller, Sql::Ours, |connection| stats::count(connection))?;
-            if self.path().is_some() {
-                stats.file_bytes = self.file_bytes();
-                stats.wal_bytes = self.wal_bytes();
-            }
-            let current = self.connections()?;
-            stats.hard_links = current.place.as_ref().map_or(0, |place| place.names());
-            if let Some(writer) = &current.writer {
-                stats.add_counted(&writer.counters);
-            }
-            Ok(stats)
-        };
-        count().map_err(|error: StoreError| error.during("stats"))
-    }
-
     /// Look for what is wrong: in the file's structure, its references and its JSON, runs that are `running` without
     /// a sign of life for `stale_after`, runs that a prune has hidden and cannot delete, and syncs of this store that
     /// failed and were not made up for. `is_json` says what is wrong with a text, if it is no JSON; it is called with no
@@ -127,39 +92,6 @@ impl Store {
             }
         }
         Ok(())
-    }
-
-    /// Checkpoint the log and empty it, as far as those who read and write let it be done within the busy
-    /// timeout.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Transaction`] inside the caller's own transaction, [`ErrorKind::ReadOnly`],
-    /// [`ErrorKind::StoreClosed`], [`ErrorKind::Interrupted`], [`ErrorKind::DiskFull`], [`ErrorKind::StorageIO`].
-    pub fn checkpoint(&self, caller: &Caller) -> Result<Checkpointed> {
-        let checkpoint = || {
-            self.refuse_inside(caller, "only what is committed is checkpointed")?;
-            let wal_bytes_before = self.wal_bytes();
-            let complete = self.empty_log(caller, self.shared.options.busy_timeout)?;
-            Ok(Checkpointed { wal_bytes_before, wal_bytes_after: self.wal_bytes(), complete })
-        };
-        checkpoint().map_err(|error: StoreError| error.during("checkpoint"))
-    }
-
-    /// Checkpoint the log and empty it; `false` where that could not be done in time.
-    pub(super) fn empty_log(&self, caller: &Caller, timeout: Duration) -> Result<bool> {
-        let writer = self.writer()?;
-        writer.queue.refuse_own(caller.owner)?;
-        writer.empty_log(caller.owner, &mut Wait::new(*caller, timeout))
-    }
-
-    /// How large the file is; 0 for a store in memory.
-    pub(super) fn file_bytes(&self) -> u64 {
-        self.path().map_or(0, |path: &Path| sizes::size(path, ""))
-    }
-
-    /// How large the log is.
-    fn wal_bytes(&self) -> u64 {
-        self.path().map_or(0, |path| sizes::size(path, "-wal"))
     }
 }
 

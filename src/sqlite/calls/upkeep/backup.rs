@@ -1,0 +1,88 @@
+//! Backing the store up.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::types::Value;
+
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::model::caller::Caller;
+use crate::sqlite::calls::Store;
+use crate::sqlite::engine::adhoc::{self, Parameters, Stop};
+use crate::sqlite::file::connection;
+use crate::sqlite::file::wait::Wait;
+use crate::sqlite::upkeep::backup::{Copying, Destination, Partial, Progress};
+
+impl Store {
+    /// Copy the store to `dest` as it is now, while others go on writing: into a file beside it, which is checked,
+    /// synced and then renamed, so that `dest` is whole or not there. `progress` is called now and then, with no lock
+    /// held; its error ends the backup and is returned.
+    ///
+    /// # Errors
+    /// [`ErrorKind::CannotOpen`] when `dest` cannot be created, is there and `overwrite` is false, or is open as a
+    /// database; [`ErrorKind::InvalidValue`] for a store in memory, and for the store's own file;
+    /// [`ErrorKind::Transaction`] inside the caller's own transaction; [`ErrorKind::CorruptDatabase`] when the copy
+    /// does not pass SQLite's integrity check; [`ErrorKind::DiskFull`], [`ErrorKind::StorageIO`],
+    /// [`ErrorKind::StoreClosed`], [`ErrorKind::Interrupted`].
+    pub fn backup(
+        &self,
+        caller: &Caller,
+        dest: &Path,
+        overwrite: bool,
+        progress: &mut dyn FnMut(Progress) -> Result<()>,
+    ) -> Result<()> {
+        self.back_up(caller, dest, overwrite, progress)
+            .map_err(|error| error.during(format!("backup to {}", dest.display())))
+    }
+
+    fn back_up(
+        &self,
+        caller: &Caller,
+        dest: &Path,
+        overwrite: bool,
+        progress: &mut dyn FnMut(Progress) -> Result<()>,
+    ) -> Result<()> {
+        let current = self.connections()?;
+        let (Some(place), Some(pool)) = (&current.place, &current.pool) else {
+            return Err(StoreError::new(ErrorKind::InvalidValue, "a store in memory has no file to copy"));
+        };
+        self.refuse_inside(caller, "only what is committed is copied")?;
+        let _guest = pool.guest()?;
+        let dest = Destination::find(dest, &place.path, overwrite)?;
+        let partial = Partial::create(&dest.path, self.shared.options.file_mode)?;
+        let patience = &mut Wait::new(*caller, Duration::MAX);
+        let copying = patience.until_free(|| Copying::begin(place, &partial.path))?;
+        loop {
+            let (reached, done) = patience.until_free(|| copying.step())?;
+            progress(reached)?;
+            self.connections()?;
+            patience.slice()?;
+            if done {
+                break;
+            }
+        }
+        drop(copying);
+        self.check_copy(caller, &partial.path)?;
+        partial.publish(&dest)
+    }
+
+    /// Have SQLite check the copy, on a thread of its own, so that an interrupt or the store's closing can end it.
+    fn check_copy(&self, caller: &Caller, copy: &Path) -> Result<()> {
+        let rows = self.aside(caller, |stop| {
+            Wait::new(Caller::thread(), Duration::MAX).until_free(|| {
+                let mut copy = connection::open_immutable(copy)?;
+                adhoc::restrict(&mut copy)?;
+                let none = Parameters::Positional(Vec::new());
+                adhoc::run(&mut copy, "PRAGMA integrity_check", &none, &Stop::When(Arc::clone(stop)))
+            })
+        })?;
+        match rows.rows.into_iter().flatten().next() {
+            Some(Value::Text(verdict)) if verdict == "ok" => Ok(()),
+            verdict => Err(StoreError::new(
+                ErrorKind::CorruptDatabase,
+                format!("the copy is damaged, and so is the store's file: {verdict:?}"),
+            )),
+        }
+    }
+}
