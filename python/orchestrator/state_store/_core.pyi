@@ -68,11 +68,8 @@ class Store:
     def start_run(self, run_id: str, run_type: str, settings_snapshot: Any) -> str:
         """Record a new run and return its `started_at`."""
 
-    def finish_run(self, run_id: str, status: str, notes: str | None, force: bool) -> None:
-        """Set a run's status, notes and `finished_at`; with `force` those of one that was recovered, too."""
-
-    def finish_running(self, run_id: str, status: str, notes: str | None) -> None:
-        """Set the same, unless the run is over; raise where it was recovered."""
+    def finish_run(self, run_id: str, status: str, notes: str | None, force: bool, *, if_running: bool = False) -> None:
+        """Set how a run ended: also of one that was recovered with `force`, and not of one that is over with `if_running`."""
 
     def heartbeat(self, run_id: str) -> None:
         """Give a run's sign of life."""

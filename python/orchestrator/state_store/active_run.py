@@ -97,7 +97,7 @@ class ActiveRun:
         self._over = True
         try:
             if exc is None:
-                self._core.finish_running(self.run_id, "completed", None)
+                self._core.finish_run(self.run_id, "completed", None, False, if_running=True)
             else:
                 self._give_up(exc)
         finally:
@@ -106,7 +106,8 @@ class ActiveRun:
     def _give_up(self, exc: BaseException) -> None:
         """Finish the run for an exception, which passes whether or not that succeeds."""
         try:
-            self._core.finish_running(self.run_id, "cancelled" if _cancels(exc) else "failed", _reason(exc))
+            status = "cancelled" if _cancels(exc) else "failed"
+            self._core.finish_run(self.run_id, status, _reason(exc), False, if_running=True)
         except Exception as error:
             exc.add_note(f"the run {self.run_id!r} could not be finished: {_reason(error)}")
 

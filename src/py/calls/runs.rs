@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
-use super::{Open, Store, options};
+use super::{Store, options};
 use crate::model::rows::{IfOver, NewRun, RunEnd};
 use crate::model::time::now;
 use crate::py::open::call;
@@ -36,7 +36,9 @@ impl Store {
         Ok(started_at)
     }
 
-    /// Set a run's status, notes and `finished_at`; with `force` those of one that was recovered, too.
+    /// Set a run's status, notes and `finished_at`: also of one that was recovered with `force`, and not of one that is
+    /// over with `if_running`.
+    #[pyo3(signature = (run_id, status, notes, force, *, if_running = false))]
     fn finish_run(
         &self,
         py: Python<'_>,
@@ -44,20 +46,22 @@ impl Store {
         status: &Bound<'_, PyAny>,
         notes: &Bound<'_, PyAny>,
         force: &Bound<'_, PyAny>,
+        if_running: bool,
     ) -> PyResult<()> {
-        let force = options::flag(force, "finish_run: force")?;
-        finish(py, &self.0, run_id, status, notes, if force { IfOver::Force } else { IfOver::Replace })
-    }
-
-    /// Set the same, unless the run is over; raise where it was recovered.
-    fn finish_running(
-        &self,
-        py: Python<'_>,
-        run_id: &Bound<'_, PyAny>,
-        status: &Bound<'_, PyAny>,
-        notes: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        finish(py, &self.0, run_id, status, notes, IfOver::Keep)
+        let if_over = match options::flag(force, "finish_run: force")? {
+            true => IfOver::Force,
+            false if if_running => IfOver::Keep,
+            false => IfOver::Replace,
+        };
+        let run_id = convert::text(run_id, "finish_run", "run_id")?;
+        let operation = format!("finish_run {run_id:?}");
+        let end = RunEnd {
+            run_id: run_id.to_owned(),
+            status: convert::text(status, &operation, "status")?.to_owned(),
+            notes: convert::optional_text(notes, &operation, "notes")?.map(str::to_owned),
+            if_over,
+        };
+        call(py, &self.0, |store, caller| store.finish_run(caller, end))
     }
 
     /// Return the fields of a run's `RunRecord`; None where there is no such run.
@@ -122,23 +126,4 @@ fn filter(
         since: text(since, "since")?,
         until: text(until, "until")?,
     })
-}
-
-fn finish(
-    py: Python<'_>,
-    open: &Open,
-    run_id: &Bound<'_, PyAny>,
-    status: &Bound<'_, PyAny>,
-    notes: &Bound<'_, PyAny>,
-    if_over: IfOver,
-) -> PyResult<()> {
-    let run_id = convert::text(run_id, "finish_run", "run_id")?;
-    let operation = format!("finish_run {run_id:?}");
-    let end = RunEnd {
-        run_id: run_id.to_owned(),
-        status: convert::text(status, &operation, "status")?.to_owned(),
-        notes: convert::optional_text(notes, &operation, "notes")?.map(str::to_owned),
-        if_over,
-    };
-    call(py, open, |store, caller| store.finish_run(caller, end))
 }

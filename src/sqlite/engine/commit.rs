@@ -53,6 +53,10 @@ pub(crate) fn commit(connection: &Connection, held: Held) -> Result<()> {
     })
 }
 
+/// What to tell those whose run may be there, or be gone.
+pub(crate) const LOOK_UP_THE_RUN: &str =
+    "whether the run is there must be looked up before repeating the call";
+
 /// Tell a caller who cannot know whether it was committed what to do.
 pub(crate) fn advise(error: StoreError, advice: &str) -> StoreError {
     if error.kind == ErrorKind::CommitOutcomeUnknown { error.note(advice) } else { error }

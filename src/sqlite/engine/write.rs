@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::rows::{NewItems, NewRun, RunEnd, Telemetry};
 use crate::model::time;
+use crate::sqlite::engine::commit::LOOK_UP_THE_RUN;
 use crate::sqlite::tables::decisions;
 use crate::sqlite::tables::decisions::NewDecision;
 use crate::sqlite::tables::intel_items;
@@ -95,7 +96,7 @@ impl Write {
     /// What to tell a caller who cannot know whether it was committed.
     pub(crate) fn advice(&self) -> &'static str {
         match self {
-            Self::StartRun(_) => "whether the run is there must be looked up before repeating the call",
+            Self::StartRun(_) => LOOK_UP_THE_RUN,
             _ => "repeating the call is safe",
         }
     }

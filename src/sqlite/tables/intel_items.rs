@@ -1,8 +1,9 @@
 //! The SQL of the `intel_items` table.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
+use chrono::Utc;
 use rusqlite::{CachedStatement, Connection, Statement};
 
 use crate::error::{Result, StoreError};
@@ -47,7 +48,7 @@ const MOVE: &str = "UPDATE intel_items SET
     WHERE item_id = ?1";
 
 /// How long an unchanged item may come again before its `updated_at` is brought up to date.
-const SEEN_EVERY: TimeDelta = TimeDelta::minutes(1);
+const SEEN_EVERY: Duration = Duration::from_secs(60);
 
 /// Inserts or updates items, in their order, all with the same time.
 pub(crate) struct Upsert<'a> {
@@ -69,7 +70,7 @@ impl<'a> Upsert<'a> {
             connection,
             statement: connection.prepare_cached(UPSERT)?,
             now: time::isoformat(now),
-            stale: time::isoformat(now - SEEN_EVERY),
+            stale: time::before(now, SEEN_EVERY),
             known_run: None,
             pruning: pruned::is_any_pruned(connection)?,
         })

@@ -9,6 +9,7 @@ use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::caller::Caller;
 use crate::model::time;
 use crate::sqlite::calls::{Sql, Store};
+use crate::sqlite::engine::commit::LOOK_UP_THE_RUN;
 use crate::sqlite::file::wait::Wait;
 use crate::sqlite::tables::deletion::{self, Deleted, Pruned, Sweep};
 use crate::sqlite::upkeep::prune::{self, Prune, Selection, TimeSlice};
@@ -20,11 +21,10 @@ impl Store {
     /// [`ErrorKind::RunNotFound`], [`ErrorKind::RunActive`], [`ErrorKind::InvalidValue`] where a row of another table
     /// refers to it, and as [`Self::start_run`].
     pub fn delete_run(&self, caller: &Caller, run_id: &str, force: bool) -> Result<Deleted> {
-        let advice = "whether the run is there must be looked up before repeating the call";
         let what = || format!("delete_run {run_id:?}");
         let writer = self.writer().map_err(|error| error.during(what()))?;
         let inside = writer.queue.is_owned_by(caller.owner);
-        self.transact(caller, what, advice, |connection| {
+        self.transact(caller, what, LOOK_UP_THE_RUN, |connection| {
             deletion::delete_run(connection, run_id, force, inside)
         })
     }
