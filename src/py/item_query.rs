@@ -120,7 +120,7 @@ fn columns(fields: &Bound<'_, PyAny>, operation: &str) -> PyResult<Vec<ItemColum
         }
         columns.push(*column);
     }
-    if columns.is_empty() { invalid("none is given; None gives all".to_owned()) } else { Ok(columns) }
+    if columns.is_empty() { invalid("no field is given; pass None for all".to_owned()) } else { Ok(columns) }
 }
 
 fn all_conditions(conditions: &Bound<'_, PyAny>, operation: &str) -> PyResult<Vec<Condition>> {

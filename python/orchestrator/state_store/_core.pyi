@@ -72,22 +72,22 @@ class Store:
         """Set how a run ended: also of one that was recovered with `force`, and not of one that is over with `if_running`."""
 
     def heartbeat(self, run_id: str) -> None:
-        """Give a run's sign of life."""
+        """Record a run's heartbeat."""
 
     def reopen_run(self, run_id: str) -> None:
-        """Have a run that was recovered go on."""
+        """Reopen a run that was recovered."""
 
     def begin_heartbeats(self, run_id: str) -> None:
-        """Have a thread give a run's signs of life."""
+        """Have a thread record a run's heartbeats."""
 
     def end_heartbeats(self, run_id: str) -> None:
-        """Have it give them no more."""
+        """Stop that."""
 
     def recover_stale_runs(self, older_than: float, status: str) -> list[tuple[Any, ...]]:
-        """Finish the runs that have given no sign of life for so many seconds; return each's `RunRecord` fields."""
+        """Finish the runs without a heartbeat or a write for so many seconds; return each's `RunRecord` fields."""
 
     def get_run(self, run_id: str) -> tuple[Any, ...] | None:
-        """Return the fields of a run's `RunRecord`; None where there is no such run."""
+        """Return the fields of a run's `RunRecord`; None if there is no such run."""
 
     def list_runs(
         self,
@@ -115,7 +115,7 @@ class Store:
         """Return a run's items, the oldest first."""
 
     def get_intel_item(self, item_id: str) -> IntelItem | None:
-        """Return an item; None where there is none."""
+        """Return an item; None if there is none."""
 
     def list_intel_items(
         self, query: ItemQuery, limit: int | None, cursor: str | None
@@ -131,16 +131,16 @@ class Store:
         """Return how many items there are."""
 
     def decide(self, item_id: str, decision: str | None, reason: str | None) -> None:
-        """Change what was decided on an item."""
+        """Set an item's decision."""
 
     def decide_batch(self, decisions: Mapping[str, str | tuple[str | None, str | None] | None]) -> None:
-        """Change what was decided on several items, or on none."""
+        """Set the decisions of several items, or of none."""
 
     def write_telemetry(self, run_id: str, telemetry: Any, force: bool) -> None:
         """Set a run's telemetry document; with `force` that of one that was recovered, too."""
 
     def get_telemetry(self, run_id: str) -> Any:
-        """Return a run's telemetry document; None where there is none."""
+        """Return a run's telemetry document; None if it has none."""
 
     def delete_run(self, run_id: str, force: bool) -> tuple[int, int, int]:
         """Delete a run; return how many runs, items and telemetry documents that were."""
@@ -167,7 +167,7 @@ class Store:
     ) -> list[
         tuple[Literal["integrity", "foreign_key", "json", "stale_run", "held_run", "sync"], str | None, str | None, str]
     ]:
-        """Return what is wrong: kind, table, id and message of each finding."""
+        """Return the problems: kind, table, id and message of each finding."""
 
     def checkpoint(self) -> tuple[int, int, bool]:
         """Checkpoint the log; return its bytes before and after, and whether all of it was checkpointed."""

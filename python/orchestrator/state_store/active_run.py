@@ -48,7 +48,7 @@ class ActiveRun:
         if self._record is None:
             from orchestrator.state_store.exceptions import RunNotFoundError
 
-            raise RunNotFoundError(f"run {self.run_id!r}: it was not started yet: that is done on entering its block")
+            raise RunNotFoundError(f"run {self.run_id!r}: it was not started yet: enter its block first")
         return self._record
 
     @property

@@ -36,7 +36,7 @@ class Row(Sequence[Any]):
     @overload
     def __getitem__(self, key: slice, /) -> tuple[Any, ...]: ...
     def __getitem__(self, key: SupportsIndex | slice | str, /) -> Any:
-        """Return the value at a position or of a named column; IndexError where there is none."""
+        """Return the value at a position or of a named column; IndexError if there is none."""
         if not isinstance(key, str):
             return self._values[key]
         wanted = key.lower()
@@ -87,7 +87,7 @@ class Cursor:
         self._rows = iter([Row(row, columns) for row in rows])
 
     def fetchone(self) -> Row | None:
-        """Return the next row, or None where there is none left."""
+        """Return the next row, or None if none is left."""
         return next(self._rows, None)
 
     def fetchmany(self, size: int = 1) -> list[Row]:
@@ -99,7 +99,7 @@ class Cursor:
         return list(self._rows)
 
     def __iter__(self) -> Iterator[Row]:
-        """Go through the rows that are left."""
+        """Iterate over the rows that are left."""
         return self._rows
 
     def close(self) -> None:

@@ -1,10 +1,10 @@
-"""What the store raises: one root, each class also of the kind that the pure-Python predecessor raised."""
+"""What the store raises: one base, each class also of the kind that the pure-Python predecessor raised."""
 
 import sqlite3
 
 
 class StateStoreError(Exception):
-    """The root of every error that the store raises by itself."""
+    """The base of every error that the store raises by itself."""
 
 
 class RunExistsError(StateStoreError, sqlite3.IntegrityError):
@@ -20,10 +20,10 @@ class RunActiveError(StateStoreError, sqlite3.IntegrityError):
 
 
 class RunFinishedError(StateStoreError, sqlite3.IntegrityError):
-    """The run is not running, or was taken for dead and recovered; nothing was changed.
+    """The run is not running, or was recovered as stale; nothing was changed.
 
-    A write that names a recovered run is refused: stop the work on it, or, if its worker is alive after all, call
-    `reopen_run`.
+    A write that names a recovered run is refused: stop the work on it, or call `reopen_run` if its worker is alive
+    after all.
     """
 
 
@@ -75,7 +75,7 @@ class QueryError(StateStoreError, sqlite3.OperationalError):
 
 
 class NotADatabaseError(StateStoreError, sqlite3.DatabaseError):
-    """The file is no SQLite database; it was left as it is."""
+    """The file is not a SQLite database; it was left as it is."""
 
 
 class CorruptDatabaseError(StateStoreError, sqlite3.DatabaseError):
@@ -123,7 +123,7 @@ class NestingTooDeepError(StateStoreError, RecursionError):
 
 
 class InvalidJSONError(StateStoreError, ValueError):
-    """A JSON column holds text that is no JSON; another program wrote it."""
+    """A JSON column holds text that is not valid JSON; another program wrote it."""
 
 
 class FileLinkedWarning(UserWarning):

@@ -36,7 +36,7 @@ impl Store {
         call(py, &self.0, |store, caller| store.upsert_intel_items_batch(caller, items))
     }
 
-    /// Change what was decided on an item.
+    /// Set an item's decision.
     fn decide(
         &self,
         py: Python<'_>,
@@ -49,7 +49,7 @@ impl Store {
         call(py, &self.0, |store, caller| store.decide(caller, decision))
     }
 
-    /// Change what was decided on several items, or on none.
+    /// Set the decisions of several items, or of none.
     fn decide_batch(&self, py: Python<'_>, decisions: &Bound<'_, PyAny>) -> PyResult<()> {
         let Ok(mapping) = decisions.cast::<PyMapping>() else {
             let found = decisions.get_type().name()?;
@@ -75,7 +75,7 @@ impl Store {
         call(py, &self.0, |store, caller| store.decide_batch(caller, batch))
     }
 
-    /// Return an item; None where there is none.
+    /// Return an item; None if there is none.
     fn get_intel_item<'py>(
         &self,
         py: Python<'py>,

@@ -48,7 +48,7 @@ impl Store {
         Ok(found)
     }
 
-    /// Return what is wrong: kind, table, id and message of each finding.
+    /// Return the problems: kind, table, id and message of each finding.
     fn check(&self, py: Python<'_>, stale_after: f64) -> PyResult<Vec<Finding>> {
         let raised = Mutex::new(None);
         let is_json = |text: &[u8]| {

@@ -1,4 +1,4 @@
-//! The calls about the life of a run: its signs, and what becomes of one that gives none.
+//! The calls about heartbeats, and the recovery of stale runs.
 
 use std::time::Duration;
 
@@ -11,25 +11,25 @@ use crate::py::{convert, run};
 
 #[pymethods]
 impl Store {
-    /// Give a run's sign of life.
+    /// Record a run's heartbeat.
     fn heartbeat(&self, py: Python<'_>, run_id: &Bound<'_, PyAny>) -> PyResult<()> {
         let run_id = convert::text(run_id, "heartbeat", "run_id")?;
         call(py, &self.0, |store, caller| store.heartbeat(caller, run_id))
     }
 
-    /// Have a run that was recovered go on.
+    /// Reopen a run that was recovered.
     fn reopen_run(&self, py: Python<'_>, run_id: &Bound<'_, PyAny>) -> PyResult<()> {
         let run_id = convert::text(run_id, "reopen_run", "run_id")?;
         call(py, &self.0, |store, caller| store.reopen_run(caller, run_id))
     }
 
-    /// Have a thread give a run's signs of life.
+    /// Have a thread record a run's heartbeats.
     fn begin_heartbeats(&self, py: Python<'_>, run_id: &Bound<'_, PyAny>) -> PyResult<()> {
         let run_id = convert::text(run_id, "begin_heartbeats", "run_id")?;
         call(py, &self.0, |store, _| store.begin_heartbeats(run_id))
     }
 
-    /// Have it give them no more.
+    /// Stop that.
     fn end_heartbeats(&self, py: Python<'_>, run_id: &Bound<'_, PyAny>) -> PyResult<()> {
         let run_id = convert::text(run_id, "end_heartbeats", "run_id")?;
         call(py, &self.0, |store, _| {
@@ -38,7 +38,7 @@ impl Store {
         })
     }
 
-    /// Finish the runs that have given no sign of life for so many seconds; return each's `RunRecord` fields.
+    /// Finish the runs without a heartbeat or a write for so many seconds; return each's `RunRecord` fields.
     fn recover_stale_runs<'py>(
         &self,
         py: Python<'py>,

@@ -64,7 +64,7 @@ impl Store {
         call(py, &self.0, |store, caller| store.finish_run(caller, end))
     }
 
-    /// Return the fields of a run's `RunRecord`; None where there is no such run.
+    /// Return the fields of a run's `RunRecord`; None if there is no such run.
     fn get_run<'py>(
         &self,
         py: Python<'py>,

@@ -27,7 +27,7 @@ impl Store {
         call(py, &self.0, |store, caller| store.write_telemetry(caller, document))
     }
 
-    /// Return a run's telemetry document; None where there is none.
+    /// Return a run's telemetry document; None if it has none.
     fn get_telemetry<'py>(
         &self,
         py: Python<'py>,

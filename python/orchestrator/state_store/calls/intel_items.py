@@ -41,7 +41,7 @@ class IntelItems:
             When there is no run with this `run_id`.
         RunFinishedError
             When the run with this `run_id` was recovered. One that was merely finished takes writes, and so does an
-            item of a recovered run that comes from another run.
+            item of a recovered run that another run records again.
         MissingFieldError
             When a required key is missing.
         TypeError, ValueError, RecursionError
@@ -81,12 +81,12 @@ class IntelItems:
         Raises
         ------
         InvalidJSONError
-            When another program wrote something that is no JSON.
+            When another program wrote text that is not valid JSON.
         """
         return self._core.list_intel_items_for_run(run_id)
 
     def get_intel_item(self, item_id: str) -> IntelItem | None:
-        """Return an item, JSON decoded, or None where there is no such item.
+        """Return an item, JSON decoded, or None if there is no such item.
 
         Parameters
         ----------
@@ -96,7 +96,7 @@ class IntelItems:
         Raises
         ------
         InvalidJSONError
-            When another program wrote something that is no JSON.
+            When another program wrote text that is not valid JSON.
 
         Examples
         --------
@@ -136,7 +136,7 @@ class IntelItems:
         Returns
         -------
         Page of IntelItem
-            A list. Its `next_cursor` is None where nothing is left.
+            A list. Its `next_cursor` is None on the last page.
 
         Raises
         ------
@@ -147,7 +147,7 @@ class IntelItems:
         InvalidTypeError
             When an argument is of another type.
         InvalidJSONError
-            When another program wrote something that is no JSON into what is returned.
+            When another program wrote text that is not valid JSON into what is returned.
 
         Examples
         --------
@@ -180,7 +180,7 @@ class IntelItems:
         fields
             As of `list_intel_items`.
         **filters
-            As of `list_intel_items`. They are looked at before the first item is asked for.
+            As of `list_intel_items`. They are checked at once, before the first item is read.
 
         Raises
         ------
@@ -211,7 +211,7 @@ class IntelItems:
     def count_intel_items(self, **filters: Unpack[ItemFilters]) -> int:
         """Return how many items `list_intel_items` lists with these filters.
 
-        Without `where`, and with a `run_id` alone or none at all, an index is counted; else items are looked at.
+        Without filters, or with `run_id` alone, it counts an index; with other filters it reads rows.
 
         Parameters
         ----------
@@ -233,17 +233,16 @@ class IntelItems:
         return self._core.count_intel_items(_query("count_intel_items", filters))
 
     def decide(self, item_id: str, decision: str | None, reason: str | None = None) -> None:
-        """Change what was decided on an item, and nothing else of it.
+        """Set an item's decision and its reason, and nothing else.
 
-        An upsert of the item that comes later brings its own decision. `updated_at`, which says when a run last saw the
-        item, stays as it is.
+        A later upsert of the item brings its own decision. `updated_at`, when a run last saw the item, stays as it is.
 
         Parameters
         ----------
         item_id
             The item.
         decision
-            Free text: `promote`, `monitor`, `block` ...; None undoes the decision before.
+            Free text: `promote`, `monitor`, `block` ... Pass None to clear the decision.
         reason
             Free text, or None; replaces what was there.
 
@@ -267,12 +266,12 @@ class IntelItems:
         self._core.decide(item_id, decision, reason)
 
     def decide_batch(self, decisions: Mapping[str, str | tuple[str | None, str | None] | None]) -> None:
-        """Change what was decided on several items as one: on all of them, or on none.
+        """Set the decisions of several items as one: of all of them, or of none.
 
         Parameters
         ----------
         decisions
-            For each `item_id` the decision, or a tuple of decision and reason. None undoes the decision before.
+            For each `item_id` the decision, or a tuple of decision and reason. Pass None to clear a decision.
 
         Raises
         ------

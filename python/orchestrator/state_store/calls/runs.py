@@ -21,15 +21,15 @@ class Runs:
     _core: _core.Store
 
     def run(self, run_id: str, run_type: str, settings_snapshot: Any) -> ActiveRun:
-        """Return a context manager that starts a run, says every two seconds that it is alive, and finishes it.
+        """Return a context manager that starts a run, records a heartbeat every two seconds, and finishes it.
 
         It is finished as `completed`; as `failed` when an exception leaves the block, with the reason in its notes; as
         `cancelled` when that is KeyboardInterrupt, asyncio.CancelledError or GeneratorExit. The exception passes on
         untouched; where the run cannot be finished, with a note that says why. A run that was finished inside the block
         stays as it is.
 
-        A native thread says that it is alive, so that code that holds the interpreter for long does not make it look
-        dead. A forked child does not, and leaving the block there does nothing.
+        A native thread records the heartbeats, so that code that holds the interpreter for long does not make the run
+        look dead. A forked child records none, and leaving the block there does nothing.
 
         Parameters
         ----------
@@ -46,8 +46,7 @@ class Runs:
         RunExistsError
             On entering, when there is a run with this run_id, or the block was entered before.
         RunFinishedError
-            On leaving, when the run was taken for dead and recovered meanwhile, and not reopened; inside, when it is
-            written for.
+            On leaving, when the run was recovered meanwhile and not reopened; inside, on each write for it.
 
         Examples
         --------
@@ -98,8 +97,7 @@ class Runs:
         notes
             Free text, or None; replaces what was there.
         force
-            Finish also a run that `recover_stale_runs` took for dead and finished. Its worker is still kept from
-            writing: `reopen_run` is for one that is alive.
+            Finish a recovered run too. Its worker is still kept from writing: `reopen_run` is for one that is alive.
 
         Raises
         ------
@@ -111,9 +109,9 @@ class Runs:
         self._core.finish_run(run_id, status, notes, force)
 
     def heartbeat(self, run_id: str) -> None:
-        """Say that a run is alive: set its `heartbeat_at` to now.
+        """Record a heartbeat; every write for the run counts as one.
 
-        Writes for a run say so too, and a run in a block of `run` is cared for: this is for all others.
+        A run in a block of `run` needs no call: it records its own.
 
         Parameters
         ----------
@@ -125,16 +123,16 @@ class Runs:
         RunNotFoundError
             When there is no such run.
         RunFinishedError
-            When it is not running: it was finished, or taken for dead and recovered.
+            When it is not running: it was finished or recovered.
         """
         self._core.heartbeat(run_id)
 
     def reopen_run(self, run_id: str) -> None:
-        """Have a run go on that was taken for dead by mistake: its worker may write again.
+        """Reopen a run that was recovered although its worker was alive: the worker may write again.
 
-        The run is `running`, with a sign of life given now, and without `finished_at`, as if it had not been recovered.
-        Notes that the recovery wrote go; those of anybody else stay. So it is for a run that was recovered and then
-        finished with `force`. A run that is running just stays so, with a sign of life: repeating the call is safe.
+        The run is `running` again, with a heartbeat now and without `finished_at`. Notes that the recovery wrote are
+        removed; other notes stay. The same holds for a run that was recovered and then finished with `force`. A run
+        that is still running only gets a heartbeat: repeating the call is safe.
 
         Parameters
         ----------
@@ -146,14 +144,14 @@ class Runs:
         RunNotFoundError
             When there is no such run.
         RunFinishedError
-            When it was finished and not recovered: it takes writes as it is, and how it ended is not forgotten.
+            When it was finished and not recovered: it takes writes as it is, and keeps its status.
 
         Examples
         --------
         >>> from orchestrator.state_store import RunFinishedError, StateStore
         >>> with StateStore(":memory:") as store:
         ...     run = store.start_run("run-1", "daily", {})
-        ...     recovered = store.recover_stale_runs(0)  # in earnest it is minutes
+        ...     recovered = store.recover_stale_runs(0)  # in production it is minutes
         ...     try:
         ...         store.write_telemetry("run-1", {"seconds": 0.5})
         ...     except RunFinishedError:
@@ -166,24 +164,23 @@ class Runs:
         self._core.reopen_run(run_id)
 
     def recover_stale_runs(self, older_than: timedelta | float, status: str = "crashed") -> list[RunRecord]:
-        """Finish the runs that are `running` and have given no sign of life for so long, and return them.
+        """Finish the runs that are `running` but stale: without a heartbeat or a write for so long. Return them.
 
-        The last sign of life is the newest of a run's start, its heartbeat, its items and its telemetry. The notes say
-        when that was, unless there were notes. Of several recoverers, in any processes, one gets each run; a run that
-        finishes meanwhile keeps its status. A run that is alive while somebody holds the file's lock for long is not
-        taken for dead.
+        A run counts as alive from its latest start, heartbeat, item or telemetry write. The notes say when that was,
+        unless there were notes. If several processes recover at once, each run is returned by one of them; a run that
+        finishes meanwhile keeps its status. A run blocked by someone else's file lock is not considered stale.
 
-        A worker that was taken for dead by mistake can do no harm: each write that names the recovered run raises
-        RunFinishedError, upserts, telemetry, heartbeat and finish_run alike, until `reopen_run`. The run's items are
-        there for all others: the next try updates them under its own run_id, and anybody may decide on them.
+        A worker that is alive after all can do no harm: each write that names the recovered run raises
+        RunFinishedError, upserts, telemetry, heartbeat and finish_run alike, until `reopen_run`. Other runs can write
+        its items: the next try updates them under its own run_id. `decide` works on them too.
 
         Parameters
         ----------
         older_than
-            How long, as a timedelta or in seconds. A run in a block of `run` gives a sign at least every three seconds,
-            and a busy machine may delay it: ten seconds is about the least that makes sense.
+            How long, as a timedelta or in seconds. A run in a block of `run` records a heartbeat at least every three
+            seconds, and a busy machine may delay it: ten seconds is about the least that makes sense.
         status
-            What the runs end as; anything but `running`.
+            The status that the runs get; anything but `running`.
 
         Returns
         -------
@@ -193,11 +190,11 @@ class Runs:
         Raises
         ------
         InvalidTypeError, InvalidValueError
-            When `older_than` is no span of time, or `status` is `running`.
+            When `older_than` is not a span of time, or `status` is `running`.
         TransactionError
-            Inside a transaction of the caller's own, in which no run can give a sign of life.
+            Inside a transaction of the caller's own, during which no run can record a heartbeat.
         StoreBusyError
-            When others keep the file's lock for `busy_timeout`, so that nobody can tell.
+            When others hold the file's lock for `busy_timeout`, so that stale runs cannot be told from blocked ones.
 
         Examples
         --------
@@ -214,7 +211,7 @@ class Runs:
         return [record_of(row) for row in self._core.recover_stale_runs(span, status)]
 
     def get_run(self, run_id: str) -> RunRecord | None:
-        """Return a run, or None where there is no such run.
+        """Return a run, or None if there is no such run.
 
         Parameters
         ----------
@@ -229,7 +226,7 @@ class Runs:
         Raises
         ------
         InvalidJSONError
-            When another program wrote settings that are no JSON.
+            When another program wrote settings that are not valid JSON.
 
         Examples
         --------
@@ -277,7 +274,7 @@ class Runs:
         Returns
         -------
         Page of RunRecord
-            A list. Its `next_cursor` is None where nothing is left.
+            A list. Its `next_cursor` is None on the last page.
 
         Raises
         ------
@@ -286,7 +283,7 @@ class Runs:
         InvalidTypeError
             When an argument is of another type.
         InvalidJSONError
-            When another program wrote settings that are no JSON.
+            When another program wrote settings that are not valid JSON.
 
         Examples
         --------

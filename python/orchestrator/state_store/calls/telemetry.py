@@ -23,7 +23,7 @@ class Telemetry:
         telemetry
             Any value that `json.dumps` accepts, a dict as a rule.
         force
-            Write also that of a run that `recover_stale_runs` took for dead: an operator's remarks, say.
+            Write it for a recovered run too: an operator's remarks, say.
 
         Raises
         ------
@@ -35,7 +35,7 @@ class Telemetry:
         self._core.write_telemetry(run_id, telemetry, force)
 
     def get_telemetry(self, run_id: str) -> Any:
-        """Return a run's telemetry document, or None where there is none.
+        """Return a run's telemetry document, or None if it has none.
 
         Parameters
         ----------
@@ -50,7 +50,7 @@ class Telemetry:
         Raises
         ------
         InvalidJSONError
-            When another program wrote something that is no JSON.
+            When another program wrote text that is not valid JSON.
 
         Examples
         --------

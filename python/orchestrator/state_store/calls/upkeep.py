@@ -1,4 +1,4 @@
-"""The calls of `StateStore` that delete, give space back and look after the file."""
+"""The calls of `StateStore` that delete, reclaim space, maintain the file and back it up."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 class Upkeep:
-    """Deleting, looking after the file and backing up: a mixin of `StateStore`."""
+    """Deletion, maintenance and backup: a mixin of `StateStore`."""
 
     _core: _core.Store
 
     def delete_run(self, run_id: str, *, force: bool = False) -> Deleted:
         """Delete a run with its items and telemetry: all of it, or nothing.
 
-        It is one transaction, which others wait for; of a run of very many items `prune` is the gentler end. Rows of
-        tables of your own that refer to it do as their FOREIGN KEY says.
+        It is one transaction, and other writers wait for it: for a run of very many items prefer `prune`. Rows of your
+        own tables that refer to the run follow their FOREIGN KEY.
 
         Parameters
         ----------
@@ -44,7 +44,7 @@ class Upkeep:
             When it is `running`, and `force` is False.
         InvalidValueError
             When a row of a table of your own refers to it and forbids it; the message names the table. Inside a
-            transaction, a constraint that is deferred is looked at when that ends: it then raises this, and nothing of
+            transaction, a deferred constraint is checked when the transaction ends: it then raises this, and nothing of
             it is written.
 
         Examples
@@ -76,8 +76,8 @@ class Upkeep:
         write. If the call ends early (Ctrl-C, `close()`, a kill), the next prune deletes what it has left. An item that
         comes again meanwhile is not lost with its old run: it belongs to the new one.
 
-        A run to which a row of a table of your own refers goes in one transaction, or stays as it is where that row
-        forbids it. All others go first, and then the call raises: it has deleted what the message says.
+        A run to which a row of a table of your own refers is deleted in one transaction, or stays as it is if that row
+        forbids it. The call then raises, after all other runs are deleted; the message says how many.
 
         Parameters
         ----------
@@ -85,31 +85,31 @@ class Upkeep:
             Delete runs that finished (or, where that is not known, started) longer ago than this: a timedelta, or
             seconds.
         keep_last
-            Keep the newest so many, by `started_at`, of the runs of this `run_type` and `status`. With `older_than` as
-            well, only those runs go that both let go.
+            Keep this many of the newest runs, by `started_at`, of this `run_type` and `status`. With `older_than` as
+            well, a run is deleted only if it meets both conditions.
         run_type
             Only runs of this type.
         status
             Only runs of this status, or of one of these.
         dry_run
-            Count what would be deleted, and change nothing. Runs are left out of which it can be told without trying
-            that rows of other tables forbid it (not so with SET DEFAULT, or a CHECK of such a table).
+            Count what would be deleted, and change nothing. Runs that rows of other tables forbid deleting are not
+            counted, as far as that shows without trying (not with SET DEFAULT, or a CHECK of such a table).
         keep_seen
-            Keep a run if one of its items has come again since (an update counts, and a repetition if the item was last
-            noted at least a minute before): later runs report it, but it belongs to the first. Since when: the earlier
-            of `older_than` ago and the start of the oldest run that `keep_last` keeps.
+            Keep a run if a later run recorded one of its items again: items belong to the run that recorded them first.
+            It counts from the earlier of `older_than` ago and the start of the oldest run that `keep_last` keeps. An
+            update counts, and a repetition if the item was last noted at least a minute before.
 
         Returns
         -------
         Deleted
-            How many rows this call deleted, those that an earlier one had left included.
+            How many rows this call deleted, with those that an earlier one had left.
 
         Raises
         ------
         InvalidValueError
-            When neither `older_than` nor `keep_last` is given, or either is negative. After all else is deleted, where
-            rows of other tables forbid to delete a run: the message says how many were deleted, and names the first
-            few that stay, and the tables.
+            When neither `older_than` nor `keep_last` is given, or either is negative. When rows of other tables forbid
+            deleting a run, after all others are deleted: the message says how many were, and names the first few that
+            stay, and the tables.
         TransactionError
             Inside a transaction: leave it first.
         StoreBusyError
@@ -137,23 +137,23 @@ class Upkeep:
     def vacuum(self, *, full: bool = False) -> Vacuumed:
         """Give the file's free pages back to the file system.
 
-        As a rule this is done in short transactions, between which others write, and then the log is checkpointed
+        By default it works in short transactions, between which others write, and then the log is checkpointed
         so that the file shrinks. Free pages are used again before the file grows: it is worth it after much was
         deleted.
 
         Parameters
         ----------
         full
-            Rewrite the whole file instead, which also leaves it without gaps. It holds the writer's lock, and so nobody
-            can write, for as long as it takes: many seconds a GB. It needs room for the file twice more, in the log and
+            Rewrite the whole file instead, which also defragments it. It blocks all writers while it runs: many seconds
+            a GB. It needs room for the file twice more, in the log and
             in the folder for temporary files (`SQLITE_TMPDIR`, `TMPDIR`). A file of the predecessor can shrink only so,
             and afterwards as all others do.
 
         Returns
         -------
         Vacuumed
-            How many bytes the file is smaller by, and why not more: others read what is to go, or held the lock for
-            `busy_timeout` (each of its steps may wait so long), or the file is one of the predecessor.
+            How many bytes the file is smaller by, and why not more: readers need old pages, or others held the lock for
+            `busy_timeout` (each step may wait so long), or the predecessor made the file.
 
         Raises
         ------
@@ -181,7 +181,7 @@ class Upkeep:
         return Vacuumed(*self._core.vacuum(full))
 
     def stats(self) -> Stats:
-        """Count what is in the file, and say what this store has done to it.
+        """Count what is in the file, and what this store has done to it.
 
         Returns
         -------
@@ -202,23 +202,23 @@ class Upkeep:
         return Stats(**self._core.stats())
 
     def check(self, *, stale_after: timedelta | float = 3600) -> list[Finding]:
-        """Look for what is wrong with the file; it reads all of it, and changes nothing.
+        """Check the file for problems; it reads all of it, and changes nothing.
 
-        SQLite checks the structure of the file. Then come rows that belong to a run that is not there, JSON columns
-        that hold what is no JSON, runs that are `running` but have given no sign of life, and runs that a prune has
-        hidden and that a row of a table of your own forbids to delete. While the structure is checked the log cannot
-        start over: it grows by what others write.
+        SQLite checks the structure of the file. Then come rows that belong to a run that does not exist, JSON columns
+        that hold text that is not valid JSON, runs that are `running` but stale, and runs that a prune has hidden and
+        that a row of a table of your own forbids deleting. While the structure is checked the log cannot start over: it
+        grows by what others write.
 
         Parameters
         ----------
         stale_after
-            How long a run that is `running` may give no sign of life: a timedelta, or seconds. A sign is its start, a
-            heartbeat, an item or its telemetry.
+            After how long a run that is `running` counts as stale: a timedelta, or seconds, since its latest start,
+            heartbeat, item or telemetry write.
 
         Returns
         -------
         list[Finding]
-            What was found; empty when all is well.
+            The problems; empty if there are none.
 
         Examples
         --------
@@ -236,7 +236,7 @@ class Upkeep:
     def checkpoint(self) -> Checkpointed:
         """Checkpoint the log (`-wal`) into the file now, and empty it. The store does so by itself as the log grows.
 
-        Whoever is reading keeps what it reads from being checkpointed, and is waited for, up to `busy_timeout`.
+        Waits up to `busy_timeout` for readers and writers; `complete` is False if they did not finish.
 
         Returns
         -------

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 class ItemFilters(TypedDict, total=False):
     r"""The filters of `StateStore.list_intel_items`, `iter_intel_items` and `count_intel_items`, by keyword.
 
-    Each may be left out, or be None, which is the same. An item must pass all that are given.
+    Leaving a filter out is the same as None. An item must pass all filters that are given.
 
     Attributes
     ----------
@@ -21,7 +21,7 @@ class ItemFilters(TypedDict, total=False):
     undecided
         True for items without a decision, False for those with one. Not together with `decision`.
     where
-        What must hold for the JSON of an item, all of it: paths, each with an operator and a value.
+        Conditions on JSON fields, all of which must hold: a path each, with an operator and a value.
 
         A path begins with a JSON field and goes on with keys and indexes: `scores_json.total`,
         `claims_json[0].text`. A key with a dot, a bracket, a quote or a backslash in it is quoted:
@@ -29,8 +29,8 @@ class ItemFilters(TypedDict, total=False):
 
         `=` and `!=` take None, a bool, a number or a str; `<`, `<=`, `>` and `>=` a number or a str; `in` a list,
         tuple or set of such values; `contains` a value that an array has as an element, or a str that a text has
-        in it; `exists` a bool. Numbers compare with numbers only, and exactly; text with text, by code points. What
-        a path does not lead to matches nothing but `("exists", False)`; so does JSON that is none.
+        in it; `exists` a bool. Numbers compare with numbers only, and exactly; text with text, by code points. A
+        path that leads nowhere matches `("exists", False)` and nothing else; so does text that is not valid JSON.
     since, until
         Only items first recorded at `since` or later, and before `until`: a datetime, or a str in ISO 8601, with an
         offset from UTC.

@@ -12,7 +12,7 @@ class Page(list[_T]):
     Attributes
     ----------
     next_cursor
-        Hand it to the same call as `cursor` to get the page behind this one; None where nothing is left.
+        Pass it to the same call as `cursor` to get the next page; None on the last page.
     """
 
     __module__ = "orchestrator.state_store"

@@ -21,11 +21,11 @@ class RunRecord:
     settings_snapshot_json
         The settings, not as JSON text: of a run that was started, the very object that was given.
     finished_at
-        When it was finished, as `started_at`; None while it is not.
+        When it was finished, as `started_at`; None before that.
     notes
         What `StateStore.finish_run` noted.
     heartbeat_at
-        When it last gave a sign of life that was recorded, as `started_at`; None for one that never did.
+        When its latest heartbeat was recorded, as `started_at`; None if it had none. Writes for the run count as one.
     """
 
     __module__ = "orchestrator.state_store"

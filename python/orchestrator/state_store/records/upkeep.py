@@ -1,4 +1,4 @@
-"""What deleting, and looking after the file, comes to."""
+"""What deleting and maintenance return."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -27,14 +27,14 @@ class Deleted:
 
 @dataclass(frozen=True)
 class Vacuumed:
-    """What `StateStore.vacuum` came to.
+    """The result of `StateStore.vacuum`.
 
     Attributes
     ----------
     bytes_freed
         By how many bytes the file is smaller.
     reason
-        Why that is less than there was to free; None where all was freed, or there was nothing.
+        Why free pages are left; None if none are.
     """
 
     __module__ = "orchestrator.state_store"
@@ -45,7 +45,7 @@ class Vacuumed:
 
 @dataclass(frozen=True)
 class Checkpointed:
-    """What `StateStore.checkpoint` came to.
+    """The result of `StateStore.checkpoint`.
 
     Attributes
     ----------
@@ -83,23 +83,23 @@ class Stats:
     wal_bytes
         Bytes of the log (`-wal`) beside it.
     free_bytes
-        Bytes of the file that hold nothing. They are used again before it grows; `StateStore.vacuum` gives them back.
+        Bytes of free pages. They are used again before the file grows; `StateStore.vacuum` gives them back.
     page_size
         Bytes of a page.
     sqlite_version
         Version of the SQLite that is compiled in.
     schema_version
-        How many steps of its schema the file has taken.
+        Version of the file's schema.
     commits
         Commits of this store.
     grouped_writes
         Calls that shared another call's commit.
     syncs
-        Syncs of the log by this store, each of which took its commits to the disk.
+        Syncs of the log by this store.
     checkpoints
         Times that this store checkpointed all of the log.
     hard_links
-        How many names the file has. With more than one, whatever opens it by another name loses writes. 0 in memory.
+        How many names the file has; 0 in memory. With several, a program that opens it by another name loses writes.
     failed_syncs
         Syncs by this store, of the log or of the file, that the disk failed.
     """
@@ -126,15 +126,15 @@ class Stats:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that `StateStore.check` found to be wrong.
+    """A problem that `StateStore.check` found.
 
     Attributes
     ----------
     kind
-        `"integrity"`: the file's structure is damaged. `"foreign_key"`: a row belongs to a run that is not there.
-        `"json"`: a JSON column holds what is no JSON. `"stale_run"`: a run is `running`, with no sign of life for long.
-        `"hard_link"`: the file has several names, each of which would have a log of its own.
-        `"held_run"`: a run is being pruned, and a row of a table of your own forbids to delete it.
+        `"integrity"`: the file's structure is damaged. `"foreign_key"`: a row belongs to a run that does not exist.
+        `"json"`: a JSON column holds text that is not valid JSON. `"stale_run"`: a run is `running`, but has had no
+        heartbeat and no write for long. `"hard_link"`: the file has several names, each of which would have a log of
+        its own. `"held_run"`: a run is being pruned, but a row of a table of your own forbids deleting it.
         `"sync"`: the disk failed syncs of this store, and the log has not been checkpointed as a whole since.
     table
         The table that it is in, or None.
