@@ -162,7 +162,7 @@ def test_conformance_names_nothing_of_sqlite_or_of_files() -> None:
         "from tests.helpers import plain_sqlite",
         'StateStore(tmp_path / "state.db")',
         'store.connection.execute("SELECT 1")',
-        "store._core.finish_running()",
+        "store._core.finish_run()",
         'store.backup("copy")',
         "def test_x(run_path: Path) -> None:",
     ],

@@ -36,12 +36,12 @@ def test_batch_is_refused_before_anything_of_it_is_written(store: StateStore) ->
 def test_end_of_a_block_is_refused(store: StateStore) -> None:
     for _ in range(2):
         with pytest.raises(RunFinishedError, match=FENCED):
-            store._core.finish_running("dead", "completed", None)
+            store._core.finish_run("dead", "completed", None, False, if_running=True)
         store.finish_run("dead", "running", force=True)
     with pytest.raises(RunFinishedError, match=FENCED), store.transaction():
-        store._core.finish_running("dead", "completed", None)
+        store._core.finish_run("dead", "completed", None, False, if_running=True)
     store.reopen_run("dead")
-    store._core.finish_running("dead", "completed", None)
+    store._core.finish_run("dead", "completed", None, False, if_running=True)
     assert get(store).status == "completed"
 
 

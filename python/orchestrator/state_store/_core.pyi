@@ -69,7 +69,7 @@ class Store:
         """Record a new run and return its `started_at`."""
 
     def finish_run(self, run_id: str, status: str, notes: str | None, force: bool, *, if_running: bool = False) -> None:
-        """Set how a run ended: also of one that was recovered with `force`, and not of one that is over with `if_running`."""
+        """Set how a run ended; with `force` also of one that was recovered, with `if_running` only of one that runs."""
 
     def heartbeat(self, run_id: str) -> None:
         """Record a run's heartbeat."""
