@@ -11,6 +11,7 @@ mod json;
 mod list;
 mod names;
 mod open;
+mod options;
 mod owner;
 mod query;
 mod run;

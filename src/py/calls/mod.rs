@@ -1,13 +1,9 @@
 //! `_core.Store`: the calls of `StateStore`, each converted, detached and its errors mapped.
 
-mod backup;
 mod intel_items;
-mod maintenance;
-mod options;
-mod retention;
-mod run_life;
 mod runs;
 mod telemetry;
+mod upkeep;
 
 use std::ffi::OsStr;
 use std::sync::Arc;
@@ -19,7 +15,7 @@ use super::errors::Refusal;
 use super::open::{Open, interruptible};
 use super::transaction::Transaction;
 use super::warnings::{warn, warn_of_links, warn_of_mount, warn_of_network};
-use super::{convert, query};
+use super::{convert, options, query};
 use crate::Location;
 use crate::model::caller::{Caller, Owner};
 use crate::sqlite::calls::opening::Options;

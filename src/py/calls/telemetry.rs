@@ -2,10 +2,10 @@
 
 use pyo3::prelude::*;
 
-use super::{Store, options};
+use super::Store;
 use crate::model::rows::Telemetry;
 use crate::py::open::call;
-use crate::py::{convert, json};
+use crate::py::{convert, json, options};
 
 #[pymethods]
 impl Store {

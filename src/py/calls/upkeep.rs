@@ -1,0 +1,177 @@
+//! The calls that look after the file, and that delete.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::Store;
+use crate::Location;
+use crate::error::{ErrorKind, StoreError};
+use crate::py::errors::Refusal;
+use crate::py::open::call;
+use crate::py::{convert, json, options};
+use crate::sqlite::tables::deletion::Deleted;
+use crate::sqlite::upkeep::backup::Progress;
+use crate::sqlite::upkeep::prune::Prune;
+use crate::sync::lock;
+
+/// A finding: its kind, table, id and message.
+type Finding = (&'static str, Option<&'static str>, Option<String>, String);
+
+/// Runs, items and telemetry documents that were deleted.
+type Counts = (u64, u64, u64);
+
+#[pymethods]
+impl Store {
+    /// Delete a run; return how many runs, items and telemetry documents that were.
+    fn delete_run(
+        &self,
+        py: Python<'_>,
+        run_id: &Bound<'_, PyAny>,
+        force: &Bound<'_, PyAny>,
+    ) -> PyResult<Counts> {
+        let run_id = convert::text(run_id, "delete_run", "run_id")?;
+        let force = options::flag(force, "delete_run: force")?;
+        call(py, &self.0, |store, caller| store.delete_run(caller, run_id, force)).map(counts)
+    }
+
+    /// Delete finished runs; return how many runs, items and telemetry documents that were.
+    #[expect(clippy::too_many_arguments, reason = "one for each of the call's options")]
+    fn prune(
+        &self,
+        py: Python<'_>,
+        older_than: Option<f64>,
+        keep_last: &Bound<'_, PyAny>,
+        run_type: &Bound<'_, PyAny>,
+        status: &Bound<'_, PyAny>,
+        dry_run: &Bound<'_, PyAny>,
+        keep_seen: &Bound<'_, PyAny>,
+    ) -> PyResult<Counts> {
+        let prune = Prune {
+            older_than: older_than.map(Duration::from_secs_f64),
+            keep_last: count(keep_last, "prune: keep_last")?,
+            run_type: convert::optional_text(run_type, "prune", "run_type")?.map(str::to_owned),
+            statuses: convert::texts(status, "prune", "status")?,
+            keep_seen: options::flag(keep_seen, "prune: keep_seen")?,
+        };
+        let dry_run = options::flag(dry_run, "prune: dry_run")?;
+        call(py, &self.0, |store, caller| store.prune(caller, &prune, dry_run)).map(counts)
+    }
+
+    /// Give free pages back; return how many bytes, and why not more.
+    fn vacuum(&self, py: Python<'_>, full: &Bound<'_, PyAny>) -> PyResult<(u64, Option<String>)> {
+        let full = options::flag(full, "vacuum: full")?;
+        let done = call(py, &self.0, |store, caller| store.vacuum(caller, full))?;
+        Ok((done.bytes_freed, done.reason))
+    }
+
+    /// Return what is in the file, and what this store has done to it, by name.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = call(py, &self.0, |store, caller| store.stats(caller))?;
+        let found = PyDict::new(py);
+        let by_status = PyDict::new(py);
+        for (status, runs) in &stats.runs_by_status {
+            by_status.set_item(status, runs)?;
+        }
+        found.set_item("runs", stats.runs_by_status.iter().map(|(_, runs)| runs).sum::<u64>())?;
+        found.set_item("runs_by_status", by_status)?;
+        for (name, number) in [
+            ("intel_items", stats.intel_items),
+            ("telemetry", stats.telemetry),
+            ("file_bytes", stats.file_bytes),
+            ("wal_bytes", stats.wal_bytes),
+            ("free_bytes", stats.free_bytes),
+            ("page_size", stats.page_size),
+            ("commits", stats.commits),
+            ("grouped_writes", stats.grouped_writes),
+            ("syncs", stats.syncs),
+            ("checkpoints", stats.checkpoints),
+            ("hard_links", stats.hard_links),
+            ("failed_syncs", stats.failed_syncs),
+        ] {
+            found.set_item(name, number)?;
+        }
+        found.set_item("sqlite_version", crate::sqlite_version())?;
+        found.set_item("schema_version", stats.schema_version)?;
+        Ok(found)
+    }
+
+    /// Return the problems: kind, table, id and message of each finding.
+    fn check(&self, py: Python<'_>, stale_after: f64) -> PyResult<Vec<Finding>> {
+        let raised = Mutex::new(None);
+        let is_json = |text: &[u8]| {
+            json::fault(text).map_err(|error| {
+                *lock(&raised) = Some(error);
+                StoreError::new(ErrorKind::Interrupted, "the json module raised")
+            })
+        };
+        let found = call(py, &self.0, |store, caller| {
+            store.check(caller, Duration::from_secs_f64(stale_after), &is_json)
+        });
+        if let Some(error) = lock(&raised).take() {
+            return Err(error);
+        }
+        let tuple = |each: crate::Finding| (each.kind.name(), each.table, each.id, each.message);
+        Ok(found?.into_iter().map(tuple).collect())
+    }
+
+    /// Checkpoint the log; return its bytes before and after, and whether all of it was checkpointed.
+    fn checkpoint(&self, py: Python<'_>) -> PyResult<(u64, u64, bool)> {
+        let done = call(py, &self.0, |store, caller| store.checkpoint(caller))?;
+        Ok((done.wal_bytes_before, done.wal_bytes_after, done.complete))
+    }
+
+    /// Copy the store to a file while others write; `progress` is called with pages copied and pages in all.
+    fn backup(
+        &self,
+        py: Python<'_>,
+        dest: &Bound<'_, PyAny>,
+        overwrite: &Bound<'_, PyAny>,
+        progress: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let Location::File(dest) = options::location(dest, "dest")? else {
+            let message = "dest: a copy in memory would be gone at once; name a file";
+            return Err(Refusal::InvalidValue.error(py, message));
+        };
+        let overwrite = options::flag(overwrite, "overwrite")?;
+        if !progress.is_none() && !progress.is_callable() {
+            let found = progress.get_type().name()?;
+            let message = format!("progress must be callable, or None, not {found}");
+            return Err(Refusal::InvalidType.error(py, message));
+        }
+        let callback = (!progress.is_none()).then(|| progress.clone().unbind());
+        let mut raised = None;
+        let mut report = |progress: Progress| {
+            let Some(callback) = &callback else { return Ok(()) };
+            Python::attach(|py| callback.call1(py, (progress.copied, progress.total))).map(drop).map_err(
+                |error| {
+                    raised = Some(error);
+                    StoreError::new(ErrorKind::Interrupted, "progress raised")
+                },
+            )
+        };
+        let done = call(py, &self.0, |store, caller| store.backup(caller, &dest, overwrite, &mut report));
+        raised.map_or(done, Err)
+    }
+}
+
+fn counts(deleted: Deleted) -> Counts {
+    (deleted.runs, deleted.intel_items, deleted.telemetry)
+}
+
+/// A number of things, or None.
+fn count(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<u64>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    let wanted = format!("{name} must be an int of 0 or more, or None");
+    match options::integer(value, &wanted)? {
+        Some(count) => Ok(Some(count as u64)),
+        None => {
+            let message = format!("{wanted}, not {}", value.repr()?);
+            Err(Refusal::InvalidValue.error(value.py(), message))
+        }
+    }
+}
