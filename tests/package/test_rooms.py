@@ -25,9 +25,14 @@ FILES = {path.relative_to(ROOT / "src").as_posix(): path for path in sorted((ROO
 TABLES_OF_CONTENTS = {name for name in FILES if name.endswith("mod.rs") and not name.startswith("py/")} | {"lib.rs"}
 
 
+def untested(text: str) -> str:
+    """Return a file without its unit tests."""
+    return re.split(r"#\[cfg\(test\)\]\n(?:pub\(crate\) )?mod tests", text)[0]
+
+
 def code(text: str) -> str:
     """Return a file without its comments and its unit tests."""
-    return re.sub(r"//[^\n]*", "", re.split(r"#\[cfg\(test\)\]\n(?:pub\(crate\) )?mod tests", text)[0])
+    return re.sub(r"//[^\n]*", "", untested(text))
 
 
 def paths(text: str, prefix: str = "") -> Iterator[str]:
@@ -169,6 +174,12 @@ def test_conformance_names_nothing_of_sqlite_or_of_files() -> None:
 )
 def test_what_is_of_sqlite_is_found(line: str) -> None:
     assert of_sqlite(line) == [line]
+
+
+def test_two_files_know_which_column_hides_a_run() -> None:
+    """A query that names it by itself is one that tests/sqlite/test_pruned.py may not know of."""
+    know = {name for name, path in FILES.items() if "pruned_at" in code(path.read_text(encoding="utf-8"))}
+    assert know == {"sqlite/tables/pruned.rs", "sqlite/file/migrations.rs"}
 
 
 def test_few_files_lie_in_no_room() -> None:
