@@ -21,6 +21,9 @@ FLOORS = ("file", "tables", "engine", "lists", "upkeep", "calls")
 OUTSIDE = {"rusqlite": "sqlite", "pyo3": "py"}
 """Which room alone knows an outside crate."""
 
+MOST_LINES = 350
+"""How long a file may be, without the unit tests at its foot."""
+
 FILES = {path.relative_to(ROOT / "src").as_posix(): path for path in sorted((ROOT / "src").rglob("*.rs"))}
 TABLES_OF_CONTENTS = {name for name in FILES if name.endswith("mod.rs") and not name.startswith("py/")} | {"lib.rs"}
 
@@ -174,6 +177,13 @@ def test_conformance_names_nothing_of_sqlite_or_of_files() -> None:
 )
 def test_what_is_of_sqlite_is_found(line: str) -> None:
     assert of_sqlite(line) == [line]
+
+
+def test_every_file_can_be_read_at_one_go() -> None:
+    """One concept a file: what is longer than this has two."""
+    sources = [*FILES.values(), *(ROOT / "python").rglob("*.py")]
+    lengths = {path: len(untested(path.read_text(encoding="utf-8")).splitlines()) for path in sources}
+    assert {str(path.relative_to(ROOT)): lines for path, lines in lengths.items() if lines > MOST_LINES} == {}
 
 
 def test_two_files_know_which_column_hides_a_run() -> None:
