@@ -117,11 +117,13 @@ fn current_task(py: Python<'_>) -> PyResult<usize> {
         Bound::from_owned_ptr_or_opt(py, module)
     };
     let Some(asyncio) = loaded else { return PyErr::take(py).map_or(Ok(0), Err) };
+    // While another thread is still importing the module, there is no task of it.
+    let Some(current) = asyncio.getattr_opt(intern!(py, "current_task"))? else { return Ok(0) };
     let running = asyncio.getattr(intern!(py, "events"))?.call_method0(intern!(py, "_get_running_loop"))?;
     if running.is_none() {
         return Ok(0);
     }
-    let task = asyncio.call_method1(intern!(py, "current_task"), (running,))?;
+    let task = current.call1((running,))?;
     if task.is_none() {
         return Ok(0);
     }

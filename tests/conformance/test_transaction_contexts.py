@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import sys
 from collections.abc import Callable, Iterator
 from contextvars import Context, ContextVar, copy_context
+from types import ModuleType
 
 import pytest
 from orchestrator.state_store import StateStore, StoreBusyError, StoreClosedError, Transaction
@@ -272,3 +274,13 @@ def test_close_inside_from_another_context(lasting: Engine, store: StateStore) -
     with lasting.open() as store:
         assert item_ids(store) == []
         assert_free(store)
+
+
+def test_asyncio_that_another_thread_still_imports_is_nobodys(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its module is there before anything is in it; a transaction that began just then failed with AttributeError."""
+    monkeypatch.setitem(sys.modules, "asyncio.tasks", ModuleType("asyncio.tasks"))
+    with store.transaction():
+        put(store, "mine")
+    assert item_ids(store) == ["mine"]
