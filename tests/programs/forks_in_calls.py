@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import orchestrator.state_store
 from orchestrator.state_store import StateStore, TransactionError
 
 from tests.programs import say
@@ -68,6 +69,8 @@ def play(path: str, what: str) -> None:
         entered.wait()
     elif what != "query":
         fill(store, CALLS[what])
+    # A first call that still imports would be forked in before it waits.
+    orchestrator.state_store._import_all()
     signal.signal(signal.SIGALRM, handle)
     for _ in range(TIMES):
         told = ""
