@@ -25,12 +25,13 @@ use crate::sqlite::file::place::Place;
 use crate::sqlite::file::wait::Wait;
 use crate::sync::{lock, wait};
 
-/// Bytes of log that are checkpointed at a time: two syncs each.
-const CHECKPOINT_BYTES: u64 = 12 << 20;
+/// Bytes of log that are checkpointed at a time: two syncs each. With more, a batch seldom meets the checkpoint of the
+/// one before it; the log takes more of the disk, and longer to recover after a kill (docs/design.md has the figures).
+const CHECKPOINT_BYTES: u64 = 48 << 20;
 
 /// Bytes of log from which writers are throttled while it is being checkpointed: neither a slow disk nor other
-/// processes must let it grow.
-const THROTTLE_BYTES: u64 = 15 << 20;
+/// processes must let it grow. The log is cut back to little more ([`connection::configure_writer`]).
+const THROTTLE_BYTES: u64 = 60 << 20;
 
 /// How long another process's checkpoint may take before this one goes on writing all the same.
 const PASSIVE_WITHIN: Duration = Duration::from_secs(1);
@@ -65,6 +66,7 @@ pub(crate) struct Checkpointer {
     counters: Arc<Counters>,
 }
 
+#[derive(Default)]
 struct State {
     /// Bytes of log from which it is checkpointed next.
     due: u64,
@@ -90,15 +92,7 @@ impl State {
 impl Checkpointer {
     pub(crate) fn new(place: Arc<Place>, synchronous: Synchronous, counters: Arc<Counters>) -> Self {
         Self {
-            state: Mutex::new(State {
-                due: CHECKPOINT_BYTES,
-                wanted: None,
-                in_passive: false,
-                busy: false,
-                thread: None,
-                stopped: false,
-                failed: false,
-            }),
+            state: Mutex::new(State { due: CHECKPOINT_BYTES, ..State::default() }),
             woken: Condvar::new(),
             done: Condvar::new(),
             connection: Mutex::new(None),
@@ -243,8 +237,14 @@ impl Checkpointer {
                 THROTTLE_BYTES => (LAST_PATIENCE, bytes + CHECKPOINT_BYTES),
                 _ => (PATIENCE, bytes + CHECKPOINT_BYTES),
             };
-            let turn = self.passive_checkpoint().and_then(|()| self.take_turn(queue));
-            let is_complete = turn.as_ref().is_ok_and(|_| self.start_over(patience).is_ok());
+            // The bulk, which nobody reads or writes any more. One process at a time can: the others wait, and have
+            // their writers wait with them, or the log would grow faster than it is checkpointed.
+            let bulk = self.checkpoint_within(PASSIVE_WITHIN, ffi::SQLITE_CHECKPOINT_PASSIVE);
+            let turn = bulk.and_then(|()| self.take_turn(queue));
+            // The rest, while nobody of this process writes, so that the next write starts the log over.
+            let is_complete = turn
+                .as_ref()
+                .is_ok_and(|_| self.checkpoint_within(patience, ffi::SQLITE_CHECKPOINT_RESTART).is_ok());
             let mut state = lock(&self.state);
             state.due = if is_complete { CHECKPOINT_BYTES } else { or_else };
             state.wanted = None;
@@ -282,14 +282,6 @@ impl Checkpointer {
         }
     }
 
-    /// Checkpoint what nobody reads or writes any more. One process at a time can: the others wait, and have their
-    /// writers wait with them, or the log would grow faster than it is checkpointed.
-    fn passive_checkpoint(&self) -> Result<()> {
-        let stopped = || self.is_stopped();
-        let caller = Caller { owner: Owner::thread(), interrupted: &stopped };
-        Wait::new(caller, PASSIVE_WITHIN).until_free(|| self.checkpoint(ffi::SQLITE_CHECKPOINT_PASSIVE))
-    }
-
     /// The turn in the writer's queue. Writers that were throttled go on once none can get in before it.
     fn take_turn(&self, queue: &Arc<Queue<Write>>) -> Result<Admission<Write>> {
         let stopped = || self.is_stopped();
@@ -298,11 +290,10 @@ impl Checkpointer {
         queue.enter_and_tell(None, caller.owner, &wait, || self.end_throttling())
     }
 
-    /// Checkpoint the log while nobody of this process writes, so that the next write starts it over.
-    fn start_over(&self, patience: Duration) -> Result<()> {
+    fn checkpoint_within(&self, patience: Duration, mode: c_int) -> Result<()> {
         let stopped = || self.is_stopped();
         let caller = Caller { owner: Owner::thread(), interrupted: &stopped };
-        Wait::new(caller, patience).until_free(|| self.checkpoint(ffi::SQLITE_CHECKPOINT_RESTART))
+        Wait::new(caller, patience).until_free(|| self.checkpoint(mode))
     }
 
     fn checkpoint(&self, mode: c_int) -> Result<()> {
@@ -337,30 +328,10 @@ impl Checkpointer {
                 slot.insert(Own::new(connection))
             }
         };
-        match run(connection, mode) {
+        match connection::checkpoint(connection, mode) {
             ffi::SQLITE_OK => Ok(()),
             code => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into()),
         }
-    }
-}
-
-/// Before the connection that may be the last one closes, whose own checkpoint must not fail or the log stays: have it
-/// told of failures that were made up for by others.
-pub(crate) fn meet_old_failures(connection: &Connection) {
-    // The log's, and the database's. What fails once more is left in the log, for the next opening.
-    for _ in 0..2 {
-        if run(connection, ffi::SQLITE_CHECKPOINT_PASSIVE) == ffi::SQLITE_OK {
-            break;
-        }
-    }
-}
-
-fn run(connection: &Connection, mode: c_int) -> c_int {
-    // SAFETY: the handle is open for as long as `connection` is borrowed, and null is allowed for the database's name
-    // (all of them) and for both counters.
-    unsafe {
-        let (handle, null) = (connection.handle(), std::ptr::null_mut());
-        ffi::sqlite3_wal_checkpoint_v2(handle, std::ptr::null(), mode, null, null)
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::sqlite::engine::checkpointer;
 use crate::sqlite::engine::commit::{abandon, advise, begin, commit};
 use crate::sqlite::engine::counters::Counters;
 use crate::sqlite::engine::heartbeats::Held;
@@ -174,7 +173,7 @@ impl Slot {
         file.place.look().map_err(|moved| moved.note(file.place.left_behind()))?;
         // A log does not go into a file that left its place: others may have it by its new name, with another log.
         if file.counters.failed_syncs.load(Ordering::Relaxed) > 0 {
-            checkpointer::meet_old_failures(&connection);
+            connection::meet_old_failures(&connection);
         }
         Ok(())
     }
