@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 Works = Generator[Callable[[], object], None, None]
 
 RUN = "run"
+WARM_UP = 3_500
+"""Upserts that fill the log, so that it is reused."""
 LARGE_RUNS = 20
 PROGRAM = f"""
 import {rows.IMPORTED_ANYWAY}
@@ -72,7 +74,7 @@ def new_store(folder: Path, synchronous: str = "FULL", items: int = 0) -> Iterat
             store.start_run(RUN, "bench", {})
             if items:
                 store.upsert_intel_items_batch(make_items(MADE_UP, RUN, items))
-                settle()
+                store.checkpoint()
             yield store
     finally:
         path.unlink()
@@ -89,11 +91,26 @@ def batch_new(folder: Path) -> Works:
             yield partial(store.upsert_intel_items_batch, make_items(MADE_UP, RUN))
 
 
+def new_and_at_once(then: Callable[[StateStore], object]) -> Row:
+    """Write a batch and at once do something with it: its log is as large as the batch leaves it."""
+
+    def write(store: StateStore, items: list[Item]) -> None:
+        store.upsert_intel_items_batch(items)
+        then(store)
+
+    def works(folder: Path) -> Works:
+        while True:
+            with new_store(folder) as store:
+                yield partial(write, store, make_items(MADE_UP, RUN))
+
+    return Row(works)
+
+
 def batch_changed(folder: Path) -> Works:
     with new_store(folder, items=10_000) as store:
         for revision in itertools.count(1):
             yield partial(store.upsert_intel_items_batch, make_items(MADE_UP, RUN, revision=revision))
-            settle()
+            store.checkpoint()
 
 
 def upsert_each(store: StateStore, items: list[Item]) -> None:
@@ -124,12 +141,12 @@ def start_and_finish(store: StateStore, items: list[Item]) -> None:
 
 
 def writes(write: Callable[[StateStore, list[Item]], None], items: int, synchronous: str, calls: int = 0) -> Row:
-    """Write so many new items each time, once the log is reused (see `test_singles.WARM_UP`)."""
+    """Write so many new items each time, once the log is reused."""
 
     def works(folder: Path) -> Works:
         with new_store(folder, synchronous) as store:
-            upsert_each(store, make_items(MADE_UP, RUN, 1_000))
-            for first in itertools.count(1_000, items):
+            upsert_each(store, make_items(MADE_UP, RUN, WARM_UP))
+            for first in itertools.count(WARM_UP, items):
                 settle()
                 yield partial(write, store, make_items(MADE_UP, RUN, items, first=first))
 
@@ -187,7 +204,11 @@ def reads(calls: int, read: Callable[[StateStore, int], object], file: str = "it
 
 ROWS = {
     rows.BATCH_NEW: Row(batch_new),
-    rows.BATCH_AGAIN: again(lambda store: store.upsert_intel_items_batch(items_of(RUN))),
+    rows.BATCH_AGAIN_SETTLED: again(lambda store: store.upsert_intel_items_batch(items_of(RUN))),
+    "batch of 10,000, and at once the same again": new_and_at_once(
+        lambda store: store.upsert_intel_items_batch(items_of(RUN))
+    ),
+    "batch of 10,000, and at once the list": new_and_at_once(lambda store: store.list_intel_items_for_run(RUN)),
     rows.BATCH_CHANGED: Row(batch_changed),
     rows.LIST: again(lambda store: store.list_intel_items_for_run(RUN)),
     rows.SINGLE_FULL: writes(upsert_each, 300, "FULL"),

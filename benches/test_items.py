@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import orjson
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benches import rows
 from benches.conftest import RUN, OpenContender
-from benches.items import make_items
-from benches.timing import settle, timed
+from benches.items import Item, make_items
+from benches.timing import timed
 
 pytestmark = pytest.mark.real_items
 
@@ -33,6 +36,16 @@ def test_batch_of_the_same_items_again(
     timed(benchmark, store.upsert_batch, make_items(source, RUN))
 
 
+@pytest.mark.benchmark(group=rows.BATCH_AGAIN_SETTLED)
+def test_batch_of_the_same_items_again_settled(
+    benchmark: BenchmarkFixture, open_here: OpenContender, source: str, turn: int, contender: str
+) -> None:
+    store = open_here(contender)
+    store.upsert_batch(make_items(source, RUN))
+    store.checkpoint()
+    timed(benchmark, store.upsert_batch, make_items(source, RUN))
+
+
 @pytest.mark.benchmark(group=rows.BATCH_CHANGED)
 @pytest.mark.full_only
 def test_batch_of_changed_items(
@@ -41,6 +54,19 @@ def test_batch_of_changed_items(
     store = open_here(contender)
     store.upsert_batch(make_items(source, RUN))
     timed(benchmark, store.upsert_batch, make_items(source, RUN, revision=1))
+
+
+def assert_listed(listed: Sequence[Mapping[str, Any]], items: list[Item]) -> None:
+    assert [{**item, "created_at": STAMP} for item in listed] == [{**item, "created_at": STAMP} for item in items]
+
+
+@pytest.mark.benchmark(group=rows.LIST_AT_ONCE)
+def test_list_at_once(
+    benchmark: BenchmarkFixture, open_here: OpenContender, source: str, turn: int, contender: str
+) -> None:
+    store, items = open_here(contender), make_items(source, RUN)
+    store.upsert_batch(items)
+    assert_listed(timed(benchmark, store.list_run, RUN), items)
 
 
 @pytest.mark.benchmark(group=rows.LIST)
@@ -52,6 +78,6 @@ def test_list(benchmark: BenchmarkFixture, open_here: OpenContender, source: str
     else:
         store = open_here(contender)
         store.upsert_batch(items)
-        settle()
+        store.checkpoint()
         listed = timed(benchmark, store.list_run, RUN)
-    assert [{**item, "created_at": STAMP} for item in listed] == [{**item, "created_at": STAMP} for item in items]
+    assert_listed(listed, items)

@@ -13,7 +13,7 @@ from benches import rows
 from benches.conftest import LARGE_RUNS
 from benches.items import make_items
 from benches.rivals import OURS
-from benches.timing import settle, timed
+from benches.timing import timed
 
 pytestmark = [pytest.mark.full_only, pytest.mark.contenders(OURS, rows.EMPTY_FILE)]
 
@@ -39,5 +39,5 @@ def test_list(benchmark: BenchmarkFixture, path: Path, source: str, turn: int, c
         if contender == rows.EMPTY_FILE:
             store.start_run(run_id, "bench", {})
             store.upsert_intel_items_batch(make_items(source, run_id))
-            settle()
+            store.checkpoint()
         assert len(timed(benchmark, store.list_intel_items_for_run, run_id)) == len(make_items(source, run_id))

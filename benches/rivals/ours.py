@@ -17,6 +17,7 @@ class Ours:
         self.upsert = self._store.upsert_intel_item
         self.upsert_batch = self._store.upsert_intel_items_batch
         self.list_run = self._store.list_intel_items_for_run
+        self.checkpoint = self._store.checkpoint
         self.close = self._store.close
 
     def start_run(self, run_id: str) -> None:

@@ -29,6 +29,7 @@ UPSERT = (
     f"INSERT INTO intel_items({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "
     f"ON CONFLICT(item_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in UPDATED)}"
 )
+CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)"
 LIST = f"SELECT {', '.join(COLUMNS)} FROM intel_items WHERE run_id = ? ORDER BY created_at, rowid"
 
 

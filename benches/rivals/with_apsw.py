@@ -43,6 +43,9 @@ class Apsw:
         with connection:
             connection.executemany(tables.UPSERT, (tables.to_row(item, now, dumps) for item in items))
 
+    def checkpoint(self) -> None:
+        self._connections.get().execute(tables.CHECKPOINT).fetchall()
+
     def list_run(self, run_id: str) -> list[dict[str, Any]]:
         loads, rows = orjson.loads, self._connections.get().execute(tables.LIST, (run_id,))
         return [tables.to_item(row, loads) for row in rows]

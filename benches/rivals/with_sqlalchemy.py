@@ -84,6 +84,10 @@ class SqlAlchemy:
         with self._engine.begin() as connection:
             connection.execute(UPSERT, [{**item, "created_at": now} for item in items])
 
+    def checkpoint(self) -> None:
+        with self._engine.connect() as connection:
+            connection.execute(text(tables.CHECKPOINT)).all()
+
     def list_run(self, run_id: str) -> list[dict[str, Any]]:
         query = select(ITEMS).where(ITEMS.c.run_id == run_id).order_by(ITEMS.c.created_at, text("rowid"))
         with self._engine.connect() as connection:

@@ -47,6 +47,9 @@ class SqliteUtils:
         now = tables.now()
         self._table("intel_items").upsert_all(({**item, "created_at": now} for item in items), pk="item_id")
 
+    def checkpoint(self) -> None:
+        self._databases.get().execute(tables.CHECKPOINT).fetchall()
+
     def list_run(self, run_id: str) -> list[dict[str, Any]]:
         rows = self._table("intel_items").rows_where("run_id = ?", [run_id], order_by="created_at, rowid")
         return [{**row, **{name: json.loads(row[name]) for name in tables.JSON_COLUMNS}} for row in rows]
