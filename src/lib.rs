@@ -32,6 +32,7 @@ pub use sqlite::engine::transaction::Transaction;
 pub use sqlite::engine::write::ItemSlices;
 pub use sqlite::file::connection::{Synchronous, check_sqlite_version, sqlite_version};
 pub use sqlite::file::platform::{is_mounted_file, network_file_system};
+pub use sqlite::file::trace::{Traced, TracedStatement, show_traced};
 pub use sqlite::lists::cursor::Position;
 pub use sqlite::lists::item_filter::{Decision, ItemFilter};
 pub use sqlite::lists::items::{ItemList, Slice};

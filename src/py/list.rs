@@ -43,7 +43,9 @@ pub(super) fn items<'py>(
             store.may_have_more_intel_items_than(caller, &list, WORTH_A_THREAD)
         })?;
     let next = if is_long {
-        extend_while_reading(py, open, &list, &mut dicts)?
+        let read = extend_while_reading(py, open, &list, &mut dicts);
+        open.show_trace(py)?;
+        read?
     } else {
         let (items, next) = call(py, open, |store, caller| store.list_intel_items(caller, &list))?;
         dicts.extend(&items, &list.name)?;

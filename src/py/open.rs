@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
 
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
 use super::owner::{Mark, detached};
@@ -22,11 +24,14 @@ pub(super) struct Open {
     /// What tells the owner of the open transaction, for as long as it is open. Locked by who is attached and only for
     /// a moment, so that a forked child never inherits it locked.
     mark: Mutex<Weak<Mark>>,
+    /// What takes the SQL trace; `None` where it is off.
+    trace: Option<Py<PyAny>>,
 }
 
 impl Open {
-    pub(super) fn new(store: crate::Store, location: Location) -> Self {
-        Self { store: Some(store), location, transactions: AtomicUsize::new(0), mark: Mutex::default() }
+    pub(super) fn new(store: crate::Store, location: Location, trace: Option<Py<PyAny>>) -> Self {
+        let (transactions, mark) = (AtomicUsize::new(0), Mutex::default());
+        Self { store: Some(store), location, transactions, mark, trace }
     }
 
     /// The store itself.
@@ -56,6 +61,31 @@ impl Open {
     pub(super) fn set_mark(&self, mark: &Arc<Mark>) {
         *lock(&self.mark) = Arc::downgrade(mark);
     }
+
+    /// Hand over what was traced. At the end of a call, where nothing is held any more: whoever takes it may use the store,
+    /// wait for other threads, or fork.
+    ///
+    /// # Errors
+    /// KeyboardInterrupt, and what else is no Exception. The call itself is done: that handing its trace over fails does not
+    /// make it fail.
+    pub(super) fn show_trace(&self, py: Python<'_>) -> PyResult<()> {
+        let (Some(take), Some(store)) = (&self.trace, &self.store) else { return Ok(()) };
+        let shown = crate::show_traced(|| {
+            let traced = store.take_traced();
+            let milliseconds = |took: Duration| took.as_secs_f64() * 1000.0;
+            let statements: Vec<(&str, f64)> =
+                traced.statements.iter().map(|each| (&*each.sql, milliseconds(each.took))).collect();
+            take.call1(py, (self.location.as_os_str(), statements, traced.not_kept))
+        });
+        match shown {
+            Some(Err(error)) if error.is_instance_of::<PyException>(py) => {
+                error.write_unraisable(py, Some(take.bind(py)));
+                Ok(())
+            }
+            Some(Err(error)) => Err(error),
+            Some(Ok(_)) | None => Ok(()),
+        }
+    }
 }
 
 impl Drop for Open {
@@ -71,10 +101,12 @@ pub(super) fn call<T: Send>(
     open: &Open,
     work: impl FnOnce(&crate::Store, &Caller) -> Result<T> + Send,
 ) -> PyResult<T> {
-    call_as(py, open, open.caller(py)?, work)
+    let done = call_as(py, open, open.caller(py)?, work);
+    open.show_trace(py)?;
+    done
 }
 
-/// As [`call`], for a caller who is known.
+/// As [`call`], for a caller who is known, and shows what was traced.
 pub(super) fn call_as<T: Send>(
     py: Python<'_>,
     open: &Open,

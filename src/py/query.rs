@@ -27,7 +27,11 @@ pub(super) fn rows(py: Python<'_>, open: &Open, sql: &str, parameters: &Paramete
     })?;
     match short {
         Some(rows) => Ok(rows),
-        None => long(py, open, sql, parameters),
+        None => {
+            let rows = long(py, open, sql, parameters);
+            open.show_trace(py)?;
+            rows
+        }
     }
 }
 

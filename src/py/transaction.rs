@@ -61,6 +61,14 @@ impl Transaction {
         }
     }
 
+    /// Roll back what is open. An exception of the user's passes untouched: a rollback that fails cannot mask it.
+    fn roll_back(&self, py: Python<'_>) {
+        let TransactionState::Entered(Entered { transaction, mark }) = self.take() else { return };
+        mark.end(py);
+        let _ = py.detach(|| transaction.roll_back());
+        self.store.transactions.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Whether the caller may leave it with success: the thread and task that entered it, which may be in another
     /// Context by now; or the owner.
     fn may_be_left(&self, py: Python<'_>) -> PyResult<bool> {
@@ -105,6 +113,8 @@ impl Transaction {
         }
         let entered = this.begin(py)?;
         *lock(&this.state) = TransactionState::Entered(entered);
+        // What is not entered is not left either.
+        this.store.show_trace(py).inspect_err(|_| this.roll_back(py))?;
         Ok(slf)
     }
 
@@ -123,14 +133,11 @@ impl Transaction {
             mark.end(py);
             let committed = py.detach(|| transaction.commit()).map_err(PyErr::from);
             self.store.transactions.fetch_sub(1, Ordering::Relaxed);
+            self.store.show_trace(py)?;
             return committed;
         }
-        let TransactionState::Entered(Entered { transaction, mark }) = self.take() else { return Ok(()) };
-        mark.end(py);
-        // The user's exception passes untouched: a rollback that fails cannot mask it.
-        let _ = py.detach(|| transaction.roll_back());
-        self.store.transactions.fetch_sub(1, Ordering::Relaxed);
-        Ok(())
+        self.roll_back(py);
+        self.store.show_trace(py)
     }
 
     /// Say which file, and how far it is.

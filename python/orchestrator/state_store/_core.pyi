@@ -56,6 +56,7 @@ class Store:
         pool_size: int,
         read_only: bool,
         file_mode: int,
+        trace_sql: bool,
     ) -> Self: ...
     @property
     def db_path(self) -> str:

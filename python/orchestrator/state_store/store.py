@@ -42,6 +42,10 @@ class StateStore(Runs, IntelItems, Telemetry, Upkeep):
         Open an existing file, in a read-only folder too, and never change it.
     file_mode
         Permission bits of a new file and of its -wal and -shm. An existing file keeps its own.
+    trace_sql
+        Log each statement that SQLite runs for this store, and its time, to
+        `logging.getLogger("orchestrator.state_store")` at level DEBUG, when the call is over. Values that are bound to
+        a statement are not shown; those spelt out in ad-hoc SQL are.
 
     Raises
     ------
@@ -76,6 +80,7 @@ class StateStore(Runs, IntelItems, Telemetry, Upkeep):
         pool_size: int = 4,
         read_only: bool = False,
         file_mode: int = 0o600,
+        trace_sql: bool = False,
     ) -> None:
         self._core = _core.Store(
             db_path,
@@ -84,6 +89,7 @@ class StateStore(Runs, IntelItems, Telemetry, Upkeep):
             pool_size=pool_size,
             read_only=read_only,
             file_mode=file_mode,
+            trace_sql=trace_sql,
         )
         self._read_only = read_only
 

@@ -29,7 +29,9 @@ impl Store {
     /// Insert or update many items in one transaction.
     fn upsert_intel_items_batch(&self, py: Python<'_>, items: &Bound<'_, PyAny>) -> PyResult<()> {
         let items = item::exhaust(items)?;
-        if batch::upsert_while_encoding(py, &self.0, &items)? {
+        let done = batch::upsert_while_encoding(py, &self.0, &items);
+        self.0.show_trace(py)?;
+        if done? {
             return Ok(());
         }
         let items = item::many(py, &items)?;

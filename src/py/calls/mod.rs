@@ -20,6 +20,9 @@ use crate::Location;
 use crate::model::caller::{Caller, Owner};
 use crate::sqlite::calls::opening::Options;
 
+/// The module that hands what was traced to `logging`.
+const TRACE: &str = "orchestrator.state_store.trace";
+
 /// A store's connections; `StateStore` documents each call.
 #[pyclass(frozen, module = "orchestrator.state_store._core")]
 pub(super) struct Store(Arc<Open>);
@@ -27,7 +30,8 @@ pub(super) struct Store(Arc<Open>);
 #[pymethods]
 impl Store {
     #[new]
-    #[pyo3(signature = (db_path, *, synchronous, busy_timeout, pool_size, read_only, file_mode))]
+    #[expect(clippy::too_many_arguments, reason = "one for each of the options")]
+    #[pyo3(signature = (db_path, *, synchronous, busy_timeout, pool_size, read_only, file_mode, trace_sql))]
     fn new(
         py: Python<'_>,
         db_path: &Bound<'_, PyAny>,
@@ -36,6 +40,7 @@ impl Store {
         pool_size: &Bound<'_, PyAny>,
         read_only: &Bound<'_, PyAny>,
         file_mode: &Bound<'_, PyAny>,
+        trace_sql: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
         let location = options::location(db_path, "db_path")?;
         let options = Options {
@@ -44,7 +49,11 @@ impl Store {
             pool_size: options::pool_size(pool_size)?,
             read_only: options::flag(read_only, "read_only")?,
             file_mode: options::file_mode(file_mode)?,
+            trace_sql: options::flag(trace_sql, "trace_sql")?,
         };
+        // Imported now and not in a call: a child that is forked during an import cannot import.
+        let trace = options.trace_sql.then(|| Ok::<_, PyErr>(py.import(TRACE)?.getattr("show")?.unbind()));
+        let trace = trace.transpose()?;
         let store = match &location {
             Location::Memory if options.read_only => {
                 let what = "read_only: a store in memory is always new, so that there is nothing to read";
@@ -60,7 +69,9 @@ impl Store {
                 store
             }
         };
-        Ok(Self(Arc::new(Open::new(store, location))))
+        let open = Open::new(store, location, trace);
+        open.show_trace(py)?;
+        Ok(Self(Arc::new(open)))
     }
 
     /// The path that `db_path` means.
@@ -98,7 +109,9 @@ impl Store {
     /// Close every connection.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let store = self.0.store()?;
-        interruptible(py, self.0.caller(py)?, |caller| store.close(caller))?;
+        let closed = interruptible(py, self.0.caller(py)?, |caller| store.close(caller));
+        self.0.show_trace(py)?;
+        closed?;
         warn_of_links(py, store)
     }
 }

@@ -28,7 +28,9 @@ impl Shared {
         if let Some(pool) = &inherited.pool {
             pool.discard_inherited();
         }
+        let trace = inherited.trace.inherited();
         let memory = inherited.writer.as_ref().and_then(|writer| writer.inherited());
+        let memory = memory.and_then(|mut memory| trace.watch(&mut memory).is_ok().then_some(memory));
         let was_inside = inherited.writer.as_ref().is_some_and(|writer| {
             fork::forked_by(inherited.generation, gate)
                 .is_some_and(|thread| writer.queue.was_held_by_transaction_of(thread))
@@ -39,11 +41,11 @@ impl Shared {
         } else if self.path.is_none() && memory.is_none() {
             lost = lost.or_else(|| Some(fork::no_copy()));
         }
-        let place = inherited.place.as_ref().map(|place| Arc::new(place.inherited()));
+        let place = inherited.place.as_ref().map(|place| Arc::new(place.inherited(trace.clone())));
         let file = place.clone().map(|place| WrittenFile::new(place, self.options.synchronous));
         let writer = inherited.writer.as_ref().map(|_| Arc::new(Writer::new(memory, file)));
         let pool = inherited.pool.as_ref().map(|_| Pool::new(self.options.pool_size));
-        Connections { place, writer, pool, lost, generation }
+        Connections { place, writer, pool, lost, trace, generation }
     }
 }
 

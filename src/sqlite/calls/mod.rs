@@ -30,6 +30,7 @@ use crate::sqlite::engine::write::Write;
 use crate::sqlite::engine::writer::Writer;
 use crate::sqlite::file::fork::Own;
 use crate::sqlite::file::place::{self, Links, Place};
+use crate::sqlite::file::trace::{Trace, Traced};
 use crate::sqlite::file::wait::Wait;
 
 /// How often what is done aside is asked to stop, at most.
@@ -76,6 +77,7 @@ struct Connections {
     pool: Option<Pool>,
     /// Why this store cannot be used in the forked child that this process is.
     lost: Option<StoreError>,
+    trace: Trace,
     generation: u64,
 }
 
@@ -101,6 +103,12 @@ impl Store {
     /// Whether the store is closed.
     pub fn is_closed(&self) -> bool {
         self.shared.closed.load(Ordering::Acquire)
+    }
+
+    /// Take what was traced since the last time: nothing, unless [`Options::trace_sql`] is set. A forked child has what it
+    /// ran itself.
+    pub fn take_traced(&self) -> Traced {
+        self.shared.current().trace.take()
     }
 
     /// Run one pure read.

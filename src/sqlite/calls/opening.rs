@@ -19,6 +19,7 @@ use crate::sqlite::file::migrations::{self, Found};
 use crate::sqlite::file::place::{self, Place};
 use crate::sqlite::file::platform;
 use crate::sqlite::file::sizes;
+use crate::sqlite::file::trace::Trace;
 use crate::sqlite::file::wait::Wait;
 
 /// The shortest that a database can be; SQLite itself takes some shorter files for empty ones.
@@ -38,6 +39,8 @@ pub struct Options {
     pub read_only: bool,
     /// Permission bits of a new file.
     pub file_mode: u32,
+    /// Note each statement for [`crate::Store::take_traced`].
+    pub trace_sql: bool,
 }
 
 impl Default for Options {
@@ -48,6 +51,7 @@ impl Default for Options {
             pool_size: 4,
             read_only: false,
             file_mode: 0o600,
+            trace_sql: false,
         }
     }
 }
@@ -65,12 +69,13 @@ impl Store {
         let open = || {
             connection::check_sqlite_version()?;
             let path = find(path, &options, &mut Wait::new(*caller, options.busy_timeout))?;
-            let place = Arc::new(Place::new(path)?);
+            let place = Arc::new(Place::new(path, Trace::new(options.trace_sql))?);
             let file =
                 (!options.read_only).then(|| WrittenFile::new(Arc::clone(&place), options.synchronous));
             let pool = Pool::new(options.pool_size);
             let writer = file.map(|file| Writer::new(None, Some(file)));
-            let store = Self::new(Some(place), options, writer, Some(pool));
+            let trace = place.trace.clone();
+            let store = Self::new(Some(place), options, writer, Some(pool), trace);
             store.look(caller)?;
             Ok(store)
         };
@@ -98,17 +103,25 @@ impl Store {
     /// # Errors
     /// When SQLite cannot allocate it.
     pub fn open_in_memory(options: Options) -> Result<Self> {
-        let mut memory = connection::open_memory()?;
+        let (trace, mut memory) = (Trace::new(options.trace_sql), connection::open_memory()?);
+        trace.watch(&mut memory)?;
         connection::configure_writer(&memory, options.synchronous)?;
         migrations::migrate(&mut memory)?;
-        Ok(Self::new(None, options, Some(Writer::new(Some(Own::new(memory)), None)), None))
+        Ok(Self::new(None, options, Some(Writer::new(Some(Own::new(memory)), None)), None, trace))
     }
 
-    fn new(place: Option<Arc<Place>>, options: Options, writer: Option<Writer>, pool: Option<Pool>) -> Self {
+    fn new(
+        place: Option<Arc<Place>>,
+        options: Options,
+        writer: Option<Writer>,
+        pool: Option<Pool>,
+        trace: Trace,
+    ) -> Self {
         let path = place.as_ref().map(|place| place.path.clone());
         let links = place.as_ref().map(|place| Arc::clone(&place.links));
         let generation = fork::generation();
-        let connections = Connections { place, writer: writer.map(Arc::new), pool, lost: None, generation };
+        let connections =
+            Connections { place, writer: writer.map(Arc::new), pool, lost: None, trace, generation };
         let shared = Arc::new(Shared {
             path,
             options,
@@ -140,7 +153,8 @@ pub(crate) fn find(path: &Path, options: &Options, wait: &mut Wait) -> Result<Pa
 
 /// Open a file for writing: see that it is ours, and bring it up to date.
 pub(crate) fn open_writer(file: &WrittenFile) -> Result<Connection> {
-    let mut connection = file.place.confirm_opened(connection::open_file(&file.place.path))?;
+    let mut connection =
+        file.place.confirm_opened(connection::open_file(&file.place.path, &file.place.trace))?;
     let foreign_log = !sizes::log_is_empty(&file.place.path);
     let found = migrations::inspect(&connection)
         .and_then(|found| migrations::refuse_triggers(&connection).map(|()| found));

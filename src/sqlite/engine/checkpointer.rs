@@ -321,7 +321,8 @@ impl Checkpointer {
         let connection = match &mut *slot {
             Some(connection) => connection,
             None => {
-                let mut connection = self.place.confirm_opened(connection::open_file(&self.place.path))?;
+                let mut connection =
+                    self.place.confirm_opened(connection::open_file(&self.place.path, &self.place.trace))?;
                 connection::configure_writer(&connection, self.synchronous)?;
                 self.counters.count_syncs(&connection)?;
                 connection.busy_handler(Some(try_again))?;

@@ -69,7 +69,7 @@ impl Pool {
                         && sizes::is_settled(path) =>
                 {
                     place.look()?;
-                    return read_unshared(path, &read);
+                    return read_unshared(place, &read);
                 }
                 connection => connection?,
             };
@@ -111,7 +111,7 @@ impl Pool {
 
     fn check_out(&self, place: &Place, _: &Permit) -> Result<Own<Connection>> {
         let pooled = lock(&self.idle).pop();
-        pooled.map_or_else(|| place.confirm_opened(open(&place.path)).map(Own::new), Ok)
+        pooled.map_or_else(|| place.confirm_opened(open(place)).map(Own::new), Ok)
     }
 
     /// Keep a connection for the next reader, unless a transaction is open on it that will not end, or the pool
@@ -174,8 +174,8 @@ impl Drop for Guest<'_> {
     }
 }
 
-fn open(path: &Path) -> Result<Connection> {
-    let mut connection = connection::open_reader(path)?;
+fn open(place: &Place) -> Result<Connection> {
+    let mut connection = connection::open_reader(&place.path, &place.trace)?;
     // SQLite opens its files with the first read: here is where a read-only folder shows.
     set_up(&mut connection)?;
     Ok(connection)
@@ -183,9 +183,10 @@ fn open(path: &Path) -> Result<Connection> {
 
 /// Read a file without sharing it, where no -shm can be made beside it. Nothing locks the file then, so what
 /// was read counts only if no writer came meanwhile.
-fn read_unshared<T>(path: &Path, read: impl Fn(&mut Connection) -> Result<T>) -> Result<T> {
+fn read_unshared<T>(place: &Place, read: impl Fn(&mut Connection) -> Result<T>) -> Result<T> {
+    let path = &place.path;
     let before = stamp(path);
-    let mut connection = connection::open_immutable(path)?;
+    let mut connection = connection::open_immutable(path, &place.trace)?;
     set_up(&mut connection)?;
     let result = read(&mut connection);
     if before.is_some() && stamp(path) == before && sizes::is_settled(path) {
@@ -211,13 +212,14 @@ fn stamp(path: &Path) -> Stamp {
 mod tests {
     use super::*;
     use crate::model::caller::Caller;
+    use crate::sqlite::file::trace::Trace;
 
     #[test]
     fn a_transaction_that_a_reader_leaves_open_is_not_handed_on() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
         fs::write(&path, b"").unwrap();
-        let mut writer = connection::open_file(&path).unwrap();
+        let mut writer = connection::open_file(&path, &Trace::default()).unwrap();
         connection::configure_writer(&writer, connection::Synchronous::Normal).unwrap();
         migrations::migrate(&mut writer).unwrap();
         let pool = Pool::new(1);
@@ -225,7 +227,7 @@ mod tests {
         let runs = |connection: &Connection| -> Result<i64> {
             Ok(connection.query_row("SELECT count(*) FROM runs", [], |row| row.get(0))?)
         };
-        let place = Place::new(path).unwrap();
+        let place = Place::new(path, Trace::default()).unwrap();
         let leave_open = |connection: &mut Connection| {
             adhoc::unrestrict(connection)?;
             connection.execute_batch("BEGIN")?;

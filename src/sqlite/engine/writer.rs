@@ -220,6 +220,7 @@ mod tests {
     use crate::sqlite::file::control::execute;
     use crate::sqlite::file::migrations;
     use crate::sqlite::file::place::Place;
+    use crate::sqlite::file::trace::Trace;
     use crate::sqlite::tables::decisions::NewDecision;
 
     /// A store in memory, where a row forbids that the decision on the item `held` changes.
@@ -299,7 +300,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [path, moved] = ["state.db", "moved.db"].map(|name| folder.path().join(name));
         std::fs::write(&path, b"").unwrap();
-        let place = Arc::new(Place::new(path.clone()).unwrap());
+        let place = Arc::new(Place::new(path.clone(), Trace::default()).unwrap());
         let writer = Writer::new(None, Some(WrittenFile::new(place, Synchronous::Normal)));
         writer.open_with(opening::open_writer).unwrap();
         writer.with(|connection| execute(connection, "CREATE TABLE own(x)")).unwrap();

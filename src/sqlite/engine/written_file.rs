@@ -38,7 +38,8 @@ impl WrittenFile {
 
     /// Open a connection that writes it.
     pub(crate) fn open(&self) -> Result<Connection> {
-        let mut connection = self.place.confirm_opened(connection::open_file(&self.place.path))?;
+        let mut connection =
+            self.place.confirm_opened(connection::open_file(&self.place.path, &self.place.trace))?;
         self.configure(&mut connection)?;
         self.place.remember_log()?;
         Ok(connection)

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::sqlite::file::fork::{self, Own};
+use crate::sqlite::file::trace::Trace;
 use crate::sqlite::file::vfs;
 
 /// The oldest SQLite without the bug by which a reset of the write-ahead log could corrupt the file
@@ -61,8 +62,8 @@ pub fn check_sqlite_version() -> Result<()> {
 }
 
 /// Open an existing file for writing, touching nothing yet.
-pub(crate) fn open_file(path: &Path) -> Result<Connection> {
-    open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+pub(crate) fn open_file(path: &Path, trace: &Trace) -> Result<Connection> {
+    open(path, OpenFlags::SQLITE_OPEN_READ_WRITE, trace)
 }
 
 /// Open a private database in memory.
@@ -76,8 +77,8 @@ pub(crate) fn open_memory() -> Result<Connection> {
 }
 
 /// Open a file for reading.
-pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
-    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+pub(crate) fn open_reader(path: &Path, trace: &Trace) -> Result<Connection> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY, trace)?;
     cache_size(&connection, READER_CACHE_KIB)?;
     temp_store(&connection)?;
     Ok(connection)
@@ -85,8 +86,8 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
 
 /// Open an empty file to copy a database into. A copy that is not whole is thrown away: it needs neither a journal nor
 /// syncs of SQLite's own. Defensive connections insist on a journal, but this file is nobody's yet.
-pub(crate) fn open_copy(path: &Path) -> Result<Connection> {
-    let connection = open_file(path)?;
+pub(crate) fn open_copy(path: &Path, trace: &Trace) -> Result<Connection> {
+    let connection = open_file(path, trace)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
     connection.pragma_update(None, "journal_mode", "OFF")?;
     connection.pragma_update(None, "synchronous", "OFF")?;
@@ -97,7 +98,7 @@ pub(crate) fn open_copy(path: &Path) -> Result<Connection> {
 ///
 /// Without it SQLite must create a -shm file beside the database to read one in WAL mode
 /// (<https://www.sqlite.org/wal.html#readonly>).
-pub(crate) fn open_immutable(path: &Path) -> Result<Connection> {
+pub(crate) fn open_immutable(path: &Path, trace: &Trace) -> Result<Connection> {
     let mut uri = String::from("file://");
     for byte in std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()) {
         match byte {
@@ -109,7 +110,7 @@ pub(crate) fn open_immutable(path: &Path) -> Result<Connection> {
     }
     uri.push_str("?immutable=1");
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    open(Path::new(&uri), flags)
+    open(Path::new(&uri), flags, trace)
 }
 
 /// Set a connection up for writing a file of ours.
@@ -155,13 +156,14 @@ pub(crate) fn meet_old_failures(connection: &Connection) {
     }
 }
 
-fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
+fn open(path: &Path, flags: OpenFlags, trace: &Trace) -> Result<Connection> {
     fork::watch();
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = match vfs::name() {
+    let mut connection = match vfs::name() {
         Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs)?,
         None => Connection::open_with_flags(path, flags)?,
     };
+    trace.watch(&mut connection)?;
     distrust_file(&connection)?;
     stable_plans(&connection)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
@@ -293,7 +295,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
         std::fs::write(&path, b"").unwrap();
-        let connection = open_file(&path).unwrap();
+        let connection = open_file(&path, &Trace::default()).unwrap();
         shape_new_file(&connection).unwrap();
         configure_writer(&connection, Synchronous::Full).unwrap();
         assert_eq!(pragma::<i64>(&connection, "synchronous"), 2);
@@ -308,7 +310,7 @@ mod tests {
         let path = folder.path().join("store.db");
         std::fs::write(&path, b"").unwrap();
         for open in [open_file, open_reader, open_immutable] {
-            let connection = open(&path).unwrap();
+            let connection = open(&path, &Trace::default()).unwrap();
             assert_eq!(pragma::<i64>(&connection, "trusted_schema"), 0);
             assert_eq!(pragma::<i64>(&connection, "cell_size_check"), 1);
             assert!(connection.db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE).unwrap());
@@ -323,7 +325,7 @@ mod tests {
         let connection = Connection::open(&path).unwrap();
         connection.execute_batch("CREATE TABLE here(x)").unwrap();
         drop(connection);
-        let connection = open_immutable(&path).unwrap();
+        let connection = open_immutable(&path, &Trace::default()).unwrap();
         let table: String =
             connection.query_row("SELECT name FROM sqlite_schema", [], |row| row.get(0)).unwrap();
         assert_eq!(table, "here");

@@ -16,6 +16,7 @@ pub(crate) mod place;
 pub(crate) mod plain_file;
 pub(crate) mod platform;
 pub(crate) mod sizes;
+pub(crate) mod trace;
 pub(crate) mod vfs;
 pub(crate) mod wait;
 pub(crate) mod wal_index;

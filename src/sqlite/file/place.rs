@@ -22,6 +22,7 @@ use crate::error::{ErrorKind, Result, StoreError};
 use crate::sqlite::file::gate::FILES;
 use crate::sqlite::file::platform::{self, FileId};
 use crate::sqlite::file::sizes;
+use crate::sqlite::file::trace::Trace;
 use crate::sqlite::file::wait::Wait;
 
 /// How long reads may go on before they look again. A commit always looks.
@@ -42,6 +43,8 @@ pub(crate) struct Place {
     began: Instant,
     /// Milliseconds from `began` to the next look of a read.
     next_look: AtomicU64,
+    /// What the connections to it run is noted here.
+    pub(crate) trace: Trace,
 }
 
 /// Whether the file has several names, as far as anyone has noticed. A forked child goes on with it.
@@ -70,20 +73,21 @@ enum Found {
 
 impl Place {
     /// The place of the file that is at `path` now.
-    pub(crate) fn new(path: PathBuf) -> Result<Self> {
+    pub(crate) fn new(path: PathBuf, trace: Trace) -> Result<Self> {
         let database = name(&path, "")?;
         let facts =
             platform::facts(&database).map_err(|error| StoreError::new(ErrorKind::CannotOpen, error))?;
         let links = Links { seen: AtomicBool::new(facts.links > 1), told: AtomicBool::new(false) };
-        Ok(Self::of(path, database, facts.id, Arc::new(links)))
+        Ok(Self::of(path, database, facts.id, Arc::new(links), trace))
     }
 
     /// The same place for a forked child, which opens what belongs to the file anew.
-    pub(crate) fn inherited(&self) -> Self {
-        Self::of(self.path.clone(), self.database.clone(), self.id, Arc::clone(&self.links))
+    pub(crate) fn inherited(&self, trace: Trace) -> Self {
+        let (path, database) = (self.path.clone(), self.database.clone());
+        Self::of(path, database, self.id, Arc::clone(&self.links), trace)
     }
 
-    fn of(path: PathBuf, database: CString, id: FileId, links: Arc<Links>) -> Self {
+    fn of(path: PathBuf, database: CString, id: FileId, links: Arc<Links>, trace: Trace) -> Self {
         Self {
             path,
             database,
@@ -92,6 +96,7 @@ impl Place {
             links,
             began: Instant::now(),
             next_look: AtomicU64::new(0),
+            trace,
         }
     }
 
@@ -340,7 +345,7 @@ mod tests {
 
     fn stored(path: &Path) -> Connection {
         fs::write(path, b"").unwrap();
-        let connection = connection::open_file(path).unwrap();
+        let connection = connection::open_file(path, &Trace::default()).unwrap();
         connection.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t(x)").unwrap();
         connection
     }
@@ -350,13 +355,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [path, aside] = ["t.db", "aside.db"].map(|name| folder.path().join(name));
         let first = stored(&path);
-        let place = Place::new(path.clone()).unwrap();
+        let place = Place::new(path.clone(), Trace::default()).unwrap();
         place.confirm(&first).unwrap();
         fs::rename(&path, &aside).unwrap();
-        let other = connection::open_file(&aside).unwrap();
+        let other = connection::open_file(&aside, &Trace::default()).unwrap();
         place.confirm(&other).unwrap_err();
         fs::write(&path, b"").unwrap();
-        let wrong = connection::open_file(&path).unwrap();
+        let wrong = connection::open_file(&path, &Trace::default()).unwrap();
         fs::rename(&aside, &path).unwrap();
         place.look().unwrap();
         place.confirm(&first).unwrap();
@@ -371,13 +376,13 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("t.db");
             let _open = stored(&path);
-            let place = Place::new(path.clone()).unwrap();
+            let place = Place::new(path.clone(), Trace::default()).unwrap();
             place.remember_log().unwrap();
             place.look().unwrap();
             fs::remove_file(beside(&path, suffix)).unwrap();
             let error = place.look().unwrap_err();
             assert!(error.to_string().contains(&format!("t.db{suffix}")), "{error}");
-            let child = place.inherited();
+            let child = place.inherited(Trace::default());
             assert_eq!(child.look().is_ok(), !suffix.is_empty(), "what a child opens is its own");
         }
     }
@@ -387,7 +392,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [path, other] = ["t.db", "other.db"].map(|name| folder.path().join(name));
         fs::write(&path, b"").unwrap();
-        let place = Place::new(path.clone()).unwrap();
+        let place = Place::new(path.clone(), Trace::default()).unwrap();
         place.look().unwrap();
         assert!(!place.links.are_news());
         refuse_linked(&path).unwrap();
@@ -396,7 +401,7 @@ mod tests {
         place.look().unwrap();
         assert_eq!(place.names(), 2);
         assert!(place.links.are_news());
-        place.inherited().look().unwrap();
+        place.inherited(Trace::default()).look().unwrap();
         assert!(!place.links.are_news());
     }
 }

@@ -130,6 +130,7 @@ mod tests {
     use super::*;
     use crate::sqlite::file::connection;
     use crate::sqlite::file::migrations;
+    use crate::sqlite::file::trace::Trace;
 
     fn position(time: &str, rowid: i64) -> Position {
         Position { time: time.into(), rowid }
@@ -199,10 +200,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
         std::fs::write(&path, b"").unwrap();
-        let mut writer = connection::open_file(&path).unwrap();
+        let mut writer = connection::open_file(&path, &Trace::default()).unwrap();
         connection::configure_writer(&writer, connection::Synchronous::Normal).unwrap();
         migrations::migrate(&mut writer).unwrap();
-        let reader = connection::open_reader(&path).unwrap();
+        let reader = connection::open_reader(&path, &Trace::default()).unwrap();
         let runs = || -> i64 { reader.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).unwrap() };
         snapshot(&reader, |store_id| {
             assert_eq!(store_id.len(), 16);

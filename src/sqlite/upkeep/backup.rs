@@ -52,8 +52,8 @@ struct Handle(*mut ffi::sqlite3_backup);
 impl Copying {
     /// Pin the moment of the file at `place`, to be copied into the empty file at `target`.
     pub(crate) fn begin(place: &Place, target: &Path) -> Result<Self> {
-        let source = place.confirm_opened(pinned(&place.path))?;
-        let target = connection::open_copy(target)?;
+        let source = place.confirm_opened(pinned(place))?;
+        let target = connection::open_copy(target, &place.trace)?;
         let backup = Handle::new(&source, &target)?;
         let parts = Own::new(Parts { backup, _source: source, _target: target });
         Ok(Self { parts, generation: fork::generation() })
@@ -106,8 +106,8 @@ impl Drop for Handle {
 }
 
 /// A connection that goes on reading the file as it is now.
-fn pinned(path: &Path) -> Result<Connection> {
-    let connection = connection::open_reader(path)?;
+fn pinned(place: &Place) -> Result<Connection> {
+    let connection = connection::open_reader(&place.path, &place.trace)?;
     connection.execute_batch("BEGIN")?;
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     Ok(connection)

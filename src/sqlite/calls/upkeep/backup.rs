@@ -11,6 +11,7 @@ use crate::model::caller::Caller;
 use crate::sqlite::calls::Store;
 use crate::sqlite::engine::adhoc::{self, Parameters, Stop};
 use crate::sqlite::file::connection;
+use crate::sqlite::file::trace::Trace;
 use crate::sqlite::file::wait::Wait;
 use crate::sqlite::upkeep::backup::{Copying, Destination, Partial, Progress};
 
@@ -63,15 +64,15 @@ impl Store {
             }
         }
         drop(copying);
-        self.check_copy(caller, &partial.path)?;
+        self.check_copy(caller, &partial.path, &place.trace)?;
         partial.publish(&dest)
     }
 
     /// Have SQLite check the copy, on a thread of its own, so that an interrupt or the store's closing can end it.
-    fn check_copy(&self, caller: &Caller, copy: &Path) -> Result<()> {
+    fn check_copy(&self, caller: &Caller, copy: &Path, trace: &Trace) -> Result<()> {
         let rows = self.aside(caller, |stop| {
             Wait::new(Caller::thread(), Duration::MAX).until_free(|| {
-                let mut copy = connection::open_immutable(copy)?;
+                let mut copy = connection::open_immutable(copy, trace)?;
                 adhoc::restrict(&mut copy)?;
                 let none = Parameters::Positional(Vec::new());
                 adhoc::run(&mut copy, "PRAGMA integrity_check", &none, &Stop::When(Arc::clone(stop)))
