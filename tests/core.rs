@@ -495,3 +495,25 @@ fn items_are_listed_by_what_is_inside_of_them_and_decided_on() {
     list.filter = ItemFilter::default();
     assert_eq!(kind(store.list_intel_items(&me, &list).map(drop)), Some(ErrorKind::InvalidValue));
 }
+
+#[test]
+fn statements_are_traced_only_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let me = Caller::thread();
+    for trace_sql in [false, true] {
+        let options = Options { trace_sql, ..Options::default() };
+        let path = folder.path().join(format!("{trace_sql}.db"));
+        for store in
+            [Store::open(&path, options.clone(), &me).unwrap(), Store::open_in_memory(options).unwrap()]
+        {
+            store.take_traced();
+            store.start_run(&me, run("r")).unwrap();
+            let traced = store.take_traced();
+            let words = traced.statements.iter().filter_map(|each| each.sql.split_whitespace().next());
+            let expected: &[&str] = if trace_sql { &["BEGIN", "INSERT", "COMMIT"] } else { &[] };
+            assert_eq!(words.collect::<Vec<_>>(), expected);
+            assert_eq!(traced.not_kept, 0);
+            assert!(store.take_traced().statements.is_empty());
+        }
+    }
+}
