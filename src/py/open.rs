@@ -95,7 +95,7 @@ impl Drop for Open {
     }
 }
 
-/// Do `work` on the store, detached from the interpreter, as who is calling.
+/// Do `work` on the store, detached from the interpreter, as who is calling; then show what was traced.
 pub(super) fn call<T: Send>(
     py: Python<'_>,
     open: &Open,
@@ -106,7 +106,7 @@ pub(super) fn call<T: Send>(
     done
 }
 
-/// As [`call`], for a caller who is known, and shows what was traced.
+/// As [`call`], for a caller who is known. It does not show what was traced.
 pub(super) fn call_as<T: Send>(
     py: Python<'_>,
     open: &Open,
