@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::{Result, StoreError};
 use crate::model::caller::Caller;
 use crate::sqlite::calls::Store;

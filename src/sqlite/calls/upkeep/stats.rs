@@ -1,5 +1,7 @@
 //! What is in the file, and what was done to it.
 
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::{Result, StoreError};
 use crate::model::caller::Caller;
 use crate::sqlite::calls::{Sql, Store};
