@@ -11,8 +11,7 @@ use crate::model::rows::{NewRun, RUNNING, RunEnd, Runs};
 use crate::sqlite::engine::commit::advise;
 use crate::sqlite::engine::write::Write;
 use crate::sqlite::file::wait::Wait;
-use crate::sqlite::lists;
-use crate::sqlite::lists::runs::RunFilter;
+use crate::sqlite::lists::{self, runs::RunFilter};
 use crate::sqlite::tables::runs;
 use crate::sqlite::upkeep::recovery::{self, MOMENT, PROMPTLY};
 

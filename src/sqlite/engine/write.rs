@@ -9,10 +9,8 @@ use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::rows::{NewItems, NewRun, RunEnd, Telemetry};
 use crate::model::time;
 use crate::sqlite::engine::commit::LOOK_UP_THE_RUN;
-use crate::sqlite::tables::decisions;
-use crate::sqlite::tables::decisions::NewDecision;
-use crate::sqlite::tables::intel_items;
-use crate::sqlite::tables::intel_items::Upsert;
+use crate::sqlite::tables::decisions::{self, NewDecision};
+use crate::sqlite::tables::intel_items::{self, Upsert};
 use crate::sqlite::tables::runs;
 use crate::sqlite::tables::telemetry;
 
