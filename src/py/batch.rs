@@ -5,8 +5,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 
 use pyo3::prelude::*;
 
-use super::aside;
-use super::item::{self, BREATH};
+use super::convert::item::{self, BREATH};
+use super::gil;
 use super::open::Open;
 use crate::error::ErrorKind;
 use crate::model::caller::Caller;
@@ -50,13 +50,13 @@ pub(super) fn upsert_while_encoding(
         send(Some(first));
         for (index, slice) in rest.chunks(SLICE).enumerate() {
             if index % (BREATH / SLICE) == BREATH / SLICE - 1 {
-                aside::breathe(py);
+                gil::yield_gil(py);
             }
             let Some(rows) = item::plain(slice) else {
                 to_writer = None;
                 interrupted.store(true, Ordering::Relaxed);
                 // It does not go on long: it has been told.
-                while let Err(RecvTimeoutError::Timeout) = aside::receive(py, &mut outcome) {}
+                while let Err(RecvTimeoutError::Timeout) = gil::receive(py, &mut outcome) {}
                 return Ok(false);
             };
             if !send(Some(rows)) {
@@ -66,7 +66,7 @@ pub(super) fn upsert_while_encoding(
         send(None);
         let mut raised = None;
         loop {
-            match aside::receive(py, &mut outcome) {
+            match gil::receive(py, &mut outcome) {
                 // The slices came too slowly, other Python threads being busy.
                 Ok(Err(error)) if error.kind == ErrorKind::Interrupted && raised.is_none() => {
                     return Ok(false);

@@ -7,9 +7,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use super::aside;
-use super::item::Dicts;
-use super::item_query::ItemQuery;
+use super::convert::item::Dicts;
+use super::convert::item_query::ItemQuery;
+use super::gil;
 use super::open::{Open, call};
 use crate::model::caller::Caller;
 use crate::sqlite::engine::side_thread;
@@ -75,10 +75,10 @@ fn extend_while_reading(
         for turn in 1.. {
             // What has come already is taken without a pause for other Python threads, but not for too long.
             if turn % SLICES_A_BREATH == 0 {
-                aside::breathe(py);
+                gil::yield_gil(py);
             }
             let ready = slices.try_recv().ok();
-            let result = match ready.map_or_else(|| aside::receive(py, &mut slices), Ok) {
+            let result = match ready.map_or_else(|| gil::receive(py, &mut slices), Ok) {
                 Ok(_) if failed.is_some() => Ok(()),
                 Ok(Slice::Start) => {
                     dicts.clear();

@@ -1,20 +1,16 @@
 //! The Python binding: the only place that knows Python. It converts, detaches from the interpreter, maps errors.
 
-mod aside;
 mod batch;
 mod calls;
 mod convert;
 mod errors;
-mod item;
-mod item_query;
-mod json;
+mod gil;
 mod list;
 mod names;
 mod open;
 mod options;
 mod owner;
 mod query;
-mod run;
 mod transaction;
 mod warnings;
 
@@ -30,7 +26,7 @@ mod _core {
     #[pymodule_export]
     use super::calls::Store;
     #[pymodule_export]
-    use super::item_query::ItemQuery;
+    use super::convert::item_query::ItemQuery;
     #[pymodule_export]
     use super::transaction::Transaction;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
-use super::aside;
+use super::gil;
 use super::open::{Open, call};
 use crate::error::{ErrorKind, StoreError};
 use crate::model::caller::Caller;
@@ -50,7 +50,7 @@ fn long(py: Python<'_>, open: &Open, sql: &str, parameters: &Parameters) -> PyRe
     side_thread::beside("long-query", run, |side| {
         let mut raised = None;
         loop {
-            match aside::receive(py, &mut outcome) {
+            match gil::receive(py, &mut outcome) {
                 Ok(rows) => return raised.map_or_else(|| Ok(rows?), Err),
                 Err(RecvTimeoutError::Timeout) if raised.is_none() => {
                     raised = py.check_signals().err();

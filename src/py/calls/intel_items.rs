@@ -7,11 +7,12 @@ use pyo3::types::{PyList, PyMapping, PyTuple};
 
 use super::Store;
 use crate::model::columns::ItemColumn;
+use crate::py::convert::item::{self, Dicts};
+use crate::py::convert::item_query::ItemQuery;
+use crate::py::convert::values;
 use crate::py::errors::Refusal;
-use crate::py::item::Dicts;
-use crate::py::item_query::ItemQuery;
 use crate::py::open::call;
-use crate::py::{batch, convert, item, list};
+use crate::py::{batch, list};
 use crate::sqlite::lists::cursor::Position;
 use crate::sqlite::tables::decisions::NewDecision;
 
@@ -46,7 +47,7 @@ impl Store {
         decision: &Bound<'_, PyAny>,
         reason: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        let item_id = convert::text(item_id, "decide", "item_id")?;
+        let item_id = values::text(item_id, "decide", "item_id")?;
         let decision = new_decision(item_id, decision, reason, &format!("decide {item_id:?}"))?;
         call(py, &self.0, |store, caller| store.decide(caller, decision))
     }
@@ -63,7 +64,7 @@ impl Store {
         let mut batch = Vec::new();
         for pair in mapping.items()? {
             let (item_id, decided): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
-            let item_id = convert::text(&item_id, "decide_batch", "an item_id")?;
+            let item_id = values::text(&item_id, "decide_batch", "an item_id")?;
             let operation = format!("decide_batch: item {item_id:?}");
             let (decision, reason) = match decided.cast::<PyTuple>() {
                 Ok(both) => both.extract().map_err(|_| {
@@ -83,7 +84,7 @@ impl Store {
         py: Python<'py>,
         item_id: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let item_id = convert::text(item_id, "get_intel_item", "item_id")?;
+        let item_id = values::text(item_id, "get_intel_item", "item_id")?;
         let item = call(py, &self.0, |store, caller| store.get_intel_item(caller, item_id))?;
         let mut dicts = Dicts::new(py, ItemColumn::ALL)?;
         dicts.extend(&item, "get_intel_item")?;
@@ -96,7 +97,7 @@ impl Store {
         py: Python<'py>,
         run_id: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyList>> {
-        let run_id = convert::text(run_id, "list_intel_items_for_run", "run_id")?;
+        let run_id = values::text(run_id, "list_intel_items_for_run", "run_id")?;
         Ok(list::items(py, &self.0, &ItemQuery::of_run(run_id), None, None)?.0)
     }
 
@@ -108,8 +109,8 @@ impl Store {
         limit: &Bound<'py, PyAny>,
         cursor: &Bound<'py, PyAny>,
     ) -> PyResult<(Bound<'py, PyList>, Option<String>)> {
-        let limit = convert::limit(limit, &query.operation)?;
-        let cursor = convert::optional_text(cursor, &query.operation, "cursor")?;
+        let limit = values::limit(limit, &query.operation)?;
+        let cursor = values::optional_text(cursor, &query.operation, "cursor")?;
         list::items(py, &self.0, query, limit, cursor)
     }
 
@@ -144,7 +145,7 @@ fn new_decision(
 ) -> PyResult<NewDecision> {
     Ok(NewDecision {
         item_id: item_id.to_owned(),
-        decision: convert::optional_text(decision, operation, "decision")?.map(str::to_owned),
-        reason: convert::optional_text(reason, operation, "reason")?.map(str::to_owned),
+        decision: values::optional_text(decision, operation, "decision")?.map(str::to_owned),
+        reason: values::optional_text(reason, operation, "reason")?.map(str::to_owned),
     })
 }

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
+use super::convert::values;
 use super::errors::Refusal;
 use super::open::{Open, interruptible};
 use super::transaction::Transaction;
 use super::warnings::{warn, warn_of_links, warn_of_mount, warn_of_network};
-use super::{convert, options, query};
+use super::{options, query};
 use crate::Location;
 use crate::model::caller::{Caller, Owner};
 use crate::sqlite::calls::opening::Options;
@@ -101,9 +102,9 @@ impl Store {
         sql: &Bound<'py, PyAny>,
         parameters: &Bound<'py, PyAny>,
     ) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyList>)> {
-        let sql = convert::text(sql, "execute", "sql")?;
-        let parameters = convert::parameters(parameters)?;
-        convert::rows(py, query::rows(py, &self.0, sql, &parameters)?)
+        let sql = values::text(sql, "execute", "sql")?;
+        let parameters = values::parameters(parameters)?;
+        values::rows(py, query::rows(py, &self.0, sql, &parameters)?)
     }
 
     /// Close every connection.

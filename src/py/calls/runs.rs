@@ -8,8 +8,9 @@ use pyo3::types::{PyList, PyTuple};
 use super::Store;
 use crate::model::rows::{IfOver, NewRun, RunEnd};
 use crate::model::time::now;
+use crate::py::convert::{run, values};
 use crate::py::open::call;
-use crate::py::{convert, options, run};
+use crate::py::options;
 use crate::sqlite::lists::runs::RunFilter;
 
 /// Runs, and the cursor of those that are left.
@@ -25,14 +26,14 @@ impl Store {
         run_type: &Bound<'_, PyAny>,
         settings_snapshot: &Bound<'_, PyAny>,
     ) -> PyResult<String> {
-        let run_id = convert::text(run_id, "start_run", "run_id")?;
+        let run_id = values::text(run_id, "start_run", "run_id")?;
         let operation = format!("start_run {run_id:?}");
         let started_at = now();
         let run = NewRun {
             run_id: run_id.to_owned(),
-            run_type: convert::text(run_type, &operation, "run_type")?.to_owned(),
+            run_type: values::text(run_type, &operation, "run_type")?.to_owned(),
             started_at: started_at.clone(),
-            settings_snapshot_json: convert::json_text(settings_snapshot, &operation, "settings_snapshot")?,
+            settings_snapshot_json: values::json_text(settings_snapshot, &operation, "settings_snapshot")?,
         };
         call(py, &self.0, |store, caller| store.start_run(caller, run))?;
         Ok(started_at)
@@ -55,12 +56,12 @@ impl Store {
             false if if_running => IfOver::Keep,
             false => IfOver::Replace,
         };
-        let run_id = convert::text(run_id, "finish_run", "run_id")?;
+        let run_id = values::text(run_id, "finish_run", "run_id")?;
         let operation = format!("finish_run {run_id:?}");
         let end = RunEnd {
             run_id: run_id.to_owned(),
-            status: convert::text(status, &operation, "status")?.to_owned(),
-            notes: convert::optional_text(notes, &operation, "notes")?.map(str::to_owned),
+            status: values::text(status, &operation, "status")?.to_owned(),
+            notes: values::optional_text(notes, &operation, "notes")?.map(str::to_owned),
             if_over,
         };
         call(py, &self.0, |store, caller| store.finish_run(caller, end))
@@ -68,25 +69,25 @@ impl Store {
 
     /// Record a run's heartbeat.
     fn heartbeat(&self, py: Python<'_>, run_id: &Bound<'_, PyAny>) -> PyResult<()> {
-        let run_id = convert::text(run_id, "heartbeat", "run_id")?;
+        let run_id = values::text(run_id, "heartbeat", "run_id")?;
         call(py, &self.0, |store, caller| store.heartbeat(caller, run_id))
     }
 
     /// Reopen a run that was recovered.
     fn reopen_run(&self, py: Python<'_>, run_id: &Bound<'_, PyAny>) -> PyResult<()> {
-        let run_id = convert::text(run_id, "reopen_run", "run_id")?;
+        let run_id = values::text(run_id, "reopen_run", "run_id")?;
         call(py, &self.0, |store, caller| store.reopen_run(caller, run_id))
     }
 
     /// Have a thread record a run's heartbeats.
     fn begin_heartbeats(&self, py: Python<'_>, run_id: &Bound<'_, PyAny>) -> PyResult<()> {
-        let run_id = convert::text(run_id, "begin_heartbeats", "run_id")?;
+        let run_id = values::text(run_id, "begin_heartbeats", "run_id")?;
         call(py, &self.0, |store, _| store.begin_heartbeats(run_id))
     }
 
     /// Stop that.
     fn end_heartbeats(&self, py: Python<'_>, run_id: &Bound<'_, PyAny>) -> PyResult<()> {
-        let run_id = convert::text(run_id, "end_heartbeats", "run_id")?;
+        let run_id = values::text(run_id, "end_heartbeats", "run_id")?;
         call(py, &self.0, |store, _| {
             store.end_heartbeats(run_id);
             Ok(())
@@ -100,7 +101,7 @@ impl Store {
         older_than: f64,
         status: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyList>> {
-        let status = convert::text(status, "recover_stale_runs", "status")?;
+        let status = values::text(status, "recover_stale_runs", "status")?;
         // No run is older than what a Duration cannot hold.
         let older_than = Duration::try_from_secs_f64(older_than).unwrap_or(Duration::MAX);
         let runs = call(py, &self.0, |store, caller| store.recover_stale_runs(caller, older_than, status))?;
@@ -113,7 +114,7 @@ impl Store {
         py: Python<'py>,
         run_id: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        let run_id = convert::text(run_id, "get_run", "run_id")?;
+        let run_id = values::text(run_id, "get_run", "run_id")?;
         let found = call(py, &self.0, |store, caller| store.get_run(caller, run_id))?;
         let run = run::tuples(py, &found, "get_run")?.iter().next();
         run.map(|run| Ok(run.cast_into()?)).transpose()
@@ -132,8 +133,8 @@ impl Store {
         cursor: &Bound<'py, PyAny>,
     ) -> PyResult<RunPage<'py>> {
         let filter = filter("list_runs", run_type, status, since, until)?;
-        let limit = convert::limit(limit, "list_runs")?;
-        let cursor = convert::optional_text(cursor, "list_runs", "cursor")?;
+        let limit = values::limit(limit, "list_runs")?;
+        let cursor = values::optional_text(cursor, "list_runs", "cursor")?;
         let (found, next) =
             call(py, &self.0, |store, caller| store.list_runs(caller, &filter, limit, cursor))?;
         Ok((run::tuples(py, &found, "list_runs")?, next))
@@ -162,10 +163,10 @@ fn filter(
     until: &Bound<'_, PyAny>,
 ) -> PyResult<RunFilter> {
     let text =
-        |value, name| Ok::<_, PyErr>(convert::optional_text(value, operation, name)?.map(str::to_owned));
+        |value, name| Ok::<_, PyErr>(values::optional_text(value, operation, name)?.map(str::to_owned));
     Ok(RunFilter {
         run_type: text(run_type, "run_type")?,
-        statuses: convert::texts(status, operation, "status")?,
+        statuses: values::texts(status, operation, "status")?,
         since: text(since, "since")?,
         until: text(until, "until")?,
     })

@@ -4,8 +4,9 @@ use pyo3::prelude::*;
 
 use super::Store;
 use crate::model::rows::Telemetry;
+use crate::py::convert::{json, values};
 use crate::py::open::call;
-use crate::py::{convert, json, options};
+use crate::py::options;
 
 #[pymethods]
 impl Store {
@@ -17,11 +18,11 @@ impl Store {
         telemetry: &Bound<'_, PyAny>,
         force: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        let run_id = convert::text(run_id, "write_telemetry", "run_id")?;
+        let run_id = values::text(run_id, "write_telemetry", "run_id")?;
         let operation = format!("write_telemetry {run_id:?}");
         let document = Telemetry {
             run_id: run_id.to_owned(),
-            telemetry_json: convert::json_text(telemetry, &operation, "telemetry")?,
+            telemetry_json: values::json_text(telemetry, &operation, "telemetry")?,
             force: options::flag(force, "write_telemetry: force")?,
         };
         call(py, &self.0, |store, caller| store.write_telemetry(caller, document))
@@ -33,12 +34,12 @@ impl Store {
         py: Python<'py>,
         run_id: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let run_id = convert::text(run_id, "get_telemetry", "run_id")?;
+        let run_id = values::text(run_id, "get_telemetry", "run_id")?;
         let Some(document) = call(py, &self.0, |store, caller| store.get_telemetry(caller, run_id))? else {
             return Ok(None);
         };
         let document = json::decode(py, &document).map_err(|error| {
-            convert::during(py, error, &format!("get_telemetry {run_id:?}: telemetry_json"))
+            values::during(py, error, &format!("get_telemetry {run_id:?}: telemetry_json"))
         })?;
         Ok(Some(document))
     }

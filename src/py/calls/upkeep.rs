@@ -9,9 +9,10 @@ use pyo3::types::PyDict;
 use super::Store;
 use crate::Location;
 use crate::error::{ErrorKind, StoreError};
+use crate::py::convert::{json, values};
 use crate::py::errors::Refusal;
 use crate::py::open::call;
-use crate::py::{convert, json, options};
+use crate::py::options;
 use crate::sqlite::tables::deletion::Deleted;
 use crate::sqlite::upkeep::backup::Progress;
 use crate::sqlite::upkeep::prune::Prune;
@@ -32,7 +33,7 @@ impl Store {
         run_id: &Bound<'_, PyAny>,
         force: &Bound<'_, PyAny>,
     ) -> PyResult<Counts> {
-        let run_id = convert::text(run_id, "delete_run", "run_id")?;
+        let run_id = values::text(run_id, "delete_run", "run_id")?;
         let force = options::flag(force, "delete_run: force")?;
         call(py, &self.0, |store, caller| store.delete_run(caller, run_id, force)).map(counts)
     }
@@ -52,8 +53,8 @@ impl Store {
         let prune = Prune {
             older_than: older_than.map(Duration::from_secs_f64),
             keep_last: count(keep_last, "prune: keep_last")?,
-            run_type: convert::optional_text(run_type, "prune", "run_type")?.map(str::to_owned),
-            statuses: convert::texts(status, "prune", "status")?,
+            run_type: values::optional_text(run_type, "prune", "run_type")?.map(str::to_owned),
+            statuses: values::texts(status, "prune", "status")?,
             keep_seen: options::flag(keep_seen, "prune: keep_seen")?,
         };
         let dry_run = options::flag(dry_run, "prune: dry_run")?;

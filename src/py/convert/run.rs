@@ -3,17 +3,22 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
-use super::convert::{cell, during};
-use super::{aside, item, json};
+use super::values::{cell, during};
+use super::{item, json};
 use crate::model::columns::RunColumn;
 use crate::model::rows::Runs;
+use crate::py::gil;
 
 /// A tuple a run, in the order of the fields of `RunRecord`; `operation` heads the message of an error.
-pub(super) fn tuples<'py>(py: Python<'py>, runs: &Runs, operation: &str) -> PyResult<Bound<'py, PyList>> {
+pub(in crate::py) fn tuples<'py>(
+    py: Python<'py>,
+    runs: &Runs,
+    operation: &str,
+) -> PyResult<Bound<'py, PyList>> {
     let list = PyList::empty(py);
     for row in 0..runs.len() {
         if row % item::BREATH == item::BREATH - 1 {
-            aside::breathe(py);
+            gil::yield_gil(py);
         }
         let value = |column: &RunColumn| {
             let text = runs.get(row, *column);

@@ -6,13 +6,13 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyMapping, PySequence, PyString, PyTuple};
 
-use super::errors::Refusal;
 use super::json;
 use crate::error::{ErrorKind, StoreError};
+use crate::py::errors::Refusal;
 use crate::sqlite::engine::adhoc::{Parameters, Rows, Value};
 
 /// The text of a required argument.
-pub(super) fn text<'a>(value: &'a Bound<'_, PyAny>, operation: &str, name: &str) -> PyResult<&'a str> {
+pub(in crate::py) fn text<'a>(value: &'a Bound<'_, PyAny>, operation: &str, name: &str) -> PyResult<&'a str> {
     text_or(value, operation, name, "a str")
 }
 
@@ -29,7 +29,7 @@ fn text_or<'a>(value: &'a Bound<'_, PyAny>, operation: &str, name: &str, wanted:
 }
 
 /// The text of an argument that may be None.
-pub(super) fn optional_text<'a>(
+pub(in crate::py) fn optional_text<'a>(
     value: &'a Bound<'_, PyAny>,
     operation: &str,
     name: &str,
@@ -38,7 +38,11 @@ pub(super) fn optional_text<'a>(
 }
 
 /// The texts of an argument that may be one, several or None.
-pub(super) fn texts(value: &Bound<'_, PyAny>, operation: &str, name: &str) -> PyResult<Option<Vec<String>>> {
+pub(in crate::py) fn texts(
+    value: &Bound<'_, PyAny>,
+    operation: &str,
+    name: &str,
+) -> PyResult<Option<Vec<String>>> {
     if value.is_none() {
         return Ok(None);
     }
@@ -52,7 +56,7 @@ pub(super) fn texts(value: &Bound<'_, PyAny>, operation: &str, name: &str) -> Py
 }
 
 /// How long a list may be; `None` is as long as there are rows.
-pub(super) fn limit(value: &Bound<'_, PyAny>, operation: &str) -> PyResult<Option<NonZeroUsize>> {
+pub(in crate::py) fn limit(value: &Bound<'_, PyAny>, operation: &str) -> PyResult<Option<NonZeroUsize>> {
     if value.is_none() {
         return Ok(None);
     }
@@ -68,7 +72,7 @@ pub(super) fn limit(value: &Bound<'_, PyAny>, operation: &str) -> PyResult<Optio
 }
 
 /// The object of a cell of text or NULL.
-pub(super) fn cell<'py>(py: Python<'py>, text: Option<&[u8]>) -> PyResult<Bound<'py, PyAny>> {
+pub(in crate::py) fn cell<'py>(py: Python<'py>, text: Option<&[u8]>) -> PyResult<Bound<'py, PyAny>> {
     let Some(text) = text else { return Ok(py.None().into_bound(py)) };
     let not_text = |_| {
         let what = "not UTF-8; another program wrote it, or the file is damaged";
@@ -78,7 +82,7 @@ pub(super) fn cell<'py>(py: Python<'py>, text: Option<&[u8]>) -> PyResult<Bound<
 }
 
 /// A JSON argument as text.
-pub(super) fn json_text(value: &Bound<'_, PyAny>, operation: &str, name: &str) -> PyResult<Vec<u8>> {
+pub(in crate::py) fn json_text(value: &Bound<'_, PyAny>, operation: &str, name: &str) -> PyResult<Vec<u8>> {
     let mut text = Vec::new();
     json::encode(value, &mut text)
         .map_err(|error| during(value.py(), error, &format!("{operation}: {name}")))?;
@@ -86,7 +90,7 @@ pub(super) fn json_text(value: &Bound<'_, PyAny>, operation: &str, name: &str) -
 }
 
 /// Parameters of an ad-hoc query.
-pub(super) fn parameters(values: &Bound<'_, PyAny>) -> PyResult<Parameters> {
+pub(in crate::py) fn parameters(values: &Bound<'_, PyAny>) -> PyResult<Parameters> {
     let py = values.py();
     if let Ok(mapping) = values.cast::<PyMapping>() {
         let mut named = Vec::new();
@@ -139,7 +143,10 @@ fn scalar(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Value> {
 }
 
 /// What an ad-hoc query returned, as Python gets it: column names, and a tuple a row.
-pub(super) fn rows<'py>(py: Python<'py>, rows: Rows) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyList>)> {
+pub(in crate::py) fn rows<'py>(
+    py: Python<'py>,
+    rows: Rows,
+) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyList>)> {
     let list = PyList::empty(py);
     for row in rows.rows {
         let values = row.into_iter().map(|value| match value {
@@ -155,9 +162,9 @@ pub(super) fn rows<'py>(py: Python<'py>, rows: Rows) -> PyResult<(Bound<'py, PyT
 }
 
 /// The same exception with its message headed by what was being done, where it is one of ours.
-pub(super) fn during(py: Python<'_>, error: PyErr, what: &str) -> PyErr {
+pub(in crate::py) fn during(py: Python<'_>, error: PyErr, what: &str) -> PyErr {
     let kind = error.get_type(py);
-    let ours = super::errors::class(py, "StateStoreError")
+    let ours = crate::py::errors::class(py, "StateStoreError")
         .is_ok_and(|root| kind.is_subclass(&root).unwrap_or(false));
     let message = format!("{what}: {}", error.value(py));
     if ours {

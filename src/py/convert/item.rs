@@ -3,43 +3,43 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyString};
 
-use super::aside;
-use super::convert::{cell, during, text};
-use super::errors::Refusal;
 use super::json;
-use super::names::intern;
+use super::values::{cell, during, text};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Items, NewItems};
+use crate::py::errors::Refusal;
+use crate::py::gil;
+use crate::py::names::intern;
 
 /// What messages call a batch.
 const BATCH: &str = "upsert_intel_items_batch";
 
 /// How many items are converted before other Python threads get a chance to run: a few ms, about as long as Python
 /// itself lets a thread run. More often would make a batch wait for each of them as often.
-pub(super) const BREATH: usize = 1024;
+pub(in crate::py) const BREATH: usize = 1024;
 
 /// The columns of [`Items`] whose value is often that of the row before, so that one object serves both.
 const REPEATED: [ItemColumn; 4] =
     [ItemColumn::RunId, ItemColumn::ItemType, ItemColumn::Decision, ItemColumn::CreatedAt];
 
 /// One item as a row.
-pub(super) fn one(item: &Bound<'_, PyAny>) -> PyResult<NewItems> {
+pub(in crate::py) fn one(item: &Bound<'_, PyAny>) -> PyResult<NewItems> {
     let mut rows = NewItems::new();
     push_any(&mut rows, item, &|| "upsert_intel_item".to_owned())?;
     Ok(rows)
 }
 
 /// What an iterable of items gives, all of it.
-pub(super) fn exhaust<'py>(items: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+pub(in crate::py) fn exhaust<'py>(items: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
     items.try_iter().map_err(|error| during(items.py(), error, BATCH))?.collect()
 }
 
 /// The items of a batch as rows.
-pub(super) fn many(py: Python<'_>, items: &[Bound<'_, PyAny>]) -> PyResult<NewItems> {
+pub(in crate::py) fn many(py: Python<'_>, items: &[Bound<'_, PyAny>]) -> PyResult<NewItems> {
     let mut rows = NewItems::new();
     for (index, item) in items.iter().enumerate() {
         if index % BREATH == BREATH - 1 {
-            aside::breathe(py);
+            gil::yield_gil(py);
         }
         push_any(&mut rows, item, &|| format!("{BATCH}: item {index}"))?;
     }
@@ -49,7 +49,7 @@ pub(super) fn many(py: Python<'_>, items: &[Bound<'_, PyAny>]) -> PyResult<NewIt
 /// Items of which each is just what is documented, as rows; `None` where one is anything else.
 ///
 /// Runs no code of the user's and makes no Python object, so that the writer may be held meanwhile.
-pub(super) fn plain(items: &[Bound<'_, PyAny>]) -> Option<NewItems> {
+pub(in crate::py) fn plain(items: &[Bound<'_, PyAny>]) -> Option<NewItems> {
     let mut rows = NewItems::new();
     for item in items {
         push(&mut rows, item.cast_exact().ok()?, &Plain).ok()?;
@@ -221,7 +221,7 @@ fn quote(item_id: &Bound<'_, PyAny>) -> String {
 }
 
 /// Makes dicts of rows, JSON decoded.
-pub(super) struct Dicts<'py> {
+pub(in crate::py) struct Dicts<'py> {
     list: Bound<'py, PyList>,
     keys: Vec<&'py Bound<'py, PyString>>,
     /// The columns that they have.
@@ -234,7 +234,7 @@ pub(super) struct Dicts<'py> {
 
 impl<'py> Dicts<'py> {
     /// No dict yet; they are to have these columns of [`Items`], in this order.
-    pub(super) fn new(py: Python<'py>, columns: &[ItemColumn]) -> PyResult<Self> {
+    pub(in crate::py) fn new(py: Python<'py>, columns: &[ItemColumn]) -> PyResult<Self> {
         let Keys { text, json, optional } = Keys::of(py);
         let json = json.map(|(key, _)| key);
         let keys: Vec<_> =
@@ -246,7 +246,7 @@ impl<'py> Dicts<'py> {
     }
 
     /// Add a dict for each row; `operation` heads the message of an error. Not for more rows than [`BREATH`].
-    pub(super) fn extend(&mut self, items: &Items, operation: &str) -> PyResult<()> {
+    pub(in crate::py) fn extend(&mut self, items: &Items, operation: &str) -> PyResult<()> {
         let py = self.list.py();
         for row in 0..items.len() {
             let dict = self.template.copy()?;
@@ -270,12 +270,12 @@ impl<'py> Dicts<'py> {
     }
 
     /// Forget all dicts.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::py) fn clear(&mut self) {
         self.list = PyList::empty(self.list.py());
     }
 
     /// The dicts, in a list.
-    pub(super) fn into_list(self) -> Bound<'py, PyList> {
+    pub(in crate::py) fn into_list(self) -> Bound<'py, PyList> {
         self.list
     }
 

@@ -12,7 +12,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 ///
 /// Detaching alone does not: this thread would attach again before one that waits has woken up, and its waking would
 /// have put off the moment at which it insists. Asleep for the shortest time there is, this thread is late enough.
-pub(super) fn breathe(py: Python<'_>) {
+pub(super) fn yield_gil(py: Python<'_>) {
     py.detach(|| std::thread::sleep(Duration::from_micros(1)));
 }
 

@@ -3,29 +3,29 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyFrozenSet, PyInt, PyList, PyMapping, PySet, PyString, PyTuple};
 
-use super::convert::{during, optional_text, text};
-use super::errors::Refusal;
+use super::values::{during, optional_text, text};
 use crate::json::condition::{Condition, Scalar, Test};
 use crate::json::number::Number;
 use crate::model::columns::ItemColumn;
 use crate::model::rows::Fields;
+use crate::py::errors::Refusal;
 use crate::sqlite::lists::item_filter::{Decision, ItemFilter};
 
 const OPERATORS: &str = "= != < <= > >= in contains exists";
 
 /// The filters, conditions and fields of a call, checked.
 #[pyclass(frozen, module = "orchestrator.state_store._core")]
-pub(super) struct ItemQuery {
+pub(in crate::py) struct ItemQuery {
     /// What messages call it.
-    pub(super) operation: String,
-    pub(super) filter: ItemFilter,
+    pub(in crate::py) operation: String,
+    pub(in crate::py) filter: ItemFilter,
     /// The columns that the dicts have, in their order.
-    pub(super) columns: Vec<ItemColumn>,
+    pub(in crate::py) columns: Vec<ItemColumn>,
 }
 
 impl ItemQuery {
     /// All that is known of the items of a run.
-    pub(super) fn of_run(run_id: &str) -> Self {
+    pub(in crate::py) fn of_run(run_id: &str) -> Self {
         Self {
             operation: format!("list_intel_items_for_run {run_id:?}"),
             filter: ItemFilter::of_run(run_id),
@@ -34,7 +34,7 @@ impl ItemQuery {
     }
 
     /// What is to be read: the id too, for messages.
-    pub(super) fn fields(&self) -> Fields {
+    pub(in crate::py) fn fields(&self) -> Fields {
         self.columns
             .iter()
             .fold(Fields::default().with(ItemColumn::ItemId), |fields, column| fields.with(*column))

@@ -6,8 +6,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
-use super::errors::Refusal;
-use super::names::intern;
+use crate::py::errors::Refusal;
+use crate::py::names::intern;
 
 /// Deeper values go to the stdlib, which knows when to stop.
 const MAX_DEPTH: u32 = 128;
@@ -22,7 +22,7 @@ const SHORTEST_LIMIT: usize = 640;
 /// Append `value` as JSON text.
 ///
 /// Fails as `json.dumps` fails; whatever else the value's own code raises passes untouched.
-pub(super) fn encode(value: &Bound<'_, PyAny>, text: &mut Vec<u8>) -> PyResult<()> {
+pub(in crate::py) fn encode(value: &Bound<'_, PyAny>, text: &mut Vec<u8>) -> PyResult<()> {
     if !encode_plain(value, text) {
         text.extend_from_slice(dumps(value)?.to_str()?.as_bytes());
     }
@@ -30,7 +30,7 @@ pub(super) fn encode(value: &Bound<'_, PyAny>, text: &mut Vec<u8>) -> PyResult<(
 }
 
 /// Append `value` as JSON text if there is nothing unusual in it; `text` is as it was if there is.
-pub(super) fn encode_plain(value: &Bound<'_, PyAny>, text: &mut Vec<u8>) -> bool {
+pub(in crate::py) fn encode_plain(value: &Bound<'_, PyAny>, text: &mut Vec<u8>) -> bool {
     let start = text.len();
     let plain = serde_json::to_writer(&mut *text, &ExactValue { value, depth: 0 }).is_ok();
     if !plain {
@@ -40,7 +40,7 @@ pub(super) fn encode_plain(value: &Bound<'_, PyAny>, text: &mut Vec<u8>) -> bool
 }
 
 /// Turn JSON text into Python objects, exactly as `json.loads` does.
-pub(super) fn decode<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+pub(in crate::py) fn decode<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     match text {
         b"[]" => return Ok(PyList::empty(py).into_any()),
         b"{}" => return Ok(PyDict::new(py).into_any()),
@@ -57,7 +57,7 @@ pub(super) fn decode<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, P
 
 /// What is wrong with text that [`decode`] would refuse; `None` for JSON. Attaches to the interpreter for what is
 /// unusual only.
-pub(super) fn fault(text: &[u8]) -> PyResult<Option<String>> {
+pub(in crate::py) fn fault(text: &[u8]) -> PyResult<Option<String>> {
     if std::str::from_utf8(text).is_ok() && !has_long_number(text) {
         let mut parser = Jiter::new(text).with_allow_inf_nan();
         if parser.next_skip().is_ok() && parser.finish().is_ok() {
