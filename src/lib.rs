@@ -27,7 +27,7 @@ pub use model::rows::{Fields, IfOver, Items, NewItems, NewRun, RunEnd, Runs, Tel
 pub use model::time::now;
 pub use sqlite::calls::opening::Options;
 pub use sqlite::calls::{Checkpointed, Store};
-pub use sqlite::engine::adhoc::{Parameters, Rows, Stop};
+pub use sqlite::engine::adhoc::{Parameters, Rows};
 pub use sqlite::engine::transaction::Transaction;
 pub use sqlite::engine::write::ItemSlices;
 pub use sqlite::file::connection::{Synchronous, check_sqlite_version, sqlite_version};
@@ -35,7 +35,7 @@ pub use sqlite::file::platform::{is_mounted_file, network_file_system};
 pub use sqlite::file::trace::{Traced, TracedStatement, show_traced};
 pub use sqlite::lists::cursor::Position;
 pub use sqlite::lists::item_filter::{Decision, ItemFilter};
-pub use sqlite::lists::items::{ItemList, Slice};
+pub use sqlite::lists::items::ItemList;
 pub use sqlite::lists::runs::RunFilter;
 pub use sqlite::tables::decisions::NewDecision;
 pub use sqlite::tables::deletion::Deleted;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use orchestrator_state_store::{
     Caller, Condition, Decision, Deleted, ErrorKind, Fields, FindingKind, IfOver, ItemColumn, ItemFilter,
     ItemList, NewDecision, NewItems, NewRun, Options, Parameters, Prune, Result, RunColumn, RunEnd,
-    RunFilter, Runs, Stop, Store, Telemetry, Test, now,
+    RunFilter, Runs, Store, Telemetry, Test, now,
 };
 
 fn open(path: &Path) -> Store {
@@ -39,8 +39,8 @@ fn items(run_id: &str, item_ids: &[&str], title: &str) -> NewItems {
 
 fn titles(store: &Store, run_id: &str) -> Vec<String> {
     let found = store.list_intel_items_for_run(&Caller::thread(), run_id).unwrap();
-    (0..found.len())
-        .map(|row| String::from_utf8(found.get(row, RunColumn::Status).unwrap().to_vec()).unwrap())
+    let rows = found.iter().flat_map(|items| (0..items.len()).map(move |row| (items, row)));
+    rows.map(|(items, row)| String::from_utf8(items.get(row, ItemColumn::Title).unwrap().to_vec()).unwrap())
         .collect()
 }
 
@@ -378,10 +378,7 @@ fn a_store_that_is_only_read_refuses_writes() {
     assert_eq!(kind(store.start_run(&me, run("s"))), Some(ErrorKind::ReadOnly));
     assert_eq!(kind(store.begin(&me)), Some(ErrorKind::ReadOnly));
     let none = Parameters::Positional(Vec::new());
-    assert_eq!(
-        store.query(&me, "SELECT run_id FROM runs", &none, &Stop::When(Arc::default())).unwrap().rows.len(),
-        1
-    );
+    assert_eq!(store.query(&me, "SELECT run_id FROM runs", &none).unwrap().rows.len(), 1);
     assert_eq!(kind(Store::open(&folder.path().join("absent"), options, &me)), Some(ErrorKind::CannotOpen));
 }
 
@@ -486,12 +483,12 @@ fn items_are_listed_by_what_is_inside_of_them_and_decided_on() {
     };
     let (first, cursor) = store.list_intel_items(&me, &list).unwrap();
     assert_eq!(
-        (first.len(), first.get(0, ItemColumn::ItemId), first.get(0, ItemColumn::Title)),
+        (first[0].len(), first[0].get(0, ItemColumn::ItemId), first[0].get(0, ItemColumn::Title)),
         (1, Some(&b"a"[..]), None)
     );
     list.cursor = cursor;
     let (second, cursor) = store.list_intel_items(&me, &list).unwrap();
-    assert_eq!((second.get(0, ItemColumn::ItemId), cursor), (Some(&b"c"[..]), None));
+    assert_eq!((second[0].get(0, ItemColumn::ItemId), cursor), (Some(&b"c"[..]), None));
     list.filter = ItemFilter::default();
     assert_eq!(kind(store.list_intel_items(&me, &list).map(drop)), Some(ErrorKind::InvalidValue));
 }

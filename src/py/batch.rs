@@ -1,16 +1,15 @@
 //! Large batches: one thread encodes, attached to the interpreter, while another writes, detached from it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 
 use pyo3::prelude::*;
 
-use super::convert::item::{self, BREATH};
-use super::gil;
-use super::open::Open;
+use super::convert::item;
+use super::gil::TimeSlice;
+use super::open::{Open, interruptible};
 use crate::error::ErrorKind;
 use crate::model::caller::Caller;
-use crate::sqlite::engine::side_thread;
 use crate::sqlite::file::fork::Own;
 
 /// From how many items on a second thread is worth its start.
@@ -35,28 +34,25 @@ pub(super) fn upsert_while_encoding(
     let Some(first) = item::plain(first) else { return Ok(false) };
     let (store, owner) = (open.store()?, open.caller(py)?);
     let (to_writer, slices) = mpsc::channel();
-    let (done, outcome) = mpsc::channel();
-    let (mut to_writer, mut outcome) = (Some(Own::new(to_writer)), Own::new(outcome));
+    let mut to_writer = Some(Own::new(to_writer));
     let interrupted = AtomicBool::new(false);
     let write = || {
-        let (done, slices) = (done, slices);
         let caller = Caller { owner, interrupted: &|| interrupted.load(Ordering::Relaxed) };
-        // Nobody listens to the outcome of an abandoned batch.
-        let _ = done.send(store.upsert_intel_items_slices(&caller, slices));
+        let slices = slices;
+        store.upsert_intel_items_slices(&caller, slices)
     };
-    let written = side_thread::beside("batch-writer", write, |writer| {
+    let written = store.beside("batch-writer", write, |writer| {
         // A writer that failed has said why in its outcome, and takes no more slices.
         let send = |slice| to_writer.as_ref().is_some_and(|to_writer| to_writer.send(slice).is_ok());
         send(Some(first));
-        for (index, slice) in rest.chunks(SLICE).enumerate() {
-            if index % (BREATH / SLICE) == BREATH / SLICE - 1 {
-                gil::yield_gil(py);
-            }
+        let mut time_slice = TimeSlice::begin();
+        for slice in rest.chunks(SLICE) {
+            time_slice.yield_gil(py);
             let Some(rows) = item::plain(slice) else {
                 to_writer = None;
                 interrupted.store(true, Ordering::Relaxed);
                 // It does not go on long: it has been told.
-                while let Err(RecvTimeoutError::Timeout) = gil::receive(py, &mut outcome) {}
+                let _ = py.detach(|| writer.wait_unless(|| true, &interrupted));
                 return Ok(false);
             };
             if !send(Some(rows)) {
@@ -64,22 +60,17 @@ pub(super) fn upsert_while_encoding(
             }
         }
         send(None);
-        let mut raised = None;
-        loop {
-            match gil::receive(py, &mut outcome) {
-                // The slices came too slowly, other Python threads being busy.
-                Ok(Err(error)) if error.kind == ErrorKind::Interrupted && raised.is_none() => {
-                    return Ok(false);
-                }
-                Ok(result) => return raised.map_or_else(|| Ok(result.map(|()| true)?), Err),
-                Err(RecvTimeoutError::Timeout) if raised.is_none() => {
-                    raised = py.check_signals().err();
-                    writer.check()?;
-                    interrupted.store(raised.is_some(), Ordering::Relaxed);
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(false),
+        let outcome =
+            interruptible(py, owner, |caller| Ok(writer.wait_unless(caller.interrupted, &interrupted)))?;
+        match outcome {
+            // The slices came too slowly, other Python threads being busy.
+            Ok(Err(error)) if error.kind == ErrorKind::Interrupted => Ok(false),
+            Ok(outcome) => Ok(outcome.map(|()| true)?),
+            Err(error) if error.kind == ErrorKind::Other => {
+                let error = error.during("upsert_intel_items_batch").of_kind(ErrorKind::CommitOutcomeUnknown);
+                Err(error.note("whether the batch was written is unknown; repeating it is safe").into())
             }
+            Err(error) => Err(error.into()),
         }
     });
     // Without a thread the batch is written in another way.

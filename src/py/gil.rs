@@ -1,27 +1,32 @@
-//! Other threads: letting them run, and waiting for what one does aside in slices short enough that Ctrl-C is seen.
+//! Letting other Python threads run.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
-/// How often a wait looks whether a signal came.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long this thread keeps the GIL while there is much to convert: less than the 5 ms after which Python has a thread
+/// yield it. Whoever misses one chance waits for the next; shorter would make a batch wait for others as often.
+const TIME_SLICE: Duration = Duration::from_millis(3);
 
-/// Let other Python threads run.
-///
-/// Detaching alone does not: this thread would attach again before one that waits has woken up, and its waking would
-/// have put off the moment at which it insists. Asleep for the shortest time there is, this thread is late enough.
-pub(super) fn yield_gil(py: Python<'_>) {
-    py.detach(|| std::thread::sleep(Duration::from_micros(1)));
-}
+/// Since when this thread has kept the GIL.
+pub(super) struct TimeSlice(Instant);
 
-/// What comes next, or `Timeout` when it is time to look for signals. Detached from the interpreter meanwhile; the
-/// exclusive borrow is what lets a detached thread have the receiver.
-pub(super) fn receive<T: Send>(py: Python<'_>, receiver: &mut Receiver<T>) -> Result<T, RecvTimeoutError> {
-    py.detach(|| next(receiver))
-}
+impl TimeSlice {
+    /// From now on.
+    pub(super) fn begin() -> Self {
+        Self(Instant::now())
+    }
 
-fn next<T>(receiver: &mut Receiver<T>) -> Result<T, RecvTimeoutError> {
-    receiver.recv_timeout(LOOK_EVERY)
+    /// Yield the GIL if it was kept for a time slice; return whether it was.
+    ///
+    /// Detaching alone does not: this thread would attach again before one that waits has woken up, and its waking would
+    /// have put off the moment at which it insists. Asleep for the shortest time there is, this thread is late enough.
+    pub(super) fn yield_gil(&mut self, py: Python<'_>) -> bool {
+        let is_over = self.0.elapsed() >= TIME_SLICE;
+        if is_over {
+            py.detach(|| std::thread::sleep(Duration::from_micros(1)));
+            self.0 = Instant::now();
+        }
+        is_over
+    }
 }

@@ -5,12 +5,10 @@ mod calls;
 mod convert;
 mod errors;
 mod gil;
-mod list;
 mod names;
 mod open;
 mod options;
 mod owner;
-mod query;
 mod transaction;
 mod warnings;
 

@@ -1,4 +1,4 @@
-"""Lists so long that they are read while their items are made."""
+"""Lists so long that a worker thread reads them."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@
  *   full         writes fail with ENOSPC
  *   flaky SEED   two of a hundred writes and syncs fail with EIO
  *   statfs HEX   statfs says that every file system is of this type
+ *   clock NAME N threads of this name cannot tell the time from their N-th look at it on: Rust panics
  *
  * Only files whose name holds ".db" are touched, so that the program's own files stay sound. */
 #define _GNU_SOURCE
@@ -18,8 +19,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/types.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Whether `fault` is on; what comes after its name goes to `argument`. */
@@ -105,4 +108,18 @@ int statfs64(const char *path, struct statfs64 *answer) {
 }
 int fstatfs64(int fd, struct statfs64 *answer) {
     return typed((struct statfs *)answer, NEXT(int, "fstatfs64", int, struct statfs64 *)(fd, answer));
+}
+
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    static __thread unsigned long looks;
+    char argument[32], name[16], wanted[16];
+    unsigned long from;
+    if (gettid() != getpid() && on("clock ", argument) && sscanf(argument, "%15s %lu", wanted, &from) == 2) {
+        prctl(PR_GET_NAME, name);
+        if (strcmp(name, wanted) == 0 && ++looks >= from) {
+            errno = EINVAL;
+            return -1;
+        }
+    }
+    return NEXT(int, "clock_gettime", clockid_t, struct timespec *)(clock, time);
 }

@@ -7,13 +7,14 @@ use pyo3::types::{PyList, PyMapping, PyTuple};
 
 use super::Store;
 use crate::model::columns::ItemColumn;
+use crate::py::batch;
 use crate::py::convert::item::{self, Dicts};
 use crate::py::convert::item_query::ItemQuery;
 use crate::py::convert::values;
 use crate::py::errors::Refusal;
-use crate::py::open::call;
-use crate::py::{batch, list};
+use crate::py::open::{Open, call};
 use crate::sqlite::lists::cursor::Position;
+use crate::sqlite::lists::items::ItemList;
 use crate::sqlite::tables::decisions::NewDecision;
 
 /// Items, and where they end.
@@ -87,7 +88,7 @@ impl Store {
         let item_id = values::text(item_id, "get_intel_item", "item_id")?;
         let item = call(py, &self.0, |store, caller| store.get_intel_item(caller, item_id))?;
         let mut dicts = Dicts::new(py, ItemColumn::ALL)?;
-        dicts.extend(&item, "get_intel_item")?;
+        dicts.extend(vec![item], "get_intel_item")?;
         Ok(dicts.into_list().iter().next())
     }
 
@@ -98,7 +99,7 @@ impl Store {
         run_id: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyList>> {
         let run_id = values::text(run_id, "list_intel_items_for_run", "run_id")?;
-        Ok(list::items(py, &self.0, &ItemQuery::of_run(run_id), None, None)?.0)
+        Ok(list(py, &self.0, &ItemQuery::of_run(run_id), None, None)?.0)
     }
 
     /// Return items, the oldest first, and the cursor of those that are left.
@@ -111,7 +112,7 @@ impl Store {
     ) -> PyResult<(Bound<'py, PyList>, Option<String>)> {
         let limit = values::limit(limit, &query.operation)?;
         let cursor = values::optional_text(cursor, &query.operation, "cursor")?;
-        list::items(py, &self.0, query, limit, cursor)
+        list(py, &self.0, query, limit, cursor)
     }
 
     /// Return the next items, the oldest first, and where they end; None where none are left.
@@ -127,7 +128,7 @@ impl Store {
             store.page_intel_items(caller, &query.filter, query.fields(), after.as_ref(), limit)
         })?;
         let mut dicts = Dicts::new(py, &query.columns)?;
-        dicts.extend(&items, &query.operation)?;
+        dicts.extend(items, &query.operation)?;
         Ok((dicts.into_list(), end.map(|end| (end.time, end.rowid))))
     }
 
@@ -135,6 +136,27 @@ impl Store {
     fn count_intel_items(&self, py: Python<'_>, query: &ItemQuery) -> PyResult<u64> {
         call(py, &self.0, |store, caller| store.count_intel_items(caller, &query.filter))
     }
+}
+
+/// The dicts of the items that are asked for, the oldest first, and the cursor of those that are left.
+fn list<'py>(
+    py: Python<'py>,
+    open: &Open,
+    query: &ItemQuery,
+    limit: Option<NonZeroUsize>,
+    cursor: Option<&str>,
+) -> PyResult<(Bound<'py, PyList>, Option<String>)> {
+    let list = ItemList {
+        name: query.operation.clone(),
+        filter: query.filter.clone(),
+        fields: query.fields(),
+        limit,
+        cursor: cursor.map(str::to_owned),
+    };
+    let mut dicts = Dicts::new(py, &query.columns)?;
+    let (items, next) = call(py, open, |store, caller| store.list_intel_items(caller, &list))?;
+    dicts.extend(items, &list.name)?;
+    Ok((dicts.into_list(), next))
 }
 
 fn new_decision(

@@ -13,10 +13,10 @@ use pyo3::types::{PyList, PyTuple};
 
 use super::convert::values;
 use super::errors::Refusal;
-use super::open::{Open, interruptible};
+use super::open::{Open, call, interruptible};
+use super::options;
 use super::transaction::Transaction;
 use super::warnings::{warn, warn_of_links, warn_of_mount, warn_of_network};
-use super::{options, query};
 use crate::Location;
 use crate::model::caller::{Caller, Owner};
 use crate::sqlite::calls::opening::Options;
@@ -104,7 +104,7 @@ impl Store {
     ) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyList>)> {
         let sql = values::text(sql, "execute", "sql")?;
         let parameters = values::parameters(parameters)?;
-        values::rows(py, query::rows(py, &self.0, sql, &parameters)?)
+        values::rows(py, call(py, &self.0, |store, caller| store.query(caller, sql, &parameters))?)
     }
 
     /// Close every connection.

@@ -96,6 +96,7 @@ impl Store {
         }
         found.set_item("sqlite_version", crate::sqlite_version())?;
         found.set_item("schema_version", stats.schema_version)?;
+        found.set_item("panicked", stats.panicked)?;
         Ok(found)
     }
 

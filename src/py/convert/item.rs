@@ -8,15 +8,11 @@ use super::values::{cell, during, text};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Items, NewItems};
 use crate::py::errors::Refusal;
-use crate::py::gil;
+use crate::py::gil::TimeSlice;
 use crate::py::names::intern;
 
 /// What messages call a batch.
 const BATCH: &str = "upsert_intel_items_batch";
-
-/// How many items are converted before other Python threads get a chance to run: a few ms, about as long as Python
-/// itself lets a thread run. More often would make a batch wait for each of them as often.
-pub(in crate::py) const BREATH: usize = 1024;
 
 /// The columns of [`Items`] whose value is often that of the row before, so that one object serves both.
 const REPEATED: [ItemColumn; 4] =
@@ -37,10 +33,9 @@ pub(in crate::py) fn exhaust<'py>(items: &Bound<'py, PyAny>) -> PyResult<Vec<Bou
 /// The items of a batch as rows.
 pub(in crate::py) fn many(py: Python<'_>, items: &[Bound<'_, PyAny>]) -> PyResult<NewItems> {
     let mut rows = NewItems::new();
+    let mut time_slice = TimeSlice::begin();
     for (index, item) in items.iter().enumerate() {
-        if index % BREATH == BREATH - 1 {
-            gil::yield_gil(py);
-        }
+        time_slice.yield_gil(py);
         push_any(&mut rows, item, &|| format!("{BATCH}: item {index}"))?;
     }
     Ok(rows)
@@ -245,10 +240,19 @@ impl<'py> Dicts<'py> {
         Ok(Self { list: PyList::empty(py), keys, columns, template, last: Default::default() })
     }
 
-    /// Add a dict for each row; `operation` heads the message of an error. Not for more rows than [`BREATH`].
-    pub(in crate::py) fn extend(&mut self, items: &Items, operation: &str) -> PyResult<()> {
+    /// Add a dict for each row; `operation` heads the message of an error. What a signal's handler raises ends it. The rows
+    /// of a long list come in several buffers, none of which is needed once its dicts are made.
+    pub(in crate::py) fn extend(&mut self, buffers: Vec<Items>, operation: &str) -> PyResult<()> {
+        let mut time_slice = TimeSlice::begin();
+        buffers.into_iter().try_for_each(|items| self.add(&items, operation, &mut time_slice))
+    }
+
+    fn add(&mut self, items: &Items, operation: &str, time_slice: &mut TimeSlice) -> PyResult<()> {
         let py = self.list.py();
         for row in 0..items.len() {
+            if time_slice.yield_gil(py) {
+                py.check_signals()?;
+            }
             let dict = self.template.copy()?;
             for index in 0..self.columns.len() {
                 let column = self.columns[index];
@@ -267,11 +271,6 @@ impl<'py> Dicts<'py> {
             self.list.append(dict)?;
         }
         Ok(())
-    }
-
-    /// Forget all dicts.
-    pub(in crate::py) fn clear(&mut self) {
-        self.list = PyList::empty(self.list.py());
     }
 
     /// The dicts, in a list.

@@ -3,11 +3,11 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
+use super::json;
 use super::values::{cell, during};
-use super::{item, json};
 use crate::model::columns::RunColumn;
 use crate::model::rows::Runs;
-use crate::py::gil;
+use crate::py::gil::TimeSlice;
 
 /// A tuple a run, in the order of the fields of `RunRecord`; `operation` heads the message of an error.
 pub(in crate::py) fn tuples<'py>(
@@ -16,10 +16,9 @@ pub(in crate::py) fn tuples<'py>(
     operation: &str,
 ) -> PyResult<Bound<'py, PyList>> {
     let list = PyList::empty(py);
+    let mut time_slice = TimeSlice::begin();
     for row in 0..runs.len() {
-        if row % item::BREATH == item::BREATH - 1 {
-            gil::yield_gil(py);
-        }
+        time_slice.yield_gil(py);
         let value = |column: &RunColumn| {
             let text = runs.get(row, *column);
             let value = match text {

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use super::{Connections, Shared};
+use crate::error::StoreError;
 use crate::sqlite::engine::pool::Pool;
 use crate::sqlite::engine::writer::Writer;
 use crate::sqlite::engine::written_file::WrittenFile;
-use crate::sqlite::file::fork::{self};
+use crate::sqlite::file::fork;
 use crate::sqlite::file::gate::{FILES, Inside};
+use crate::sqlite::file::place::Place;
+use crate::sqlite::file::trace::Trace;
 use crate::sync::lock;
 
 impl Shared {
@@ -24,7 +27,6 @@ impl Shared {
     }
 
     fn start_over(&self, inherited: &Connections, gate: &Inside) -> Connections {
-        let generation = fork::generation();
         if let Some(pool) = &inherited.pool {
             pool.discard_inherited();
         }
@@ -43,13 +45,34 @@ impl Shared {
         }
         let place = inherited.place.as_ref().map(|place| Arc::new(place.inherited(trace.clone())));
         let file = place.clone().map(|place| WrittenFile::new(place, self.options.synchronous));
-        let writer = inherited.writer.as_ref().map(|_| Arc::new(Writer::new(memory, file)));
+        let writer = inherited.writer.as_ref().map(|_| Writer::new(memory, file));
         let pool = inherited.pool.as_ref().map(|_| Pool::new(self.options.pool_size));
-        Connections { place, writer, pool, lost, trace, generation }
+        Connections::new(place, writer, pool, lost, trace)
     }
 }
 
 impl Connections {
+    /// Those of this process.
+    pub(super) fn new(
+        place: Option<Arc<Place>>,
+        writer: Option<Writer>,
+        pool: Option<Pool>,
+        lost: Option<StoreError>,
+        trace: Trace,
+    ) -> Self {
+        let panicked =
+            writer.as_ref().map_or_else(Arc::default, |writer| Arc::clone(&writer.counters.panicked));
+        Self {
+            place,
+            writer: writer.map(Arc::new),
+            pool,
+            lost,
+            trace,
+            panicked,
+            generation: fork::generation(),
+        }
+    }
+
     /// Whether this process is a child of the one that made them.
     pub(super) fn is_inherited(&self) -> bool {
         self.generation != fork::generation()

@@ -1,6 +1,8 @@
 //! The calls about intel items.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use rusqlite::Connection;
 
@@ -15,12 +17,15 @@ use crate::sqlite::lists;
 use crate::sqlite::lists::cursor::Position;
 use crate::sqlite::lists::item_count;
 use crate::sqlite::lists::item_filter::ItemFilter;
-use crate::sqlite::lists::items::{ItemList, SLICE_ROWS, Slice};
+use crate::sqlite::lists::items::ItemList;
 use crate::sqlite::tables::decisions::NewDecision;
 use crate::sqlite::tables::intel_items;
 
 /// How many items a page of an iteration scans, at most: some 10 ms.
 const MAX_SCANNED: usize = 10_000;
+
+/// A list of more items is read by a worker thread, so that Ctrl-C can end it.
+const WORTH_A_THREAD: usize = 512;
 
 impl Store {
     /// Insert or update one item, the only row of `item`.
@@ -80,7 +85,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Self::get_intel_item`].
-    pub fn list_intel_items_for_run(&self, caller: &Caller, run_id: &str) -> Result<Items> {
+    pub fn list_intel_items_for_run(&self, caller: &Caller, run_id: &str) -> Result<Vec<Items>> {
         let list = ItemList {
             name: format!("list_intel_items_for_run {run_id:?}"),
             filter: ItemFilter::of_run(run_id),
@@ -94,31 +99,24 @@ impl Store {
     /// Read items, the oldest first, and the cursor of the page behind, `None` where nothing is left.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidValue`] when the cursor is not one of this list, and as [`Self::get_intel_item`].
-    pub fn list_intel_items(&self, caller: &Caller, list: &ItemList) -> Result<(Items, Option<String>)> {
-        self.read(caller, Sql::Ours, |connection| {
-            let mut items = Items::new();
-            let cursor = lists::items::list(connection, list, usize::MAX, &mut |all| items = all)?;
-            Ok((items, cursor))
-        })
-        .map_err(|error| error.during(&list.name))
-    }
-
-    /// As [`Self::list_intel_items`], handing slices on as they are read.
-    ///
-    /// # Errors
-    /// As [`Self::list_intel_items`]; what was handed on before does not count then.
-    pub fn list_intel_items_slices(
-        &self,
-        caller: &Caller,
-        list: &ItemList,
-        hand_on: &(dyn Fn(Slice) + Sync),
-    ) -> Result<Option<String>> {
-        self.read(caller, Sql::Ours, |connection| {
-            hand_on(Slice::Start);
-            lists::items::list(connection, list, SLICE_ROWS, &mut |items| hand_on(Slice::Rows(items)))
-        })
-        .map_err(|error| error.during(&list.name))
+    /// [`ErrorKind::InvalidValue`] when the cursor is not one of this list, [`ErrorKind::Interrupted`], and as
+    /// [`Self::get_intel_item`].
+    pub fn list_intel_items(&self, caller: &Caller, list: &ItemList) -> Result<(Vec<Items>, Option<String>)> {
+        let read = |caller: &Caller, stop: &Arc<AtomicBool>| {
+            self.read(caller, Sql::Ours, |connection| lists::items::list(connection, list, stop))
+        };
+        let may_be_long = |connection: &mut Connection| {
+            lists::items::may_have_more_than(connection, &list.filter, WORTH_A_THREAD)
+        };
+        let is_long = match list.limit {
+            Some(limit) if limit.get() <= WORTH_A_THREAD => Ok(false),
+            _ => self.read(caller, Sql::Ours, may_be_long),
+        };
+        let found = is_long.and_then(|is_long| match is_long {
+            true => self.on_worker("list-reader", caller, caller.interrupted, read),
+            false => read(caller, &Arc::default()),
+        });
+        found.map_err(|error| error.during(&list.name))
     }
 
     /// Read the next items, at most `limit`, the oldest first; and where they end, `None` where none are left. Nothing
@@ -134,26 +132,11 @@ impl Store {
         fields: Fields,
         after: Option<&Position>,
         limit: NonZeroUsize,
-    ) -> Result<(Items, Option<Position>)> {
+    ) -> Result<(Vec<Items>, Option<Position>)> {
         self.read(caller, Sql::Ours, |connection| {
             lists::items::page(connection, filter, fields, after, limit.get(), MAX_SCANNED)
         })
         .map_err(|error| error.during("iter_intel_items"))
-    }
-
-    /// Whether a list may have more than so many items, going by its run alone; found out without counting them.
-    ///
-    /// # Errors
-    /// As [`Self::get_intel_item`].
-    pub fn may_have_more_intel_items_than(
-        &self,
-        caller: &Caller,
-        list: &ItemList,
-        count: usize,
-    ) -> Result<bool> {
-        let read =
-            |connection: &mut Connection| lists::items::may_have_more_than(connection, &list.filter, count);
-        self.read(caller, Sql::Ours, read).map_err(|error| error.during(&list.name))
     }
 
     /// Count the items that a filter lets through.

@@ -12,9 +12,8 @@ pub use upkeep::Checkpointed;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::Instant;
 
 use rusqlite::Connection;
 
@@ -24,17 +23,13 @@ use crate::model::caller::Caller;
 use crate::sqlite::engine::adhoc::{self, Parameters, Rows, Stop};
 use crate::sqlite::engine::commit;
 use crate::sqlite::engine::pool::Pool;
-use crate::sqlite::engine::side_thread;
 use crate::sqlite::engine::transaction::Transaction;
+use crate::sqlite::engine::worker::{self, Panicked, Worker};
 use crate::sqlite::engine::write::Write;
 use crate::sqlite::engine::writer::Writer;
-use crate::sqlite::file::fork::Own;
 use crate::sqlite::file::place::{self, Links, Place};
 use crate::sqlite::file::trace::{Trace, Traced};
-use crate::sqlite::file::wait::Wait;
-
-/// How often what is done aside is asked to stop, at most.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+use crate::sqlite::file::wait::{self, Wait};
 
 /// Runs, intel items and telemetry in one SQLite file. Share it freely between threads.
 ///
@@ -78,6 +73,7 @@ struct Connections {
     /// Why this store cannot be used in the forked child that this process is.
     lost: Option<StoreError>,
     trace: Trace,
+    panicked: Arc<Panicked>,
     generation: u64,
 }
 
@@ -115,14 +111,25 @@ impl Store {
     ///
     /// # Errors
     /// [`ErrorKind::ReadOnly`] when it is not one, [`ErrorKind::Query`] when SQLite does not accept it,
-    /// [`ErrorKind::Interrupted`] when it was stopped.
-    pub fn query(&self, caller: &Caller, sql: &str, parameters: &Parameters, stop: &Stop) -> Result<Rows> {
-        self.read(caller, Sql::Callers, |connection| adhoc::run(connection, sql, parameters, stop))
-            .map_err(|error| match error.kind {
-                ErrorKind::ReadOnly => error.note("only pure reads are allowed here"),
-                _ => error,
-            })
-            .map_err(|error| error.during("execute"))
+    /// [`ErrorKind::Interrupted`].
+    pub fn query(&self, caller: &Caller, sql: &str, parameters: &Parameters) -> Result<Rows> {
+        let run = |caller: &Caller, stop: &Stop| {
+            self.read(caller, Sql::Callers, |connection| adhoc::run(connection, sql, parameters, stop))
+        };
+        // Most are short, and need no thread.
+        let done = match run(caller, &Stop::At(Instant::now() + wait::SLICE)) {
+            // It was SQLite that was interrupted, not the caller.
+            Err(error) if error.kind == ErrorKind::Interrupted && error.sqlite_code.is_some() => self
+                .on_worker("long-query", caller, caller.interrupted, |caller, stop| {
+                    run(caller, &Stop::When(Arc::clone(stop)))
+                }),
+            done => done,
+        };
+        done.map_err(|error| match error.kind {
+            ErrorKind::ReadOnly => error.note("only pure reads are allowed here"),
+            _ => error,
+        })
+        .map_err(|error| error.during("execute"))
     }
 
     /// Begin a transaction, or a savepoint within the caller's own.
@@ -196,7 +203,16 @@ impl Store {
         whose: Sql,
         read: impl Fn(&mut Connection) -> Result<T>,
     ) -> Result<T> {
-        let current = self.connections()?;
+        self.read_by(&*self.connections()?, caller, whose, read)
+    }
+
+    fn read_by<T>(
+        &self,
+        current: &Connections,
+        caller: &Caller,
+        whose: Sql,
+        read: impl Fn(&mut Connection) -> Result<T>,
+    ) -> Result<T> {
         // A reader is restricted for good. The writer is so for the while, which makes it prepare all its
         // statements again: only for SQL that needs it.
         let by_writer = |connection: &mut Connection| {
@@ -224,36 +240,42 @@ impl Store {
         }
     }
 
-    /// Do `work`, which asks nobody whether to go on, on a thread of its own: the flag tells it to end once the caller
-    /// is interrupted, or the store closed.
-    pub(crate) fn aside<T: Send>(
+    /// Do `work` for the caller on a thread of its own, which is told to end once `is_over`.
+    pub(crate) fn on_worker<T: Send>(
         &self,
+        name: &'static str,
         caller: &Caller,
-        work: impl FnOnce(&Arc<AtomicBool>) -> Result<T> + Send,
+        is_over: &dyn Fn() -> bool,
+        work: impl FnOnce(&Caller, &Arc<AtomicBool>) -> Result<T> + Send,
     ) -> Result<T> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (done, outcome) = mpsc::channel();
-        let outcome = Own::new(outcome);
-        let told = Arc::clone(&stop);
-        // The other end waits until it has heard.
-        let run = move || done.send(work(&told)).unwrap_or_default();
-        side_thread::beside("aside", run, |side| {
-            loop {
-                match outcome.recv_timeout(LOOK_EVERY) {
-                    Ok(result) => {
-                        self.connections()?;
-                        return result;
-                    }
-                    Err(RecvTimeoutError::Disconnected) => return Err(StoreError::closed()),
-                    Err(RecvTimeoutError::Timeout) if self.is_closed() || (caller.interrupted)() => {
-                        stop.store(true, Ordering::Relaxed);
-                    }
-                    Err(RecvTimeoutError::Timeout) => {}
-                }
-                side.check()?;
-            }
-        })
-        .map_err(|error| StoreError::new(ErrorKind::Other, error))?
+        let (owner, stop) = (caller.owner, Arc::<AtomicBool>::default());
+        let run = || work(&Caller { owner, interrupted: &|| stop.load(Ordering::Relaxed) }, &stop);
+        self.beside(name, run, |worker| worker.wait_unless(is_over, &stop)?)?
+    }
+
+    /// Do `work` on a thread of its own, and `meanwhile` on this one.
+    pub(crate) fn beside<T: Send, R>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() -> T + Send,
+        meanwhile: impl FnOnce(&mut Worker<T>) -> R,
+    ) -> Result<R> {
+        let panicked = &self.connections()?.panicked;
+        worker::beside(name, panicked, work, meanwhile)
+            .map_err(|error| StoreError::new(ErrorKind::Other, error))
+    }
+
+    /// As [`Self::on_worker`], until the caller is interrupted, or the store closed.
+    pub(crate) fn on_worker_until_closed<T: Send>(
+        &self,
+        name: &'static str,
+        caller: &Caller,
+        work: impl FnOnce(&Caller, &Arc<AtomicBool>) -> Result<T> + Send,
+    ) -> Result<T> {
+        let is_over = || self.is_closed() || (caller.interrupted)();
+        let done = self.on_worker(name, caller, &is_over, work);
+        self.whatever_connections()?;
+        done
     }
 
     /// Fail inside the caller's own transaction.
@@ -276,7 +298,15 @@ impl Store {
         })
     }
 
+    /// The connections of this process.
     fn connections(&self) -> Result<Arc<Connections>> {
+        let current = self.whatever_connections()?;
+        current.panicked.check()?;
+        Ok(current)
+    }
+
+    /// The connections of this process, also where a worker thread has panicked.
+    fn whatever_connections(&self) -> Result<Arc<Connections>> {
         if self.is_closed() {
             return Err(StoreError::closed());
         }
@@ -329,12 +359,44 @@ mod tests {
         doomed(store.begin(&me).err().unwrap());
         doomed(transaction.commit().unwrap_err());
         let runs = "SELECT * FROM runs";
-        let never = Stop::When(Arc::default());
-        assert_eq!(
-            store.query(&me, runs, &Parameters::Positional(Vec::new()), &never).unwrap().rows.len(),
-            0
-        );
+        assert_eq!(store.query(&me, runs, &Parameters::Positional(Vec::new())).unwrap().rows.len(), 0);
         store.start_run(&me, run("later", "")).unwrap();
+    }
+
+    #[test]
+    fn a_worker_thread_that_panics_is_told_by_each_call_until_the_store_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let me = Caller::thread();
+        let beats =
+            |store: &Store| store.writer().unwrap().heartbeats.begin("r", |_, _| panic!("on purpose"));
+        let works = |store: &Store| {
+            let done =
+                store.on_worker("list-reader", &me, &|| false, |_, _| -> Result<()> { panic!("on purpose") });
+            assert!(done.unwrap_err().to_string().contains("list-reader panicked in this very call"));
+        };
+        for (thread, work) in [("heartbeats", &beats as &dyn Fn(&Store)), ("list-reader", &works)] {
+            let store = Store::open(&path, Options::default(), &me).unwrap();
+            let transaction = store.begin(&me).unwrap();
+            store.start_run(&me, run(thread, "")).unwrap();
+            assert_eq!(store.stats(&me).unwrap().panicked, None);
+            work(&store);
+            while store.stats(&me).unwrap().panicked.is_none() {}
+            let told = store.start_run(&me, run("later", "")).unwrap_err().to_string();
+            let what = format!("the worker thread {thread} panicked, and nothing of this call was written");
+            assert!(told.contains(&what), "{told}");
+            assert!(store.begin(&me).is_err_and(|error| error.kind == ErrorKind::Other));
+            assert!(
+                store.list_intel_items_for_run(&me, "r").is_err_and(|error| error.kind == ErrorKind::Other)
+            );
+            // What was open before is decided by whoever opened it.
+            transaction.commit().unwrap();
+            store.close(&me).unwrap();
+            let store = Store::open(&path, Options::default(), &me).unwrap();
+            assert_eq!(store.stats(&me).unwrap().panicked, None);
+            assert_eq!(store.get_run(&me, thread).unwrap().len(), 1);
+            assert_eq!(store.get_run(&me, "later").unwrap().len(), 0);
+        }
     }
 
     #[test]

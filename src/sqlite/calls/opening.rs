@@ -14,7 +14,7 @@ use crate::sqlite::engine::pool::Pool;
 use crate::sqlite::engine::writer::Writer;
 use crate::sqlite::engine::written_file::WrittenFile;
 use crate::sqlite::file::connection::{self, Synchronous};
-use crate::sqlite::file::fork::{self, Own};
+use crate::sqlite::file::fork::Own;
 use crate::sqlite::file::migrations::{self, Found};
 use crate::sqlite::file::place::{self, Place};
 use crate::sqlite::file::platform;
@@ -119,9 +119,7 @@ impl Store {
     ) -> Self {
         let path = place.as_ref().map(|place| place.path.clone());
         let links = place.as_ref().map(|place| Arc::clone(&place.links));
-        let generation = fork::generation();
-        let connections =
-            Connections { place, writer: writer.map(Arc::new), pool, lost: None, trace, generation };
+        let connections = Connections::new(place, writer, pool, None, trace);
         let shared = Arc::new(Shared {
             path,
             options,

@@ -1,6 +1,5 @@
 //! Ad-hoc reads: one statement, of which SQLite's authorizer has seen every part and found only reads.
 
-use std::ffi::c_int;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -10,6 +9,7 @@ pub use rusqlite::types::Value;
 use rusqlite::{Connection, Statement, ffi};
 
 use crate::error::{ErrorKind, Result, StoreError};
+use crate::sqlite::file::control;
 
 /// Pragmas that report, whatever argument they are given (<https://www.sqlite.org/pragma.html>).
 const REPORTS: [&str; 15] = [
@@ -46,9 +46,6 @@ const SETTINGS: [&str; 13] = [
     "synchronous",
     "user_version",
 ];
-
-/// How many steps of SQLite's machine go between two looks at whether to stop: well under a millisecond.
-const STEPS: c_int = 10_000;
 
 /// Values for a statement's parameters.
 #[derive(Debug, Clone)]
@@ -104,9 +101,8 @@ pub(crate) fn run(
     stop: &Stop,
 ) -> Result<Rows> {
     let until = stop.clone();
-    connection.progress_handler(STEPS, Some(move || until.is_due()))?;
-    let rows = read(connection, sql, parameters);
-    connection.progress_handler(0, None::<fn() -> bool>)?;
+    let rows =
+        control::until(connection, move || until.is_due(), |connection| read(connection, sql, parameters));
     rows.map_err(|error| match error.sqlite_code.map(|code| code & 0xff) {
         // The statement is the caller's, and so is what SQLite cannot make of it.
         Some(ffi::SQLITE_ERROR) => error.of_kind(ErrorKind::Query),

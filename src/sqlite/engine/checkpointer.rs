@@ -8,14 +8,14 @@
 
 use std::ffi::c_int;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::{Connection, ffi};
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::caller::{Caller, Owner};
+use crate::sqlite::engine::background::{self, Background, Next};
 use crate::sqlite::engine::counters::Counters;
 use crate::sqlite::engine::queue::{Admission, Queue};
 use crate::sqlite::engine::write::Write;
@@ -23,7 +23,7 @@ use crate::sqlite::file::connection::{self, Synchronous};
 use crate::sqlite::file::fork::Own;
 use crate::sqlite::file::place::Place;
 use crate::sqlite::file::wait::Wait;
-use crate::sync::{lock, wait};
+use crate::sync::lock;
 
 /// Bytes of log that are checkpointed at a time: two syncs each. With more, a batch seldom meets the checkpoint of the
 /// one before it; the log takes more of the disk, and longer to recover after a kill (docs/design.md has the figures).
@@ -56,10 +56,7 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// The checkpoints of one file.
 pub(crate) struct Checkpointer {
-    state: Mutex<State>,
-    woken: Condvar,
-    /// The passive part is over, or all of it.
-    done: Condvar,
+    thread: Arc<Background<State>>,
     connection: Mutex<Option<Own<Connection>>>,
     place: Arc<Place>,
     synchronous: Synchronous,
@@ -76,30 +73,22 @@ struct State {
     in_passive: bool,
     /// The thread is at work, from before the passive part until the log can start over.
     busy: bool,
-    thread: Option<JoinHandle<()>>,
-    stopped: bool,
     /// The disk failed the last attempt.
     failed: bool,
 }
 
-impl State {
+impl background::State<State> {
     /// The passive part is under way, or next. A thread that is busy otherwise waits for the turn, or has it.
     fn is_passive_to_come(&self) -> bool {
-        self.in_passive || self.thread.is_some() && self.wanted.is_some() && !self.busy
+        self.is_running() && (self.in_passive || self.wanted.is_some() && !self.busy)
     }
 }
 
 impl Checkpointer {
     pub(crate) fn new(place: Arc<Place>, synchronous: Synchronous, counters: Arc<Counters>) -> Self {
-        Self {
-            state: Mutex::new(State { due: CHECKPOINT_BYTES, ..State::default() }),
-            woken: Condvar::new(),
-            done: Condvar::new(),
-            connection: Mutex::new(None),
-            place,
-            synchronous,
-            counters,
-        }
+        let state = State { due: CHECKPOINT_BYTES, ..State::default() };
+        let thread = Background::new("checkpointer", state, Arc::clone(&counters.panicked));
+        Self { thread, connection: Mutex::new(None), place, synchronous, counters }
     }
 
     /// Have the log checkpointed if it is due, now that it is of `bytes`. The thread is started by the first need.
@@ -107,18 +96,13 @@ impl Checkpointer {
         if bytes < CHECKPOINT_BYTES {
             return;
         }
-        let mut state = lock(&self.state);
-        if bytes < state.due || state.stopped {
-            return;
-        }
-        state.wanted = Some(bytes);
-        if state.thread.is_none() {
+        let mut state = self.thread.state();
+        if bytes >= state.due {
+            state.wanted = Some(bytes);
             let (this, queue) = (Arc::clone(self), Arc::clone(queue));
-            let thread = std::thread::Builder::new().name("checkpointer".into());
             // Without a thread the log grows until the store is closed, and nothing else is lost.
-            state.thread = thread.spawn(move || this.work(&queue)).ok();
+            self.thread.wake(&mut state, next, move |bytes| this.work(&queue, bytes));
         }
-        self.woken.notify_one();
     }
 
     /// Wait for the checkpoint that is under way, if the log, of `bytes`, is large. For whoever has the turn, so that
@@ -128,17 +112,17 @@ impl Checkpointer {
     /// [`ErrorKind::Interrupted`], and [`ErrorKind::StorageIO`] where the disk fails it again: the log must not grow for
     /// as long as that lasts. A wait that lasts too long ends, and the log grows.
     pub(crate) fn throttle(&self, bytes: u64, wait_for: &Wait) -> Result<()> {
-        while bytes >= THROTTLE_BYTES && lock(&self.state).is_passive_to_come() {
+        while bytes >= THROTTLE_BYTES && self.thread.state().is_passive_to_come() {
             let slice = match wait_for.slice() {
                 Err(over) if over.kind == ErrorKind::StoreBusy => break,
                 slice => slice?,
             };
-            let state = lock(&self.state);
+            let state = self.thread.state();
             if state.is_passive_to_come() {
-                drop(wait(&self.done, state, slice));
+                self.thread.wait(state, slice);
             }
         }
-        if bytes < THROTTLE_BYTES || !lock(&self.state).failed {
+        if bytes < THROTTLE_BYTES || !self.thread.state().failed {
             return Ok(());
         }
         match self.checkpoint(ffi::SQLITE_CHECKPOINT_PASSIVE) {
@@ -148,7 +132,7 @@ impl Checkpointer {
                 )))
             }
             _ => {
-                lock(&self.state).due = CHECKPOINT_BYTES;
+                self.thread.state().due = CHECKPOINT_BYTES;
                 Ok(())
             }
         }
@@ -161,11 +145,11 @@ impl Checkpointer {
     pub(crate) fn wait_for_checkpoint(&self, wait_for: &Wait) -> Result<()> {
         loop {
             let slice = wait_for.slice()?;
-            let state = lock(&self.state);
-            if state.thread.is_none() || !(state.busy || state.wanted.is_some()) {
+            let state = self.thread.state();
+            if !(state.is_running() && (state.busy || state.wanted.is_some())) {
                 return Ok(());
             }
-            drop(wait(&self.done, state, slice));
+            self.thread.wait(state, slice);
         }
     }
 
@@ -204,16 +188,7 @@ impl Checkpointer {
 
     /// Stop the thread, wait until it is gone, and close its connection.
     pub(crate) fn stop(&self) {
-        let thread = {
-            let mut state = lock(&self.state);
-            state.stopped = true;
-            self.woken.notify_one();
-            state.thread.take()
-        };
-        if let Some(thread) = thread {
-            // A thread that panicked is gone as well.
-            let _ = thread.join();
-        }
+        self.thread.stop();
         *lock(&self.connection) = None;
     }
 
@@ -225,61 +200,36 @@ impl Checkpointer {
     }
 
     fn is_stopped(&self) -> bool {
-        lock(&self.state).stopped
+        self.thread.state().is_stopped()
     }
 
-    fn work(&self, queue: &Arc<Queue<Write>>) {
-        while let Some(bytes) = self.next() {
-            // A checkpoint that fails loses nothing. Whoever keeps the log from starting over although writers waited
-            // for it is not bothered again before it has grown by as much.
-            let (patience, or_else) = match lock(&self.state).due {
-                CHECKPOINT_BYTES => (PATIENCE, THROTTLE_BYTES),
-                THROTTLE_BYTES => (LAST_PATIENCE, bytes + CHECKPOINT_BYTES),
-                _ => (PATIENCE, bytes + CHECKPOINT_BYTES),
-            };
-            // The bulk, which nobody reads or writes any more. One process at a time can: the others wait, and have
-            // their writers wait with them, or the log would grow faster than it is checkpointed.
-            let bulk = self.checkpoint_within(PASSIVE_WITHIN, ffi::SQLITE_CHECKPOINT_PASSIVE);
-            let turn = bulk.and_then(|()| self.take_turn(queue));
-            // The rest, while nobody of this process writes, so that the next write starts the log over.
-            let is_complete = turn
-                .as_ref()
-                .is_ok_and(|_| self.checkpoint_within(patience, ffi::SQLITE_CHECKPOINT_RESTART).is_ok());
-            let mut state = lock(&self.state);
+    fn work(&self, queue: &Arc<Queue<Write>>, bytes: u64) {
+        // A checkpoint that fails loses nothing. Whoever keeps the log from starting over although writers waited
+        // for it is not bothered again before it has grown by as much.
+        let (patience, or_else) = match self.thread.state().due {
+            CHECKPOINT_BYTES => (PATIENCE, THROTTLE_BYTES),
+            THROTTLE_BYTES => (LAST_PATIENCE, bytes + CHECKPOINT_BYTES),
+            _ => (PATIENCE, bytes + CHECKPOINT_BYTES),
+        };
+        // The bulk, which nobody reads or writes any more. One process at a time can: the others wait, and have their
+        // writers wait with them, or the log would grow faster than it is checkpointed.
+        let bulk = self.checkpoint_within(PASSIVE_WITHIN, ffi::SQLITE_CHECKPOINT_PASSIVE);
+        let turn = bulk.and_then(|()| self.take_turn(queue));
+        // The rest, while nobody of this process writes, so that the next write starts the log over.
+        let is_complete = turn
+            .as_ref()
+            .is_ok_and(|_| self.checkpoint_within(patience, ffi::SQLITE_CHECKPOINT_RESTART).is_ok());
+        self.thread.change(|state| {
             state.due = if is_complete { CHECKPOINT_BYTES } else { or_else };
             state.wanted = None;
             state.in_passive = false;
             state.busy = false;
-            self.done.notify_all();
-        }
+        });
     }
 
     /// Throttle nobody any more.
     fn end_throttling(&self) {
-        lock(&self.state).in_passive = false;
-        self.done.notify_all();
-    }
-
-    /// Wait to be asked; `None` when the thread is to end, having been stopped or long been idle.
-    fn next(&self) -> Option<u64> {
-        let mut state = lock(&self.state);
-        loop {
-            if state.stopped {
-                return None;
-            }
-            if let Some(bytes) = state.wanted.take() {
-                state.in_passive = true;
-                state.busy = true;
-                return Some(bytes);
-            }
-            let (locked, waited) =
-                self.woken.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
-            state = locked;
-            if waited.timed_out() && state.wanted.is_none() {
-                state.thread = None;
-                return None;
-            }
-        }
+        self.thread.change(|state| state.in_passive = false);
     }
 
     /// The turn in the writer's queue. Writers that were throttled go on once none can get in before it.
@@ -300,8 +250,8 @@ impl Checkpointer {
         let failed_before = self.counters.failed_syncs.load(Ordering::Relaxed);
         let attempt = self.attempt(mode);
         match &attempt {
-            Ok(()) => lock(&self.state).failed = false,
-            Err(error) if error.kind == ErrorKind::StorageIO => lock(&self.state).failed = true,
+            Ok(()) => self.thread.state().failed = false,
+            Err(error) if error.kind == ErrorKind::StorageIO => self.thread.state().failed = true,
             Err(_) => {}
         }
         if attempt.is_ok() && mode != ffi::SQLITE_CHECKPOINT_PASSIVE {
@@ -334,6 +284,16 @@ impl Checkpointer {
             code => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into()),
         }
     }
+}
+
+/// Begin as soon as it is asked for; end having long been idle.
+fn next(state: &mut State, idle: Duration) -> Next<u64> {
+    if let Some(bytes) = state.wanted.take() {
+        state.in_passive = true;
+        state.busy = true;
+        return Next::Do(bytes);
+    }
+    IDLE.checked_sub(idle).filter(|left| !left.is_zero()).map_or(Next::End, Next::Wait)
 }
 
 /// Whether to try a lock again, having waited a little. <https://www.sqlite.org/c3ref/busy_handler.html>

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::Connection;
 
 use crate::error::Result;
+use crate::sqlite::engine::worker::Panicked;
 use crate::sqlite::file::{log_file, main_file};
 
 /// What a store has done since it was opened, or since its process was forked.
@@ -20,6 +21,7 @@ pub(crate) struct Counters {
     pub(crate) failed_syncs: Arc<AtomicU64>,
     /// How many of these were made up for, by a checkpoint of all of the log with syncs that did not fail.
     made_up_for: AtomicU64,
+    pub(crate) panicked: Arc<Panicked>,
 }
 
 impl Counters {

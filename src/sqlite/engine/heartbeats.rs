@@ -8,8 +8,7 @@
 //! Times are compared as text, which the one way in which they are written allows.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
@@ -18,9 +17,10 @@ use rusqlite::Connection;
 use crate::error::Result;
 use crate::model::caller::{Caller, Owner};
 use crate::model::time::{self, isoformat};
+use crate::sqlite::engine::background::{Background, Next};
+use crate::sqlite::engine::worker::Panicked;
 use crate::sqlite::tables::pruned::NOT_PRUNED;
 use crate::sqlite::tables::runs;
-use crate::sync::{lock, wait};
 
 /// How often the thread beats.
 const EVERY: Duration = Duration::from_secs(2);
@@ -68,90 +68,47 @@ const MAKE_UP: &str = "UPDATE runs SET heartbeat_at = ?1 WHERE status = 'running
     AND coalesce(heartbeat_at, started_at) >= ?2 AND coalesce(heartbeat_at, started_at) < ?3";
 
 /// The runs of one store that are inside their block, and the thread that beats for them.
-#[derive(Default)]
-pub(crate) struct Heartbeats {
-    state: Mutex<State>,
-    woken: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    active: BTreeSet<String>,
-    thread: Option<JoinHandle<()>>,
-    stopped: bool,
-}
+pub(crate) struct Heartbeats(Arc<Background<BTreeSet<String>>>);
 
 impl Heartbeats {
+    pub(crate) fn new(panicked: Arc<Panicked>) -> Self {
+        Self(Background::new("heartbeats", BTreeSet::new(), panicked))
+    }
+
     /// Beat for this run from now on, by `beat`, which is given the runs and may be interrupted. The thread is started by
     /// the first.
-    pub(crate) fn begin(
-        self: &Arc<Self>,
-        run_id: &str,
-        beat: impl Fn(&Caller, Vec<String>) + Send + 'static,
-    ) {
-        let mut state = lock(&self.state);
-        if state.stopped {
-            return;
-        }
-        state.active.insert(run_id.to_owned());
-        if state.thread.is_none() {
-            let this = Arc::clone(self);
-            let thread = std::thread::Builder::new().name("heartbeats".into());
-            // Without a thread only the run's writes are signs of life, until another run starts.
-            state.thread = thread.spawn(move || this.work(&beat)).ok();
-        }
+    pub(crate) fn begin(&self, run_id: &str, beat: impl Fn(&Caller, Vec<String>) + Send + 'static) {
+        let thread = Arc::clone(&self.0);
+        let work = move |active| {
+            let over = || {
+                let state = thread.state();
+                state.is_stopped() || state.is_empty()
+            };
+            beat(&Caller { owner: Owner::thread(), interrupted: &over }, active);
+        };
+        let mut active = self.0.state();
+        active.insert(run_id.to_owned());
+        // Without a thread only the run's writes are signs of life, until another run starts.
+        self.0.wake(&mut active, next, work);
     }
 
     /// Beat for this run no more. The thread ends with the last.
     pub(crate) fn end(&self, run_id: &str) {
-        let mut state = lock(&self.state);
-        state.active.remove(run_id);
-        if state.active.is_empty() {
-            self.woken.notify_one();
-        }
+        self.0.change(|active| active.remove(run_id));
     }
 
     /// Stop the thread, and wait until it is gone.
     pub(crate) fn stop(&self) {
-        let thread = {
-            let mut state = lock(&self.state);
-            state.stopped = true;
-            self.woken.notify_one();
-            state.thread.take()
-        };
-        if let Some(thread) = thread {
-            // A thread that panicked is gone as well.
-            let _ = thread.join();
-        }
-    }
-
-    fn work(&self, beat: &impl Fn(&Caller, Vec<String>)) {
-        while let Some(active) = self.next() {
-            let over = || lock(&self.state).is_over();
-            beat(&Caller { owner: Owner::thread(), interrupted: &over }, active);
-        }
-    }
-
-    /// Wait for the next beat; `None` when the thread is to end.
-    fn next(&self) -> Option<Vec<String>> {
-        let began = Instant::now();
-        let mut state = lock(&self.state);
-        loop {
-            if state.is_over() {
-                state.thread = None;
-                return None;
-            }
-            match EVERY.checked_sub(began.elapsed()) {
-                Some(left) => state = wait(&self.woken, state, left),
-                None => return Some(state.active.iter().cloned().collect()),
-            }
-        }
+        self.0.stop();
     }
 }
 
-impl State {
-    fn is_over(&self) -> bool {
-        self.stopped || self.active.is_empty()
+/// Beat every so often, as long as a run is active.
+fn next(active: &mut BTreeSet<String>, since: Duration) -> Next<Vec<String>> {
+    match EVERY.checked_sub(since).filter(|left| !left.is_zero()) {
+        _ if active.is_empty() => Next::End,
+        Some(left) => Next::Wait(left),
+        None => Next::Do(active.iter().cloned().collect()),
     }
 }
 

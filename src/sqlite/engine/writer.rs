@@ -28,7 +28,7 @@ pub(crate) struct Writer {
     slot: Mutex<Slot>,
     file: Option<Arc<WrittenFile>>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) heartbeats: Arc<Heartbeats>,
+    pub(crate) heartbeats: Heartbeats,
 }
 
 impl Writer {
@@ -37,7 +37,7 @@ impl Writer {
         let file = file.map(Arc::new);
         let slot = Slot::new(connection, file.clone());
         let counters = file.as_ref().map_or_else(Arc::default, |file| Arc::clone(&file.counters));
-        let heartbeats = Arc::default();
+        let heartbeats = Heartbeats::new(Arc::clone(&counters.panicked));
         Self { queue: Arc::new(Queue::new()), slot: Mutex::new(slot), file, counters, heartbeats }
     }
 
@@ -77,7 +77,11 @@ impl Writer {
 
     /// Before a transaction: wait while the log is too large and being checkpointed.
     pub(crate) fn throttle(&self, wait: &Wait) -> Result<()> {
-        self.file.as_ref().map_or(Ok(()), |file| file.checkpointer.throttle(file.log_bytes(), wait))
+        if let Some(file) = &self.file {
+            file.checkpointer.throttle(file.log_bytes(), wait)?;
+        }
+        // It may have left a transaction open.
+        self.counters.panicked.check()
     }
 
     /// After a commit: have the log checkpointed if it is worth it.

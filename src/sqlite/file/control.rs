@@ -1,8 +1,25 @@
-//! Statements that begin, end and undo transactions.
+//! What begins, ends and undoes transactions, and ends statements that take long.
+
+use std::ffi::c_int;
 
 use rusqlite::Connection;
 
 use crate::error::Result;
+
+/// How many steps of SQLite's machine go between two looks at whether to stop: well under a millisecond.
+const STEPS: c_int = 10_000;
+
+/// Do `work`; what it runs fails once `stop` says so.
+pub(crate) fn until<T>(
+    connection: &mut Connection,
+    stop: impl FnMut() -> bool + Send + 'static,
+    work: impl FnOnce(&mut Connection) -> Result<T>,
+) -> Result<T> {
+    connection.progress_handler(STEPS, Some(stop))?;
+    let done = work(connection);
+    connection.progress_handler(0, None::<fn() -> bool>)?;
+    done
+}
 
 /// Run one statement of transaction control.
 pub(crate) fn execute(connection: &Connection, sql: &str) -> Result<()> {

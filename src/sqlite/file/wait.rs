@@ -8,7 +8,7 @@ use crate::model::caller::Caller;
 use crate::sqlite::file::fork;
 
 /// How long a wait may go without asking whether it was interrupted.
-const SLICE: Duration = Duration::from_millis(50);
+pub(crate) const SLICE: Duration = Duration::from_millis(50);
 
 /// The longest pause between two attempts at a lock that another process holds.
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);

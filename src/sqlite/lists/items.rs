@@ -1,6 +1,7 @@
 //! Lists and pages of items.
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::{Connection, Row};
 
@@ -13,8 +14,8 @@ use crate::sqlite::lists::item_groups::{self, MergedGroups};
 use crate::sqlite::lists::seek::{bind, seeks};
 use crate::sqlite::tables::cells::push_cell;
 
-/// How many rows are read before they are handed on.
-pub(crate) const SLICE_ROWS: usize = 256;
+/// How many items are in one buffer: whoever converts them lets go of one after the other.
+const BUFFER_ROWS: usize = 256;
 
 /// The column behind those of [`Items`].
 const ROWID: usize = ItemColumn::ALL.len();
@@ -34,14 +35,6 @@ pub struct ItemList {
     pub cursor: Option<String>,
 }
 
-/// A part of a long list.
-pub enum Slice {
-    /// The list starts, or starts over: what came before does not count.
-    Start,
-    /// The next items.
-    Rows(Items),
-}
-
 /// What of a list is read at a time.
 struct Part<'a> {
     filter: &'a ItemFilter,
@@ -50,17 +43,14 @@ struct Part<'a> {
     limit: usize,
     /// The most items that are scanned.
     max_scanned: usize,
-    /// How many are handed on at a time.
-    slice: usize,
 }
 
-/// Read a list as of one moment; and the cursor of what is left, if anything is.
+/// Read a list as of one moment, unless told to stop; and the cursor of what is left, if anything is.
 pub(crate) fn list(
     connection: &Connection,
     wanted: &ItemList,
-    slice: usize,
-    hand_on: &mut dyn FnMut(Items),
-) -> Result<Option<String>> {
+    stop: &AtomicBool,
+) -> Result<(Vec<Items>, Option<String>)> {
     let described = wanted.filter.describe("list_intel_items");
     cursor::snapshot(connection, |store_id| {
         let after = wanted
@@ -74,9 +64,9 @@ pub(crate) fn list(
             after: after.as_ref(),
             limit: wanted.limit.map_or(usize::MAX, NonZeroUsize::get),
             max_scanned: usize::MAX,
-            slice,
         };
-        Ok(read(connection, &part, hand_on)?.map(|end| end.encode(&described, store_id)))
+        let (items, end) = read(connection, &part, stop)?;
+        Ok((items, end.map(|end| end.encode(&described, store_id))))
     })
 }
 
@@ -89,11 +79,10 @@ pub(crate) fn page(
     after: Option<&Position>,
     limit: usize,
     max_scanned: usize,
-) -> Result<(Items, Option<Position>)> {
+) -> Result<(Vec<Items>, Option<Position>)> {
     cursor::snapshot(connection, |_| {
-        let mut items = Items::new();
-        let part = Part { filter, fields, after, limit, max_scanned, slice: usize::MAX };
-        let end = read(connection, &part, &mut |slice| items = slice)?;
+        let part = Part { filter, fields, after, limit, max_scanned };
+        let (items, end) = read(connection, &part, &AtomicBool::default())?;
         if end.is_some() && end.as_ref() <= after {
             // Whoever goes on from there would never come to an end.
             let what = "an index of intel_items is not in order: the file is damaged";
@@ -114,21 +103,24 @@ pub(crate) fn may_have_more_than(connection: &Connection, filter: &ItemFilter, c
 }
 
 /// Read a part of a list; and where it ends, `None` where nothing is left behind it.
-fn read(connection: &Connection, part: &Part, hand_on: &mut dyn FnMut(Items)) -> Result<Option<Position>> {
-    let (mut items, mut count, mut scanned) = (Items::new(), 0, 0);
+fn read(connection: &Connection, part: &Part, stop: &AtomicBool) -> Result<(Vec<Items>, Option<Position>)> {
+    let (mut items, mut count, mut scanned) = (Vec::new(), 0, 0);
     let (mut end, mut more) = (None, false);
     scan(connection, part.filter, part.fields, part.after, &mut |row, kept| {
+        if stop.load(Ordering::Relaxed) {
+            return Err(StoreError::new(ErrorKind::Interrupted, "interrupted while reading"));
+        }
         if kept && count == part.limit {
             more = true;
             return Ok(false);
         }
         scanned += 1;
         if kept {
-            push(row, part.fields, &mut items)?;
+            if count % BUFFER_ROWS == 0 {
+                items.push(Items::new());
+            }
+            items.last_mut().map_or(Ok(()), |buffer| push(row, part.fields, buffer))?;
             count += 1;
-        }
-        if items.len() == part.slice {
-            hand_on(std::mem::take(&mut items));
         }
         more = scanned == part.max_scanned;
         if more || kept && count == part.limit {
@@ -136,8 +128,7 @@ fn read(connection: &Connection, part: &Part, hand_on: &mut dyn FnMut(Items)) ->
         }
         Ok(!more)
     })?;
-    hand_on(items);
-    Ok(end.filter(|_| more))
+    Ok((items, end.filter(|_| more)))
 }
 
 fn push(row: &Row, fields: Fields, items: &mut Items) -> Result<()> {
@@ -389,8 +380,9 @@ pub(crate) mod tests {
                         max_scanned,
                     )
                     .unwrap();
-                    assert!(items.len() <= limit.min(max_scanned));
-                    found.extend((0..items.len()).map(|row| {
+                    let rows = || items.iter().flat_map(|part| (0..part.len()).map(move |row| (part, row)));
+                    assert!(rows().count() <= limit.min(max_scanned));
+                    found.extend(rows().map(|(items, row)| {
                         assert_eq!(items.get(row, ItemColumn::CreatedAt), None);
                         String::from_utf8(items.get(row, ItemColumn::ItemId).unwrap().to_vec()).unwrap()
                     }));

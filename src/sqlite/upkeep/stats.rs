@@ -40,6 +40,8 @@ pub struct Stats {
     pub hard_links: u64,
     /// Syncs, of the log or of the file, that failed.
     pub failed_syncs: u64,
+    /// The worker thread that has panicked, if one has.
+    pub panicked: Option<&'static str>,
 }
 
 impl Stats {

@@ -12,12 +12,10 @@ use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::sqlite::file::connection;
+use crate::sqlite::file::control;
 
 /// Pages that are given back between two looks at the time.
 const PAGES_AT_ONCE: u32 = 16;
-
-/// How many steps of SQLite's machine go between two looks at whether to stop.
-const STEPS: i32 = 10_000;
 
 /// What giving space back came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,8 +59,9 @@ pub(crate) fn give_back(connection: &Connection, until: Instant) -> Result<bool>
 /// Rewrite the file without its free pages, until told to stop.
 pub(crate) fn rewrite(connection: &mut Connection, stop: &Arc<AtomicBool>) -> Result<()> {
     let told = Arc::clone(stop);
-    connection.progress_handler(STEPS, Some(move || told.load(Ordering::Relaxed)))?;
-    let rewritten = connection::rewrite(connection);
-    connection.progress_handler(0, None::<fn() -> bool>)?;
-    rewritten
+    control::until(
+        connection,
+        move || told.load(Ordering::Relaxed),
+        |connection| connection::rewrite(connection),
+    )
 }

@@ -102,6 +102,9 @@ class Stats:
         How many names the file has; 0 in memory. With several, a program that opens it by another name loses writes.
     failed_syncs
         Syncs by this store, of the log or of the file, that the disk failed.
+    panicked
+        Name of the worker thread of this store that panicked, or None. Every other call raises then: close the store
+        and open it again.
     """
 
     __module__ = "orchestrator.state_store"
@@ -122,6 +125,7 @@ class Stats:
     checkpoints: int
     hard_links: int
     failed_syncs: int
+    panicked: str | None
 
 
 @dataclass(frozen=True)

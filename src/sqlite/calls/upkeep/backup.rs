@@ -70,7 +70,7 @@ impl Store {
 
     /// Have SQLite check the copy, on a thread of its own, so that an interrupt or the store's closing can end it.
     fn check_copy(&self, caller: &Caller, copy: &Path, trace: &Trace) -> Result<()> {
-        let rows = self.aside(caller, |stop| {
+        let rows = self.on_worker_until_closed("check", caller, |_, stop| {
             Wait::new(Caller::thread(), Duration::MAX).until_free(|| {
                 let mut copy = connection::open_immutable(copy, trace)?;
                 adhoc::restrict(&mut copy)?;

@@ -1,7 +1,7 @@
 //! Looking for what is wrong.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -38,15 +38,15 @@ impl Store {
         is_json: &dyn Fn(&[u8]) -> Result<Option<String>>,
     ) -> Result<Vec<Finding>> {
         let before = time::before(Utc::now(), stale_after);
-        let mut found = self.look_aside(caller, check::integrity)?;
+        let mut found = self.look_on_worker(caller, check::integrity)?;
         found.extend(self.connections()?.place.as_ref().and_then(|place| Finding::hard_link(place)));
-        found.extend(self.look_aside(caller, check::orphans)?);
+        found.extend(self.look_on_worker(caller, check::orphans)?);
         let json = self.look_at_json(caller, is_json, &mut found);
         found.extend(or_found(json.map(|()| Vec::new()))?);
         found.extend(
-            self.look_aside(caller, |connection, stop| check::stale_runs(connection, &before, stop))?,
+            self.look_on_worker(caller, |connection, stop| check::stale_runs(connection, &before, stop))?,
         );
-        found.extend(self.look_aside(caller, check::held_runs)?);
+        found.extend(self.look_on_worker(caller, check::held_runs)?);
         if let Some(writer) = &self.connections()?.writer {
             found.extend(
                 Some(writer.counters.open_failures()).filter(|failed| *failed > 0).map(Finding::sync),
@@ -55,16 +55,13 @@ impl Store {
         Ok(found)
     }
 
-    fn look_aside(
+    fn look_on_worker(
         &self,
         caller: &Caller,
         look: impl Fn(&mut Connection, &Arc<AtomicBool>) -> Result<Vec<Finding>> + Send + Sync,
     ) -> Result<Vec<Finding>> {
-        let owner = caller.owner;
-        or_found(self.aside(caller, |stop| {
-            let stopped = || stop.load(Ordering::Relaxed);
-            let caller = Caller { owner, interrupted: &stopped };
-            self.read(&caller, Sql::Ours, |connection| look(connection, stop))
+        or_found(self.on_worker_until_closed("check", caller, |caller, stop| {
+            self.read(caller, Sql::Ours, |connection| look(connection, stop))
         }))
     }
 

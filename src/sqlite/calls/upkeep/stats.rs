@@ -15,12 +15,14 @@ impl Store {
     /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::CorruptDatabase`].
     pub fn stats(&self, caller: &Caller) -> Result<Stats> {
         let count = || {
-            let mut stats = self.read(caller, Sql::Ours, |connection| stats::count(connection))?;
+            let current = self.whatever_connections()?;
+            let mut stats =
+                self.read_by(&current, caller, Sql::Ours, |connection| stats::count(connection))?;
             if self.path().is_some() {
                 stats.file_bytes = self.file_bytes();
                 stats.wal_bytes = self.wal_bytes();
             }
-            let current = self.connections()?;
+            stats.panicked = current.panicked.thread();
             stats.hard_links = current.place.as_ref().map_or(0, |place| place.names());
             if let Some(writer) = &current.writer {
                 stats.add_counted(&writer.counters);

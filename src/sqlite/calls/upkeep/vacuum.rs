@@ -1,6 +1,5 @@
 //! Giving space back.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::error::{ErrorKind, Result};
@@ -66,9 +65,8 @@ impl Store {
     fn rewrite(&self, caller: &Caller) -> Result<Option<String>> {
         let writer = self.writer()?;
         let timeout = self.shared.options.busy_timeout;
-        self.aside(caller, |stop| {
-            let stopped = || stop.load(Ordering::Relaxed);
-            let me = Caller { owner: Owner::thread(), interrupted: &stopped };
+        self.on_worker_until_closed("vacuum", caller, |caller, stop| {
+            let me = Caller { owner: Owner::thread(), ..*caller };
             let _turn = writer.queue.enter(None, me.owner, &Wait::new(me, timeout))?;
             Wait::new(me, timeout).until_free(|| {
                 writer.with(|connection| {

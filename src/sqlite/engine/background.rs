@@ -1,0 +1,136 @@
+//! A thread of a store's own, which is there for as long as there is work for it.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::sqlite::engine::worker::Panicked;
+use crate::sync::{lock, wait};
+
+/// The thread, and what it shares with those whom it works for.
+pub(crate) struct Background<S> {
+    name: &'static str,
+    state: Mutex<State<S>>,
+    /// The state has changed: for the thread, and for whoever waits for it.
+    changed: Condvar,
+    panicked: Arc<Panicked>,
+}
+
+/// What is shared.
+pub(crate) struct State<S> {
+    of: S,
+    thread: Option<JoinHandle<()>>,
+    stopped: bool,
+}
+
+/// What there is to do for the thread.
+pub(crate) enum Next<T> {
+    /// This, at once.
+    Do(T),
+    /// Nothing for so long.
+    Wait(Duration),
+    /// Nothing. Whoever needs it again starts another.
+    End,
+}
+
+impl<S: Send + 'static> Background<S> {
+    /// No thread yet.
+    pub(crate) fn new(name: &'static str, of: S, panicked: Arc<Panicked>) -> Arc<Self> {
+        let state = Mutex::new(State { of, thread: None, stopped: false });
+        Arc::new(Self { name, state, changed: Condvar::new(), panicked })
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State<S>> {
+        lock(&self.state)
+    }
+
+    /// Change the state, and have the thread and whoever waits for it look.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State<S>) -> R) -> R {
+        let changed = change(&mut self.state());
+        self.changed.notify_all();
+        changed
+    }
+
+    /// Wait for `slice` at the most until the state is changed, or the thread is gone.
+    pub(crate) fn wait(&self, state: MutexGuard<'_, State<S>>, slice: Duration) {
+        drop(wait(&self.changed, state, slice));
+    }
+
+    /// Have the thread look what there is to do; it is started unless it is there or was stopped. `next` is given for how
+    /// long nothing has been done, and what it finds is done by `work`. Where there can be no thread nothing is done.
+    pub(crate) fn wake<T>(
+        self: &Arc<Self>,
+        state: &mut State<S>,
+        mut next: impl FnMut(&mut S, Duration) -> Next<T> + Send + 'static,
+        mut work: impl FnMut(T) + Send + 'static,
+    ) {
+        if state.stopped || state.thread.is_some() {
+            self.changed.notify_all();
+            return;
+        }
+        let this = Arc::clone(self);
+        let run = move || {
+            let worked = this.panicked.noticed(this.name, || {
+                while let Some(due) = this.next(&mut next) {
+                    work(due);
+                }
+            });
+            if worked.is_none() {
+                this.change(|state| state.thread = None);
+            }
+        };
+        state.thread = std::thread::Builder::new().name(self.name.into()).spawn(run).ok();
+    }
+
+    fn next<T>(&self, next: &mut impl FnMut(&mut S, Duration) -> Next<T>) -> Option<T> {
+        let began = Instant::now();
+        let mut state = self.state();
+        loop {
+            match if state.stopped { Next::End } else { next(&mut state.of, began.elapsed()) } {
+                Next::Do(due) => return Some(due),
+                Next::Wait(time) => state = wait(&self.changed, state, time),
+                Next::End => {
+                    state.thread = None;
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Stop the thread, and wait until it is gone.
+    pub(crate) fn stop(&self) {
+        let thread = self.change(|state| {
+            state.stopped = true;
+            state.thread.take()
+        });
+        // It panics no more.
+        thread.map(JoinHandle::join);
+    }
+}
+
+impl<S> State<S> {
+    /// Whether the thread is there.
+    pub(crate) fn is_running(&self) -> bool {
+        self.thread.is_some()
+    }
+
+    /// Whether the thread was told to end.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+}
+
+impl<S> Deref for State<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.of
+    }
+}
+
+impl<S> DerefMut for State<S> {
+    fn deref_mut(&mut self) -> &mut S {
+        &mut self.of
+    }
+}

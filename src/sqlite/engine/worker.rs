@@ -1,0 +1,152 @@
+//! Worker threads: one that works for a call, which waits for its end, and what is known of one that panicked.
+//!
+//! The caller may fork meanwhile, in a signal's handler. In the child there is no such thread, and whoever waited for it
+//! as [`std::thread::scope`] does would wait for ever.
+
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
+
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::sqlite::file::fork::{self, Own};
+use crate::sqlite::file::wait;
+
+/// Which worker thread of a store has panicked, if one has. What it left behind is not known, so that the store is of no
+/// more use; another on the same file is.
+#[derive(Debug, Default)]
+pub(crate) struct Panicked(OnceLock<&'static str>);
+
+impl Panicked {
+    /// The name of the thread.
+    pub(crate) fn thread(&self) -> Option<&'static str> {
+        self.0.get().copied()
+    }
+
+    /// Fail if one has, before anything is done.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Some(name) = self.thread() else { return Ok(()) };
+        let what = format!(
+            "the worker thread {name} panicked, and nothing of this call was written; close the store, and open it again"
+        );
+        Err(StoreError::new(ErrorKind::Other, what))
+    }
+
+    /// Do what a thread of this name is for. It has ended by panicking where this returns nothing.
+    pub(crate) fn noticed<T>(&self, name: &'static str, work: impl FnOnce() -> T) -> Option<T> {
+        let done = panic::catch_unwind(AssertUnwindSafe(work));
+        done.map_err(|_| self.0.get_or_init(|| name)).ok()
+    }
+}
+
+/// The thread, to whoever has it work.
+pub(crate) struct Worker<T> {
+    name: &'static str,
+    thread: Option<Own<JoinHandle<()>>>,
+    outcome: Own<Receiver<T>>,
+    generation: u64,
+}
+
+/// Do `work` on a thread of its own, and `meanwhile` on this one; both are over when this returns, but for a child.
+///
+/// # Errors
+/// When there can be no such thread; neither is done then.
+pub(crate) fn beside<T: Send, R>(
+    name: &'static str,
+    has_panicked: &Arc<Panicked>,
+    work: impl FnOnce() -> T + Send,
+    meanwhile: impl FnOnce(&mut Worker<T>) -> R,
+) -> io::Result<R> {
+    let (done, outcome) = mpsc::channel();
+    let has_panicked = Arc::clone(has_panicked);
+    let run = move || {
+        // Whoever is not told how it ended finds that it panicked.
+        let done = done;
+        // Nobody may be waiting for it any more.
+        has_panicked.noticed(name, work).map(|outcome| done.send(outcome));
+    };
+    let thread = thread::Builder::new().name(name.into());
+    // SAFETY: what `work` borrows outlives this call, and the thread ends before it does: `Worker` is dropped here, also
+    // by a panic, and waits for it. Where it does not, in a child, there is no thread.
+    let thread = unsafe { thread.spawn_unchecked(run) }?;
+    let generation = fork::generation();
+    let mut worker = Worker { name, thread: Some(Own::new(thread)), outcome: Own::new(outcome), generation };
+    Ok(meanwhile(&mut worker))
+}
+
+impl<T> Worker<T> {
+    /// Wait for what the work comes to. Once `is_over`, which is asked every now and then, the thread is told to `stop`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Other`] when the thread has panicked; in a child forked meanwhile.
+    pub(crate) fn wait_unless(&mut self, is_over: impl Fn() -> bool, stop: &AtomicBool) -> Result<T> {
+        loop {
+            match self.outcome.recv_timeout(wait::SLICE) {
+                Ok(outcome) => return Ok(outcome),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let what = format!(
+                        "the worker thread {} panicked in this very call; close the store, and open it again",
+                        self.name
+                    );
+                    return Err(StoreError::new(ErrorKind::Other, what));
+                }
+                Err(RecvTimeoutError::Timeout) if is_over() => stop.store(true, Ordering::Relaxed),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            fork::refuse_child_of(self.generation)?;
+        }
+    }
+}
+
+impl<T> Drop for Worker<T> {
+    fn drop(&mut self) {
+        if fork::refuse_child_of(self.generation).is_ok()
+            && let Some(thread) = self.thread.take()
+        {
+            // It panics no more.
+            let _ = thread.into_inner().join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thread_is_over_whatever_becomes_of_the_call() {
+        let mut text = String::new();
+        let work = || {
+            thread::sleep(std::time::Duration::from_millis(20));
+            text.push_str("done");
+        };
+        let panicked = panic::catch_unwind(AssertUnwindSafe(|| {
+            beside("side", &Arc::default(), work, |_| panic!("meanwhile")).unwrap_or(())
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(text, "done");
+    }
+
+    #[test]
+    fn the_thread_is_told_to_stop_by_whoever_waits() {
+        let stop = AtomicBool::default();
+        let work = || {
+            while !stop.load(Ordering::Relaxed) {
+                thread::yield_now();
+            }
+        };
+        beside("side", &Arc::default(), work, |worker| worker.wait_unless(|| true, &stop)).unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_panic_is_noticed_before_whoever_waits_is_told() {
+        let panicked = Arc::default();
+        let stop = AtomicBool::default();
+        let outcome =
+            beside("side", &panicked, || panic!("on purpose"), |worker| worker.wait_unless(|| false, &stop));
+        assert_eq!((outcome.unwrap().unwrap_err().kind, panicked.thread()), (ErrorKind::Other, Some("side")));
+        assert_eq!(panicked.check().unwrap_err().kind, ErrorKind::Other);
+    }
+}
