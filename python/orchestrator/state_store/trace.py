@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-logger = logging.getLogger("orchestrator.state_store")
+logger: logging.Logger = logging.getLogger("orchestrator.state_store")
 logger.addHandler(logging.NullHandler())
 
 
