@@ -24,7 +24,7 @@ mod _core {
     #[pymodule_export]
     use super::calls::Store;
     #[pymodule_export]
-    use super::convert::item_query::ItemQuery;
+    use super::convert::item_selection::ItemSelection;
     #[pymodule_export]
     use super::transaction::Transaction;
 

@@ -10,7 +10,7 @@ from orchestrator.state_store.records.item import IntelItem, IntelItemInput
 __all__ = [
     "DEBUG_BUILD",
     "SQLITE_VERSION",
-    "ItemQuery",
+    "ItemSelection",
     "Store",
     "Transaction",
     "__version__",
@@ -26,7 +26,7 @@ __version__: Final[str]
 """Version of this package."""
 
 @final
-class ItemQuery:
+class ItemSelection:
     """The filters, conditions and fields of a call, checked."""
 
     def __new__(
@@ -119,16 +119,16 @@ class Store:
         """Return an item; None if there is none."""
 
     def list_intel_items(
-        self, query: ItemQuery, limit: int | None, cursor: str | None
+        self, selection: ItemSelection, limit: int | None, cursor: str | None
     ) -> tuple[list[IntelItem], str | None]:
         """Return items, the oldest first, and the cursor of those that are left."""
 
     def page_intel_items(
-        self, query: ItemQuery, after: tuple[str, int] | None, limit: int
+        self, selection: ItemSelection, after: tuple[str, int] | None, limit: int
     ) -> tuple[list[IntelItem], tuple[str, int] | None]:
         """Return the next items, the oldest first, and where they end; None where none are left."""
 
-    def count_intel_items(self, query: ItemQuery) -> int:
+    def count_intel_items(self, selection: ItemSelection) -> int:
         """Return how many items there are."""
 
     def decide(self, item_id: str, decision: str | None, reason: str | None) -> None:

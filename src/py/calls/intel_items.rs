@@ -9,7 +9,7 @@ use super::Store;
 use crate::model::columns::ItemColumn;
 use crate::py::batch;
 use crate::py::convert::item::{self, Dicts};
-use crate::py::convert::item_query::ItemQuery;
+use crate::py::convert::item_selection::ItemSelection;
 use crate::py::convert::values;
 use crate::py::errors::Refusal;
 use crate::py::open::{Open, call};
@@ -99,42 +99,42 @@ impl Store {
         run_id: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyList>> {
         let run_id = values::text(run_id, "list_intel_items_for_run", "run_id")?;
-        Ok(list(py, &self.0, &ItemQuery::of_run(run_id), None, None)?.0)
+        Ok(list(py, &self.0, &ItemSelection::of_run(run_id), None, None)?.0)
     }
 
     /// Return items, the oldest first, and the cursor of those that are left.
     fn list_intel_items<'py>(
         &self,
         py: Python<'py>,
-        query: &ItemQuery,
+        selection: &ItemSelection,
         limit: &Bound<'py, PyAny>,
         cursor: &Bound<'py, PyAny>,
     ) -> PyResult<(Bound<'py, PyList>, Option<String>)> {
-        let limit = values::limit(limit, &query.operation)?;
-        let cursor = values::optional_text(cursor, &query.operation, "cursor")?;
-        list(py, &self.0, query, limit, cursor)
+        let limit = values::limit(limit, &selection.operation)?;
+        let cursor = values::optional_text(cursor, &selection.operation, "cursor")?;
+        list(py, &self.0, selection, limit, cursor)
     }
 
     /// Return the next items, the oldest first, and where they end; None where none are left.
     fn page_intel_items<'py>(
         &self,
         py: Python<'py>,
-        query: &ItemQuery,
+        selection: &ItemSelection,
         after: Option<(String, i64)>,
         limit: NonZeroUsize,
     ) -> PyResult<ItemPage<'py>> {
         let after = after.map(|(time, rowid)| Position { time, rowid });
         let (items, end) = call(py, &self.0, |store, caller| {
-            store.page_intel_items(caller, &query.filter, query.fields(), after.as_ref(), limit)
+            store.page_intel_items(caller, &selection.filter, selection.fields(), after.as_ref(), limit)
         })?;
-        let mut dicts = Dicts::new(py, &query.columns)?;
-        dicts.extend(items, &query.operation)?;
+        let mut dicts = Dicts::new(py, &selection.columns)?;
+        dicts.extend(items, &selection.operation)?;
         Ok((dicts.into_list(), end.map(|end| (end.time, end.rowid))))
     }
 
     /// Return how many items there are.
-    fn count_intel_items(&self, py: Python<'_>, query: &ItemQuery) -> PyResult<u64> {
-        call(py, &self.0, |store, caller| store.count_intel_items(caller, &query.filter))
+    fn count_intel_items(&self, py: Python<'_>, selection: &ItemSelection) -> PyResult<u64> {
+        call(py, &self.0, |store, caller| store.count_intel_items(caller, &selection.filter))
     }
 }
 
@@ -142,18 +142,18 @@ impl Store {
 fn list<'py>(
     py: Python<'py>,
     open: &Open,
-    query: &ItemQuery,
+    selection: &ItemSelection,
     limit: Option<NonZeroUsize>,
     cursor: Option<&str>,
 ) -> PyResult<(Bound<'py, PyList>, Option<String>)> {
     let list = ItemList {
-        name: query.operation.clone(),
-        filter: query.filter.clone(),
-        fields: query.fields(),
+        name: selection.operation.clone(),
+        filter: selection.filter.clone(),
+        fields: selection.fields(),
         limit,
         cursor: cursor.map(str::to_owned),
     };
-    let mut dicts = Dicts::new(py, &query.columns)?;
+    let mut dicts = Dicts::new(py, &selection.columns)?;
     let (items, next) = call(py, open, |store, caller| store.list_intel_items(caller, &list))?;
     dicts.extend(items, &list.name)?;
     Ok((dicts.into_list(), next))

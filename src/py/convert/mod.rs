@@ -1,7 +1,7 @@
 //! Between Python's objects and the rows of the core.
 
 pub(super) mod item;
-pub(super) mod item_query;
+pub(super) mod item_selection;
 pub(super) mod json;
 pub(super) mod run;
 pub(super) mod values;

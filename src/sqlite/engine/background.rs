@@ -11,14 +11,14 @@ use crate::sync::{lock, wait};
 /// The thread, and what it shares with those whom it works for.
 pub(crate) struct Background<S> {
     name: &'static str,
-    state: Mutex<State<S>>,
+    state: Mutex<BackgroundState<S>>,
     /// The state has changed: for the thread, and for whoever waits for it.
     changed: Condvar,
     panicked: Arc<Panicked>,
 }
 
 /// What is shared.
-pub(crate) struct State<S> {
+pub(crate) struct BackgroundState<S> {
     of: S,
     thread: Option<JoinHandle<()>>,
     stopped: bool,
@@ -37,23 +37,23 @@ pub(crate) enum Next<T> {
 impl<S: Send + 'static> Background<S> {
     /// No thread yet.
     pub(crate) fn new(name: &'static str, of: S, panicked: Arc<Panicked>) -> Arc<Self> {
-        let state = Mutex::new(State { of, thread: None, stopped: false });
+        let state = Mutex::new(BackgroundState { of, thread: None, stopped: false });
         Arc::new(Self { name, state, changed: Condvar::new(), panicked })
     }
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, State<S>> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, BackgroundState<S>> {
         lock(&self.state)
     }
 
     /// Change the state, and have the thread and whoever waits for it look.
-    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State<S>) -> R) -> R {
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut BackgroundState<S>) -> R) -> R {
         let changed = change(&mut self.state());
         self.changed.notify_all();
         changed
     }
 
     /// Wait for `slice` at the most until the state is changed, or the thread is gone.
-    pub(crate) fn wait(&self, state: MutexGuard<'_, State<S>>, slice: Duration) {
+    pub(crate) fn wait(&self, state: MutexGuard<'_, BackgroundState<S>>, slice: Duration) {
         drop(wait(&self.changed, state, slice));
     }
 
@@ -61,7 +61,7 @@ impl<S: Send + 'static> Background<S> {
     /// long nothing has been done, and what it finds is done by `work`. Where there can be no thread nothing is done.
     pub(crate) fn wake<T>(
         self: &Arc<Self>,
-        state: &mut State<S>,
+        state: &mut BackgroundState<S>,
         mut next: impl FnMut(&mut S, Duration) -> Next<T> + Send + 'static,
         mut work: impl FnMut(T) + Send + 'static,
     ) {
@@ -109,7 +109,7 @@ impl<S: Send + 'static> Background<S> {
     }
 }
 
-impl<S> State<S> {
+impl<S> BackgroundState<S> {
     /// Whether the thread is there.
     pub(crate) fn is_running(&self) -> bool {
         self.thread.is_some()
@@ -121,7 +121,7 @@ impl<S> State<S> {
     }
 }
 
-impl<S> Deref for State<S> {
+impl<S> Deref for BackgroundState<S> {
     type Target = S;
 
     fn deref(&self) -> &S {
@@ -129,7 +129,7 @@ impl<S> Deref for State<S> {
     }
 }
 
-impl<S> DerefMut for State<S> {
+impl<S> DerefMut for BackgroundState<S> {
     fn deref_mut(&mut self) -> &mut S {
         &mut self.of
     }

@@ -15,7 +15,7 @@ use rusqlite::{Connection, ffi};
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::caller::{Caller, Owner};
-use crate::sqlite::engine::background::{self, Background, Next};
+use crate::sqlite::engine::background::{Background, BackgroundState, Next};
 use crate::sqlite::engine::counters::Counters;
 use crate::sqlite::engine::queue::{Admission, Queue};
 use crate::sqlite::engine::write::Write;
@@ -56,15 +56,16 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// The checkpoints of one file.
 pub(crate) struct Checkpointer {
-    thread: Arc<Background<State>>,
+    thread: Arc<Background<Progress>>,
     connection: Mutex<Option<Own<Connection>>>,
     place: Arc<Place>,
     synchronous: Synchronous,
     counters: Arc<Counters>,
 }
 
+/// Where the thread is in its checkpoint, and when the next is due.
 #[derive(Default)]
-struct State {
+struct Progress {
     /// Bytes of log from which it is checkpointed next.
     due: u64,
     /// Bytes of log when it was last found to be due.
@@ -77,7 +78,7 @@ struct State {
     failed: bool,
 }
 
-impl background::State<State> {
+impl BackgroundState<Progress> {
     /// The passive part is under way, or next. A thread that is busy otherwise waits for the turn, or has it.
     fn is_passive_to_come(&self) -> bool {
         self.is_running() && (self.in_passive || self.wanted.is_some() && !self.busy)
@@ -86,7 +87,7 @@ impl background::State<State> {
 
 impl Checkpointer {
     pub(crate) fn new(place: Arc<Place>, synchronous: Synchronous, counters: Arc<Counters>) -> Self {
-        let state = State { due: CHECKPOINT_BYTES, ..State::default() };
+        let state = Progress { due: CHECKPOINT_BYTES, ..Progress::default() };
         let thread = Background::new("checkpointer", state, Arc::clone(&counters.panicked));
         Self { thread, connection: Mutex::new(None), place, synchronous, counters }
     }
@@ -287,7 +288,7 @@ impl Checkpointer {
 }
 
 /// Begin as soon as it is asked for; end having long been idle.
-fn next(state: &mut State, idle: Duration) -> Next<u64> {
+fn next(state: &mut Progress, idle: Duration) -> Next<u64> {
     if let Some(bytes) = state.wanted.take() {
         state.in_passive = true;
         state.busy = true;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.state_store._core import ItemQuery
+from orchestrator.state_store._core import ItemSelection
 from orchestrator.state_store.records.page import Page
 
 if TYPE_CHECKING:
@@ -163,8 +163,8 @@ class IntelItems:
         >>> page, [item["item_id"] for item in rest], rest.next_cursor
         ([{'item_id': '2'}, {'item_id': '3'}], ['4'], None)
         """
-        query = _query("list_intel_items", filters, fields)
-        items, next_cursor = self._core.list_intel_items(query, limit, cursor)
+        selection = _selection("list_intel_items", filters, fields)
+        items, next_cursor = self._core.list_intel_items(selection, limit, cursor)
         return Page(items, next_cursor)
 
     def iter_intel_items(
@@ -198,12 +198,12 @@ class IntelItems:
         ...     [item["item_id"] for item in store.iter_intel_items(run_id="run-1")]
         ['a']
         """
-        return self._pages(_query("iter_intel_items", filters, fields))
+        return self._pages(_selection("iter_intel_items", filters, fields))
 
-    def _pages(self, query: ItemQuery) -> Iterator[IntelItem]:
+    def _pages(self, selection: ItemSelection) -> Iterator[IntelItem]:
         end = None
         while True:
-            page, end = self._core.page_intel_items(query, end, _PAGE_ITEMS)
+            page, end = self._core.page_intel_items(selection, end, _PAGE_ITEMS)
             yield from page
             if end is None:
                 return
@@ -230,7 +230,7 @@ class IntelItems:
         ...     store.count_intel_items(undecided=True)
         0
         """
-        return self._core.count_intel_items(_query("count_intel_items", filters))
+        return self._core.count_intel_items(_selection("count_intel_items", filters))
 
     def decide(self, item_id: str, decision: str | None, reason: str | None = None) -> None:
         """Set an item's decision and its reason, and nothing else.
@@ -291,7 +291,7 @@ class IntelItems:
         self._core.decide_batch(decisions)
 
 
-def _query(operation: str, filters: ItemFilters, fields: Iterable[str] | None = None) -> ItemQuery:
+def _selection(operation: str, filters: ItemFilters, fields: Iterable[str] | None = None) -> ItemSelection:
     """Have the filters and fields of a call checked."""
     from orchestrator.state_store.records.filters import ItemFilters
 
@@ -303,7 +303,7 @@ def _query(operation: str, filters: ItemFilters, fields: Iterable[str] | None = 
         from orchestrator.state_store.times import utc
 
         since, until = utc(since, operation, "since"), utc(until, operation, "until")
-    return ItemQuery(
+    return ItemSelection(
         operation,
         filters.get("run_id"),
         filters.get("item_type"),

@@ -15,7 +15,7 @@ const OPERATORS: &str = "= != < <= > >= in contains exists";
 
 /// The filters, conditions and fields of a call, checked.
 #[pyclass(frozen, module = "orchestrator.state_store._core")]
-pub(in crate::py) struct ItemQuery {
+pub(in crate::py) struct ItemSelection {
     /// What messages call it.
     pub(in crate::py) operation: String,
     pub(in crate::py) filter: ItemFilter,
@@ -23,7 +23,7 @@ pub(in crate::py) struct ItemQuery {
     pub(in crate::py) columns: Vec<ItemColumn>,
 }
 
-impl ItemQuery {
+impl ItemSelection {
     /// All that is known of the items of a run.
     pub(in crate::py) fn of_run(run_id: &str) -> Self {
         Self {
@@ -42,7 +42,7 @@ impl ItemQuery {
 }
 
 #[pymethods]
-impl ItemQuery {
+impl ItemSelection {
     #[new]
     #[pyo3(signature = (operation, run_id, item_type, decision, undecided, conditions, fields, since, until, /))]
     #[expect(clippy::too_many_arguments, reason = "each is an argument of the calls in Python")]
