@@ -329,6 +329,7 @@ impl Drop for Store {
 mod tests {
     use super::*;
     use crate::model::rows::NewRun;
+    use crate::sqlite::tables::runs;
 
     fn run(run_id: &str, settings: &str) -> NewRun {
         let settings_snapshot_json = format!("{settings:?}").into_bytes();
@@ -397,6 +398,22 @@ mod tests {
             assert_eq!(store.get_run(&me, thread).unwrap().len(), 1);
             assert_eq!(store.get_run(&me, "later").unwrap().len(), 0);
         }
+    }
+
+    #[test]
+    fn half_of_what_panicked_is_not_committed_with_the_rest_of_its_transaction() {
+        let store = Store::open_in_memory(Options::default()).unwrap();
+        let me = Caller::thread();
+        let transaction = store.begin(&me).unwrap();
+        store.start_run(&me, run("before", "")).unwrap();
+        let half = |connection: &mut Connection| -> Result<()> {
+            runs::insert(connection, &run("half", "")).unwrap();
+            panic!("on purpose")
+        };
+        let work = |_: &Caller, _: &Arc<AtomicBool>| store.writer()?.inside(half);
+        store.on_worker("batch-writer", &me, &|| false, work).unwrap_err();
+        assert_eq!(transaction.commit().unwrap_err().kind, ErrorKind::TransactionDoomed);
+        assert!(store.stats(&me).unwrap().runs_by_status.is_empty());
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) struct Slot {
     connection: Slotted,
     /// The open explicit transaction and the savepoints in it, outermost first.
     pub(crate) levels: Vec<u64>,
-    /// SQLite has rolled the open transaction back by itself.
+    /// SQLite has rolled the open transaction back by itself, or what was done in it panicked.
     pub(crate) doomed: bool,
     /// Since when the open transaction holds the file's lock.
     pub(crate) held: Held,
@@ -70,12 +70,12 @@ impl Slot {
         }
     }
 
-    /// Fail when SQLite has rolled the open transaction back.
+    /// Fail when the open transaction cannot be committed any more.
     pub(crate) fn refuse_doomed(&self) -> Result<()> {
         if self.doomed {
             return Err(StoreError::new(
                 ErrorKind::TransactionDoomed,
-                "SQLite rolled the whole transaction back by itself after an earlier error; nothing of it is written; leave it and begin again",
+                "an earlier error has undone the whole transaction; nothing of it is written; leave it and begin again",
             ));
         }
         Ok(())

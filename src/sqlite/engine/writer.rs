@@ -128,13 +128,15 @@ impl Writer {
     pub(crate) fn inside<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         self.with_slot(|slot| {
             slot.refuse_doomed()?;
-            let connection = slot.open()?;
-            work(connection).map_err(|error| {
-                if slot.connection().is_some_and(|connection| !connection.is_autocommit()) {
-                    return error;
-                }
-                slot.doomed = true;
-                error.note("SQLite rolled back the whole transaction; nothing of it is written")
+            slot.open()?;
+            // It stays so where `work` panics, having done half of it.
+            slot.doomed = true;
+            let done = slot.open().and_then(work);
+            let is_open = slot.connection().is_some_and(|connection| !connection.is_autocommit());
+            slot.doomed = done.is_err() && !is_open;
+            done.map_err(|error| match is_open {
+                true => error,
+                false => error.note("SQLite rolled back the whole transaction; nothing of it is written"),
             })
         })
     }
