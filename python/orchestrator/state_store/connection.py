@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from operator import length_hint
-from typing import TYPE_CHECKING, Any, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex, overload
+
+from orchestrator.state_store.exceptions import InvalidTypeError, ReadOnlyError
 
 if TYPE_CHECKING:
+    from typing import NoReturn, Self
+
     from orchestrator.state_store._core import Store
 
 
@@ -30,6 +36,10 @@ class Row(Sequence[Any]):
     def keys(self) -> list[str]:
         """Return the column names, in order."""
         return list(self._columns)
+
+    def values(self) -> list[Any]:
+        """Return the values, in the order of `keys`; pandas asks for them."""
+        return list(self._values)
 
     @overload
     def __getitem__(self, key: SupportsIndex | str, /) -> Any: ...
@@ -66,62 +76,132 @@ class Row(Sequence[Any]):
 
 
 class Cursor:
-    """The result of one `Connection.execute`: all rows are read already, so no read stays open.
+    """Runs read-only statements one after another, and has the rows of the last one.
+
+    All rows are read when `execute` returns, so no read stays open. Get it from `Connection.execute` or `cursor`.
 
     Attributes
     ----------
-    description
-        One 7-tuple a column, its name first, as in DB-API 2.0.
     rowcount
         Always -1, as `sqlite3` has it for a SELECT.
+    arraysize
+        How many rows `fetchmany` returns where it is not told. Can be set; 1 at first.
     """
 
     __module__ = "orchestrator.state_store"
+    __slots__ = ("__weakref__", "_columns", "_connection", "_row_factory", "_rows", "arraysize")
 
-    rowcount: int = -1
+    rowcount: Final = -1
 
-    def __init__(self, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-        self.description: tuple[tuple[str, None, None, None, None, None, None], ...] = tuple(
-            (name, None, None, None, None, None, None) for name in columns
-        )
-        self._rows = iter([Row(row, columns) for row in rows])
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._row_factory = connection.row_factory
+        self._columns: tuple[str, ...] | None = None
+        self._rows: Iterator[tuple[Any, ...]] = iter(())
+        self.arraysize: int = 1
 
-    def fetchone(self) -> Row | None:
+    def execute(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Self:
+        """Run one statement as `Connection.execute` does, and return this cursor with its rows.
+
+        Parameters
+        ----------
+        sql, parameters
+            As of `Connection.execute`. The rows of the statement before are dropped, also where this one fails.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     cursor = store.connection.cursor()
+        ...     cursor.execute("SELECT 1 AS one UNION ALL SELECT 2").fetchall(), cursor.description[0][0]
+        ([<Row one=1>, <Row one=2>], 'one')
+        """
+        self._columns, self._rows = None, iter(())
+        columns, rows = self._connection._store.query(sql, parameters)
+        self._columns, self._rows = columns, iter(rows)
+        return self
+
+    def executemany(self, sql: str, parameters: object, /) -> NoReturn:
+        """Refuse to run: it is for writes, and the connection only reads."""
+        raise _refusal("executemany")
+
+    def executescript(self, script: str, /) -> NoReturn:
+        """Refuse to run: it is for writes, and the connection only reads."""
+        raise _refusal("executescript")
+
+    @property
+    def connection(self) -> Connection:
+        """The connection that this cursor is of."""
+        return self._connection
+
+    @property
+    def description(self) -> tuple[tuple[str, None, None, None, None, None, None], ...] | Any:
+        """One 7-tuple a column, its name first, as in DB-API 2.0; None before the first statement."""
+        if self._columns is None:
+            return None
+        return tuple((name, None, None, None, None, None, None) for name in self._columns)
+
+    @property
+    def row_factory(self) -> Callable[..., Any] | None:
+        """What makes the rows that are fetched from now on; at first, that of the connection."""
+        return self._row_factory
+
+    @row_factory.setter
+    def row_factory(self, factory: Callable[..., Any] | None) -> None:
+        self._row_factory = _checked(factory)
+
+    def _row(self, values: tuple[Any, ...]) -> Any:
+        factory = self._row_factory
+        if factory is None:
+            return values
+        if factory is Row:
+            return Row(values, self._columns or ())
+        return factory(self, values)
+
+    def fetchone(self) -> Any:
         """Return the next row, or None if none is left."""
-        return next(self._rows, None)
+        return next(self, None)
 
-    def fetchmany(self, size: int = 1) -> list[Row]:
-        """Return the next `size` rows, or as many as are left."""
-        return [row for _, row in zip(range(size), self._rows, strict=False)]
+    def fetchmany(self, size: int | None = None) -> list[Any]:
+        """Return the next `size` rows (None: `arraysize`), or as many as are left."""
+        return [self._row(values) for values in islice(self._rows, self.arraysize if size is None else max(size, 0))]
 
-    def fetchall(self) -> list[Row]:
+    def fetchall(self) -> list[Any]:
         """Return all rows that are left."""
-        return list(self._rows)
+        return list(self)
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Self:
         """Iterate over the rows that are left."""
-        return self._rows
+        return self
+
+    def __next__(self) -> Any:
+        """Return the next row."""
+        return self._row(next(self._rows))
 
     def close(self) -> None:
         """Drop the rows that are left."""
-        self._rows = iter([])
+        self._rows = iter(())
 
     def __repr__(self) -> str:
         """Say which columns, and how many rows are left."""
-        columns = ", ".join(name for name, *_ in self.description)
+        columns = ", ".join(self._columns or ()) or "nothing yet"
         return f"<Cursor of {columns}; rows left: {length_hint(self._rows)}>"
 
 
 class Connection:
-    """Runs ad-hoc SELECTs on a store. Get it from `StateStore.connection`; it holds nothing open.
+    """Runs ad-hoc SELECTs on a store: the reading part of DB-API 2.0, as `sqlite3.Connection` has it.
 
-    Inside a transaction its owner sees the transaction's own writes; everyone else sees what is committed.
+    Get it from `StateStore.connection`; it holds nothing open. Inside a transaction its owner sees the transaction's
+    own writes; everyone else sees what is committed. `with` does nothing, and `isolation_level` and whatever else
+    `sqlite3` has for writing is not there: to set it is an AttributeError. The store is closed by its own `close()`.
     """
 
     __module__ = "orchestrator.state_store"
+    __slots__ = ("__weakref__", "_row_factory", "_store")
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._row_factory: Callable[..., Any] | None = Row
 
     def execute(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Cursor:
         """Run one SELECT (or a PRAGMA or EXPLAIN that only reads) and return its rows.
@@ -151,10 +231,81 @@ class Connection:
         ...     store.connection.execute("SELECT count(*) AS runs FROM runs").fetchone()["runs"]
         0
         """
-        columns, rows = self._store.query(sql, parameters)
-        return Cursor(columns, rows)
+        return self.cursor().execute(sql, parameters)
+
+    def executemany(self, sql: str, parameters: object, /) -> NoReturn:
+        """Refuse to run: it is for writes, and the connection only reads."""
+        raise _refusal("executemany")
+
+    def executescript(self, script: str, /) -> NoReturn:
+        """Refuse to run: it is for writes, and the connection only reads."""
+        raise _refusal("executescript")
+
+    def cursor(self) -> Cursor:
+        """Return a cursor without rows.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     cursor = store.connection.cursor()
+        ...     cursor.row_factory = lambda cursor, values: values[0]
+        ...     cursor.execute("SELECT status FROM runs").fetchall()
+        []
+        """
+        return Cursor(self)
+
+    @property
+    def row_factory(self) -> Callable[..., Any] | None:
+        """What makes the rows of cursors to come, in this thread. Can be set.
+
+        `Row`, which is how it begins, and `sqlite3.Row`, which means the same; None for plain tuples; or a callable
+        that is given the cursor and the tuple of a row's values.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     store.connection.row_factory = None
+        ...     store.connection.execute("SELECT 1, 2").fetchall()
+        [(1, 2)]
+        """
+        return self._row_factory
+
+    @row_factory.setter
+    def row_factory(self, factory: Callable[..., Any] | None) -> None:
+        self._row_factory = _checked(factory)
+
+    def commit(self) -> None:
+        """Do nothing: a read has nothing to commit. A transaction of the store goes on."""
+
+    def rollback(self) -> None:
+        """Do nothing: a read has nothing to undo. A transaction of the store goes on."""
+
+    def __enter__(self) -> Self:
+        """Return the connection itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing; as of `sqlite3`, the connection can still be used."""
 
     def __repr__(self) -> str:
         """Say which file, and whether the store is open."""
         state = "closed" if self._store.closed else "open"
         return f"<Connection {self._store.db_path!r}, {state}, only reads>"
+
+
+def _checked(factory: Callable[..., Any] | None) -> Callable[..., Any] | None:
+    """Return what makes rows as this factory would."""
+    if factory is sqlite3.Row:
+        return Row
+    if isinstance(factory, type) and issubclass(factory, sqlite3.Row):
+        raise InvalidTypeError("row_factory: a subclass of sqlite3.Row takes only cursors of sqlite3; use Row")
+    if factory is not None and not callable(factory):
+        found = type(factory).__name__
+        raise InvalidTypeError(f"row_factory must be Row, None, or a callable of (cursor, values), not {found}")
+    return factory
+
+
+def _refusal(call: str) -> ReadOnlyError:
+    return ReadOnlyError(f"{call}: only pure reads are allowed here, one statement at a time; use execute")
