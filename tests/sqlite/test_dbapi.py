@@ -15,6 +15,7 @@ from orchestrator.state_store import (
     Connection,
     Cursor,
     InvalidTypeError,
+    MissingFieldError,
     QueryError,
     ReadOnlyError,
     Row,
@@ -197,6 +198,38 @@ def test_calls_for_writing_are_refused_by_name(store: StateStore, of: Callable[[
     with pytest.raises(ReadOnlyError, match=r"^executescript: [^\n]*$"):
         of(store).executescript("DELETE FROM runs; DELETE FROM telemetry")
     assert everything(store) == before
+
+
+class TestRowsAsItems:
+    SQL = "SELECT 'a' AS item_id, 'run-1' AS run_id, 'note' AS item_type, 't' AS title, 's' AS summary, 5 AS rank"
+
+    def test_rows_of_sqlite3_and_of_the_store_are_items(self, store: StateStore) -> None:
+        with contextlib.closing(sqlite3.connect(":memory:")) as other:
+            other.row_factory = sqlite3.Row
+            store.upsert_intel_item(other.execute(self.SQL).fetchone())
+            store.upsert_intel_items_batch(other.execute(self.SQL.replace("'a'", "'b'")))
+        store.upsert_intel_items_batch(store.connection.execute(self.SQL.replace("'a'", "'c'")))
+        items = store.list_intel_items()
+        assert [(item["item_id"], item["title"], item["claims_json"]) for item in items] == [
+            (name, "t", []) for name in "abc"
+        ]
+
+    def test_a_column_that_is_missing_is_named(self, store: StateStore) -> None:
+        """A row of sqlite3 raises IndexError for it."""
+        with contextlib.closing(sqlite3.connect(":memory:")) as other:
+            other.row_factory = sqlite3.Row
+            for place in (other, store.connection):
+                row = place.execute("SELECT 'a' AS item_id, 'run-1' AS run_id, 'note' AS item_type").fetchone()
+                with pytest.raises(MissingFieldError, match="title is missing"):
+                    store.upsert_intel_item(row)
+
+    def test_columns_in_another_case_are_other_keys(self, store: StateStore) -> None:
+        """Though both kinds of rows would find them: what is required would be taken, and what is not ignored."""
+        with contextlib.closing(sqlite3.connect(":memory:")) as other:
+            other.row_factory = sqlite3.Row
+            for place in (other, store.connection):
+                with pytest.raises(MissingFieldError, match="title is missing"):
+                    store.upsert_intel_item(place.execute(self.SQL.replace("title", "TITLE")).fetchone())
 
 
 @pytest.mark.filterwarnings("ignore:pandas only supports SQLAlchemy:UserWarning")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, Self, final
 
+from _typeshed import SupportsKeysAndGetItem
 from orchestrator.state_store.records.item import IntelItem, IntelItemInput
 
 __all__ = [
@@ -106,10 +107,10 @@ class Store:
     ) -> int:
         """Return how many runs there are."""
 
-    def upsert_intel_item(self, item: IntelItemInput | Mapping[str, Any]) -> None:
+    def upsert_intel_item(self, item: IntelItemInput | SupportsKeysAndGetItem[str, Any]) -> None:
         """Insert or update one item."""
 
-    def upsert_intel_items_batch(self, items: Iterable[IntelItemInput | Mapping[str, Any]]) -> None:
+    def upsert_intel_items_batch(self, items: Iterable[IntelItemInput | SupportsKeysAndGetItem[str, Any]]) -> None:
         """Insert or update many items in one transaction."""
 
     def list_intel_items_for_run(self, run_id: str) -> list[IntelItem]:

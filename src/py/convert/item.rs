@@ -1,10 +1,10 @@
 //! Intel items: dicts to rows, and rows to dicts.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyMapping, PyString};
+use pyo3::types::{PyDict, PyList, PyString};
 
-use super::json;
 use super::values::{cell, during, text};
+use super::{json, mapping};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Items, NewItems};
 use crate::py::errors::Refusal;
@@ -195,15 +195,16 @@ impl Taking for Named<'_, '_> {
 /// Append an item, a dict or any other mapping, as a row. `context` says for messages which one it is.
 fn push_any(rows: &mut NewItems, item: &Bound<'_, PyAny>, context: &dyn Fn() -> String) -> PyResult<()> {
     let py = item.py();
-    if let Ok(item) = item.cast::<PyDict>() {
+    if let Ok(item) = item.cast_exact::<PyDict>() {
         return push(rows, item, &Named { context, item });
     }
-    let Ok(mapping) = item.cast::<PyMapping>() else {
+    let Keys { text, json, optional } = Keys::of(py);
+    let rest: Vec<_> = json.into_iter().map(|(key, _)| key).chain(optional).collect();
+    let Some(item) = mapping::read(item, &text, &rest)? else {
         let found = item.get_type().name()?;
-        return Err(Refusal::InvalidType.error(py, format!("{}: must be a dict, not {found}", context())));
+        let what = format!("{}: must be a dict, or have keys() and [], not {found}", context());
+        return Err(Refusal::InvalidType.error(py, what));
     };
-    let item = PyDict::new(py);
-    item.update(mapping)?;
     push(rows, &item, &Named { context, item: &item })
 }
 

@@ -3,5 +3,6 @@
 pub(super) mod item;
 pub(super) mod item_selection;
 pub(super) mod json;
+mod mapping;
 pub(super) mod run;
 pub(super) mod values;

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Unpack
 
+    from _typeshed import SupportsKeysAndGetItem
     from orchestrator.state_store import _core
     from orchestrator.state_store.records.filters import ItemFilters
     from orchestrator.state_store.records.item import IntelItem, IntelItemInput
@@ -24,16 +25,18 @@ class IntelItems:
 
     _core: _core.Store
 
-    def upsert_intel_item(self, item: IntelItemInput | Mapping[str, Any]) -> None:
+    def upsert_intel_item(self, item: IntelItemInput | SupportsKeysAndGetItem[str, Any]) -> None:
         """Insert an item, or update the one with this `item_id`.
 
         Parameters
         ----------
         item
-            `item_id`, `run_id`, `item_type`, `title` and `summary` (str) are required. `claims_json`,
-            `evidence_json`, `risk_flags_json` and `explainability_json` default to `[]`, `scores_json` to `{}`;
-            each takes any JSON value. `decision` and `decision_reason` (str or None) default to None. Other keys
-            are ignored. An update leaves `run_id`, `item_type` and `created_at` as they were first recorded.
+            A dict, or anything that has `keys()` and `[]`, as the rows of databases and of pandas have; a subclass of
+            dict is asked by its own `[]` and `get`. `item_id`, `run_id`, `item_type`, `title` and `summary` (str)
+            are required. `claims_json`, `evidence_json`, `risk_flags_json` and `explainability_json` default to
+            `[]`, `scores_json` to `{}`; each takes any JSON value. `decision` and `decision_reason` (str or None)
+            default to None. Other keys are ignored. An update leaves `run_id`, `item_type` and `created_at` as they
+            were first recorded.
 
         Raises
         ------
@@ -46,10 +49,25 @@ class IntelItems:
             When a required key is missing.
         TypeError, ValueError, RecursionError
             When a value cannot be stored: of the class that `json.dumps` raises for it.
+
+        Examples
+        --------
+        >>> import sqlite3
+        >>> from orchestrator.state_store import StateStore
+        >>> feed = sqlite3.connect(":memory:")
+        >>> feed.row_factory = sqlite3.Row
+        >>> found = "SELECT 'a' AS item_id, 'run-1' AS run_id, 'note' AS item_type, 't' AS title, 's' AS summary"
+        >>> with StateStore(":memory:") as store:
+        ...     run = store.start_run("run-1", "daily", {})
+        ...     store.upsert_intel_item({**dict(feed.execute(found).fetchone()), "scores_json": {"total": 5}})
+        ...     store.upsert_intel_items_batch(feed.execute(found.replace("'a'", "'b'")))
+        ...     [(item["item_id"], item["scores_json"]) for item in store.list_intel_items()]
+        [('a', {'total': 5}), ('b', {})]
+        >>> feed.close()
         """
         self._core.upsert_intel_item(item)
 
-    def upsert_intel_items_batch(self, items: Iterable[IntelItemInput | Mapping[str, Any]]) -> None:
+    def upsert_intel_items_batch(self, items: Iterable[IntelItemInput | SupportsKeysAndGetItem[str, Any]]) -> None:
         """Upsert many items as one: all of them are written, or none.
 
         Parameters
