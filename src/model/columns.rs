@@ -58,6 +58,21 @@ impl ItemColumn {
         all => all,
     };
 
+    /// The one of [`Self::NEW`] that whoever wrote `name` may have meant; `None` where it resembles none.
+    #[must_use]
+    pub fn nearest(name: &str) -> Option<Self> {
+        if name.len() > 64 {
+            return None;
+        }
+        let to = |known: &str| distance(&name.to_lowercase(), known);
+        let near = |column: &Self| {
+            let known = column.name();
+            let steps = to(known).min(to(known.trim_end_matches("_json")));
+            (steps <= (known.len() / 3).max(2)).then_some((steps, *column))
+        };
+        Self::NEW.iter().filter_map(near).min_by_key(|(steps, _)| *steps).map(|(_, column)| column)
+    }
+
     /// Those that hold JSON.
     pub(crate) const JSON: [Self; 5] =
         [Self::Claims, Self::Evidence, Self::Scores, Self::RiskFlags, Self::Explainability];
@@ -74,5 +89,58 @@ columns! {
         FinishedAt = "finished_at",
         Notes = "notes",
         HeartbeatAt = "heartbeat_at",
+    }
+}
+
+/// How many characters must be put in, left out or replaced to make one text of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (index, character) in one.chars().enumerate() {
+        let mut diagonal = index;
+        let mut left = index + 1;
+        row[0] = left;
+        for (cell, &opposite) in row[1..].iter_mut().zip(&other) {
+            left = (diagonal + usize::from(character != opposite)).min(left + 1).min(*cell + 1);
+            diagonal = std::mem::replace(cell, left);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_column_is_the_one_that_was_meant() {
+        for (name, meant) in [
+            ("titel", Some("title")),
+            ("Title", Some("title")),
+            ("itemid", Some("item_id")),
+            ("claim_json", Some("claims_json")),
+            ("claims", Some("claims_json")),
+            ("score", Some("scores_json")),
+            ("riskflags_json", Some("risk_flags_json")),
+            ("explainabilty", Some("explainability_json")),
+            ("decison", Some("decision")),
+            ("decision_resaon", Some("decision_reason")),
+            ("type", None),
+            ("url", None),
+            ("", None),
+            ("é\u{1f600}", None),
+        ] {
+            assert_eq!(ItemColumn::nearest(name).map(ItemColumn::name), meant, "{name}");
+        }
+        assert_eq!(ItemColumn::nearest(&"title".repeat(1000)), None);
+    }
+
+    #[test]
+    fn distance_counts_the_edits() {
+        for (one, other, edits) in
+            [("", "", 0), ("", "abc", 3), ("abc", "", 3), ("kitten", "sitting", 3), ("ab", "ba", 2)]
+        {
+            assert_eq!(distance(one, other), edits, "{one} {other}");
+        }
     }
 }

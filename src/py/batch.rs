@@ -27,11 +27,12 @@ pub(super) fn upsert_while_encoding(
     py: Python<'_>,
     open: &Open,
     items: &[Bound<'_, PyAny>],
+    strict: bool,
 ) -> PyResult<bool> {
     let Some((first, rest)) = items.split_at_checked(SLICE).filter(|_| items.len() >= WORTH_A_THREAD) else {
         return Ok(false);
     };
-    let Some(first) = item::plain(first) else { return Ok(false) };
+    let Some(first) = item::plain(first, strict) else { return Ok(false) };
     let (store, owner) = (open.store()?, open.caller(py)?);
     let (to_writer, slices) = mpsc::channel();
     let mut to_writer = Some(Own::new(to_writer));
@@ -48,7 +49,7 @@ pub(super) fn upsert_while_encoding(
         let mut time_slice = TimeSlice::begin();
         for slice in rest.chunks(SLICE) {
             time_slice.yield_gil(py);
-            let Some(rows) = item::plain(slice) else {
+            let Some(rows) = item::plain(slice, strict) else {
                 to_writer = None;
                 interrupted.store(true, Ordering::Relaxed);
                 // It does not go on long: it has been told.

@@ -58,6 +58,8 @@ class Store:
         read_only: bool,
         file_mode: int,
         trace_sql: bool,
+        json_default: Callable[[Any], Any] | None,
+        strict: bool,
     ) -> Self: ...
     @property
     def db_path(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.state_store import _core
 from orchestrator.state_store.calls.intel_items import IntelItems
@@ -14,6 +14,7 @@ from orchestrator.state_store.calls.telemetry import Telemetry
 from orchestrator.state_store.calls.upkeep import Upkeep
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Literal, NoReturn, Self
 
@@ -46,6 +47,13 @@ class StateStore(Runs, IntelItems, Telemetry, Upkeep):
         Log each statement that SQLite runs for this store, and its time, to
         `logging.getLogger("orchestrator.state_store")` at level DEBUG, when the call is over. Values that are bound to
         a statement are not shown; those spelt out in ad-hoc SQL are.
+    json_default
+        Called with each value that JSON does not know, in items, settings and telemetry, as the `default` of
+        `json.dumps` is; returns a value that JSON knows, or raises TypeError. It may call the store. None: such a value
+        is an error.
+    strict
+        Refuse an item with a key that no item has (`InvalidValueError` names the nearest one that items have), instead
+        of ignoring the key. `created_at` may be there, as lists return it.
 
     Raises
     ------
@@ -81,6 +89,8 @@ class StateStore(Runs, IntelItems, Telemetry, Upkeep):
         read_only: bool = False,
         file_mode: int = 0o600,
         trace_sql: bool = False,
+        json_default: Callable[[Any], Any] | None = None,
+        strict: bool = False,
     ) -> None:
         self._core = _core.Store(
             db_path,
@@ -90,6 +100,8 @@ class StateStore(Runs, IntelItems, Telemetry, Upkeep):
             read_only=read_only,
             file_mode=file_mode,
             trace_sql=trace_sql,
+            json_default=json_default,
+            strict=strict,
         )
         self._read_only = read_only
 

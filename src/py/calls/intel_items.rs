@@ -24,19 +24,19 @@ type ItemPage<'py> = (Bound<'py, PyList>, Option<(String, i64)>);
 impl Store {
     /// Insert or update one item.
     fn upsert_intel_item(&self, py: Python<'_>, item: &Bound<'_, PyAny>) -> PyResult<()> {
-        let item = item::one(item)?;
+        let item = item::one(item, &self.1)?;
         call(py, &self.0, |store, caller| store.upsert_intel_item(caller, item))
     }
 
     /// Insert or update many items in one transaction.
     fn upsert_intel_items_batch(&self, py: Python<'_>, items: &Bound<'_, PyAny>) -> PyResult<()> {
         let items = item::exhaust(items)?;
-        let done = batch::upsert_while_encoding(py, &self.0, &items);
+        let done = batch::upsert_while_encoding(py, &self.0, &items, self.1.strict);
         self.0.show_trace(py)?;
         if done? {
             return Ok(());
         }
-        let items = item::many(py, &items)?;
+        let items = item::many(py, &items, &self.1)?;
         call(py, &self.0, |store, caller| store.upsert_intel_items_batch(caller, items))
     }
 

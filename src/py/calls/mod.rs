@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
 
+use super::convert::conversion::Conversion;
 use super::convert::values;
 use super::errors::Refusal;
 use super::open::{Open, call, interruptible};
@@ -26,13 +28,13 @@ const TRACE: &str = "orchestrator.state_store.trace";
 
 /// A store's connections; `StateStore` documents each call.
 #[pyclass(frozen, module = "orchestrator.state_store._core")]
-pub(super) struct Store(Arc<Open>);
+pub(super) struct Store(Arc<Open>, Conversion);
 
 #[pymethods]
 impl Store {
     #[new]
     #[expect(clippy::too_many_arguments, reason = "one for each of the options")]
-    #[pyo3(signature = (db_path, *, synchronous, busy_timeout, pool_size, read_only, file_mode, trace_sql))]
+    #[pyo3(signature = (db_path, *, synchronous, busy_timeout, pool_size, read_only, file_mode, trace_sql, json_default, strict))]
     fn new(
         py: Python<'_>,
         db_path: &Bound<'_, PyAny>,
@@ -42,8 +44,11 @@ impl Store {
         read_only: &Bound<'_, PyAny>,
         file_mode: &Bound<'_, PyAny>,
         trace_sql: &Bound<'_, PyAny>,
+        json_default: &Bound<'_, PyAny>,
+        strict: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
         let location = options::location(db_path, "db_path")?;
+        let conversion = Conversion::new(json_default, strict)?;
         let options = Options {
             synchronous: options::synchronous(synchronous)?,
             busy_timeout: options::busy_timeout(busy_timeout)?,
@@ -72,7 +77,11 @@ impl Store {
         };
         let open = Open::new(store, location, trace);
         open.show_trace(py)?;
-        Ok(Self(Arc::new(open)))
+        Ok(Self(Arc::new(open), conversion))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.1.traverse(&visit)
     }
 
     /// The path that `db_path` means.

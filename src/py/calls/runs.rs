@@ -33,7 +33,12 @@ impl Store {
             run_id: run_id.to_owned(),
             run_type: values::text(run_type, &operation, "run_type")?.to_owned(),
             started_at: started_at.clone(),
-            settings_snapshot_json: values::json_text(settings_snapshot, &operation, "settings_snapshot")?,
+            settings_snapshot_json: values::json_text(
+                settings_snapshot,
+                &self.1,
+                &operation,
+                "settings_snapshot",
+            )?,
         };
         call(py, &self.0, |store, caller| store.start_run(caller, run))?;
         Ok(started_at)

@@ -22,7 +22,7 @@ impl Store {
         let operation = format!("write_telemetry {run_id:?}");
         let document = Telemetry {
             run_id: run_id.to_owned(),
-            telemetry_json: values::json_text(telemetry, &operation, "telemetry")?,
+            telemetry_json: values::json_text(telemetry, &self.1, &operation, "telemetry")?,
             force: options::flag(force, "write_telemetry: force")?,
         };
         call(py, &self.0, |store, caller| store.write_telemetry(caller, document))

@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
+use super::conversion::{Conversion, unknown, unknown_key};
 use super::values::{cell, during, text};
 use super::{json, mapping};
 use crate::model::columns::ItemColumn;
@@ -19,9 +20,9 @@ const REPEATED: [ItemColumn; 4] =
     [ItemColumn::RunId, ItemColumn::ItemType, ItemColumn::Decision, ItemColumn::CreatedAt];
 
 /// One item as a row.
-pub(in crate::py) fn one(item: &Bound<'_, PyAny>) -> PyResult<NewItems> {
+pub(in crate::py) fn one(item: &Bound<'_, PyAny>, conversion: &Conversion) -> PyResult<NewItems> {
     let mut rows = NewItems::new();
-    push_any(&mut rows, item, &|| "upsert_intel_item".to_owned())?;
+    push_any(&mut rows, item, conversion, &|| "upsert_intel_item".to_owned())?;
     Ok(rows)
 }
 
@@ -31,12 +32,16 @@ pub(in crate::py) fn exhaust<'py>(items: &Bound<'py, PyAny>) -> PyResult<Vec<Bou
 }
 
 /// The items of a batch as rows.
-pub(in crate::py) fn many(py: Python<'_>, items: &[Bound<'_, PyAny>]) -> PyResult<NewItems> {
+pub(in crate::py) fn many(
+    py: Python<'_>,
+    items: &[Bound<'_, PyAny>],
+    conversion: &Conversion,
+) -> PyResult<NewItems> {
     let mut rows = NewItems::new();
     let mut time_slice = TimeSlice::begin();
     for (index, item) in items.iter().enumerate() {
         time_slice.yield_gil(py);
-        push_any(&mut rows, item, &|| format!("{BATCH}: item {index}"))?;
+        push_any(&mut rows, item, conversion, &|| format!("{BATCH}: item {index}"))?;
     }
     Ok(rows)
 }
@@ -44,10 +49,14 @@ pub(in crate::py) fn many(py: Python<'_>, items: &[Bound<'_, PyAny>]) -> PyResul
 /// Items of which each is just what is documented, as rows; `None` where one is anything else.
 ///
 /// Runs no code of the user's and makes no Python object, so that the writer may be held meanwhile.
-pub(in crate::py) fn plain(items: &[Bound<'_, PyAny>]) -> Option<NewItems> {
+pub(in crate::py) fn plain(items: &[Bound<'_, PyAny>], strict: bool) -> Option<NewItems> {
     let mut rows = NewItems::new();
     for item in items {
-        push(&mut rows, item.cast_exact().ok()?, &Plain).ok()?;
+        let item = item.cast_exact().ok()?;
+        if strict && unknown_key(item).is_some() {
+            return None;
+        }
+        push(&mut rows, item, &Plain).ok()?;
     }
     Some(rows)
 }
@@ -161,6 +170,7 @@ impl Taking for Plain {
 struct Named<'a, 'py> {
     context: &'a dyn Fn() -> String,
     item: &'a Bound<'py, PyDict>,
+    json_default: Option<&'a Py<PyAny>>,
 }
 
 impl Named<'_, '_> {
@@ -184,7 +194,7 @@ impl Taking for Named<'_, '_> {
     }
 
     fn json(&self, key: &Bound<'_, PyString>, value: &Bound<'_, PyAny>, to: &mut Vec<u8>) -> PyResult<()> {
-        json::encode(value, to).map_err(|error| during(value.py(), error, &format!("{}: {key}", self.name())))
+        json::encode(value, self.json_default, to, &|| format!("{}: {key}", self.name()))
     }
 
     fn missing(&self, key: &Bound<'_, PyString>) -> PyErr {
@@ -193,19 +203,33 @@ impl Taking for Named<'_, '_> {
 }
 
 /// Append an item, a dict or any other mapping, as a row. `context` says for messages which one it is.
-fn push_any(rows: &mut NewItems, item: &Bound<'_, PyAny>, context: &dyn Fn() -> String) -> PyResult<()> {
+fn push_any(
+    rows: &mut NewItems,
+    item: &Bound<'_, PyAny>,
+    conversion: &Conversion,
+    context: &dyn Fn() -> String,
+) -> PyResult<()> {
     let py = item.py();
+    let mut push = |item: &Bound<'_, PyDict>, keys: &Bound<'_, PyDict>| {
+        let named = Named { context, item, json_default: conversion.json_default.as_ref() };
+        if conversion.strict
+            && let Some(key) = unknown_key(keys)
+        {
+            return Err(unknown(&key, &named.name()));
+        }
+        push(rows, item, &named)
+    };
     if let Ok(item) = item.cast_exact::<PyDict>() {
-        return push(rows, item, &Named { context, item });
+        return push(item, item);
     }
     let Keys { text, json, optional } = Keys::of(py);
     let rest: Vec<_> = json.into_iter().map(|(key, _)| key).chain(optional).collect();
-    let Some(item) = mapping::read(item, &text, &rest)? else {
+    let Some((item, keys)) = mapping::read(item, &text, &rest)? else {
         let found = item.get_type().name()?;
         let what = format!("{}: must be a dict, or have keys() and [], not {found}", context());
         return Err(Refusal::InvalidType.error(py, what));
     };
-    push(rows, &item, &Named { context, item: &item })
+    push(&item, &keys)
 }
 
 /// An item's id for messages, as the core quotes it.

@@ -19,12 +19,19 @@ const STACK_GIVEN: usize = 8 << 20;
 /// Numbers of fewer digits are never refused, whatever limit is set.
 const SHORTEST_LIMIT: usize = 640;
 
-/// Append `value` as JSON text.
+/// Append `value` as JSON text; `default` makes JSON of what JSON does not know.
 ///
-/// Fails as `json.dumps` fails; whatever else the value's own code raises passes untouched.
-pub(in crate::py) fn encode(value: &Bound<'_, PyAny>, text: &mut Vec<u8>) -> PyResult<()> {
+/// Fails as `json.dumps` fails, and the message begins with `what`. Whatever else `default` or the value's own code
+/// raises passes untouched, with `what` as a note.
+pub(in crate::py) fn encode(
+    value: &Bound<'_, PyAny>,
+    default: Option<&Py<PyAny>>,
+    text: &mut Vec<u8>,
+    what: &dyn Fn() -> String,
+) -> PyResult<()> {
     if !encode_plain(value, text) {
-        text.extend_from_slice(dumps(value)?.to_str()?.as_bytes());
+        let written = dumps(value, default).map_err(|error| refusal(value.py(), error, default, &what()))?;
+        text.extend_from_slice(written.to_str()?.as_bytes());
     }
     Ok(())
 }
@@ -77,25 +84,36 @@ fn has_long_number(text: &[u8]) -> bool {
         && text.split(|byte| !byte.is_ascii_digit()).any(|run| run.len() >= SHORTEST_LIMIT)
 }
 
-fn dumps<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
+fn dumps<'py>(value: &Bound<'py, PyAny>, default: Option<&Py<PyAny>>) -> PyResult<Bound<'py, PyString>> {
     let py = value.py();
     let module = py.import(intern!(py, "json"))?;
     let options = PyDict::new(py);
     options.set_item(intern!(py, "separators"), (",", ":"))?;
+    if let Some(default) = default {
+        options.set_item(intern!(py, "default"), default)?;
+    }
     let call = || module.call_method(intern!(py, "dumps"), (value,), Some(&options));
-    let text = stacker::maybe_grow(STACK_WANTED, STACK_GIVEN, call).map_err(|error| {
-        let message = error.value(py).to_string();
-        if error.is_instance_of::<PyRecursionError>(py) {
-            Refusal::NestingTooDeep.error(py, "nested too deeply for JSON")
-        } else if error.is_instance_of::<PyTypeError>(py) {
-            Refusal::InvalidType.error(py, message)
-        } else if error.is_instance_of::<PyValueError>(py) {
-            Refusal::InvalidValue.error(py, message)
-        } else {
-            error
-        }
-    })?;
-    Ok(text.cast_into()?)
+    Ok(stacker::maybe_grow(STACK_WANTED, STACK_GIVEN, call)?.cast_into()?)
+}
+
+/// What to raise where `json.dumps` raised `error`.
+fn refusal(py: Python<'_>, error: PyErr, default: Option<&Py<PyAny>>, what: &str) -> PyErr {
+    let refusal = if error.is_instance_of::<PyRecursionError>(py) {
+        Refusal::NestingTooDeep.error(py, format!("{what}: nested too deeply for JSON"))
+    } else if error.is_instance_of::<PyTypeError>(py) {
+        Refusal::InvalidType.error(py, format!("{what}: {}", error.value(py)))
+    } else if error.is_instance_of::<PyValueError>(py) {
+        Refusal::InvalidValue.error(py, format!("{what}: {}", error.value(py)))
+    } else {
+        // One whose own code refuses the note is raised without it.
+        let _ = error.value(py).call_method1(intern!(py, "add_note"), (what,));
+        return error;
+    };
+    if default.is_some() {
+        // Its traceback leads into the default.
+        refusal.set_cause(py, Some(error));
+    }
+    refusal
 }
 
 fn loads<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {

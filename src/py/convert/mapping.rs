@@ -2,11 +2,11 @@
 
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PySet, PyString};
+use pyo3::types::{PyDict, PyString};
 
 use crate::py::names::intern;
 
-/// What `item` has of these keys, in a dict; `None` where it has no `keys()` or no `[]`.
+/// What `item` has of these keys, in a dict, and all its keys, in another; `None` where it has no `keys()` or no `[]`.
 ///
 /// Each value is asked for once. What a subclass of dict lacks it may still give: `[]` what is required, by its
 /// `__missing__`, and a `get` of its own the rest.
@@ -14,15 +14,15 @@ pub(super) fn read<'py>(
     item: &Bound<'py, PyAny>,
     required: &[&Bound<'py, PyString>],
     optional: &[&Bound<'py, PyString>],
-) -> PyResult<Option<Bound<'py, PyDict>>> {
+) -> PyResult<Option<(Bound<'py, PyDict>, Bound<'py, PyDict>)>> {
     let py = item.py();
     let class = item.get_type();
     if !(class.hasattr(intern!(py, "__getitem__"))? && item.hasattr(intern!(py, "keys"))?) {
         return Ok(None);
     }
-    let keys = PySet::empty(py)?;
+    let keys = PyDict::new(py);
     for key in item.call_method0(intern!(py, "keys"))?.try_iter()? {
-        keys.add(key?)?;
+        keys.set_item(key?, py.None())?;
     }
     let get = intern!(py, "get");
     let is_dict = item.is_instance_of::<PyDict>();
@@ -49,5 +49,5 @@ pub(super) fn read<'py>(
             found.set_item(key, item.get_item(key)?)?;
         }
     }
-    Ok(Some(found))
+    Ok(Some((found, keys)))
 }

@@ -1,5 +1,6 @@
 //! Between Python's objects and the rows of the core.
 
+pub(super) mod conversion;
 pub(super) mod item;
 pub(super) mod item_selection;
 pub(super) mod json;

@@ -6,6 +6,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyMapping, PySequence, PyString, PyTuple};
 
+use super::conversion::Conversion;
 use super::json;
 use crate::error::{ErrorKind, StoreError};
 use crate::py::errors::Refusal;
@@ -82,10 +83,15 @@ pub(in crate::py) fn cell<'py>(py: Python<'py>, text: Option<&[u8]>) -> PyResult
 }
 
 /// A JSON argument as text.
-pub(in crate::py) fn json_text(value: &Bound<'_, PyAny>, operation: &str, name: &str) -> PyResult<Vec<u8>> {
+pub(in crate::py) fn json_text(
+    value: &Bound<'_, PyAny>,
+    conversion: &Conversion,
+    operation: &str,
+    name: &str,
+) -> PyResult<Vec<u8>> {
     let mut text = Vec::new();
-    json::encode(value, &mut text)
-        .map_err(|error| during(value.py(), error, &format!("{operation}: {name}")))?;
+    let what = || format!("{operation}: {name}");
+    json::encode(value, conversion.json_default.as_ref(), &mut text, &what)?;
     Ok(text)
 }
 
