@@ -15,6 +15,7 @@ from tests.helpers import TIMEOUT, in_thread, in_threads, item_ids, leaving_noth
 
 CALLS: dict[str, Callable[[StateStore], object]] = {
     "start_run": lambda store: store.start_run("run-2", "daily", {}),
+    "start_run of one that may be there": lambda store: store.start_run("run-1", "daily", {}, if_exists="return"),
     "finish_run": lambda store: store.finish_run("run-1", "completed"),
     "get_run": lambda store: store.get_run("run-1"),
     "list_runs": lambda store: store.list_runs(),

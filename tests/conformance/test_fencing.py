@@ -97,6 +97,18 @@ def test_write_that_is_refused_in_a_transaction_undoes_itself_alone(store: State
     ]
 
 
+def test_dead_run_that_is_started_again_is_returned_and_stays_dead(store: StateStore) -> None:
+    before = everything(store)
+    again = store.start_run("dead", "daily", {}, if_exists="return")
+    assert (again, again.status) == (get(store), "crashed")
+    assert everything(store) == before
+    with pytest.raises(RunFinishedError, match=FENCED):
+        write_job(store, "dead", "stale")
+    store.reopen_run("dead")
+    assert store.start_run("dead", "daily", {}, if_exists="return").status == "running"
+    write_job(store, "dead", "all of it")
+
+
 def test_items_of_a_dead_run_are_there_for_everybody_else(store: StateStore) -> None:
     write_job(store, "next", "all of it")
     store.upsert_intel_items_batch([make_item("job", "next", title="all of it, again"), make_item("more", "next")])

@@ -60,9 +60,11 @@ class Model:
         self.items[item["item_id"]] = item
         self.recovered[run.run_id] = run.notes or ""
 
-    def start_run(self, run_id: str, run_type: str, settings_snapshot: Any) -> None:
+    def start_run(self, run_id: str, run_type: str, settings_snapshot: Any, *, if_exists: str = "error") -> None:
         settings_text = json.dumps(settings_snapshot)
         if run_id in self.runs:
+            if if_exists == "return" and self.runs[run_id][0] == run_type:
+                return
             raise RunExistsError
         self.runs[run_id] = [run_type, "running", False, None, settings_text]
 
@@ -223,8 +225,8 @@ def check_items(store: StateStore, model: Model, prefix: str) -> None:
         assert (store.get_intel_item(prefix + item_id) is None) == (prefix + item_id not in model.items)
 
 
-FORCE = " by force"
-"""What the name of a call ends with that is made with `force=True`."""
+OPTIONS: dict[str, dict[str, Any]] = {" by force": {"force": True}, " again": {"if_exists": "return"}}
+"""What the name of a call ends with that is made with an option."""
 
 
 def play(store: StateStore, model: Model, prefix: str, sequence: list[Any]) -> None:
@@ -237,8 +239,9 @@ def play(store: StateStore, model: Model, prefix: str, sequence: list[Any]) -> N
             play_block(store, model, prefix, *arguments)
             continue
         arguments = [rename(prefix, each) for each in arguments]
-        options = {"force": True} if name.endswith(FORCE) else {}
-        name = name.removesuffix(FORCE)
+        ending = next((ending for ending in OPTIONS if name.endswith(ending)), "")
+        options = OPTIONS.get(ending, {})
+        name = name.removesuffix(ending)
         try:
             getattr(model, name)(*arguments, **options)
         except (
@@ -357,7 +360,7 @@ def batch_with_one_bad_item(good: list[Item], bad: Item) -> list[Item]:
 
 calls = st.one_of(
     st.tuples(st.just("start_run"), run_ids, texts, documents),
-    st.tuples(st.just("start_run"), run_ids, texts, documents),
+    st.tuples(st.sampled_from(["start_run", "start_run again"]), run_ids, texts, documents),
     st.tuples(st.sampled_from(["finish_run", "finish_run by force"]), run_ids, statuses, st.none() | texts),
     st.tuples(st.just("reopen_run"), run_ids),
     st.tuples(st.just("delete_run"), run_ids),

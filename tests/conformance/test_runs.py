@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
-from orchestrator.state_store import RunExistsError, RunNotFoundError, RunRecord, StateStore
+from orchestrator.state_store import (
+    InvalidTypeError,
+    InvalidValueError,
+    RunExistsError,
+    RunNotFoundError,
+    RunRecord,
+    StateStore,
+)
 
 from tests.conformance.conftest import Engine
 from tests.conformance.seen import everything
+from tests.helpers import Boom, in_threads, make_item
 
 
 def run_row(store: StateStore, run_id: str) -> dict[str, Any]:
@@ -70,6 +80,72 @@ def test_second_start_of_a_run_changes_nothing(store: StateStore) -> None:
     with pytest.raises(RunExistsError, match="run-1"):
         store.start_run("run-1", "other", {"other": True})
     assert everything(store) == before
+
+
+def start_again(store: StateStore, run_id: str = "run-1", run_type: str = "daily") -> RunRecord:
+    return store.start_run(run_id, run_type, {"again": True}, if_exists="return")
+
+
+def test_run_that_is_started_again_is_returned_as_it_is(store: StateStore) -> None:
+    """A step that is tried again would fail, or lose the settings of the first try."""
+    new = start_again(store, "run-2")
+    assert (new.status, new.settings_snapshot_json) == ("running", {"again": True})
+    for end in (None, "failed"):
+        if end is not None:
+            store.finish_run("run-1", end, "no network")
+        before = everything(store)
+        again = start_again(store)
+        assert again == store.get_run("run-1")
+        assert (again.status, again.settings_snapshot_json) == (end or "running", {})
+        assert everything(store) == before
+    store.upsert_intel_item(make_item())
+
+
+def test_start_again_counts_as_a_heartbeat(lasting: Engine) -> None:
+    with lasting.open() as store:
+        store.start_run("run-1", "daily", {})
+    lasting.edit("runs", started_at="2001-01-01T00:00:00+00:00")
+    with lasting.open() as store:
+        assert start_again(store).heartbeat_at is not None
+        assert store.recover_stale_runs(60) == []
+
+
+def test_run_of_another_type_is_not_returned(store: StateStore) -> None:
+    before = everything(store)
+    message = r'^start_run "run-1": .*already, of another run_type, "daily"; nothing was changed'
+    with pytest.raises(RunExistsError, match=message):
+        start_again(store, run_type="weekly")
+    with store.transaction(), pytest.raises(RunExistsError, match=message):
+        start_again(store, run_type="weekly")
+    assert everything(store) == before
+
+
+def test_start_again_in_a_transaction_sees_its_writes(store: StateStore) -> None:
+    with contextlib.suppress(Boom), store.transaction():
+        first = store.start_run("run-2", "daily", {})
+        assert start_again(store, "run-2").started_at == first.started_at
+        start_again(store, "run-3")
+        raise Boom
+    assert [run.run_id for run in store.list_runs()] == ["run-1"]
+
+
+def test_of_several_that_start_a_run_one_records_it(store: StateStore) -> None:
+    """Looking first and starting then, two of them find that there is none."""
+    for number in range(20):
+        name = f"shared-{number}"
+        records = in_threads([partial(start_again, store, name)] * 4)
+        assert len({record.started_at for record in records}) == 1
+        assert run_row(store, name)["started_at"] == records[0].started_at
+
+
+def test_what_becomes_of_a_run_that_exists_is_one_of_two(store: StateStore) -> None:
+    wrong: Any
+    for wrong, error in (("replace", InvalidValueError), (None, InvalidTypeError), (True, InvalidTypeError)):
+        with pytest.raises(error, match=r'^start_run "run-1": if_exists must be'):
+            store.start_run("run-1", "daily", {}, if_exists=wrong)
+    with pytest.raises(InvalidValueError, match=r'if_exists must be "error" or "return", not "replace"$'):
+        store.start_run("run-9", "daily", {}, if_exists="replace")  # type: ignore[arg-type]
+    assert store.get_run("run-9") is None
 
 
 def test_start_run_with_settings_that_are_no_json_records_no_run(store: StateStore) -> None:

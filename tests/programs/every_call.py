@@ -31,6 +31,8 @@ def calls(store: StateStore, folder: str) -> Iterator[Callable[[], object]]:
     odd = [decimal.Decimal(1), uuid.UUID(int=1), now, Odd(), float("nan"), 2**70, "\ud800"]
     yield lambda: store.start_run("run-1", "daily", OrderedDict(a=[1.5, None, True, "é"]))
     yield lambda: store.start_run("run-1", "daily", {})
+    yield lambda: store.start_run("run-1", "daily", {}, if_exists="return")
+    yield lambda: store.start_run("run-1", "daily", {}, if_exists="replace")  # type: ignore[arg-type]
     yield lambda: store.start_run("run-2", "daily", {"deep": deep(2000)})
     for value in odd:
         yield lambda value=value: store.start_run("run-2", "daily", value)  # type: ignore[misc]

@@ -105,6 +105,14 @@ def test_no_write_takes_it(stores: tuple[StateStore, StateStore], call: str) -> 
             WRITES[call](store)
 
 
+def test_start_again_begins_a_new_run(stores: tuple[StateStore, StateStore]) -> None:
+    for store in stores:
+        run = store.start_run("gone", "weekly", {"new": True}, if_exists="return")
+        assert (run.status, run.settings_snapshot_json) == ("running", {"new": True})
+        assert store.list_intel_items_for_run("gone") == []
+        assert store.get_telemetry("gone") is None
+
+
 def test_its_id_and_its_items_can_come_again(stores: tuple[StateStore, StateStore]) -> None:
     for store in stores:
         store.upsert_intel_item(make_item("old-2", "kept"))
@@ -114,6 +122,7 @@ def test_its_id_and_its_items_can_come_again(stores: tuple[StateStore, StateStor
         store.start_run("gone", "daily", {})
         assert store.list_intel_items_for_run("gone") == []
         assert store.get_telemetry("gone") is None
+        assert store.start_run("gone", "daily", {}, if_exists="return").status == "running"
         with store.run("another", "daily", {}):
             pass
         assert store.stats().runs == 3

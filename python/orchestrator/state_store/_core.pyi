@@ -69,8 +69,8 @@ class Store:
     def closed(self) -> bool:
         """Whether the store is closed."""
 
-    def start_run(self, run_id: str, run_type: str, settings_snapshot: Any) -> str:
-        """Record a new run and return its `started_at`."""
+    def start_run(self, run_id: str, run_type: str, settings_snapshot: Any, if_exists: str) -> str | tuple[Any, ...]:
+        """Record a new run and return its `started_at`; or the fields of the `RunRecord` of one that is there."""
 
     def finish_run(self, run_id: str, status: str, notes: str | None, force: bool, *, if_running: bool = False) -> None:
         """Set how a run ended; with `force` also of one that was recovered, with `if_running` only of one that runs."""

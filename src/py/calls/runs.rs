@@ -18,16 +18,19 @@ type RunPage<'py> = (Bound<'py, PyList>, Option<String>);
 
 #[pymethods]
 impl Store {
-    /// Record a new run and return its `started_at`.
-    fn start_run(
+    /// Record a new run and return its `started_at`; of one that is there already, with `if_exists="return"`, the fields
+    /// of its `RunRecord`.
+    fn start_run<'py>(
         &self,
-        py: Python<'_>,
-        run_id: &Bound<'_, PyAny>,
-        run_type: &Bound<'_, PyAny>,
-        settings_snapshot: &Bound<'_, PyAny>,
-    ) -> PyResult<String> {
+        py: Python<'py>,
+        run_id: &Bound<'py, PyAny>,
+        run_type: &Bound<'py, PyAny>,
+        settings_snapshot: &Bound<'py, PyAny>,
+        if_exists: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let run_id = values::text(run_id, "start_run", "run_id")?;
         let operation = format!("start_run {run_id:?}");
+        let may_exist = values::choice(if_exists, &operation, "if_exists", ["error", "return"])? == 1;
         let started_at = now();
         let run = NewRun {
             run_id: run_id.to_owned(),
@@ -40,8 +43,15 @@ impl Store {
                 "settings_snapshot",
             )?,
         };
-        call(py, &self.0, |store, caller| store.start_run(caller, run))?;
-        Ok(started_at)
+        if may_exist {
+            let found = call(py, &self.0, |store, caller| store.start_or_get_run(caller, &run))?;
+            if let Some(run) = run::tuples(py, &found, "start_run")?.iter().next() {
+                return Ok(run);
+            }
+        } else {
+            call(py, &self.0, |store, caller| store.start_run(caller, run))?;
+        }
+        Ok(started_at.into_pyobject(py)?.into_any())
     }
 
     /// Set a run's status, notes and `finished_at`: also of one that was recovered with `force`, and not of one that is

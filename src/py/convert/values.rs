@@ -56,6 +56,21 @@ pub(in crate::py) fn texts(
     several.collect::<PyResult<_>>().map(Some)
 }
 
+/// Which of these texts an argument is.
+pub(in crate::py) fn choice<const N: usize>(
+    value: &Bound<'_, PyAny>,
+    operation: &str,
+    name: &str,
+    choices: [&str; N],
+) -> PyResult<usize> {
+    let found = text(value, operation, name)?;
+    choices.iter().position(|choice| *choice == found).ok_or_else(|| {
+        let choices = choices.map(|choice| format!("{choice:?}")).join(" or ");
+        Refusal::InvalidValue
+            .error(value.py(), format!("{operation}: {name} must be {choices}, not {found:?}"))
+    })
+}
+
 /// How long a list may be; `None` is as long as there are rows.
 pub(in crate::py) fn limit(value: &Bound<'_, PyAny>, operation: &str) -> PyResult<Option<NonZeroUsize>> {
     if value.is_none() {

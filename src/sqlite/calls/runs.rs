@@ -27,6 +27,17 @@ impl Store {
         self.write(caller, Write::StartRun(run))
     }
 
+    /// Record a new run; or return the one of its type that has its id, as it is. No row where it is new.
+    ///
+    /// # Errors
+    /// As [`Self::start_run`]; [`ErrorKind::RunExists`] where the run has another type.
+    pub fn start_or_get_run(&self, caller: &Caller, run: &NewRun) -> Result<Runs> {
+        let what = || format!("start_run {:?}", run.run_id);
+        self.transact(caller, what, "repeating the call is safe", |connection| {
+            runs::insert_or_get(connection, run)
+        })
+    }
+
     /// Set a run's status, notes and end.
     ///
     /// # Errors

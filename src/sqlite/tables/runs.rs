@@ -20,6 +20,29 @@ pub(crate) fn insert(connection: &Connection, run: &NewRun) -> Result<()> {
     Err(StoreError::new(ErrorKind::RunExists, "there is a run with this run_id already; nothing was changed"))
 }
 
+/// Insert a run; or return the one of its type that has its id, whatever became of it. No row where it is new. Who
+/// starts a run that is running works on it, which is a sign of life.
+pub(crate) fn insert_or_get(connection: &Connection, run: &NewRun) -> Result<Runs> {
+    match insert(connection, run) {
+        Ok(()) => return Ok(Runs::new()),
+        Err(error) if error.kind == ErrorKind::RunExists => {}
+        Err(error) => return Err(error),
+    }
+    require(connection, run.run_id.as_bytes(), true, &time::now())?;
+    let found = get(connection, &run.run_id)?;
+    let run_type = found.get(0, RunColumn::RunType).unwrap_or_default();
+    if run_type == run.run_type.as_bytes() {
+        return Ok(found);
+    }
+    let run_type = String::from_utf8_lossy(run_type);
+    Err(StoreError::new(
+        ErrorKind::RunExists,
+        format!(
+            "there is a run with this run_id already, of another run_type, {run_type:?}; nothing was changed"
+        ),
+    ))
+}
+
 /// Insert a run unless there is one with its id.
 fn try_insert(connection: &Connection, run: &NewRun) -> Result<bool> {
     let inserted = connection

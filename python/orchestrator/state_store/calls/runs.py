@@ -11,6 +11,7 @@ from orchestrator.state_store.records.run import RunRecord, record_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime, timedelta
+    from typing import Literal
 
     from orchestrator.state_store import _core
 
@@ -60,30 +61,56 @@ class Runs:
         """
         return ActiveRun(self._core, run_id, lambda: self.start_run(run_id, run_type, settings_snapshot))
 
-    def start_run(self, run_id: str, run_type: str, settings_snapshot: Any) -> RunRecord:
+    def start_run(
+        self,
+        run_id: str,
+        run_type: str,
+        settings_snapshot: Any,
+        *,
+        if_exists: Literal["error", "return"] = "error",
+    ) -> RunRecord:
         """Record a new run with status `running`.
 
         Parameters
         ----------
         run_id
-            A key that no run has yet.
+            A key that no run has yet, unless `if_exists` is `return`.
         run_type
             What kind of run it is; free text.
         settings_snapshot
             The settings that it runs with: any value that `json.dumps` accepts, a dict as a rule.
+        if_exists
+            With `return`, a run of this type that has the run_id already is returned as it is, so that a step that
+            is tried again need not know whether it came so far before. It keeps its settings, and is not started
+            again: look at its `status`. If that is `running`, the call counts as a heartbeat. If it was finished, it
+            takes writes. If it was recovered, it takes none until `reopen_run`.
 
         Returns
         -------
         RunRecord
-            The run, with `settings_snapshot` itself.
+            The run, with `settings_snapshot` itself; of one that was there already, as `get_run` returns it.
 
         Raises
         ------
         RunExistsError
-            When there is a run with this run_id; it stays as it is.
+            When there is a run with this run_id; with `if_exists="return"`, when it is of another type. It stays as it
+            is.
+        InvalidJSONError
+            With `if_exists="return"`, when another program wrote settings that are not valid JSON.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     first = store.start_run("2024-03-01", "daily", {"limit": 10})
+        ...     again = store.start_run("2024-03-01", "daily", {"limit": 20}, if_exists="return")
+        >>> again.started_at == first.started_at, again.status, again.settings_snapshot_json
+        (True, 'running', {'limit': 10})
         """
-        started_at = self._core.start_run(run_id, run_type, settings_snapshot)
-        return RunRecord(run_id, run_type, started_at, "running", settings_snapshot)
+        started = self._core.start_run(run_id, run_type, settings_snapshot, if_exists)
+        if isinstance(started, tuple):
+            return record_of(started)
+        return RunRecord(run_id, run_type, started, "running", settings_snapshot)
 
     def finish_run(self, run_id: str, status: str, notes: str | None = None, *, force: bool = False) -> None:
         """Set a run's status and notes, and its `finished_at` to now.
