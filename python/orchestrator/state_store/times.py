@@ -27,7 +27,7 @@ def utc(value: datetime | str | None, operation: str, name: str) -> str | None:
     InvalidTypeError
         When it is neither a datetime nor a str.
     InvalidValueError
-        When a str is no time in ISO 8601, or the time says nothing of its offset from UTC.
+        When a str is no time in ISO 8601, or the time says nothing of its offset from UTC, or is pandas' NaT.
     """
     if value is None:
         return None
@@ -39,12 +39,16 @@ def utc(value: datetime | str | None, operation: str, name: str) -> str | None:
     elif not isinstance(value, datetime):
         found = type(value).__name__
         raise InvalidTypeError(f"{operation}: {name} must be a datetime, a str or None, not {found}")
-    if value.utcoffset() is None:
-        raise InvalidValueError(f"{operation}: {name} must have an offset from UTC (datetime.now(UTC), +00:00)")
+    # pandas.NaT is a datetime, and equals nothing. To take it for no bound would answer another question.
+    if value != value:
+        raise InvalidValueError(f"{operation}: {name} is {value}, not a time; pass None for no bound")
     try:
-        return value.astimezone(UTC).isoformat()
-    except OverflowError:
-        raise InvalidValueError(f"{operation}: {name} is out of range in UTC: {value}") from None
+        if value.utcoffset() is not None:
+            return value.astimezone(UTC).isoformat()
+    # A ValueError is Python's for an offset of days.
+    except (OverflowError, ValueError):
+        raise InvalidValueError(f"{operation}: {name} is out of range in UTC: {value.replace(tzinfo=None)}") from None
+    raise InvalidValueError(f"{operation}: {name} must have an offset from UTC (datetime.now(UTC), +00:00)")
 
 
 def seconds(value: timedelta | float, operation: str, name: str) -> float:
