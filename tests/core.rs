@@ -135,6 +135,8 @@ fn a_run_without_a_sign_of_life_is_recovered_and_finished_by_force_alone() {
     store.heartbeat(&me, "r").unwrap();
     store.finish_run(&me, end(IfOver::Replace)).unwrap();
     store.finish_run(&me, late).unwrap();
+    let goes_on = RunEnd { status: "running".into(), ..end(IfOver::Force) };
+    assert_eq!(kind(store.finish_run(&me, goes_on)), Some(ErrorKind::InvalidValue));
     assert_eq!(store.get_run(&me, "r").unwrap().get(0, RunColumn::Status), Some(&b"completed"[..]));
     assert_eq!(kind(store.reopen_run(&me, "r")), Some(ErrorKind::RunFinished));
     assert_eq!(kind(store.reopen_run(&me, "nowhere")), Some(ErrorKind::RunNotFound));
@@ -292,7 +294,7 @@ fn runs_are_read_in_pages_the_newest_first() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("store.db"));
     let me = Caller::thread();
-    for (run_id, status) in [("a", "completed"), ("b", "failed"), ("c", "completed"), ("d", "running")] {
+    for (run_id, status) in [("a", "completed"), ("b", "failed"), ("c", "completed"), ("d", "partial")] {
         store.start_run(&me, run(run_id)).unwrap();
         let end = RunEnd {
             run_id: run_id.into(),

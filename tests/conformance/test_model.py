@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from orchestrator.state_store import (
     IntelItemNotFoundError,
+    InvalidValueError,
     MissingFieldError,
     RunActiveError,
     RunExistsError,
@@ -69,6 +70,8 @@ class Model:
         self.runs[run_id] = [run_type, "running", False, None, settings_text]
 
     def finish_run(self, run_id: str, status: str, notes: str | None, *, force: bool = False) -> None:
+        if status == "running":
+            raise InvalidValueError
         self.takes_writes(run_id, force=force)
         self.runs[run_id][1:4] = [status, True, notes]
 
@@ -250,6 +253,7 @@ def play(store: StateStore, model: Model, prefix: str, sequence: list[Any]) -> N
             RunFinishedError,
             RunNotFoundError,
             IntelItemNotFoundError,
+            InvalidValueError,
             MissingFieldError,
             TypeError,
         ) as error:

@@ -236,7 +236,7 @@ def test_stale_run_is_finished_and_returned(lasting: Engine, store: StateStore) 
 
 
 def test_notes_and_status_of_a_stale_run(lasting: Engine, store: StateStore) -> None:
-    store.finish_run("run-1", "running", "by hand")
+    lasting.edit("runs", {"run_id": "run-1"}, notes="by hand")
     age(lasting, 3600)
     [run] = store.recover_stale_runs(60, "lost")
     assert (run.status, run.notes) == ("lost", "by hand")

@@ -204,3 +204,14 @@ def test_runs_are_there_after_reopening(lasting: Engine) -> None:
     with lasting.open() as store:
         assert run_row(store, "run-1") == before
         assert [run.started_at for run in store.list_runs()] == [started_at]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_run_is_not_finished_as_running(store: StateStore, force: bool) -> None:
+    before = everything(store)
+    with pytest.raises(InvalidValueError, match=r'^finish_run "run-1": status must say that a run is over'):
+        store.finish_run("run-1", "running", force=force)
+    assert everything(store) == before
+    with pytest.raises(InvalidValueError, match=r'^finish_run "run-2": status'), store.run("run-2", "daily", {}) as run:
+        run.finish("running")
+    assert [run.status for run in store.list_runs()] == ["failed", "running"]

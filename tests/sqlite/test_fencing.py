@@ -33,11 +33,16 @@ def test_batch_is_refused_before_anything_of_it_is_written(store: StateStore) ->
         store.upsert_intel_items_batch(items)
 
 
+def call_running(store: StateStore) -> None:
+    """Do what the predecessor does for `finish_run("dead", "running")`."""
+    plain_sqlite(store.db_path, "UPDATE runs SET status = 'running' WHERE run_id = 'dead'")
+
+
 def test_end_of_a_block_is_refused(store: StateStore) -> None:
     for _ in range(2):
         with pytest.raises(RunFinishedError, match=FENCED):
             store._core.finish_run("dead", "completed", None, False, if_running=True)
-        store.finish_run("dead", "running", force=True)
+        call_running(store)
     with pytest.raises(RunFinishedError, match=FENCED), store.transaction():
         store._core.finish_run("dead", "completed", None, False, if_running=True)
     store.reopen_run("dead")
@@ -45,8 +50,8 @@ def test_end_of_a_block_is_refused(store: StateStore) -> None:
     assert get(store).status == "completed"
 
 
-def test_run_that_is_running_by_force_gets_no_heartbeats(store: StateStore) -> None:
-    store.finish_run("dead", "running", force=True)
+def test_run_that_another_program_calls_running_gets_no_heartbeats(store: StateStore) -> None:
+    call_running(store)
     store._core.begin_heartbeats("dead")
     store._core.begin_heartbeats("next")
     begun = time.monotonic()

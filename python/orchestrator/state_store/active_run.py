@@ -62,12 +62,14 @@ class ActiveRun:
         Parameters
         ----------
         status
-            Free text, as of `StateStore.finish_run`.
+            Free text, as of `StateStore.finish_run`; anything but `running`.
         notes
             Free text, or None.
 
         Raises
         ------
+        InvalidValueError
+            When `status` is `running`.
         RunNotFoundError
             Before the block is entered.
         RunFinishedError

@@ -41,8 +41,10 @@ impl Store {
     /// Set a run's status, notes and end.
     ///
     /// # Errors
-    /// [`ErrorKind::RunNotFound`]; [`ErrorKind::RunFinished`] as [`IfOver`](crate::model::rows::IfOver) says; and as [`Self::start_run`].
+    /// [`ErrorKind::InvalidValue`] when the status says that the run goes on; [`ErrorKind::RunNotFound`];
+    /// [`ErrorKind::RunFinished`] as [`IfOver`](crate::model::rows::IfOver) says; and as [`Self::start_run`].
     pub fn finish_run(&self, caller: &Caller, end: RunEnd) -> Result<()> {
+        refuse_running(&end.status).map_err(|error| error.during(format!("finish_run {:?}", end.run_id)))?;
         self.write(caller, Write::FinishRun(end))
     }
 
@@ -135,9 +137,7 @@ impl Store {
     }
 
     fn recover(&self, caller: &Caller, older_than: Duration, status: &str) -> Result<Runs> {
-        if status == RUNNING {
-            return Err(StoreError::new(ErrorKind::InvalidValue, "status must say that a run is over"));
-        }
+        refuse_running(status)?;
         let writer = self.writer()?;
         if writer.queue.is_owned_by(caller.owner) {
             return Err(StoreError::new(
@@ -179,4 +179,14 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Refuse the one status that says that a run is not over: nobody could tell it from one that was started.
+fn refuse_running(status: &str) -> Result<()> {
+    if status != RUNNING {
+        return Ok(());
+    }
+    let what =
+        "status must say that a run is over, not \"running\"; reopen_run lets a run that was recovered go on";
+    Err(StoreError::new(ErrorKind::InvalidValue, what))
 }

@@ -120,7 +120,7 @@ class Runs:
         run_id
             The run.
         status
-            Free text: `completed`, `partial`, `failed` ...
+            Free text: `completed`, `partial`, `failed` ...; anything but `running`.
         notes
             Free text, or None; replaces what was there.
         force
@@ -128,6 +128,8 @@ class Runs:
 
         Raises
         ------
+        InvalidValueError
+            When `status` is `running`; `reopen_run` lets a run that was recovered go on.
         RunNotFoundError
             When there is no such run.
         RunFinishedError
