@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from orchestrator.state_store.records.run import RunRecord
 
 
+_CANCELLATIONS = (
+    ("asyncio.exceptions", "CancelledError"),
+    ("trio", "Cancelled"),
+    ("greenlet", "GreenletExit"),
+)
+"""By what frameworks cancel a task: the module, and the class in it. gevent kills its greenlets by greenlet's."""
+
+
 class ActiveRun:
     """What `StateStore.run` returns: a run that is started on entering the block and finished on leaving it.
 
@@ -123,9 +131,15 @@ def _cancels(exc: BaseException) -> bool:
     """Say whether an exception ends a run from outside, and not because of what it does."""
     if isinstance(exc, KeyboardInterrupt | GeneratorExit):
         return True
-    # Where asyncio was never imported, nothing of it can have been raised.
-    asyncio = sys.modules.get("asyncio.exceptions")
-    return asyncio is not None and isinstance(exc, asyncio.CancelledError)
+    if isinstance(exc, SystemExit):
+        # What ends the process as well is no failure; anything else, a text too, is.
+        return exc.code is None or (isinstance(exc.code, int) and exc.code == 0)
+    if isinstance(exc, BaseExceptionGroup):
+        # As the nurseries of trio pass them on.
+        return all(map(_cancels, exc.exceptions))
+    # Where a framework was never imported, nothing of it can have been raised.
+    found = (getattr(sys.modules.get(module), name, None) for module, name in _CANCELLATIONS)
+    return any(isinstance(exc, each) for each in found if isinstance(each, type))
 
 
 def _reason(exc: BaseException) -> str:

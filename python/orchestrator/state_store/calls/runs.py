@@ -25,9 +25,9 @@ class Runs:
         """Return a context manager that starts a run, records a heartbeat every two seconds, and finishes it.
 
         It is finished as `completed`; as `failed` when an exception leaves the block, with the reason in its notes; as
-        `cancelled` when that is KeyboardInterrupt, asyncio.CancelledError or GeneratorExit. The exception passes on
-        untouched; where the run cannot be finished, with a note that says why. A run that was finished inside the block
-        stays as it is.
+        `cancelled` when that is KeyboardInterrupt, GeneratorExit, a SystemExit of 0 or None, or how asyncio, trio,
+        greenlet and gevent cancel, or a group of nothing but those. The exception passes on untouched; where the run
+        cannot be finished, with a note that says why. A run that was finished inside the block stays as it is.
 
         A native thread records the heartbeats, so that code that holds the interpreter for long does not make the run
         look dead. A forked child records none, and leaving the block there does nothing.
