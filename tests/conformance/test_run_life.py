@@ -100,6 +100,24 @@ def test_exception_passes_and_is_the_reason(store: StateStore, error: BaseExcept
     assert end(store) == (status, notes, True)
 
 
+@pytest.mark.parametrize("letter", ["x", "é", "語", "😀", "\ud800"])
+def test_long_text_of_an_exception_is_cut_with_a_mark(store: StateStore, letter: str) -> None:
+    with pytest.raises(ValueError, match=letter * 9000), store.run("run-2", "daily", {}):
+        raise ValueError(letter * 9000)
+    notes = end(store)[1]
+    assert notes is not None
+    kept, mark, length = notes.partition(" ... ")
+    assert 4090 <= len(notes.encode()) <= 4096
+    assert (mark, length) == (" ... ", "(9012 characters in all)")
+    assert kept.removeprefix("ValueError: ").strip(letter.encode("utf-8", "backslashreplace").decode()) == ""
+
+
+def test_text_of_an_exception_that_just_fits_is_kept_whole(store: StateStore) -> None:
+    with pytest.raises(ValueError, match="x"), store.run("run-2", "daily", {}):
+        raise ValueError("x" * 4084)
+    assert end(store)[1] == "ValueError: " + "x" * 4084
+
+
 def test_task_that_is_cancelled_cancels_its_run(store: StateStore) -> None:
     async def work(run_id: str, entered: asyncio.Event) -> None:
         with store.run(run_id, "daily", {}):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from orchestrator.state_store.records.run import RunRecord
 
 
+_LONGEST_REASON = 4096
+"""How many bytes of an exception's text are kept. Some have a whole response or table in it."""
+
 _CANCELLATIONS = (
     ("asyncio.exceptions", "CancelledError"),
     ("trio", "Cancelled"),
@@ -143,11 +146,15 @@ def _cancels(exc: BaseException) -> bool:
 
 
 def _reason(exc: BaseException) -> str:
-    """Return an exception as one line that can be stored."""
+    """Return an exception as one line that can be stored, and that lists of runs can be read with."""
     name = type(exc).__name__
     try:
         text = " ".join(str(exc).split())
     except Exception:
         text = ""
     line = f"{name}: {text}" if text else name
-    return line.encode("utf-8", "backslashreplace").decode("utf-8")
+    stored = line.encode("utf-8", "backslashreplace")
+    if len(stored) > _LONGEST_REASON:
+        mark = f" ... ({len(line)} characters in all)".encode()
+        stored = stored[: _LONGEST_REASON - len(mark)] + mark
+    return stored.decode("utf-8", "ignore")

@@ -24,10 +24,11 @@ class Runs:
     def run(self, run_id: str, run_type: str, settings_snapshot: Any) -> ActiveRun:
         """Return a context manager that starts a run, records a heartbeat every two seconds, and finishes it.
 
-        It is finished as `completed`; as `failed` when an exception leaves the block, with the reason in its notes; as
-        `cancelled` when that is KeyboardInterrupt, GeneratorExit, a SystemExit of 0 or None, or how asyncio, trio,
-        greenlet and gevent cancel, or a group of nothing but those. The exception passes on untouched; where the run
-        cannot be finished, with a note that says why. A run that was finished inside the block stays as it is.
+        It is finished as `completed`; as `failed` when an exception leaves the block, with the reason in its notes, 4
+        kB at most; as `cancelled` when that is KeyboardInterrupt, GeneratorExit, a SystemExit of 0 or None, or how
+        asyncio, trio, greenlet and gevent cancel, or a group of nothing but those. The exception passes on untouched;
+        where the run cannot be finished, with a note that says why. A run that was finished inside the block stays as
+        it is.
 
         A native thread records the heartbeats, so that code that holds the interpreter for long does not make the run
         look dead. A forked child records none, and leaving the block there does nothing.
