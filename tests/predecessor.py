@@ -42,6 +42,15 @@ INDEXES = [
     "CREATE INDEX IF NOT EXISTS idx_intel_items_run_id ON intel_items (run_id)",
     "CREATE INDEX IF NOT EXISTS idx_intel_items_created_at ON intel_items (created_at)",
 ]
+PRIVATE = [
+    "_conn",
+    "_get_connection",
+    "_ensure_schema",
+    "_in_transaction",
+    "_commit_if_not_in_transaction",
+    "_serialize_intel_item",
+]
+"""What its StateStore called on itself, and a subclass may have overridden."""
 STARTED_AT = "2024-03-01T06:00:00.123456+00:00"
 ITEMS_IN_ORDER = ["early", "twin-b", "twin-a", "late"]
 TIMES = {

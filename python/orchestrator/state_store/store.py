@@ -21,6 +21,19 @@ if TYPE_CHECKING:
     from orchestrator.state_store.connection import Connection
 
 
+_BY_OPTIONS = "give busy_timeout, synchronous and read_only to StateStore"
+_BY_TRANSACTIONS = "use transaction()"
+_UNCALLED = {
+    "_conn": _BY_OPTIONS,
+    "_get_connection": _BY_OPTIONS,
+    "_ensure_schema": "make tables of your own before the store is opened",
+    "_in_transaction": _BY_TRANSACTIONS,
+    "_commit_if_not_in_transaction": _BY_TRANSACTIONS,
+    "_serialize_intel_item": "override upsert_intel_item and upsert_intel_items_batch, and change the item there",
+}
+"""What subclasses of the predecessor may override, which it called and this store does not; and what to do instead."""
+
+
 class StateStore(Runs, IntelItems, Telemetry, Upkeep):
     """Runs, intel items and telemetry in one SQLite file.
 
@@ -104,6 +117,17 @@ class StateStore(Runs, IntelItems, Telemetry, Upkeep):
             strict=strict,
         )
         self._read_only = read_only
+
+    def __init_subclass__(cls, **options: object) -> None:
+        """Warn of a method that only the predecessor called."""
+        super().__init_subclass__(**options)
+        mixins = (each for base in cls.__bases__ if not issubclass(base, StateStore) for each in base.__mro__)
+        names = {name for each in (cls, *mixins) for name in vars(each)}
+        for name in _UNCALLED.keys() & names:
+            import warnings
+
+            message = f"{cls.__qualname__}.{name} has no effect: StateStore does not call it; {_UNCALLED[name]}"
+            warnings.warn(message, UserWarning, stacklevel=2)
 
     def transaction(self) -> _core.Transaction:
         """Return a context manager whose writes are kept all together, or not at all.
