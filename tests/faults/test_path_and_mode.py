@@ -62,6 +62,21 @@ def test_file_mode_is_that_of_all_new_files(path: Path, umask: None) -> None:
         assert {mode(entry) for entry in path.parent.iterdir()} == {0o640}
 
 
+def test_new_folders_are_their_owners_alone_and_others_are_left_as_they_are(tmp_path: Path, umask: None) -> None:
+    tmp_path.chmod(0o755)
+    StateStore(tmp_path / "a" / "b" / "state.db", file_mode=0o644).close()
+    assert [mode(tmp_path / name) for name in (".", "a", "a/b")] == [0o755, 0o700, 0o700]
+    (tmp_path / "a" / "b").chmod(0o750)
+    StateStore(tmp_path / "a" / "b" / "other.db").close()
+    assert mode(tmp_path / "a" / "b") == 0o750
+
+
+def test_tilde_is_a_name_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    StateStore("~/state.db").close()
+    assert (tmp_path / "~" / "state.db").is_file()
+
+
 def test_existing_file_keeps_its_mode(path: Path, umask: None) -> None:
     StateStore(path).close()
     path.chmod(0o644)

@@ -43,8 +43,9 @@ class StateStore(Runs, IntelItems, Telemetry, Upkeep):
     Parameters
     ----------
     db_path
-        The file; missing parent folders are created. `":memory:"` is a private store in memory, for tests. A str may
-        be a URL of a file (`sqlite:///state.db`, `file:state.db`); any other is refused. A `pathlib.Path` never is one.
+        The file; missing parent folders are created, for their owner alone. `~` is not expanded. `":memory:"` is a
+        private store in memory, for tests. A str may be a URL of a file (`sqlite:///state.db`, `file:state.db`); any
+        other is refused. A `pathlib.Path` never is one.
     synchronous
         `"FULL"`: what a call acknowledged survives a power cut. `"NORMAL"`: it survives a crash of the process,
         and a power cut may take the last commits, never consistency.

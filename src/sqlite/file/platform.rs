@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -91,11 +91,11 @@ pub(crate) fn forget_cached(path: &Path, from: u64) {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn forget_cached(_: &Path, _: u64) {}
 
-/// Create the missing folders above `path`, each synced into the one above it.
+/// Create the missing folders above `path`, for their owner alone, each synced into the one above it.
 pub(crate) fn create_parents(path: &Path) -> io::Result<()> {
     let missing: Vec<_> = path.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
     if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
     }
     missing.into_iter().try_for_each(sync_parent)
 }
