@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -35,7 +34,7 @@ def test_methods_of_ones_own_are_not_warned_of() -> None:
         def _note(self, item_id: str) -> None:
             self._mine.append(item_id)
 
-        def upsert_intel_item(self, item: Mapping[str, Any]) -> None:
+        def upsert_intel_item(self, item: Any) -> None:
             self._note(item["item_id"])
             super().upsert_intel_item({**item, "title": "mine"})
 
