@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.state_store import _core
 from orchestrator.state_store.calls.intel_items import IntelItems
+from orchestrator.state_store.calls.item_lists import ItemLists
+from orchestrator.state_store.calls.run_lists import RunLists
 from orchestrator.state_store.calls.runs import Runs
 from orchestrator.state_store.calls.telemetry import Telemetry
 from orchestrator.state_store.calls.upkeep import Upkeep
@@ -34,7 +36,7 @@ _UNCALLED = {
 """What subclasses of the predecessor may override, which it called and this store does not; and what to do instead."""
 
 
-class StateStore(Runs, IntelItems, Telemetry, Upkeep):
+class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
     """Runs, intel items and telemetry in one SQLite file.
 
     One store serves all threads of a process; several stores and several processes of one host may share a file.

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.state_store.active_run import ActiveRun
-from orchestrator.state_store.records.page import Page
 from orchestrator.state_store.records.run import RunRecord, record_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime, timedelta
+    from datetime import timedelta
     from typing import Literal
 
     from orchestrator.state_store import _core
@@ -270,98 +268,3 @@ class Runs:
         """
         row = self._core.get_run(run_id)
         return None if row is None else record_of(row)
-
-    def list_runs(
-        self,
-        *,
-        run_type: str | None = None,
-        status: str | Iterable[str] | None = None,
-        since: datetime | str | None = None,
-        until: datetime | str | None = None,
-        limit: int | None = None,
-        cursor: str | None = None,
-    ) -> Page[RunRecord]:
-        """Return runs, the newest first: by `started_at`, and of those of one time the last recorded first.
-
-        With a `limit` it is a page of them, and its `next_cursor` is where the next one goes on. Nothing is held open
-        between two pages. While others write, each run that is there throughout comes exactly once.
-
-        Parameters
-        ----------
-        run_type
-            Only runs of this type.
-        status
-            Only runs of this status, or of one of several; an empty iterable has none.
-        since, until
-            Only runs that started at `since` or later, and before `until`: a datetime, or a str in ISO 8601, with an
-            offset from UTC.
-        limit
-            The most runs, 1 or more; None for all of them.
-        cursor
-            The `next_cursor` of the page before, from this call with the same filters on this file; None for the
-            first page. The limit may be another.
-
-        Returns
-        -------
-        Page of RunRecord
-            A list. Its `next_cursor` is None on the last page.
-
-        Raises
-        ------
-        InvalidValueError
-            When a time has no offset, the limit is less than 1, or the cursor was changed or is of another list.
-        InvalidTypeError
-            When an argument is of another type.
-        InvalidJSONError
-            When another program wrote settings that are not valid JSON.
-
-        Examples
-        --------
-        >>> from orchestrator.state_store import StateStore
-        >>> with StateStore(":memory:") as store:
-        ...     for number in range(5):
-        ...         run = store.start_run(f"run-{number}", "daily", {})
-        ...     store.finish_run("run-2", "failed")
-        ...     page = store.list_runs(status="running", limit=3)
-        ...     rest = store.list_runs(status="running", limit=3, cursor=page.next_cursor)
-        >>> [run.run_id for run in page], [run.run_id for run in rest], rest.next_cursor
-        (['run-4', 'run-3', 'run-1'], ['run-0'], None)
-        """
-        from orchestrator.state_store.times import utc
-
-        since, until = utc(since, "list_runs", "since"), utc(until, "list_runs", "until")
-        runs, next_cursor = self._core.list_runs(run_type, status, since, until, limit, cursor)
-        return Page(map(record_of, runs), next_cursor)
-
-    def count_runs(
-        self,
-        *,
-        run_type: str | None = None,
-        status: str | Iterable[str] | None = None,
-        since: datetime | str | None = None,
-        until: datetime | str | None = None,
-    ) -> int:
-        """Return how many runs `list_runs` lists with these filters.
-
-        Parameters
-        ----------
-        run_type, status, since, until
-            As of `list_runs`.
-
-        Raises
-        ------
-        InvalidTypeError, InvalidValueError
-            As `list_runs`.
-
-        Examples
-        --------
-        >>> from orchestrator.state_store import StateStore
-        >>> with StateStore(":memory:") as store:
-        ...     run = store.start_run("run-1", "daily", {})
-        ...     store.count_runs(), store.count_runs(status=("failed", "partial"))
-        (1, 0)
-        """
-        from orchestrator.state_store.times import utc
-
-        since, until = utc(since, "count_runs", "since"), utc(until, "count_runs", "until")
-        return self._core.count_runs(run_type, status, since, until)

@@ -1,0 +1,175 @@
+"""The calls of `StateStore` that list and count intel items."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.state_store._core import ItemSelection
+from orchestrator.state_store.records.page import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Unpack
+
+    from orchestrator.state_store import _core
+    from orchestrator.state_store.records.filters import ItemFilters
+    from orchestrator.state_store.records.item import IntelItem
+
+_PAGE_ITEMS = 512
+"""How many items a page of `StateStore.iter_intel_items` has: about 1 MB of ordinary ones."""
+
+
+class ItemLists:
+    """Lists of intel items: a mixin of `StateStore`."""
+
+    _core: _core.Store
+
+    def list_intel_items(
+        self,
+        *,
+        fields: Iterable[str] | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+        **filters: Unpack[ItemFilters],
+    ) -> Page[IntelItem]:
+        """Return items, JSON decoded, in the order in which they were first recorded.
+
+        With a `limit` it is a page of them, and its `next_cursor` is where the next one goes on. Nothing is held open
+        between two pages. While others write, each item that is there throughout comes exactly once.
+
+        Parameters
+        ----------
+        fields
+            Which keys the dicts have, in this order; None for all. What is not among them is not decoded.
+        limit
+            The most items, 1 or more; None for all of them.
+        cursor
+            The `next_cursor` of the page before, from this call with the same filters on this file; None for the
+            first page. The limit and the fields may be others.
+        **filters
+            `run_id`, `item_type`, `decision`, `undecided`, `where`, `since` and `until`, as of `ItemFilters`. An item
+            must pass all that are given.
+
+        Returns
+        -------
+        Page of IntelItem
+            A list. Its `next_cursor` is None on the last page.
+
+        Raises
+        ------
+        InvalidValueError
+            When a path, an operator or a value of `where` is not understood, a field is not known, comes twice or none
+            is given, `decision` and `undecided` are both given, a time has no offset, the limit is less than 1, or the
+            cursor was changed or is of another list.
+        InvalidTypeError
+            When an argument is of another type.
+        InvalidJSONError
+            When another program wrote text that is not valid JSON into what is returned.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     run = store.start_run("run-1", "daily", {})
+        ...     note = {"run_id": "run-1", "item_type": "note", "title": "t", "summary": "s"}
+        ...     for number in range(5):
+        ...         item = {**note, "item_id": f"{number}", "scores_json": {"total": 20 * number}}
+        ...         store.upsert_intel_item(item)
+        ...     page = store.list_intel_items(where={"scores_json.total": (">=", 40)}, fields=["item_id"], limit=2)
+        ...     rest = store.list_intel_items(where={"scores_json.total": (">=", 40)}, cursor=page.next_cursor)
+        >>> page, [item["item_id"] for item in rest], rest.next_cursor
+        ([{'item_id': '2'}, {'item_id': '3'}], ['4'], None)
+        """
+        selection = _selection("list_intel_items", filters, fields)
+        items, next_cursor = self._core.list_intel_items(selection, limit, cursor)
+        return Page(items, next_cursor)
+
+    def iter_intel_items(
+        self, *, fields: Iterable[str] | None = None, **filters: Unpack[ItemFilters]
+    ) -> Iterator[IntelItem]:
+        """Go through items, JSON decoded, in the order in which they were first recorded, in bounded memory.
+
+        Items are read page by page, and nothing is held open in between. While others write, each item that is
+        there throughout comes exactly once.
+
+        Parameters
+        ----------
+        fields
+            As of `list_intel_items`.
+        **filters
+            As of `list_intel_items`. They are checked at once, before the first item is read.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidValueError, InvalidJSONError
+            As `list_intel_items`.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     run = store.start_run("run-1", "daily", {})
+        ...     store.upsert_intel_item(
+        ...         {"item_id": "a", "run_id": "run-1", "item_type": "note", "title": "t", "summary": "s"}
+        ...     )
+        ...     [item["item_id"] for item in store.iter_intel_items(run_id="run-1")]
+        ['a']
+        """
+        return self._pages(_selection("iter_intel_items", filters, fields))
+
+    def _pages(self, selection: ItemSelection) -> Iterator[IntelItem]:
+        end = None
+        while True:
+            page, end = self._core.page_intel_items(selection, end, _PAGE_ITEMS)
+            yield from page
+            if end is None:
+                return
+
+    def count_intel_items(self, **filters: Unpack[ItemFilters]) -> int:
+        """Return how many items `list_intel_items` lists with these filters.
+
+        Without filters, or with `run_id` alone, it counts an index; with other filters it reads rows.
+
+        Parameters
+        ----------
+        **filters
+            As of `list_intel_items`.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidValueError
+            As `list_intel_items`.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     store.count_intel_items(undecided=True)
+        0
+        """
+        return self._core.count_intel_items(_selection("count_intel_items", filters))
+
+
+def _selection(operation: str, filters: ItemFilters, fields: Iterable[str] | None = None) -> ItemSelection:
+    """Have the filters and fields of a call checked."""
+    from orchestrator.state_store.records.filters import ItemFilters
+
+    if not filters.keys() <= ItemFilters.__optional_keys__:
+        unknown = min(filters.keys() - ItemFilters.__optional_keys__)
+        raise TypeError(f"{operation}() got an unexpected keyword argument {unknown!r}")
+    since, until = filters.get("since"), filters.get("until")
+    if since is not None or until is not None:
+        from orchestrator.state_store.times import utc
+
+        since, until = utc(since, operation, "since"), utc(until, operation, "until")
+    return ItemSelection(
+        operation,
+        filters.get("run_id"),
+        filters.get("item_type"),
+        filters.get("decision"),
+        filters.get("undecided"),
+        filters.get("where"),
+        fields,
+        since,
+        until,
+    )
