@@ -34,6 +34,7 @@ CALLS: dict[str, Callable[[StateStore], object]] = {
     "count_intel_items": lambda store: store.count_intel_items(),
     "decide": lambda store: store.decide("item-1", "promote"),
     "decide_batch": lambda store: store.decide_batch({"item-1": "promote"}),
+    "delete_intel_item": lambda store: store.delete_intel_item("item-1"),
     "iter_intel_items": lambda store: list(store.iter_intel_items()),
     "write_telemetry": lambda store: store.write_telemetry("run-1", {}),
     "get_telemetry": lambda store: store.get_telemetry("run-1"),

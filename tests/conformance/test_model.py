@@ -123,6 +123,11 @@ class Model:
         for item_id, (decision, reason) in decisions.items():
             self.items[item_id] = {**self.items[item_id], "decision": decision, "decision_reason": reason}
 
+    def delete_intel_item(self, item_id: str, *, force: bool = False) -> None:
+        if item_id in self.items:
+            self.takes_writes(self.items[item_id]["run_id"], force=force)
+            del self.items[item_id]
+
     def check(self, item: dict[str, Any]) -> dict[str, Any]:
         for field in REQUIRED_FIELDS:
             if field not in item:
@@ -376,6 +381,7 @@ calls = st.one_of(
     st.tuples(st.just("upsert_intel_item"), bad_items),
     st.tuples(st.just("upsert_intel_items_batch"), st.lists(items, max_size=5)),
     st.tuples(st.just("decide"), known_ids, st.none() | texts, st.none() | texts),
+    st.tuples(st.sampled_from(["delete_intel_item", "delete_intel_item by force"]), known_ids),
     st.tuples(
         st.just("decide_batch"), st.dictionaries(known_ids, st.tuples(st.none() | texts, st.none() | texts), max_size=3)
     ),

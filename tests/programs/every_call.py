@@ -55,6 +55,8 @@ def calls(store: StateStore, folder: str) -> Iterator[Callable[[], object]]:
     yield lambda: store.decide("0", "promote", "why")
     yield lambda: store.decide("none", "promote")
     yield lambda: store.decide_batch({"0": None, "1": ("block", "why")})
+    yield lambda: store.delete_intel_item("1")
+    yield lambda: store.delete_intel_item("none", force=1)  # type: ignore[arg-type]
     yield lambda: store.get_run("run-1")
     yield lambda: store.list_runs(since=now - timedelta(1), status=["running"], limit=1)
     yield lambda: store.count_runs(until="soon")

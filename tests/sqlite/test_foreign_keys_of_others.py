@@ -670,3 +670,24 @@ def test_a_store_that_is_only_read_counts_what_would_go(runs_path: Path) -> None
     with StateStore(runs_path, read_only=True) as store:
         assert store.prune(keep_last=0, dry_run=True).runs == RUNS - 1
         assert store.check() == []
+
+
+@pytest.mark.parametrize("when", ["", " DEFERRABLE INITIALLY DEFERRED"])
+def test_item_that_a_row_refers_to_is_not_deleted_alone(path: Path, when: str) -> None:
+    with StateStore(path) as store:
+        store.start_run("run-1", "daily", {})
+        store.upsert_intel_items_batch([make_item("held"), make_item("free")])
+    plain_sqlite(
+        path,
+        f"CREATE TABLE labels(item_id TEXT REFERENCES intel_items(item_id){when}, label)",
+        "CREATE TABLE colours(item_id TEXT REFERENCES intel_items(item_id) ON DELETE CASCADE, colour)",
+        "INSERT INTO labels VALUES ('held', 'good')",
+        "INSERT INTO colours VALUES ('free', 'red')",
+    )
+    with StateStore(path) as store:
+        with pytest.raises(InvalidValueError, match=r'^delete_intel_item "held": .*\(.*labels.*\).*nothing was'):
+            store.delete_intel_item("held")
+        assert store.delete_intel_item("free")
+        assert item_ids(store) == ["held"]
+        assert_sound(store)
+    assert plain_sqlite(path, "SELECT item_id FROM labels UNION ALL SELECT item_id FROM colours") == [["held"]]

@@ -140,6 +140,9 @@ class Store:
     def decide_batch(self, decisions: Mapping[str, str | tuple[str | None, str | None] | None]) -> None:
         """Set the decisions of several items, or of none."""
 
+    def delete_intel_item(self, item_id: str, force: bool) -> bool:
+        """Delete an item; with `force` that of a run that was recovered, too. Return whether there was one."""
+
     def write_telemetry(self, run_id: str, telemetry: Any, force: bool) -> None:
         """Set a run's telemetry document; with `force` that of one that was recovered, too."""
 

@@ -13,6 +13,7 @@ use crate::py::convert::item_selection::ItemSelection;
 use crate::py::convert::values;
 use crate::py::errors::Refusal;
 use crate::py::open::{Open, call};
+use crate::py::options;
 use crate::sqlite::lists::cursor::Position;
 use crate::sqlite::lists::items::ItemList;
 use crate::sqlite::tables::decisions::NewDecision;
@@ -77,6 +78,18 @@ impl Store {
             batch.push(new_decision(item_id, &decision, &reason, &operation)?);
         }
         call(py, &self.0, |store, caller| store.decide_batch(caller, batch))
+    }
+
+    /// Delete an item; with `force` that of a run that was recovered, too. Return whether there was one.
+    fn delete_intel_item(
+        &self,
+        py: Python<'_>,
+        item_id: &Bound<'_, PyAny>,
+        force: &Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
+        let item_id = values::text(item_id, "delete_intel_item", "item_id")?;
+        let force = options::flag(force, "delete_intel_item: force")?;
+        call(py, &self.0, |store, caller| store.delete_intel_item(caller, item_id, force))
     }
 
     /// Return an item; None if there is none.

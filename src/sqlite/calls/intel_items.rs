@@ -72,6 +72,18 @@ impl Store {
         self.write(caller, Write::DecideBatch(decisions))
     }
 
+    /// Delete an item with its decision; whether there was one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::RunFinished`] when its run was recovered, unless by `force`; [`ErrorKind::InvalidValue`] where a row
+    /// of another table refers to it; and as [`Self::start_run`].
+    pub fn delete_intel_item(&self, caller: &Caller, item_id: &str, force: bool) -> Result<bool> {
+        let what = || format!("delete_intel_item {item_id:?}");
+        self.transact(caller, what, "repeating the call is safe", |connection| {
+            intel_items::delete(connection, item_id, force)
+        })
+    }
+
     /// Read an item; no row where there is none.
     ///
     /// # Errors

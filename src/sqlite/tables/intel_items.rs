@@ -4,14 +4,15 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use chrono::Utc;
-use rusqlite::{CachedStatement, Connection, Statement};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Statement};
 
-use crate::error::{Result, StoreError};
+use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Items, NewItems};
 use crate::model::time;
 use crate::sqlite::tables::cells::{Text, push_cell};
 use crate::sqlite::tables::pruned::{self, ITEM_PRUNED};
+use crate::sqlite::tables::references::References;
 use crate::sqlite::tables::runs;
 
 /// An item that comes again unchanged is not written again, unless its `updated_at` is older than `?14`, a minute:
@@ -125,6 +126,36 @@ pub(crate) fn get(connection: &Connection, item_id: &str) -> Result<Items> {
         (0..ItemColumn::ALL.len()).try_for_each(|column| push_cell(row, column, &mut items, "item"))?;
     }
     Ok(items)
+}
+
+/// Delete an item with its decision, unless the run that it belongs to was recovered; whether there was one.
+pub(crate) fn delete(connection: &Connection, item_id: &str, force: bool) -> Result<bool> {
+    let found: Option<Option<String>> = connection
+        .prepare_cached(&format!(
+            "SELECT (SELECT run_id FROM runs WHERE runs.run_id = intel_items.run_id AND recovered_at IS NOT NULL)
+            FROM intel_items WHERE item_id = ? AND NOT {ITEM_PRUNED}"
+        ))?
+        .query_row([item_id], |row| row.get(0))
+        .optional()?;
+    match found {
+        None => return Ok(false),
+        Some(Some(recovered)) if !force => {
+            let error = runs::why_over(connection, &recovered)?;
+            return Err(error.note("delete_intel_item with force=True deletes the item all the same"));
+        }
+        Some(_) => {}
+    }
+    let deleted = connection.prepare_cached("DELETE FROM intel_items WHERE item_id = ?")?.execute([item_id]);
+    match deleted.map_err(StoreError::from) {
+        Err(error) if error.is_of_constraint() => Err(StoreError::new(
+            ErrorKind::InvalidValue,
+            format!(
+                "rows of other tables ({}) refer to the item, which cannot be deleted; nothing was changed; delete those rows first",
+                References::find(connection)?.tables()
+            ),
+        )),
+        deleted => Ok(deleted? > 0),
+    }
 }
 
 /// The item's id, for messages.

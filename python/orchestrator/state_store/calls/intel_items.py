@@ -174,3 +174,39 @@ class IntelItems:
         decide_batch: there is no item "a"; nothing was changed
         """
         self._core.decide_batch(decisions)
+
+    def delete_intel_item(self, item_id: str, *, force: bool = False) -> bool:
+        """Delete an item with its decision, whichever run recorded it.
+
+        Parameters
+        ----------
+        item_id
+            The item.
+        force
+            Delete it also if the run that it belongs to was recovered.
+
+        Returns
+        -------
+        bool
+            Whether there was such an item: repeating the call is safe.
+
+        Raises
+        ------
+        RunFinishedError
+            When the run that it belongs to was recovered, without `force`: its worker must not delete what others
+            have recorded since. The item stays.
+        InvalidValueError
+            When a row of a table of your own refers to it, by a FOREIGN KEY that forbids to delete it.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     run = store.start_run("run-1", "daily", {})
+        ...     store.upsert_intel_item(
+        ...         {"item_id": "a", "run_id": "run-1", "item_type": "note", "title": "t", "summary": "s"}
+        ...     )
+        ...     store.delete_intel_item("a"), store.delete_intel_item("a"), store.count_intel_items()
+        (True, False, 0)
+        """
+        return self._core.delete_intel_item(item_id, force)
