@@ -2,5 +2,6 @@
 
 pub(crate) mod condition;
 pub(crate) mod number;
+pub(crate) mod object;
 pub(crate) mod path;
 pub(crate) mod text;

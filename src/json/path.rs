@@ -66,11 +66,20 @@ impl Path {
 
     /// What this leads to in a column's text; `None` where there is nothing, or where the text is no JSON.
     pub(crate) fn find<'a>(&self, text: &'a [u8]) -> Option<Value<'a>> {
-        std::str::from_utf8(text).ok()?;
-        Finder { text: Text::new(text), steps: &self.steps, open: Vec::new(), on_path: 0, found: None }
-            .find()
-            .map(Value::known)
+        find(text, &self.steps)
     }
+}
+
+/// The value that a whole text is; `None` where it is no JSON.
+pub(crate) fn whole(text: &[u8]) -> Option<Value<'_>> {
+    find(text, &[])
+}
+
+fn find<'a>(text: &'a [u8], steps: &[Step]) -> Option<Value<'a>> {
+    std::str::from_utf8(text).ok()?;
+    Finder { text: Text::new(text), steps, open: Vec::new(), on_path: 0, found: None }
+        .find()
+        .map(Value::known)
 }
 
 fn quoted_key(text: &[u8]) -> Option<(Step, &[u8])> {

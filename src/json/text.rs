@@ -31,7 +31,6 @@ impl<'a> Value<'a> {
     }
 
     /// Its text.
-    #[cfg(test)]
     pub(crate) fn text(self) -> &'a [u8] {
         self.0
     }
@@ -59,9 +58,7 @@ impl<'a> Value<'a> {
                 return None;
             }
             text.skip_space();
-            let start = text.at;
-            text.skip_value();
-            let element = text.bytes.get(start..text.at)?;
+            let element = text.skip_value();
             text.skip_space();
             more = text.take(b',');
             Some(Value(element))
@@ -181,7 +178,13 @@ impl<'a> Text<'a> {
     }
 
     /// Go past a value that is known to be one.
-    fn skip_value(&mut self) {
+    pub(crate) fn skip_value(&mut self) -> &'a [u8] {
+        let start = self.at;
+        self.go_past_value();
+        self.bytes.get(start..self.at).unwrap_or_default()
+    }
+
+    fn go_past_value(&mut self) {
         let mut depth = 0_usize;
         loop {
             match self.peek() {

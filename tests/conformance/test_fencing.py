@@ -37,6 +37,7 @@ WRITES: dict[str, Callable[[StateStore], object]] = {
     "batch": lambda store: store.upsert_intel_items_batch(make_item(f"{n}", "dead") for n in range(5)),
     "long batch": lambda store: store.upsert_intel_items_batch(make_item(f"{n}", "dead") for n in range(2000)),
     "telemetry": lambda store: store.write_telemetry("dead", {"late": True}),
+    "merge of telemetry": lambda store: store.merge_telemetry("dead", {"late": True}),
     "delete_intel_item": lambda store: store.delete_intel_item("job"),
     "heartbeat": lambda store: store.heartbeat("dead"),
     "finish_run": lambda store: store.finish_run("dead", "completed"),

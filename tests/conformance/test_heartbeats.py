@@ -57,6 +57,7 @@ def test_heartbeat_of_a_run_that_is_being_pruned(lasting: Engine, store: StateSt
         lambda: store.heartbeat("run-1"),
         lambda: store.upsert_intel_item(make_item()),
         lambda: store.write_telemetry("run-1", {}),
+        lambda: store.merge_telemetry("run-1", {}),
         lambda: store.finish_run("run-1", "completed"),
     ]
     for write in writes:
@@ -68,6 +69,7 @@ WRITES: dict[str, Callable[[StateStore], object]] = {
     "upsert_intel_item": lambda store: store.upsert_intel_item(make_item()),
     "upsert_intel_items_batch": lambda store: store.upsert_intel_items_batch([make_item(), make_item("item-2")]),
     "large batch": lambda store: store.upsert_intel_items_batch(make_item(f"{index}") for index in range(5000)),
+    "merge_telemetry": lambda store: store.merge_telemetry("run-1", {}),
     "write_telemetry": lambda store: store.write_telemetry("run-1", {}),
 }
 

@@ -103,6 +103,14 @@ class Model:
         self.takes_writes(run_id, force=force)
         self.telemetry[run_id] = text
 
+    def merge_telemetry(self, run_id: str, telemetry: Any, *, force: bool = False) -> None:
+        members = json.loads(json.dumps(telemetry))
+        self.takes_writes(run_id, force=force)
+        document = json.loads(self.telemetry.get(run_id, "{}"))
+        if not isinstance(document, dict):
+            raise InvalidValueError
+        self.telemetry[run_id] = json.dumps(document | members)
+
     def upsert_intel_item(self, item: dict[str, Any]) -> None:
         self.upsert_intel_items_batch([item])
 
@@ -376,6 +384,11 @@ calls = st.one_of(
     st.tuples(st.just("heartbeat"), run_ids),
     st.tuples(st.sampled_from(["write_telemetry", "write_telemetry by force"]), run_ids, documents),
     st.tuples(st.just("write_telemetry"), run_ids, bad_documents),
+    st.tuples(
+        st.sampled_from(["merge_telemetry", "merge_telemetry by force"]),
+        run_ids,
+        documents.filter(lambda d: type(d) is dict),
+    ),
     st.tuples(st.just("upsert_intel_item"), items),
     st.tuples(st.just("upsert_intel_item"), items),
     st.tuples(st.just("upsert_intel_item"), bad_items),

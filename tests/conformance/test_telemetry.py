@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator.state_store import (
     InvalidTypeError,
+    InvalidValueError,
     RunNotFoundError,
     StateStore,
 )
 
 from tests.conformance.conftest import Engine
-from tests.helpers import assert_parity, in_thread
+from tests.conformance.seen import everything
+from tests.helpers import Boom, assert_parity, in_thread, in_threads
 
 
 def telemetry(store: StateStore, run_id: str = "run-1") -> Any:
@@ -105,3 +110,87 @@ def test_document_comes_back_as_the_json_module_has_it(store: StateStore, conten
 def test_run_id_that_is_no_text_is_refused(store: StateStore) -> None:
     with pytest.raises(InvalidTypeError, match=r"^get_telemetry: run_id must be a str, not int"):
         store.get_telemetry(5)  # type: ignore[arg-type]
+
+
+def test_merge_puts_keys_over_those_that_are_there(store: StateStore) -> None:
+    store.merge_telemetry("run-1", {"a": 1, "b": {"c": 2}})
+    store.merge_telemetry("run-1", {"d": [3], "b": {"e": 4}})
+    assert list(store.get_telemetry("run-1").items()) == [("a", 1), ("b", {"e": 4}), ("d", [3])]
+    store.merge_telemetry("run-1", {})
+    store.merge_telemetry("run-1", {"a": None, 'é"\\': float("inf")})
+    assert store.get_telemetry("run-1") == {"a": None, "b": {"e": 4}, "d": [3], 'é"\\': float("inf")}
+    assert store.stats().telemetry == 1
+
+
+def test_merge_with_nothing_is_the_dict_itself(store: StateStore) -> None:
+    store.merge_telemetry("run-1", {})
+    assert store.get_telemetry("run-1") == {}
+
+
+def test_merges_of_several_threads_lose_nothing(store: StateStore) -> None:
+    """Reading the document, changing it and writing it back, four threads kept 59 of 400 keys."""
+
+    def merge(thread: int) -> None:
+        for number in range(100):
+            store.merge_telemetry("run-1", {f"{thread}/{number}": number})
+
+    in_threads([partial(merge, thread) for thread in range(4)])
+    assert len(store.get_telemetry("run-1")) == 400
+
+
+@pytest.mark.parametrize("document", [[], [{"a": 1}], None, 1.5, "text", "{}", True], ids=repr)
+def test_merge_leaves_a_document_that_is_no_object(store: StateStore, document: Any) -> None:
+    store.write_telemetry("run-1", document)
+    message = r'^merge_telemetry "run-1": .*not a JSON object.*nothing was changed; write_telemetry replaces it'
+    with pytest.raises(InvalidValueError, match=message):
+        store.merge_telemetry("run-1", {"b": 2})
+    with store.transaction(), pytest.raises(InvalidValueError, match=message):
+        store.merge_telemetry("run-1", {"b": 2})
+    assert store.get_telemetry("run-1") == document
+
+
+def test_merge_leaves_text_that_is_no_json(lasting: Engine, store: StateStore) -> None:
+    store.write_telemetry("run-1", {})
+    lasting.edit("telemetry", telemetry_json='{"a": 1')
+    with pytest.raises(InvalidValueError, match="not a JSON object"):
+        store.merge_telemetry("run-1", {"b": 2})
+    assert [row["telemetry_json"] for row in lasting.rows("telemetry")] == ['{"a": 1']
+
+
+def test_what_is_merged_is_a_dict_of_json(store: StateStore) -> None:
+    store.merge_telemetry("run-1", {"a": 1})
+    before = everything(store)
+    wrong: Any
+    for wrong in ([], None, "{}", 5, [("a", 1)]):
+        with pytest.raises(InvalidTypeError, match=r'^merge_telemetry "run-1": telemetry must be a dict, not'):
+            store.merge_telemetry("run-1", wrong)
+    with pytest.raises(TypeError):
+        store.merge_telemetry("run-1", {"a": {1, 2}})
+    with pytest.raises(RunNotFoundError, match="run-9"):
+        store.merge_telemetry("run-9", {})
+    assert everything(store) == before
+
+
+def test_merge_in_a_transaction_is_undone_with_it(store: StateStore) -> None:
+    store.merge_telemetry("run-1", {"a": 1})
+    with contextlib.suppress(Boom), store.transaction():
+        store.merge_telemetry("run-1", {"b": 2})
+        store.merge_telemetry("run-1", {"a": 3})
+        assert store.get_telemetry("run-1") == {"a": 3, "b": 2}
+        raise Boom
+    assert store.get_telemetry("run-1") == {"a": 1}
+
+
+json_values = st.recursive(st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(), st.lists, max_leaves=4)
+keys = st.text(max_size=2) | st.integers(0, 3) | st.none() | st.sampled_from(["\ud83d", "\ud83d\ude00", '"', "\\", "é"])
+
+
+@given(st.lists(st.dictionaries(keys, json_values, max_size=4), max_size=4))
+def test_merges_come_to_what_dict_update_says(store: StateStore, dicts: list[dict[Any, Any]]) -> None:
+    store.write_telemetry("run-1", {})
+    expected: dict[str, Any] = {}
+    for each in dicts:
+        store.merge_telemetry("run-1", each)
+        expected |= json.loads(json.dumps(each))
+    found = store.get_telemetry("run-1")
+    assert (found, list(found)) == (expected, list(expected))

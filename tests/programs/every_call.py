@@ -38,6 +38,7 @@ def calls(store: StateStore, folder: str) -> Iterator[Callable[[], object]]:
         yield lambda value=value: store.start_run("run-2", "daily", value)  # type: ignore[misc]
         yield lambda value=value: store.upsert_intel_item(item(claims_json=[value]))  # type: ignore[misc]
         yield lambda value=value: store.write_telemetry("run-1", {"value": value})  # type: ignore[misc]
+        yield lambda value=value: store.merge_telemetry("run-1", {"value": value})  # type: ignore[misc]
         yield lambda value=value: store.connection.execute("SELECT ?", [value])  # type: ignore[misc]
         yield lambda value=value: store.list_intel_items(where={"claims_json": ("=", value)})  # type: ignore[misc]
     yield lambda: store.upsert_intel_item(UserDict(item()))
@@ -62,6 +63,8 @@ def calls(store: StateStore, folder: str) -> Iterator[Callable[[], object]]:
     yield lambda: store.count_runs(until="soon")
     yield lambda: store.heartbeat("run-1")
     yield lambda: store.get_telemetry("run-1")
+    yield lambda: store.merge_telemetry("run-1", OrderedDict(a=1))
+    yield lambda: store.merge_telemetry("run-1", [])  # type: ignore[arg-type]
     yield lambda: store.recover_stale_runs(timedelta(0))
     yield lambda: store.finish_run("run-1", "completed")
     yield lambda: store.reopen_run("run-1")

@@ -46,6 +46,7 @@ WRITES: dict[str, Callable[[StateStore], Any]] = {
     "heartbeat": lambda store: store.heartbeat("gone"),
     "reopen_run": lambda store: store.reopen_run("gone"),
     "write_telemetry": lambda store: store.write_telemetry("gone", {}, force=True),
+    "merge_telemetry": lambda store: store.merge_telemetry("gone", {}, force=True),
     "upsert_intel_item": lambda store: store.upsert_intel_item(make_item("new", "gone")),
     "upsert_intel_items_batch": lambda store: store.upsert_intel_items_batch([make_item("new", "gone")]),
     "decide": lambda store: store.decide("old-1", "watch"),

@@ -48,6 +48,7 @@ WRITES: dict[str, Callable[[StateStore], object]] = {
     "decide_batch": lambda store: store.decide_batch({"a": "promote"}),
     "start_run again": lambda store: store.start_run("run-1", "daily", {}, if_exists="return"),
     "delete_intel_item": lambda store: store.delete_intel_item("item-1"),
+    "merge_telemetry": lambda store: store.merge_telemetry("run-1", {}),
     "write_telemetry": lambda store: store.write_telemetry("run-1", {}),
     "delete_run": lambda store: store.delete_run("run-1"),
     "prune": lambda store: store.prune(keep_last=0),

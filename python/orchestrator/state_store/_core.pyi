@@ -146,6 +146,9 @@ class Store:
     def write_telemetry(self, run_id: str, telemetry: Any, force: bool) -> None:
         """Set a run's telemetry document; with `force` that of one that was recovered, too."""
 
+    def merge_telemetry(self, run_id: str, telemetry: dict[Any, Any], force: bool) -> None:
+        """Put the items of a dict over those of a run's telemetry document."""
+
     def get_telemetry(self, run_id: str) -> Any:
         """Return a run's telemetry document; None if it has none."""
 

@@ -19,6 +19,14 @@ impl Store {
         self.write(caller, Write::Telemetry(telemetry))
     }
 
+    /// Put the members of a JSON object over those of a run's telemetry document, which must be one, or missing.
+    ///
+    /// # Errors
+    /// As [`Self::write_telemetry`]; [`ErrorKind::InvalidValue`] where either is not a JSON object.
+    pub fn merge_telemetry(&self, caller: &Caller, members: Telemetry) -> Result<()> {
+        self.write(caller, Write::MergeTelemetry(members))
+    }
+
     /// Read a run's telemetry document, JSON text; `None` where there is none.
     ///
     /// # Errors

@@ -31,6 +31,7 @@ pub(crate) enum Write {
     Decide(NewDecision),
     DecideBatch(Vec<NewDecision>),
     Telemetry(Telemetry),
+    MergeTelemetry(Telemetry),
     Heartbeat(String),
     ReopenRun(String),
     /// The runs that are active in the store.
@@ -57,6 +58,7 @@ impl Write {
             Self::Decide(decision) => decisions::decide(connection, decision),
             Self::DecideBatch(batch) => batch.iter().try_for_each(|each| decisions::decide(connection, each)),
             Self::Telemetry(document) => telemetry::write(connection, document, &time::now()),
+            Self::MergeTelemetry(members) => telemetry::merge(connection, members, &time::now()),
             Self::Heartbeat(run_id) => runs::beat(connection, run_id),
             Self::ReopenRun(run_id) => runs::reopen(connection, run_id),
             Self::Heartbeats(active) => runs::beat_all(connection, active),
@@ -85,6 +87,7 @@ impl Write {
             Self::Decide(decision) => format!("decide {:?}", decision.item_id),
             Self::DecideBatch(_) => "decide_batch".to_owned(),
             Self::Telemetry(document) => format!("write_telemetry {:?}", document.run_id),
+            Self::MergeTelemetry(members) => format!("merge_telemetry {:?}", members.run_id),
             Self::Heartbeat(run_id) => format!("heartbeat {run_id:?}"),
             Self::ReopenRun(run_id) => format!("reopen_run {run_id:?}"),
             Self::Heartbeats(_) => "heartbeats".to_owned(),

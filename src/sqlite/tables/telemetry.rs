@@ -2,7 +2,8 @@
 
 use rusqlite::Connection;
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::json::object;
 use crate::model::rows::{Telemetry, TextRows};
 use crate::sqlite::tables::cells::{Text, push_cell};
 use crate::sqlite::tables::pruned::TELEMETRY_PRUNED;
@@ -10,19 +11,39 @@ use crate::sqlite::tables::runs;
 
 /// Set a run's telemetry document.
 pub(crate) fn write(connection: &Connection, telemetry: &Telemetry, created_at: &str) -> Result<()> {
-    runs::require(connection, telemetry.run_id.as_bytes(), telemetry.force, created_at).map_err(|error| {
-        match error.kind {
-            ErrorKind::RunFinished => error.note("write_telemetry with force=True writes it all the same"),
-            _ => error,
-        }
+    require(connection, telemetry, created_at, "write_telemetry")?;
+    set(connection, &telemetry.run_id, &telemetry.telemetry_json, created_at)
+}
+
+/// Put the members of an object over those of a run's telemetry document; where there is none, it is the document.
+pub(crate) fn merge(connection: &Connection, telemetry: &Telemetry, created_at: &str) -> Result<()> {
+    require(connection, telemetry, created_at, "merge_telemetry")?;
+    let before = get(connection, &telemetry.run_id)?;
+    let merged = object::merge(before.as_deref().unwrap_or(b"{}"), &telemetry.telemetry_json).ok_or_else(|| {
+        StoreError::new(
+            ErrorKind::InvalidValue,
+            "the run's telemetry document is not a JSON object, and has no keys to merge with; nothing was changed; write_telemetry replaces it",
+        )
     })?;
+    set(connection, &telemetry.run_id, &merged, created_at)
+}
+
+fn require(connection: &Connection, telemetry: &Telemetry, now: &str, call: &str) -> Result<()> {
+    let required = runs::require(connection, telemetry.run_id.as_bytes(), telemetry.force, now);
+    required.map_err(|error| match error.kind {
+        ErrorKind::RunFinished => error.note(format!("{call} with force=True writes it all the same")),
+        _ => error,
+    })
+}
+
+fn set(connection: &Connection, run_id: &str, telemetry_json: &[u8], created_at: &str) -> Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO telemetry(run_id, telemetry_json, created_at) VALUES (?, ?, ?)
              ON CONFLICT(run_id) DO UPDATE SET
                  telemetry_json = excluded.telemetry_json, created_at = excluded.created_at",
         )?
-        .execute((&telemetry.run_id, Text(Some(&telemetry.telemetry_json)), created_at))?;
+        .execute((run_id, Text(Some(telemetry_json)), created_at))?;
     Ok(())
 }
 

@@ -34,6 +34,42 @@ class Telemetry:
         """
         self._core.write_telemetry(run_id, telemetry, force)
 
+    def merge_telemetry(self, run_id: str, telemetry: dict[Any, Any], *, force: bool = False) -> None:
+        """Put the items of a dict over those of a run's telemetry document, and leave its other keys as they are.
+
+        The document becomes `{**document, **telemetry}`: only keys of the top level are merged. It is read and written
+        in one transaction, so that nothing is lost where several threads or processes do so at once.
+
+        Parameters
+        ----------
+        run_id
+            The run. If it has no telemetry yet, the dict becomes the document.
+        telemetry
+            A dict that `json.dumps` accepts.
+        force
+            As of `write_telemetry`.
+
+        Raises
+        ------
+        InvalidTypeError
+            When `telemetry` is not a dict, or holds what JSON does not know.
+        InvalidValueError
+            When the document that is there is not a JSON object; it stays as it is, until `write_telemetry`.
+        RunNotFoundError, RunFinishedError
+            As `write_telemetry`.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     run = store.start_run("run-1", "daily", {})
+        ...     store.merge_telemetry("run-1", {"fetch": 1.5, "state": "fetching"})
+        ...     store.merge_telemetry("run-1", {"parse": 0.5, "state": "parsing"})
+        ...     store.get_telemetry("run-1")
+        {'fetch': 1.5, 'state': 'parsing', 'parse': 0.5}
+        """
+        self._core.merge_telemetry(run_id, telemetry, force)
+
     def get_telemetry(self, run_id: str) -> Any:
         """Return a run's telemetry document, or None if it has none.
 
