@@ -37,6 +37,8 @@ CALLS: dict[str, Callable[[StateStore], object]] = {
     "delete_intel_item": lambda store: store.delete_intel_item("item-1"),
     "iter_intel_items": lambda store: list(store.iter_intel_items()),
     "write_telemetry": lambda store: store.write_telemetry("run-1", {}),
+    "list_telemetry": lambda store: store.list_telemetry([]),
+    "list_telemetry of many": lambda store: store.list_telemetry(["run-1"] * 1000),
     "merge_telemetry": lambda store: store.merge_telemetry("run-1", {}),
     "get_telemetry": lambda store: store.get_telemetry("run-1"),
     "delete_run": lambda store: store.delete_run("run-1"),

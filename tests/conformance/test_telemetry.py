@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator.state_store import (
+    InvalidJSONError,
     InvalidTypeError,
     InvalidValueError,
     RunNotFoundError,
@@ -194,3 +195,72 @@ def test_merges_come_to_what_dict_update_says(store: StateStore, dicts: list[dic
         expected |= json.loads(json.dumps(each))
     found = store.get_telemetry("run-1")
     assert (found, list(found)) == (expected, list(expected))
+
+
+@pytest.mark.parametrize("count", [3, 2000])
+def test_documents_of_several_runs_come_by_run(store: StateStore, count: int) -> None:
+    with store.transaction():
+        for number in range(count):
+            store.start_run(f"{number}", "daily", {})
+            if number % 3:
+                store.write_telemetry(f"{number}", {"number": number})
+        store.write_telemetry("run-1", None)
+    run_ids = ["run-1", *(f"{number}" for number in range(count)), "none", "run-1"][::-1]
+    expected = {run_id: store.get_telemetry(run_id) for run_id in run_ids if run_id.isdigit() and int(run_id) % 3}
+    found = store.list_telemetry(iter(run_ids))
+    assert found == {**expected, "run-1": None}
+    assert list(found) == ["run-1", *expected]
+    assert store.list_telemetry([]) == {}
+
+
+@pytest.mark.usefixtures("concurrent")
+@pytest.mark.parametrize("more", [0, 1000])
+def test_documents_are_read_as_of_a_transaction_in_it(store: StateStore, more: int) -> None:
+    run_ids = ["run-1", *map(str, range(more))]
+    store.write_telemetry("run-1", 1)
+    with store.transaction():
+        store.write_telemetry("run-1", 2)
+        assert store.list_telemetry(run_ids) == {"run-1": 2}
+        assert in_thread(store.list_telemetry, run_ids) == {"run-1": 1}
+
+
+@pytest.mark.usefixtures("concurrent")
+def test_documents_are_those_of_one_moment(store: StateStore) -> None:
+    """Read one by one, the first would be older than the last."""
+    names = [f"{number}" for number in range(600)]
+    with store.transaction():
+        for name in names:
+            store.start_run(name, "daily", {})
+            store.write_telemetry(name, 0)
+
+    def write() -> None:
+        for round_ in range(1, 6):
+            with store.transaction():
+                for name in names:
+                    store.write_telemetry(name, round_)
+
+    def read() -> list[int]:
+        rounds = []
+        for _ in range(30):
+            [found] = set(store.list_telemetry(names).values())
+            rounds.append(found)
+        return rounds
+
+    rounds = in_threads([write, read])[1] or []
+    assert rounds == sorted(rounds)
+
+
+def test_document_that_is_no_json_is_named(lasting: Engine, store: StateStore) -> None:
+    store.write_telemetry("run-1", {})
+    lasting.edit("telemetry", telemetry_json="no JSON")
+    with pytest.raises(InvalidJSONError, match=r'^list_telemetry "run-1": telemetry_json: '):
+        store.list_telemetry(["run-1"])
+
+
+def test_runs_of_documents_are_an_iterable_of_text(store: StateStore) -> None:
+    wrong: Any
+    for wrong in (None, 5, "run-1", [5], ["run-1", None]):
+        with pytest.raises(InvalidTypeError, match=r"^list_telemetry: run_ids must be a"):
+            store.list_telemetry(wrong)
+    with pytest.raises(InvalidTypeError, match=r"must be an iterable of str, not a str$"):
+        store.list_telemetry("run-1")

@@ -64,6 +64,8 @@ def calls(store: StateStore, folder: str) -> Iterator[Callable[[], object]]:
     yield lambda: store.heartbeat("run-1")
     yield lambda: store.get_telemetry("run-1")
     yield lambda: store.merge_telemetry("run-1", OrderedDict(a=1))
+    yield lambda: store.list_telemetry([f"run-{each}" for each in range(1000)])
+    yield lambda: store.list_telemetry("run-1")
     yield lambda: store.merge_telemetry("run-1", [])  # type: ignore[arg-type]
     yield lambda: store.recover_stale_runs(timedelta(0))
     yield lambda: store.finish_run("run-1", "completed")

@@ -37,6 +37,7 @@ READS: dict[str, Callable[[StateStore], Any]] = {
     "count_intel_items": lambda store: [store.count_intel_items(**each) for each in FILTERS],
     "delete_intel_item": lambda store: [store.delete_intel_item(each, force=True) for each in ("old-1", "new-1")],
     "get_telemetry": lambda store: store.get_telemetry("gone"),
+    "list_telemetry": lambda store: store.list_telemetry(["gone", "kept"]),
     "stats": lambda store: [getattr(store.stats(), name) for name in ("runs_by_status", "intel_items", "telemetry")],
     "check": lambda store: store.check(),
     "recover_stale_runs": lambda store: store.recover_stale_runs(0),

@@ -152,6 +152,9 @@ class Store:
     def get_telemetry(self, run_id: str) -> Any:
         """Return a run's telemetry document; None if it has none."""
 
+    def list_telemetry(self, run_ids: Iterable[str]) -> dict[str, Any]:
+        """Return the telemetry documents of those of these runs that have one."""
+
     def delete_run(self, run_id: str, force: bool) -> tuple[int, int, int]:
         """Delete a run; return how many runs, items and telemetry documents that were."""
 

@@ -7,6 +7,7 @@ use super::Store;
 use crate::model::rows::Telemetry;
 use crate::py::convert::{json, values};
 use crate::py::errors::Refusal;
+use crate::py::gil::TimeSlice;
 use crate::py::open::call;
 use crate::py::options;
 
@@ -63,9 +64,30 @@ impl Store {
         let Some(document) = call(py, &self.0, |store, caller| store.get_telemetry(caller, run_id))? else {
             return Ok(None);
         };
-        let document = json::decode(py, &document).map_err(|error| {
-            values::during(py, error, &format!("get_telemetry {run_id:?}: telemetry_json"))
-        })?;
-        Ok(Some(document))
+        decode(py, &document, "get_telemetry", run_id).map(Some)
     }
+
+    /// Return the telemetry documents of those of these runs that have one.
+    fn list_telemetry<'py>(
+        &self,
+        py: Python<'py>,
+        run_ids: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let run_ids = values::several_texts(run_ids, "list_telemetry", "run_ids")?;
+        let found = call(py, &self.0, |store, caller| store.list_telemetry(caller, &run_ids))?;
+        let documents = PyDict::new(py);
+        let mut time_slice = TimeSlice::begin();
+        for (run_id, document) in run_ids.iter().zip(found) {
+            time_slice.yield_gil(py);
+            if let Some(document) = document {
+                documents.set_item(run_id, decode(py, &document, "list_telemetry", run_id)?)?;
+            }
+        }
+        Ok(documents)
+    }
+}
+
+fn decode<'py>(py: Python<'py>, document: &[u8], call: &str, run_id: &str) -> PyResult<Bound<'py, PyAny>> {
+    json::decode(py, document)
+        .map_err(|error| values::during(py, error, &format!("{call} {run_id:?}: telemetry_json")))
 }

@@ -50,10 +50,27 @@ pub(in crate::py) fn texts(
     if value.is_instance_of::<PyString>() {
         return Ok(Some(vec![text(value, operation, name)?.to_owned()]));
     }
-    let wanted = format!("{operation}: {name} must be a str, an iterable of str or None");
+    all_texts(value, operation, name, "a str, an iterable of str or None").map(Some)
+}
+
+/// The texts of an argument that is several.
+pub(in crate::py) fn several_texts(
+    value: &Bound<'_, PyAny>,
+    operation: &str,
+    name: &str,
+) -> PyResult<Vec<String>> {
+    let wanted = "an iterable of str";
+    if value.is_instance_of::<PyString>() {
+        let what = format!("{operation}: {name} must be {wanted}, not a str");
+        return Err(Refusal::InvalidType.error(value.py(), what));
+    }
+    all_texts(value, operation, name, wanted)
+}
+
+fn all_texts(value: &Bound<'_, PyAny>, operation: &str, name: &str, wanted: &str) -> PyResult<Vec<String>> {
+    let wanted = format!("{operation}: {name} must be {wanted}");
     let several = value.try_iter().map_err(|error| during(value.py(), error, &wanted))?;
-    let several = several.map(|each| Ok(text(&each?, operation, name)?.to_owned()));
-    several.collect::<PyResult<_>>().map(Some)
+    several.map(|each| Ok(text(&each?, operation, name)?.to_owned())).collect()
 }
 
 /// Which of these texts an argument is.

@@ -1,5 +1,7 @@
 //! The SQL of the `telemetry` table.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result, StoreError};
@@ -60,6 +62,21 @@ pub(crate) fn get(connection: &Connection, run_id: &str) -> Result<Option<Vec<u8
     Ok(document.get(0, 1_usize).map(<[u8]>::to_vec))
 }
 
+/// Read the telemetry documents of these runs, unless told to stop.
+pub(crate) fn list(
+    connection: &Connection,
+    run_ids: &[String],
+    stop: &AtomicBool,
+) -> Result<Vec<Option<Vec<u8>>>> {
+    let read = |run_id: &String| {
+        if stop.load(Ordering::Relaxed) {
+            return Err(StoreError::new(ErrorKind::Interrupted, "interrupted while reading"));
+        }
+        get(connection, run_id)
+    };
+    run_ids.iter().map(read).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +97,9 @@ mod tests {
         assert_eq!(get(&connection, "r").unwrap().unwrap(), b"1");
         connection.execute_batch("UPDATE runs SET pruned_at = 'now'").unwrap();
         assert_eq!(get(&connection, "r").unwrap(), None);
+        let run_ids = ["r".to_owned()];
+        assert_eq!(list(&connection, &run_ids, &AtomicBool::new(false)).unwrap(), [None]);
+        let stopped = list(&connection, &run_ids, &AtomicBool::new(true));
+        assert_eq!(stopped.unwrap_err().kind, ErrorKind::Interrupted);
     }
 }

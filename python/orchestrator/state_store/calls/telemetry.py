@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from orchestrator.state_store import _core
 
 
@@ -98,3 +100,36 @@ class Telemetry:
         ({'seconds': 1.5}, None)
         """
         return self._core.get_telemetry(run_id)
+
+    def list_telemetry(self, run_ids: Iterable[str]) -> dict[str, Any]:
+        """Return the telemetry documents of several runs, as of one moment.
+
+        Parameters
+        ----------
+        run_ids
+            The runs, as many as you like.
+
+        Returns
+        -------
+        dict
+            For each run that has one, its document as `get_telemetry` returns it, in the order of `run_ids`. A run
+            without telemetry, and an unknown one, is absent.
+
+        Raises
+        ------
+        InvalidTypeError
+            When `run_ids` is not an iterable of str, or is a str itself.
+        InvalidJSONError
+            When another program wrote text that is not valid JSON.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     for run_id in ("run-1", "run-2"):
+        ...         run = store.start_run(run_id, "daily", {})
+        ...     store.write_telemetry("run-1", {"seconds": 1.5})
+        ...     store.list_telemetry(run.run_id for run in store.list_runs(run_type="daily"))
+        {'run-1': {'seconds': 1.5}}
+        """
+        return self._core.list_telemetry(run_ids)
