@@ -82,6 +82,7 @@ times = st.none() | st.integers(-1, 11).map(float) | st.sampled_from([2.5, 3.000
 
 
 @given(
+    st.none() | st.sampled_from(["", "run-", "run-1", "run-19", "run-199", "run-1%", "run_", "un", "s"]),
     st.none() | st.sampled_from([*TYPES, "unknown"]),
     st.none() | st.lists(st.sampled_from([*STATUSES, "unknown"]), max_size=5),
     times,
@@ -90,6 +91,7 @@ times = st.none() | st.integers(-1, 11).map(float) | st.sampled_from([2.5, 3.000
 )
 def test_filters_let_through_what_they_say_in_pages_too(
     many: StateStore,
+    prefix: str | None,
     run_type: str | None,
     status: list[str] | None,
     since: float | None,
@@ -99,12 +101,14 @@ def test_filters_let_through_what_they_say_in_pages_too(
     expected = [
         run["run_id"]
         for run in NEWEST_FIRST
-        if run_type in (None, run["run_type"])
+        if run["run_id"].startswith(prefix or "")
+        and run_type in (None, run["run_type"])
         and (status is None or run["status"] in status)
         and (since is None or run["started_at"] >= time(since))
         and (until is None or run["started_at"] < time(until))
     ]
     filters: dict[str, Any] = {
+        "run_id_prefix": prefix,
         "run_type": run_type,
         "status": status,
         "since": since if since is None else time(since),
@@ -120,6 +124,19 @@ def test_filters_let_through_what_they_say_in_pages_too(
 def test_newest_come_first_and_of_one_time_those_recorded_last(many: StateStore) -> None:
     assert ids(many.list_runs()) == [run["run_id"] for run in NEWEST_FIRST]
     assert len({run["started_at"] for run in RUNS}) < len(RUNS) / 5
+
+
+def test_prefix_of_a_run_id_is_exact(store: StateStore) -> None:
+    """LIKE and GLOB take some characters for others, and the highest one has none behind it."""
+    names = ["a", "a%b", "axb", "a_b", "a*b", "A", "a\0", "a\U0010ffff", "a\U0010ffffb", "b", "\U0010ffff", "\ue000"]
+    with store.transaction():
+        for name in names:
+            store.start_run(name, "daily", {})
+    for prefix in [*names, "a\U0010ffff\U0010ffff", "\ud7ff"]:
+        expected = [name for name in names if name.startswith(prefix)]
+        assert ids(store.list_runs(run_id_prefix=prefix)) == expected[::-1]
+        assert store.count_runs(run_id_prefix=prefix, run_type="daily") == len(expected)
+    assert ids(store.list_runs(run_id_prefix="")) == [*names[::-1], "run-1"]
 
 
 def test_page_that_is_just_full_has_no_cursor_when_nothing_is_left(many: StateStore) -> None:
@@ -169,6 +186,8 @@ def test_one_point_in_time_is_the_same_however_it_is_written(many: StateStore, s
         (InvalidValueError, "until", "2026-01-01T00:00:00"),
         (InvalidValueError, "since", "yesterday"),
         (InvalidTypeError, "until", 1.5),
+        (InvalidTypeError, "run_id_prefix", 5),
+        (InvalidValueError, "run_id_prefix", "\ud800"),
         (InvalidTypeError, "run_type", 5),
         (InvalidValueError, "run_type", "\ud800"),
         (InvalidTypeError, "status", 5),
@@ -214,6 +233,8 @@ def test_error_of_a_status_iterable_passes_on(many: StateStore) -> None:
 
 FILTERS: list[dict[str, Any]] = [
     {},
+    {"run_id_prefix": "run-"},
+    {"run_id_prefix": "run-1"},
     {"run_type": "daily"},
     {"run_type": "weekly"},
     {"status": "completed"},

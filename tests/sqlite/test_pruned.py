@@ -24,7 +24,12 @@ FILTERS: list[dict[str, Any]] = [
     {"since": "2000-01-01T00:00:00Z"},
     {"where": {"scores_json.total": (">", 0)}},
 ]
-RUN_FILTERS: list[dict[str, Any]] = [{}, {"status": "failed"}, {"run_type": "daily", "since": "2000-01-01T00:00:00Z"}]
+RUN_FILTERS: list[dict[str, Any]] = [
+    {},
+    {"status": "failed"},
+    {"run_type": "daily", "since": "2000-01-01T00:00:00Z"},
+    {"run_id_prefix": "g"},
+]
 
 READS: dict[str, Callable[[StateStore], Any]] = {
     "get_run": lambda store: store.get_run("gone"),

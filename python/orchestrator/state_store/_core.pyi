@@ -95,6 +95,7 @@ class Store:
 
     def list_runs(
         self,
+        run_id_prefix: str | None,
         run_type: str | None,
         status: str | Iterable[str] | None,
         since: str | None,
@@ -105,7 +106,12 @@ class Store:
         """Return the fields of runs, the newest first, and the cursor of those that are left."""
 
     def count_runs(
-        self, run_type: str | None, status: str | Iterable[str] | None, since: str | None, until: str | None
+        self,
+        run_id_prefix: str | None,
+        run_type: str | None,
+        status: str | Iterable[str] | None,
+        since: str | None,
+        until: str | None,
     ) -> int:
         """Return how many runs there are."""
 

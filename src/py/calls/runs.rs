@@ -11,7 +11,7 @@ use crate::model::time::now;
 use crate::py::convert::{run, values};
 use crate::py::open::call;
 use crate::py::options;
-use crate::sqlite::lists::runs::RunFilter;
+use crate::sqlite::lists::runs::{Prefix, RunFilter};
 
 /// Runs, and the cursor of those that are left.
 type RunPage<'py> = (Bound<'py, PyList>, Option<String>);
@@ -140,6 +140,7 @@ impl Store {
     fn list_runs<'py>(
         &self,
         py: Python<'py>,
+        run_id_prefix: &Bound<'py, PyAny>,
         run_type: &Bound<'py, PyAny>,
         status: &Bound<'py, PyAny>,
         since: &Bound<'py, PyAny>,
@@ -147,7 +148,7 @@ impl Store {
         limit: &Bound<'py, PyAny>,
         cursor: &Bound<'py, PyAny>,
     ) -> PyResult<RunPage<'py>> {
-        let filter = filter("list_runs", run_type, status, since, until)?;
+        let filter = filter("list_runs", run_id_prefix, run_type, status, since, until)?;
         let limit = values::limit(limit, "list_runs")?;
         let cursor = values::optional_text(cursor, "list_runs", "cursor")?;
         let (found, next) =
@@ -159,12 +160,13 @@ impl Store {
     fn count_runs(
         &self,
         py: Python<'_>,
+        run_id_prefix: &Bound<'_, PyAny>,
         run_type: &Bound<'_, PyAny>,
         status: &Bound<'_, PyAny>,
         since: &Bound<'_, PyAny>,
         until: &Bound<'_, PyAny>,
     ) -> PyResult<u64> {
-        let filter = filter("count_runs", run_type, status, since, until)?;
+        let filter = filter("count_runs", run_id_prefix, run_type, status, since, until)?;
         call(py, &self.0, |store, caller| store.count_runs(caller, &filter))
     }
 }
@@ -172,6 +174,7 @@ impl Store {
 /// The filter of a list or a count.
 fn filter(
     operation: &str,
+    run_id_prefix: &Bound<'_, PyAny>,
     run_type: &Bound<'_, PyAny>,
     status: &Bound<'_, PyAny>,
     since: &Bound<'_, PyAny>,
@@ -180,6 +183,7 @@ fn filter(
     let text =
         |value, name| Ok::<_, PyErr>(values::optional_text(value, operation, name)?.map(str::to_owned));
     Ok(RunFilter {
+        run_id_prefix: text(run_id_prefix, "run_id_prefix")?.and_then(|prefix| Prefix::new(&prefix)),
         run_type: text(run_type, "run_type")?,
         statuses: values::texts(status, operation, "status")?,
         since: text(since, "since")?,

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 use std::num::NonZeroUsize;
 
 use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator;
-use rusqlite::types::ToSqlOutput;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, Rows, params_from_iter};
 
 use crate::error::{ErrorKind, Result, StoreError};
@@ -22,12 +22,37 @@ const ROWID: usize = RunColumn::ALL.len();
 pub struct RunFilter {
     /// What kind of run it is.
     pub run_type: Option<String>,
+    /// What its id begins with.
+    pub run_id_prefix: Option<Prefix>,
     /// The statuses that it may have; none of them, and nothing gets through.
     pub statuses: Option<Vec<String>>,
     /// The earliest `started_at`.
     pub since: Option<String>,
     /// What `started_at` is before.
     pub until: Option<String>,
+}
+
+/// What an id begins with, at least a character.
+#[derive(Debug, Clone)]
+pub struct Prefix {
+    text: String,
+    /// The first text behind all that begin so. The last byte of UTF-8 is never the highest one.
+    end: Vec<u8>,
+}
+
+impl Prefix {
+    /// What begins with this text; `None` for the empty one, with which all begin.
+    pub fn new(text: &str) -> Option<Self> {
+        let mut end = text.as_bytes().to_vec();
+        *end.last_mut()? += 1;
+        Some(Self { text: text.to_owned(), end })
+    }
+
+    /// What finds it in the index of the ids.
+    fn conditions(&self) -> [Clause<'_>; 2] {
+        let end = ToSqlOutput::Borrowed(ValueRef::Text(&self.end));
+        [("run_id >= ?", self.text.as_str().into()), ("run_id < ?", end)]
+    }
 }
 
 /// A condition on a column, and the value of its parameter.
@@ -40,6 +65,7 @@ impl RunFilter {
         cursor::describe(
             "list_runs",
             &[
+                ("run_id_prefix", self.run_id_prefix.as_ref().map(|prefix| prefix.text.as_str()).as_slice()),
                 ("run_type", self.run_type.as_deref().as_slice()),
                 ("status", &statuses),
                 ("since", self.since.as_deref().as_slice()),
@@ -61,13 +87,14 @@ impl RunFilter {
         }
     }
 
-    /// The conditions on the kind of a run. SQLite takes it that a second column narrows little, and an index with one
+    /// The conditions on the id and the kind of a run. SQLite takes it that a second column narrows little, and an index with one
     /// of them for as good as that with both, unless it is told that each narrows much.
     fn of_kind<'a>(&'a self, status: Option<&'a str>) -> impl Iterator<Item = Clause<'a>> {
-        given([
+        let of_id = self.run_id_prefix.iter().flat_map(Prefix::conditions);
+        of_id.chain(given([
             ("likelihood(run_type = ?, 0.0000001)", self.run_type.as_deref()),
             ("likelihood(status = ?, 0.0000001)", status),
-        ])
+        ]))
     }
 
     /// The conditions on runs of one status, or of any, that started before `until`.
@@ -159,23 +186,35 @@ pub(crate) fn count(connection: &Connection, filter: &RunFilter) -> Result<u64> 
 
 fn list_sql(conditions: &[Clause]) -> String {
     let columns = RunColumn::names(RunColumn::ALL);
-    let only: String = conditions.iter().map(|(condition, _)| format!(" AND {condition}")).collect();
+    let only =
+        all_of(conditions).into_iter().map(|condition| format!(" AND {condition}")).collect::<String>();
+    // Those of a prefix are sorted: the index of the times would have all runs gone through.
+    let time = if is_by_id(conditions) { "+started_at" } else { "started_at" };
     format!(
-        "SELECT {columns}, rowid FROM runs WHERE {NOT_PRUNED}{only} ORDER BY started_at DESC, rowid DESC LIMIT ?"
+        "SELECT {columns}, rowid FROM runs WHERE {NOT_PRUNED}{only} ORDER BY {time} DESC, rowid DESC LIMIT ?"
     )
 }
 
 /// What counts all runs that meet the conditions, and what counts those that are pruned. For these no index but that
 /// of the few pruned ones is to be used, which the plus sees to.
 fn count_sql(conditions: &[Clause]) -> [String; 2] {
-    let joined =
-        |prefix| conditions.iter().map(|(condition, _)| format!("{prefix}{condition}")).collect::<Vec<_>>();
-    let all = match joined("").join(" AND ") {
+    let all = match all_of(conditions).join(" AND ") {
         none if none.is_empty() => none,
         some => format!(" WHERE {some}"),
     };
-    let pruned = joined(" AND +").concat();
+    let pruned = conditions.iter().map(|(condition, _)| format!(" AND +{condition}")).collect::<String>();
     [format!("SELECT count(*) FROM runs{all}"), format!("SELECT count(*) FROM runs WHERE {PRUNED}{pruned}")]
+}
+
+/// The conditions, of which only those on the id are to find the runs where there are such, which the plus sees to.
+fn all_of(conditions: &[Clause]) -> Vec<String> {
+    let by_id = is_by_id(conditions);
+    let other = |condition: &str| if by_id && !condition.starts_with("run_id") { "+" } else { "" };
+    conditions.iter().map(|(condition, _)| format!("{}{condition}", other(condition))).collect()
+}
+
+fn is_by_id(conditions: &[Clause]) -> bool {
+    conditions.iter().any(|(condition, _)| condition.starts_with("run_id"))
 }
 
 /// Lists that are each in order, the newest run first, as one: the newest of all that come next comes first.
@@ -234,10 +273,11 @@ mod tests {
     }
 
     fn filters() -> Vec<RunFilter> {
-        (0..16)
+        (0..32)
             .map(|bits| {
                 let given = |bit: u32, value: &str| (bits >> bit & 1 == 1).then(|| value.to_owned());
                 RunFilter {
+                    run_id_prefix: given(4, "w").and_then(|text| Prefix::new(&text)),
                     run_type: given(0, "daily"),
                     statuses: given(1, "failed").map(|status| vec![status, "partial".to_owned()]),
                     since: given(2, "2026"),
@@ -248,6 +288,9 @@ mod tests {
     }
 
     fn index(filter: &RunFilter) -> (&'static str, &'static str) {
+        if filter.run_id_prefix.is_some() {
+            return ("sqlite_autoindex_runs_1", "run_id>? AND run_id<?");
+        }
         match (&filter.run_type, &filter.statuses) {
             (None, None) => ("idx_runs_started_at", ""),
             (Some(_), None) => ("idx_runs_run_type", "run_type=?"),
@@ -265,10 +308,16 @@ mod tests {
             for after in [None, Some(&position)] {
                 for part in filter.parts(after) {
                     let plan = plan(&connection, &list_sql(&part));
-                    let [step] = plan.as_slice() else { panic!("{filter:?}: {plan:?}") };
+                    let by_id = filter.run_id_prefix.is_some();
+                    let [step, sorted @ ..] = plan.as_slice() else { panic!("{filter:?}: {plan:?}") };
+                    assert_eq!(sorted.is_empty(), !by_id, "{filter:?}: {plan:?}");
                     let (by, sought) = step.split_once(" (").unwrap_or((step, ""));
                     assert!(by.ends_with(&format!(" runs USING INDEX {index}")), "{filter:?}: {step}");
                     assert!(sought.starts_with(equal), "{filter:?}: {step}");
+                    if by_id {
+                        assert_eq!(sought, format!("{equal})"), "{filter:?}: {step}");
+                        continue;
+                    }
                     let bounded = part.iter().any(|(condition, _)| condition.starts_with("started_at"));
                     assert_eq!(sought.contains("started_at"), bounded, "{filter:?}: {step}");
                     let tied = part.iter().any(|(condition, _)| condition.starts_with("rowid"));
@@ -287,16 +336,63 @@ mod tests {
                 let conditions = filter.conditions(status, filter.until.as_deref());
                 let [all, pruned] = count_sql(&conditions).map(|sql| plan(&connection, &sql).concat());
                 let how = if conditions.is_empty() { "SCAN" } else { "SEARCH" };
-                assert!(all.starts_with(&format!("{how} runs USING COVERING INDEX ")), "{filter:?}: {all}");
+                let by_id = filter.run_id_prefix.is_some();
+                let covering = if by_id && conditions.len() > 2 { "" } else { "COVERING " };
+                assert!(all.starts_with(&format!("{how} runs USING {covering}INDEX ")), "{filter:?}: {all}");
                 assert!(all.contains(equal), "{filter:?}: {all}");
+                assert!(pruned.contains("INDEX idx_runs_pruned_at (pruned_at>?)"), "{filter:?}: {pruned}");
+                if by_id {
+                    continue;
+                }
                 let bounded = filter.since.is_some() || filter.until.is_some();
                 assert_eq!(
                     all.contains("started_at>?") || all.contains("started_at<?"),
                     bounded,
                     "{filter:?}: {all}"
                 );
-                assert!(pruned.contains("INDEX idx_runs_pruned_at (pruned_at>?)"), "{filter:?}: {pruned}");
             }
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_exact() {
+        let connection = latest();
+        let ids = [
+            "",
+            "a",
+            "a%",
+            "a_",
+            "ab",
+            "a\0",
+            "a\u{10ffff}",
+            "a\u{10ffff}x",
+            "b",
+            "A",
+            "\u{10ffff}",
+            "\u{d7ff}",
+            "\u{e000}",
+        ];
+        for id in ids {
+            let sql = "INSERT INTO runs(run_id, run_type, started_at, status, settings_snapshot_json)
+                VALUES (?, 't', '2026', 'failed', '{}')";
+            connection.execute(sql, [id]).unwrap();
+        }
+        // What another program writes need not be UTF-8.
+        connection
+            .execute_batch("INSERT INTO runs SELECT CAST(x'61ff' AS TEXT), 't', '2026', NULL, 's', '{}', NULL, NULL, NULL, NULL")
+            .unwrap();
+        for prefix in ids {
+            let filter = RunFilter { run_id_prefix: Prefix::new(prefix), ..RunFilter::default() };
+            let expected: Vec<&str> = ids.into_iter().filter(|id| id.starts_with(prefix)).rev().collect();
+            let (found, _) = list(&connection, &filter, None, None).unwrap();
+            let found: Vec<&[u8]> =
+                (0..found.len()).map(|row| found.get(row, RunColumn::RunId).unwrap()).collect();
+            let mut expected: Vec<&[u8]> = expected.into_iter().map(str::as_bytes).collect();
+            if b"a\xff".starts_with(prefix.as_bytes()) {
+                expected.insert(0, b"a\xff");
+            }
+            assert_eq!(found, expected, "{prefix:?}");
+            assert_eq!(count(&connection, &filter).unwrap(), expected.len() as u64, "{prefix:?}");
         }
     }
 
@@ -310,7 +406,7 @@ mod tests {
                      ('c', 'daily', '2026-03', 'partial', '{}', NULL)",
             )
             .unwrap();
-        for filter in filters() {
+        for filter in filters().into_iter().filter(|filter| filter.run_id_prefix.is_none()) {
             let (found, next) = list(&connection, &filter, None, None).unwrap();
             let ids: Vec<_> = (0..found.len()).map(|row| found.get(row, RunColumn::RunId).unwrap()).collect();
             assert_eq!(ids, [b"c", b"a"], "{filter:?}");

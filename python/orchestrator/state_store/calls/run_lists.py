@@ -22,6 +22,7 @@ class RunLists:
     def list_runs(
         self,
         *,
+        run_id_prefix: str | None = None,
         run_type: str | None = None,
         status: str | Iterable[str] | None = None,
         since: datetime | str | None = None,
@@ -36,6 +37,9 @@ class RunLists:
 
         Parameters
         ----------
+        run_id_prefix
+            Only runs whose run_id begins with this text, exactly as it is. They are found by their run_ids and sorted:
+            a page costs as much as reading all of them does.
         run_type
             Only runs of this type.
         status
@@ -78,12 +82,13 @@ class RunLists:
         from orchestrator.state_store.times import utc
 
         since, until = utc(since, "list_runs", "since"), utc(until, "list_runs", "until")
-        runs, next_cursor = self._core.list_runs(run_type, status, since, until, limit, cursor)
+        runs, next_cursor = self._core.list_runs(run_id_prefix, run_type, status, since, until, limit, cursor)
         return Page(map(record_of, runs), next_cursor)
 
     def count_runs(
         self,
         *,
+        run_id_prefix: str | None = None,
         run_type: str | None = None,
         status: str | Iterable[str] | None = None,
         since: datetime | str | None = None,
@@ -93,7 +98,7 @@ class RunLists:
 
         Parameters
         ----------
-        run_type, status, since, until
+        run_id_prefix, run_type, status, since, until
             As of `list_runs`.
 
         Raises
@@ -112,4 +117,4 @@ class RunLists:
         from orchestrator.state_store.times import utc
 
         since, until = utc(since, "count_runs", "since"), utc(until, "count_runs", "until")
-        return self._core.count_runs(run_type, status, since, until)
+        return self._core.count_runs(run_id_prefix, run_type, status, since, until)
