@@ -224,7 +224,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 def test_readme_leads_to_every_page() -> None:
-    text = section(README, "Where to go on")
+    text = section(README, "Documentation")
     assert [name_of(page) for page in EXECUTED[1:] if f"({name_of(page)})" not in text] == []
 
 
