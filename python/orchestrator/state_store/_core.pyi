@@ -63,7 +63,7 @@ class Store:
     ) -> Self: ...
     @property
     def db_path(self) -> str:
-        """The path that `db_path` means."""
+        """The path that `db_path` names."""
 
     @property
     def closed(self) -> bool:
@@ -73,7 +73,7 @@ class Store:
         """Record a new run and return its `started_at`; or the fields of the `RunRecord` of one that is there."""
 
     def finish_run(self, run_id: str, status: str, notes: str | None, force: bool, *, if_running: bool = False) -> None:
-        """Set how a run ended; with `force` also of one that was recovered, with `if_running` only of one that runs."""
+        """Finish a run; with `force` also one that was recovered, with `if_running` only one that is running."""
 
     def heartbeat(self, run_id: str) -> None:
         """Record a run's heartbeat."""
@@ -103,7 +103,7 @@ class Store:
         limit: int | None,
         cursor: str | None,
     ) -> tuple[list[tuple[Any, ...]], str | None]:
-        """Return the fields of runs, the newest first, and the cursor of those that are left."""
+        """Return the fields of runs, the newest first, and the cursor of the next page."""
 
     def count_runs(
         self,
@@ -113,7 +113,7 @@ class Store:
         since: str | None,
         until: str | None,
     ) -> int:
-        """Return how many runs there are."""
+        """Return the number of runs."""
 
     def upsert_intel_item(self, item: IntelItemInput | SupportsKeysAndGetItem[str, Any]) -> None:
         """Insert or update one item."""
@@ -125,20 +125,20 @@ class Store:
         """Return a run's items, the oldest first."""
 
     def get_intel_item(self, item_id: str) -> IntelItem | None:
-        """Return an item; None if there is none."""
+        """Return an item; None if there is no such item."""
 
     def list_intel_items(
         self, selection: ItemSelection, limit: int | None, cursor: str | None
     ) -> tuple[list[IntelItem], str | None]:
-        """Return items, the oldest first, and the cursor of those that are left."""
+        """Return items, the oldest first, and the cursor of the next page."""
 
     def page_intel_items(
         self, selection: ItemSelection, after: tuple[str, int] | None, limit: int
     ) -> tuple[list[IntelItem], tuple[str, int] | None]:
-        """Return the next items, the oldest first, and where they end; None where none are left."""
+        """Return the next items, the oldest first, and the position after them; None on the last page."""
 
     def count_intel_items(self, selection: ItemSelection) -> int:
-        """Return how many items there are."""
+        """Return the number of items."""
 
     def decide(self, item_id: str, decision: str | None, reason: str | None) -> None:
         """Set an item's decision."""
@@ -162,7 +162,7 @@ class Store:
         """Return the telemetry documents of those of these runs that have one."""
 
     def delete_run(self, run_id: str, force: bool) -> tuple[int, int, int]:
-        """Delete a run; return how many runs, items and telemetry documents that were."""
+        """Delete a run; return the numbers of runs, items and telemetry documents deleted."""
 
     def prune(
         self,
@@ -173,13 +173,13 @@ class Store:
         dry_run: bool,
         keep_seen: bool,
     ) -> tuple[int, int, int]:
-        """Delete finished runs; return how many runs, items and telemetry documents that were."""
+        """Delete finished runs; return the numbers of runs, items and telemetry documents deleted."""
 
     def vacuum(self, full: bool) -> tuple[int, str | None]:
-        """Give free pages back; return how many bytes, and why not more."""
+        """Return free pages to the file system; return how many bytes, and why not more."""
 
     def stats(self) -> dict[str, Any]:
-        """Return what is in the file, and what this store has done to it, by name."""
+        """Return the fields of `Stats` by name."""
 
     def check(
         self, stale_after: float
@@ -209,10 +209,10 @@ class Store:
 
 @final
 class Transaction:
-    """A transaction of one store: entered once, rolled back when it is dropped without being left."""
+    """A transaction of one store: it is entered once, and rolls back if it is dropped unfinished."""
 
     def __enter__(self) -> Self:
-        """Take the writer, or open a savepoint within the transaction that the caller is in."""
+        """Take the writer, or open a savepoint within the caller's transaction."""
 
     def __exit__(
         self,
@@ -221,7 +221,7 @@ class Transaction:
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """Commit, or roll back where an exception leaves the block."""
+        """Commit, or roll back if an exception leaves the block."""
 
     def __repr__(self) -> str:
-        """Say which file, and how far it is."""
+        """Show the file and the state of the transaction."""

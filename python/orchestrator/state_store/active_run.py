@@ -1,4 +1,4 @@
-"""A run for as long as its block lasts."""
+"""The `with` block of a run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CANCELLATIONS = (
 
 
 class ActiveRun:
-    """What `StateStore.run` returns: a run that is started on entering the block and finished on leaving it.
+    """What `StateStore.run` returns: it starts a run on entering the block, and finishes it on leaving.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class ActiveRun:
         Raises
         ------
         RunNotFoundError
-            Before the block is entered: the run is not there yet.
+            Before the block is entered: the run does not exist yet.
         """
         if self._record is None:
             from orchestrator.state_store.exceptions import RunNotFoundError
@@ -68,7 +68,7 @@ class ActiveRun:
         return self.record.started_at
 
     def finish(self, status: str, notes: str | None = None) -> None:
-        """Finish the run before its block is left, which then does nothing more.
+        """Finish the run now. Leaving its block then does not change it.
 
         Parameters
         ----------
@@ -84,7 +84,7 @@ class ActiveRun:
         RunNotFoundError
             Before the block is entered.
         RunFinishedError
-            When it was recovered meanwhile by `StateStore.recover_stale_runs`, and not reopened.
+            When it was recovered by `StateStore.recover_stale_runs`, and not reopened.
         """
         self._core.finish_run(self.record.run_id, status, notes, False)
         self._over = True
@@ -104,7 +104,7 @@ class ActiveRun:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Finish the run, unless that was done, or this is a forked child: the run is its parent's."""
+        """Finish the run, unless it is finished already, or this is a forked child: the run is its parent's."""
         if self._over or self._process != os.getpid():
             return
         self._over = True
@@ -117,7 +117,7 @@ class ActiveRun:
             self._core.end_heartbeats(self.run_id)
 
     def _give_up(self, exc: BaseException) -> None:
-        """Finish the run for an exception, which passes whether or not that succeeds."""
+        """Finish the run because of an exception, which propagates even if this fails."""
         try:
             status = "cancelled" if _cancels(exc) else "failed"
             self._core.finish_run(self.run_id, status, _reason(exc), False, if_running=True)
@@ -125,7 +125,7 @@ class ActiveRun:
             exc.add_note(f"the run {self.run_id!r} could not be finished: {_reason(error)}")
 
     def __repr__(self) -> str:
-        """Say which run, and how far it is."""
+        """Show the run and its state."""
         state = "over" if self._over else "new" if self._process is None else "running"
         return f"<ActiveRun {self.run_id!r}, {state}>"
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class Row(Sequence[Any]):
-    """One row of a result: a sequence whose values can also be had by column name, in any case of letters.
+    """One row of a result: a sequence that also gives values by column name, in upper or lower case.
 
-    It equals, and hashes as, the tuple of its values.
+    It equals the tuple of its values, and has the same hash.
 
     >>> row = Row(("a", 1), ("run_id", "n"))
     >>> row["n"], row[0], row.keys(), dict(row)
@@ -183,7 +183,7 @@ class Cursor:
         self._rows = iter(())
 
     def __repr__(self) -> str:
-        """Say which columns, and how many rows are left."""
+        """Show the columns, and how many rows are left."""
         columns = ", ".join(self._columns or ()) or "nothing yet"
         return f"<Cursor of {columns}; rows left: {length_hint(self._rows)}>"
 
@@ -192,8 +192,8 @@ class Connection:
     """Runs ad-hoc SELECTs on a store: the reading part of DB-API 2.0, as `sqlite3.Connection` has it.
 
     Get it from `StateStore.connection`; it holds nothing open. Inside a transaction its owner sees the transaction's
-    own writes; everyone else sees what is committed. `with` does nothing, and `isolation_level` and whatever else
-    `sqlite3` has for writing is not there: to set it is an AttributeError. The store is closed by its own `close()`.
+    own writes; others see what is committed. `with` does nothing, and `isolation_level` and whatever else `sqlite3` has
+    for writing is not there: to set it is an AttributeError. The store is closed by its own `close()`.
     """
 
     __module__ = "orchestrator.state_store"
@@ -209,7 +209,7 @@ class Connection:
         Parameters
         ----------
         sql
-            One statement. Anything that is not a pure read is refused, BEGIN, COMMIT and ATTACH included.
+            One statement. All but pure reads are refused, also BEGIN, COMMIT and ATTACH.
         parameters
             Values for `?` (a sequence) or for `:name` (a mapping): None, int, float, str or bytes.
 
@@ -220,7 +220,7 @@ class Connection:
         QueryError
             When the SQL is wrong or the parameters do not fit it.
         InvalidTypeError, InvalidValueError
-            When a parameter cannot be bound: another type, or an int of over 64 bits.
+            When a parameter cannot be bound: it has the wrong type, or is an int of more than 64 bits.
         StoreClosedError, StoreBusyError
             As for every call.
 

@@ -1,14 +1,14 @@
-"""What the store raises: one base, each class also of the kind that the pure-Python predecessor raised."""
+"""The exceptions of the store. Each class also derives from the one that the pure-Python predecessor raised."""
 
 import sqlite3
 
 
 class StateStoreError(Exception):
-    """The base of every error that the store raises by itself."""
+    """The base class of all errors of the store."""
 
 
 class RunExistsError(StateStoreError, sqlite3.IntegrityError):
-    """A run with this run_id is already there; nothing was changed."""
+    """A run with this run_id exists already; nothing was changed."""
 
 
 class RunNotFoundError(StateStoreError, sqlite3.IntegrityError):
@@ -34,8 +34,8 @@ class IntelItemNotFoundError(StateStoreError, sqlite3.IntegrityError):
 class StoreBusyError(StateStoreError, sqlite3.OperationalError):
     """The wait for the writer, a reader or the file's lock ended at `busy_timeout`; nothing was changed.
 
-    Raised at once where waiting could never end: when a task or a greenlet would block the very thread that holds the
-    transaction of another one.
+    It is raised at once if the wait could never end: when a task or a greenlet would block the thread of another one
+    that is in a transaction.
     """
 
 
@@ -48,7 +48,7 @@ class StorageIOError(StateStoreError, sqlite3.OperationalError):
 
 
 class CommitOutcomeUnknownError(StorageIOError):
-    """The commit itself failed: what it wrote may or may not be there after the next opening of the file.
+    """The commit itself failed: the write may or may not be there after the next opening of the file.
 
     The message says whether repeating the call is safe.
     """
@@ -67,7 +67,7 @@ class FileMovedError(StateStoreError, sqlite3.OperationalError):
 
 
 class ReadOnlyError(StateStoreError, sqlite3.OperationalError):
-    """A write on a store opened with `read_only=True`, or anything but a pure read on `connection`."""
+    """A write to a store opened with `read_only=True`, or a statement on `connection` that is not a pure read."""
 
 
 class QueryError(StateStoreError, sqlite3.OperationalError):
@@ -75,19 +75,19 @@ class QueryError(StateStoreError, sqlite3.OperationalError):
 
 
 class NotADatabaseError(StateStoreError, sqlite3.DatabaseError):
-    """The file is not a SQLite database; it was left as it is."""
+    """The file is not a SQLite database; it was not changed."""
 
 
 class CorruptDatabaseError(StateStoreError, sqlite3.DatabaseError):
-    """The file is damaged, or holds what no store writes (a blob in a text column)."""
+    """The file is damaged, or has a value that no store writes (a blob in a text column)."""
 
 
 class ForeignDatabaseError(StateStoreError, sqlite3.DatabaseError):
-    """The file is a SQLite database of another program, or has triggers to be run by writes; it was left as it is."""
+    """The file is a SQLite database of another program, or has triggers that writes would run; it was not changed."""
 
 
 class SchemaTooNewError(StateStoreError, sqlite3.DatabaseError):
-    """The file was written by a newer version of this package; it was left as it is."""
+    """The file was written by a newer version of this package; it was not changed."""
 
 
 class StoreClosedError(StateStoreError, sqlite3.ProgrammingError):
@@ -95,7 +95,7 @@ class StoreClosedError(StateStoreError, sqlite3.ProgrammingError):
 
 
 class TransactionError(StateStoreError, sqlite3.ProgrammingError):
-    """A transaction used where it cannot be: twice, by another thread or task, or in a process forked inside it."""
+    """A transaction was used twice, by another thread or task, or in a process that was forked inside it."""
 
 
 class TransactionDoomedError(StateStoreError, sqlite3.OperationalError):
@@ -115,7 +115,7 @@ class InvalidTypeError(StateStoreError, TypeError):
 
 
 class InvalidValueError(StateStoreError, ValueError):
-    """A value that cannot be stored: a circular reference, a lone surrogate, what a constraint of your own forbids."""
+    """A value that cannot be stored: a circular reference, a lone surrogate, or a constraint forbids it."""
 
 
 class NestingTooDeepError(StateStoreError, RecursionError):

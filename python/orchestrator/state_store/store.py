@@ -40,7 +40,7 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
     """Runs, intel items and telemetry in one SQLite file.
 
     One store serves all threads of a process; several stores and several processes of one host may share a file.
-    A write that has returned is committed.
+    A write is committed when its call returns.
 
     Parameters
     ----------
@@ -49,20 +49,20 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
         private store in memory, for tests. A str may be a URL of a file (`sqlite:///state.db`, `file:state.db`); any
         other is refused. A `pathlib.Path` never is one.
     synchronous
-        `"FULL"`: what a call acknowledged survives a power cut. `"NORMAL"`: it survives a crash of the process,
-        and a power cut may take the last commits, never consistency.
+        `"FULL"`: committed writes survive a power cut. `"NORMAL"`: they survive a crash of the process; a power cut may
+        take the last commits, but the file stays consistent.
     busy_timeout
-        Seconds (0 or more) that a call may wait for the writer, a reader and the file's lock together.
+        Seconds (0 or more) that a call may wait in total: for the writer, a reader and the file's lock.
     pool_size
-        The most connections, 1 to 64, that read at one time.
+        The most connections, 1 to 64, that read at the same time.
     read_only
         Open an existing file, in a read-only folder too, and never change it.
     file_mode
         Permission bits of a new file and of its -wal and -shm. An existing file keeps its own.
     trace_sql
         Log each statement that SQLite runs for this store, and its time, to
-        `logging.getLogger("orchestrator.state_store")` at level DEBUG, when the call is over. Values that are bound to
-        a statement are not shown; those spelt out in ad-hoc SQL are.
+        `logging.getLogger("orchestrator.state_store")` at level DEBUG, when the call is over. Bound values are not
+        shown; values in the text of ad-hoc SQL are.
     json_default
         Called with each value that JSON does not know, in items, settings and telemetry, as the `default` of
         `json.dumps` is; returns a value that JSON knows, or raises TypeError. It may call the store. None: such a value
@@ -76,11 +76,11 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
     CannotOpenError
         When the path cannot be created or opened; or when the file has several names (hard links), unless `read_only`.
     NotADatabaseError, ForeignDatabaseError, SchemaTooNewError, CorruptDatabaseError
-        When the file is not one of ours, or newer than this package. It is left as it is.
+        When the file is not a store, is damaged, or is newer than this package. It is not changed.
     StoreBusyError
         When another program held the file's lock for `busy_timeout`.
     FileMovedError
-        Not now, but by every later call: when the file, or its log, is no longer where it was opened.
+        By later calls: when the file, or its log, is no longer where it was opened.
     TypeError, ValueError
         When an option is wrong, or the path is the URL of something else; the message names it.
 
@@ -133,19 +133,19 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
             warnings.warn(message, UserWarning, stacklevel=2)
 
     def transaction(self) -> _core.Transaction:
-        """Return a context manager whose writes are kept all together, or not at all.
+        """Return a context manager whose writes are committed together, or not at all.
 
-        Any exception that leaves the block, KeyboardInterrupt included, rolls it back and passes on untouched.
-        Blocks nest: an inner one that fails undoes itself alone. The transaction belongs to the thread, the
-        asyncio task and the very context that enter it, which tells greenlets and the tasks of trio, Twisted and
-        Tornado apart too; others wait to write, and do not see its writes.
+        Any exception that leaves the block, KeyboardInterrupt included, rolls it back and propagates unchanged. Blocks
+        nest: if an inner one fails, only its own writes are rolled back. The transaction belongs to the thread, the
+        asyncio task and the context that enter it (greenlets and the tasks of trio, Twisted and Tornado have a context
+        each). Writes of others wait, and others do not see its writes.
 
         Raises
         ------
         StoreBusyError
             On entering, when the writer is not free within `busy_timeout`.
         TransactionDoomedError
-            On leaving, when SQLite had to roll everything back by itself.
+            On leaving, when SQLite rolled everything back by itself.
 
         Examples
         --------
@@ -158,12 +158,12 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
 
     @property
     def db_path(self) -> Path:
-        """The path as it was given; of a URL, the path that it means."""
+        """The path as it was given; of a URL, the path that it names."""
         return Path(self._core.db_path)
 
     @property
     def connection(self) -> Connection:
-        """A read-only stand-in for `sqlite3.Connection`, for ad-hoc SELECTs: the same object within a thread."""
+        """A read-only connection for ad-hoc SELECTs, like `sqlite3.Connection`: the same object within a thread."""
         from orchestrator.state_store.connection import Connection
 
         mine = self.__dict__.setdefault("_local", threading.local()).__dict__
@@ -172,7 +172,7 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
 
     @property
     def _conn(self) -> Connection:
-        """What old programs call `connection`."""
+        """The name of `connection` in old programs."""
         return self.connection
 
     def close(self) -> None:
@@ -183,8 +183,8 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
         Raises
         ------
         FileMovedError
-            When the file, or its log, is no longer where it was: what was written last may not be found. The store is
-            closed all the same. A store that was only read does not look.
+            When the file, or its log, is no longer where it was: the last writes may not be in it. The store is closed
+            nevertheless. A store that was only read does not check this.
         """
         self._core.close()
 
@@ -198,7 +198,7 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the store. An exception that leaves the block passes on, with what is wrong with the file as a note."""
+        """Close the store. An exception that leaves the block propagates; a FileMovedError is added to it as a note."""
         try:
             self.close()
         except Exception as error:
@@ -209,7 +209,7 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
             exc.add_note(str(error))
 
     def __repr__(self) -> str:
-        """Say which file, and whether it is open."""
+        """Show the file, and whether it is open."""
         mode = ", read-only" if self._read_only else ""
         state = "closed" if self._core.closed else "open"
         return f"<StateStore {self._core.db_path!r}, {state}{mode}>"

@@ -1,4 +1,4 @@
-"""Points in time and spans of time, as callers give them and as the core takes them."""
+"""Conversion of times and time spans from Python to what the core takes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from orchestrator.state_store.exceptions import InvalidTypeError, InvalidValueEr
 
 
 def utc_now_iso() -> str:
-    """Return the time that it is now, as the store writes times: UTC, ISO 8601, `datetime.isoformat()`.
+    """Return the current time in the store's format: UTC, ISO 8601, as `datetime.isoformat()` prints it.
 
     Examples
     --------
@@ -20,7 +20,7 @@ def utc_now_iso() -> str:
 
 
 def utc(value: datetime | str | None, operation: str, name: str) -> str | None:
-    """Return a time as the file has it: UTC, ISO 8601, as `datetime.isoformat()` prints it. None stays None.
+    """Return a time in the store's format: UTC, ISO 8601, as `datetime.isoformat()` prints it. None stays None.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def utc(value: datetime | str | None, operation: str, name: str) -> str | None:
 
 
 def seconds(value: timedelta | float, operation: str, name: str) -> float:
-    """Return a span of time in seconds.
+    """Return a time span in seconds.
 
     Raises
     ------

@@ -27,20 +27,19 @@ class IntelItems:
             dict is asked by its own `[]` and `get`. `item_id`, `run_id`, `item_type`, `title` and `summary` (str)
             are required. `claims_json`, `evidence_json`, `risk_flags_json` and `explainability_json` default to
             `[]`, `scores_json` to `{}`; each takes any JSON value. `decision` and `decision_reason` (str or None)
-            default to None. Other keys are ignored. An update leaves `run_id`, `item_type` and `created_at` as they
-            were first recorded.
+            default to None. Other keys are ignored. An update does not change `run_id`, `item_type` and `created_at`.
 
         Raises
         ------
         RunNotFoundError
             When there is no run with this `run_id`.
         RunFinishedError
-            When the run with this `run_id` was recovered. One that was merely finished takes writes, and so does an
-            item of a recovered run that another run records again.
+            When the run with this `run_id` was recovered. A finished run accepts writes, and other runs may update
+            items of a recovered run.
         MissingFieldError
             When a required key is missing.
         TypeError, ValueError, RecursionError
-            When a value cannot be stored: of the class that `json.dumps` raises for it.
+            When a value cannot be stored: the class that `json.dumps` raises for it.
 
         Examples
         --------
@@ -60,13 +59,13 @@ class IntelItems:
         self._core.upsert_intel_item(item)
 
     def upsert_intel_items_batch(self, items: Iterable[IntelItemInput | SupportsKeysAndGetItem[str, Any]]) -> None:
-        """Upsert many items as one: all of them are written, or none.
+        """Upsert many items in one transaction: all of them are written, or none.
 
         Parameters
         ----------
         items
-            Items as `upsert_intel_item` takes them. The iterable is exhausted before anything is written. Where
-            an `item_id` comes twice, the last wins.
+            Items as for `upsert_intel_item`. The iterable is exhausted before anything is written. If an `item_id`
+            occurs twice, the last item wins.
 
         Raises
         ------
@@ -120,7 +119,7 @@ class IntelItems:
     def decide(self, item_id: str, decision: str | None, reason: str | None = None) -> None:
         """Set an item's decision and its reason, and nothing else.
 
-        A later upsert of the item brings its own decision. `updated_at`, when a run last saw the item, stays as it is.
+        A later upsert of the item overwrites the decision. `updated_at`, when a run last saw the item, is not changed.
 
         Parameters
         ----------
@@ -129,7 +128,7 @@ class IntelItems:
         decision
             Free text: `promote`, `monitor`, `block` ... Pass None to clear the decision.
         reason
-            Free text, or None; replaces what was there.
+            Free text, or None; replaces the reason before.
 
         Raises
         ------
@@ -151,12 +150,12 @@ class IntelItems:
         self._core.decide(item_id, decision, reason)
 
     def decide_batch(self, decisions: Mapping[str, str | tuple[str | None, str | None] | None]) -> None:
-        """Set the decisions of several items as one: of all of them, or of none.
+        """Set the decisions of several items in one transaction: all of them, or none.
 
         Parameters
         ----------
         decisions
-            For each `item_id` the decision, or a tuple of decision and reason. Pass None to clear a decision.
+            A decision for each `item_id`, or a tuple of decision and reason. Pass None to clear a decision.
 
         Raises
         ------

@@ -24,11 +24,11 @@ class Runs:
 
         It is finished as `completed`; as `failed` when an exception leaves the block, with the reason in its notes, 4
         kB at most; as `cancelled` when that is KeyboardInterrupt, GeneratorExit, a SystemExit of 0 or None, or how
-        asyncio, trio, greenlet and gevent cancel, or a group of nothing but those. The exception passes on untouched;
-        where the run cannot be finished, with a note that says why. A run that was finished inside the block stays as
+        asyncio, trio, greenlet and gevent cancel, or a group of nothing but those. The exception propagates unchanged;
+        if the run cannot be finished, it gets a note that says why. A run that was finished inside the block stays as
         it is.
 
-        A native thread records the heartbeats, so that code that holds the interpreter for long does not make the run
+        A native thread records the heartbeats, so that code that holds the GIL for a long time does not make the run
         look dead. A forked child records none, and leaving the block there does nothing.
 
         Parameters
@@ -39,14 +39,15 @@ class Runs:
         Returns
         -------
         ActiveRun
-            To be entered once. It has `run_id`, `started_at`, `record`, and `finish(status, notes)` for another end.
+            It can be entered once. It has `run_id`, `started_at`, `record`, and `finish(status, notes)` for another
+            status.
 
         Raises
         ------
         RunExistsError
-            On entering, when there is a run with this run_id, or the block was entered before.
+            On entering, when a run with this run_id exists, or the block was entered before.
         RunFinishedError
-            On leaving, when the run was recovered meanwhile and not reopened; inside, on each write for it.
+            When the run was recovered and not reopened: inside the block on each write for it, and on leaving.
 
         Examples
         --------
@@ -75,9 +76,9 @@ class Runs:
         run_id
             A key that no run has yet, unless `if_exists` is `return`.
         run_type
-            What kind of run it is; free text.
+            The kind of run; free text.
         settings_snapshot
-            The settings that it runs with: any value that `json.dumps` accepts, a dict as a rule.
+            The settings of the run, usually a dict: any value that `json.dumps` accepts.
         if_exists
             With `return`, a run of this type that has the run_id already is returned as it is, so that a step that
             is tried again need not know whether it came so far before. It keeps its settings, and is not started
@@ -121,9 +122,9 @@ class Runs:
         status
             Free text: `completed`, `partial`, `failed` ...; anything but `running`.
         notes
-            Free text, or None; replaces what was there.
+            Free text, or None; replaces the notes before.
         force
-            Finish a recovered run too. Its worker is still kept from writing: `reopen_run` is for one that is alive.
+            Finish a recovered run too. Its worker still cannot write: use `reopen_run` if the worker is alive.
 
         Raises
         ------
@@ -172,7 +173,7 @@ class Runs:
         RunNotFoundError
             When there is no such run.
         RunFinishedError
-            When it was finished and not recovered: it takes writes as it is, and keeps its status.
+            When it was finished and not recovered: it accepts writes already, and keeps its status.
 
         Examples
         --------
@@ -192,37 +193,38 @@ class Runs:
         self._core.reopen_run(run_id)
 
     def recover_stale_runs(self, older_than: timedelta | float, status: str = "crashed") -> list[RunRecord]:
-        """Finish the runs that are `running` but stale: without a heartbeat or a write for so long. Return them.
+        """Finish and return the runs that are `running` but stale: without a heartbeat or a write for `older_than`.
 
-        A run counts as alive from its latest start, heartbeat, item or telemetry write. The notes say when that was,
-        unless there were notes. If several processes recover at once, each run is returned by one of them; a run that
-        finishes meanwhile keeps its status. A run blocked by someone else's file lock is not considered stale.
+        A run counts as alive from its latest start, heartbeat, item or telemetry write. The notes give that time,
+        unless the run has notes. If several processes recover at the same time, each run is returned to one of them; a
+        run that finishes first keeps its status. A run blocked by someone else's file lock is not considered stale.
 
-        A worker that is alive after all can do no harm: each write that names the recovered run raises
-        RunFinishedError, upserts, telemetry, heartbeat and finish_run alike, until `reopen_run`. Other runs can write
-        its items: the next try updates them under its own run_id. `decide` works on them too.
+        A worker that is still alive can do no harm: until `reopen_run`, each write that names the recovered run raises
+        RunFinishedError (upserts, telemetry, heartbeat and finish_run). Other runs can write its items: the next
+        attempt updates them under its own run_id. `decide` works on them too.
 
         Parameters
         ----------
         older_than
-            How long, as a timedelta or in seconds. A run in a block of `run` records a heartbeat at least every three
-            seconds, and a busy machine may delay it: ten seconds is about the least that makes sense.
+            A timedelta or seconds. A `run` block records a heartbeat at least every three seconds, and a busy machine
+            may delay it: use ten seconds or more.
         status
             The status that the runs get; anything but `running`.
 
         Returns
         -------
         list of RunRecord
-            The runs that this call has finished, the oldest first.
+            The runs that this call finished, the oldest first.
 
         Raises
         ------
         InvalidTypeError, InvalidValueError
-            When `older_than` is not a span of time, or `status` is `running`.
+            When `older_than` is not a time span, or `status` is `running`.
         TransactionError
-            Inside a transaction of the caller's own, during which no run can record a heartbeat.
+            Inside the caller's own transaction, during which no run can record a heartbeat.
         StoreBusyError
-            When others hold the file's lock for `busy_timeout`, so that stale runs cannot be told from blocked ones.
+            When others hold the file's lock for `busy_timeout`, so that stale runs cannot be distinguished from blocked
+            ones.
 
         Examples
         --------
@@ -249,7 +251,7 @@ class Runs:
         Returns
         -------
         RunRecord or None
-            The run as it is now, its settings decoded.
+            The current record of the run, its settings decoded.
 
         Raises
         ------

@@ -23,16 +23,16 @@ class Telemetry:
         run_id
             The run.
         telemetry
-            Any value that `json.dumps` accepts, a dict as a rule.
+            Any value that `json.dumps` accepts, usually a dict.
         force
-            Write it for a recovered run too: an operator's remarks, say.
+            Write it for a recovered run too, for example remarks of an operator.
 
         Raises
         ------
         RunNotFoundError
             When there is no such run.
         RunFinishedError
-            When it was recovered, without `force`; the document before stays.
+            When it was recovered, without `force`; the document is not changed.
         """
         self._core.write_telemetry(run_id, telemetry, force)
 
@@ -83,7 +83,7 @@ class Telemetry:
         Returns
         -------
         Any
-            The document that was written last, as `json.loads` gives it; None also where that is what was written.
+            The last document, as `json.loads` gives it; None also if None was written.
 
         Raises
         ------

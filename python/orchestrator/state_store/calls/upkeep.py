@@ -19,10 +19,10 @@ class Upkeep:
     _core: _core.Store
 
     def delete_run(self, run_id: str, *, force: bool = False) -> Deleted:
-        """Delete a run with its items and telemetry: all of it, or nothing.
+        """Delete a run, its items and its telemetry, in one transaction.
 
-        It is one transaction, and other writers wait for it: for a run of very many items prefer `prune`. Rows of your
-        own tables that refer to the run follow their FOREIGN KEY.
+        Other writers wait for this transaction: for a run of very many items prefer `prune`. The FOREIGN KEYs of your
+        own tables that refer to the run are applied.
 
         Parameters
         ----------
@@ -43,9 +43,9 @@ class Upkeep:
         RunActiveError
             When it is `running`, and `force` is False.
         InvalidValueError
-            When a row of a table of your own refers to it and forbids it; the message names the table. Inside a
-            transaction, a deferred constraint is checked when the transaction ends: it then raises this, and nothing of
-            it is written.
+            When a row of your own table refers to the run and forbids its deletion; the message names the table. Inside
+            a transaction, a deferred constraint is checked when the transaction ends: then the transaction raises this,
+            and nothing of it is written.
 
         Examples
         --------
@@ -72,18 +72,17 @@ class Upkeep:
     ) -> Deleted:
         """Delete old runs with their items and telemetry, while others write. Runs that are `running` stay.
 
-        A run disappears for readers at once. Its rows are then deleted in short transactions, between which others
+        A run is hidden from readers at once. Its rows are then deleted in short transactions, between which others can
         write. If the call ends early (Ctrl-C, `close()`, a kill), the next prune deletes what it has left. An item that
         comes again meanwhile is not lost with its old run: it belongs to the new one.
 
-        A run to which a row of a table of your own refers is deleted in one transaction, or stays as it is if that row
-        forbids it. The call then raises, after all other runs are deleted; the message says how many.
+        A run to which a row of your own table refers is deleted in one transaction, or is kept if that row forbids the
+        deletion. In that case the call raises after all other runs are deleted; the message says how many.
 
         Parameters
         ----------
         older_than
-            Delete runs that finished (or, where that is not known, started) longer ago than this: a timedelta, or
-            seconds.
+            Delete runs that finished (or, if that is not known, started) longer ago than this: a timedelta, or seconds.
         keep_last
             Keep this many of the newest runs, by `started_at`, of this `run_type` and `status`. With `older_than` as
             well, a run is deleted only if it meets both conditions.
@@ -92,8 +91,8 @@ class Upkeep:
         status
             Only runs of this status, or of one of these.
         dry_run
-            Count what would be deleted, and change nothing. Runs that rows of other tables forbid deleting are not
-            counted, as far as that shows without trying (not with SET DEFAULT, or a CHECK of such a table).
+            Only count what would be deleted. Runs whose deletion rows of other tables forbid are not counted, except
+            where only a deletion could show it (SET DEFAULT, or a CHECK of such a table).
         keep_seen
             Keep a run if a later run recorded one of its items again: items belong to the run that recorded them first.
             It counts from the earlier of `older_than` ago and the start of the oldest run that `keep_last` keeps. An
@@ -102,7 +101,7 @@ class Upkeep:
         Returns
         -------
         Deleted
-            How many rows this call deleted, with those that an earlier one had left.
+            How many rows this call deleted, including those left by an earlier one.
 
         Raises
         ------
@@ -113,7 +112,7 @@ class Upkeep:
         TransactionError
             Inside a transaction: leave it first.
         StoreBusyError
-            When another process held the file's lock for `busy_timeout`; the next prune goes on.
+            When another process held the file's lock for `busy_timeout`; the next prune continues.
 
         Examples
         --------
@@ -135,34 +134,33 @@ class Upkeep:
         return Deleted(*self._core.prune(age, keep_last, run_type, status, dry_run, keep_seen))
 
     def vacuum(self, *, full: bool = False) -> Vacuumed:
-        """Give the file's free pages back to the file system.
+        """Return the file's free pages to the file system.
 
-        By default it works in short transactions, between which others write, and then the log is checkpointed
-        so that the file shrinks. Free pages are used again before the file grows: it is worth it after much was
-        deleted.
+        By default it works in short transactions, between which others can write, and then checkpoints the log so that
+        the file shrinks. Free pages are reused before the file grows, so call it only after large deletions.
 
         Parameters
         ----------
         full
             Rewrite the whole file instead, which also defragments it. It blocks all writers while it runs: many seconds
-            a GB. It needs room for the file twice more, in the log and
-            in the folder for temporary files (`SQLITE_TMPDIR`, `TMPDIR`). A file of the predecessor can shrink only so,
-            and afterwards as all others do.
+            per GB. It needs free space of twice the file's size, in the log and in the folder for temporary files
+            (`SQLITE_TMPDIR`, `TMPDIR`). A file of the predecessor needs this once; afterwards it shrinks like all
+            others.
 
         Returns
         -------
         Vacuumed
-            How many bytes the file is smaller by, and why not more: readers need old pages, or others held the lock for
-            `busy_timeout` (each step may wait so long), or the predecessor made the file.
+            By how many bytes the file shrank, and why not by more: readers need old pages, others held the lock for
+            `busy_timeout` (each step may wait that long), or the predecessor made the file.
 
         Raises
         ------
         TransactionError
             Inside a transaction: leave it first.
         StoreBusyError
-            At once, where another task or greenlet of this thread is inside a transaction.
+            At once, if another task or greenlet of this thread is inside a transaction.
         DiskFullError
-            When there is no room.
+            When there is not enough space.
 
         Examples
         --------
@@ -181,7 +179,7 @@ class Upkeep:
         return Vacuumed(*self._core.vacuum(full))
 
     def stats(self) -> Stats:
-        """Count what is in the file, and what this store has done to it.
+        """Return counts of the file's contents, and counters of this store.
 
         Returns
         -------
@@ -202,12 +200,12 @@ class Upkeep:
         return Stats(**self._core.stats())
 
     def check(self, *, stale_after: timedelta | float = 3600) -> list[Finding]:
-        """Check the file for problems; it reads all of it, and changes nothing.
+        """Check the file for problems. It reads the whole file, and changes nothing.
 
-        SQLite checks the structure of the file. Then come rows that belong to a run that does not exist, JSON columns
-        that hold text that is not valid JSON, runs that are `running` but stale, and runs that a prune has hidden and
-        that a row of a table of your own forbids deleting. While the structure is checked the log cannot start over: it
-        grows by what others write.
+        SQLite checks the structure of the file. Then this looks for rows that belong to a run that does not exist, JSON
+        columns with text that is not valid JSON, runs that are `running` but stale, and runs that a prune has hidden
+        and that a row of your own table protects from deletion. While the structure is checked the log cannot be
+        reused: it grows by everything that others write.
 
         Parameters
         ----------
@@ -234,7 +232,7 @@ class Upkeep:
         return [Finding(*each) for each in found]
 
     def checkpoint(self) -> Checkpointed:
-        """Checkpoint the log (`-wal`) into the file now, and empty it. The store does so by itself as the log grows.
+        """Checkpoint the log (`-wal`) into the file now, and truncate it. The store does so by itself as the log grows.
 
         Waits up to `busy_timeout` for readers and writers; `complete` is False if they did not finish.
 
@@ -270,29 +268,28 @@ class Upkeep:
         overwrite: bool = False,
         progress: Callable[[int, int], object] | None = None,
     ) -> None:
-        """Copy the store to a file, as it is at this moment, while others go on writing.
+        """Copy a snapshot of the store to a file, while others can write.
 
-        The copy is a whole store in one file. It is made beside `dest`, checked by SQLite's integrity check, synced,
-        and only then given its name: `dest` is whole, or not there (or what it was before). All that was committed
-        when the call began is in it. What others write meanwhile is not, and stays in the log (`-wal`) until the copy
-        is made.
+        The copy is a complete store in one file. It is made beside `dest`, checked by SQLite's integrity check, synced,
+        and then renamed: `dest` is either complete or unchanged. The copy has everything that was committed before the
+        call. Later writes are not in it, and stay in the log (`-wal`) until the copy is made.
 
         Parameters
         ----------
         dest
-            Where to put it, in a folder that exists; read as `StateStore` reads `db_path`. A new file is for its owner
-            only, unless the store was opened with another `file_mode`. A process that is killed may leave a file with
-            `dest`, a number and `.partial` as its name.
+            The path of the copy, in a folder that exists; a path or URL as for `StateStore`. Only its owner can read a
+            new file, unless the store was opened with another `file_mode`. A process that is killed may leave a file
+            with `dest`, a number and `.partial` as its name.
         overwrite
-            Replace the file that is there. A database that is open there, or was not closed, is never replaced.
+            Replace an existing file. A database that is open, or was not closed, is never replaced.
         progress
-            Called every few MB with the number of pages copied and of pages in all. It may use the store; an exception
-            that it raises ends the backup, and passes on.
+            Called every few MB with the number of pages copied and the total number. It may use the store; an exception
+            that it raises ends the backup, and propagates.
 
         Raises
         ------
         CannotOpenError
-            When `dest` cannot be created, or is there already.
+            When `dest` cannot be created, or exists already.
         TransactionError
             Inside a transaction: leave it first.
         CorruptDatabaseError

@@ -1,5 +1,5 @@
-"""What goes into a store and comes out of it.
+"""The types that a store takes and returns.
 
-Whatever is pickled says that its module is the package: that stays, and these may move. Where annotations are looked up
-at run time they are objects, not text, and need no module.
+Pickles name the package as the module of these classes, so the files here may move. Annotations that are read at run
+time are objects, not text, and need no module.
 """

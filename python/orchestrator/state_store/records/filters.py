@@ -1,4 +1,4 @@
-"""Which items a call is about."""
+"""The filters of items."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 class ItemFilters(TypedDict, total=False):
     r"""The filters of `StateStore.list_intel_items`, `iter_intel_items` and `count_intel_items`, by keyword.
 
-    Leaving a filter out is the same as None. An item must pass all filters that are given.
+    A missing filter is the same as None. An item must pass all filters that are given.
 
     Attributes
     ----------
@@ -28,9 +28,9 @@ class ItemFilters(TypedDict, total=False):
         `scores_json."a.b"`, with `\"` and `\\` inside.
 
         `=` and `!=` take None, a bool, a number or a str; `<`, `<=`, `>` and `>=` a number or a str; `in` a list,
-        tuple or set of such values; `contains` a value that an array has as an element, or a str that a text has
-        in it; `exists` a bool. Numbers compare with numbers only, and exactly; text with text, by code points. A
-        path that leads nowhere matches `("exists", False)` and nothing else; so does text that is not valid JSON.
+        tuple or set of such values; `contains` an element of an array, or a str that is part of a text; `exists` a
+        bool. Numbers compare with numbers only, and exactly; text with text, by code points. A path that leads to no
+        value meets only `("exists", False)`; so does text that is not valid JSON.
     since, until
         Only items first recorded at `since` or later, and before `until`: a datetime, or a str in ISO 8601, with an
         offset from UTC.

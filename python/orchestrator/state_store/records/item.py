@@ -1,10 +1,10 @@
-"""The shapes of what goes into a store and comes out of it."""
+"""The types of items."""
 
 from typing import Any, NotRequired, TypedDict
 
 
 class IntelItemInput(TypedDict):
-    """An intel item as `StateStore.upsert_intel_item` takes it. JSON fields take whatever `json.dumps` takes."""
+    """An intel item as `StateStore.upsert_intel_item` takes it. JSON fields take any value that `json.dumps` takes."""
 
     item_id: str
     run_id: str
@@ -21,7 +21,7 @@ class IntelItemInput(TypedDict):
 
 
 class IntelItem(TypedDict):
-    """An intel item as the store returns it: every key there, JSON decoded."""
+    """An intel item as the store returns it: with every key, JSON decoded."""
 
     item_id: str
     run_id: str

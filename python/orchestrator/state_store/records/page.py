@@ -7,7 +7,7 @@ _T = TypeVar("_T")
 
 
 class Page(list[_T]):
-    """A list of what was asked for, at most `limit` long.
+    """A list of at most `limit` runs or items.
 
     Attributes
     ----------

@@ -13,17 +13,17 @@ class RunRecord:
     run_id
         The run's key.
     run_type
-        What kind of run it is; free text.
+        The kind of run; free text.
     started_at
         When it started: UTC, ISO 8601, as `datetime.isoformat()` prints it.
     status
-        `running` until `StateStore.finish_run` says otherwise.
+        `running`, or the status that `StateStore.finish_run` set.
     settings_snapshot_json
-        The settings, not as JSON text: of a run that was started, the very object that was given.
+        The settings, decoded; of a run that `start_run` returned, the object that was passed in.
     finished_at
         When it was finished, as `started_at`; None before that.
     notes
-        What `StateStore.finish_run` noted.
+        The notes of `StateStore.finish_run`.
     heartbeat_at
         When its latest heartbeat was recorded, as `started_at`; None if it had none. Writes for the run count as one.
     """

@@ -1,4 +1,4 @@
-"""What deleting and maintenance return."""
+"""The results of deletion and maintenance."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,11 +11,11 @@ class Deleted:
     Attributes
     ----------
     runs
-        Of runs.
+        Number of runs.
     intel_items
-        Of their items.
+        Number of their items.
     telemetry
-        Of their telemetry documents.
+        Number of their telemetry documents.
     """
 
     __module__ = "orchestrator.state_store"
@@ -66,7 +66,7 @@ class Checkpointed:
 
 @dataclass(frozen=True)
 class Stats:
-    """What is in a store's file, and what this store has done to it since it was opened (or its process forked).
+    """Counts of a file's contents, and counters of this store since it was opened (or its process forked).
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class Stats:
     wal_bytes
         Bytes of the log (`-wal`) beside it.
     free_bytes
-        Bytes of free pages. They are used again before the file grows; `StateStore.vacuum` gives them back.
+        Bytes of free pages. They are reused before the file grows; `StateStore.vacuum` returns them to the file system.
     page_size
         Bytes of a page.
     sqlite_version
@@ -137,9 +137,9 @@ class Finding:
     kind
         `"integrity"`: the file's structure is damaged. `"foreign_key"`: a row belongs to a run that does not exist.
         `"json"`: a JSON column holds text that is not valid JSON. `"stale_run"`: a run is `running`, but has had no
-        heartbeat and no write for long. `"hard_link"`: the file has several names, each of which would have a log of
-        its own. `"held_run"`: a run is being pruned, but a row of a table of your own forbids deleting it.
-        `"sync"`: the disk failed syncs of this store, and the log has not been checkpointed as a whole since.
+        heartbeat and no write for `stale_after`. `"hard_link"`: the file has several names, each of which would have a
+        log of its own. `"held_run"`: a run is being pruned, but a row of your own table forbids its deletion. `"sync"`:
+        the disk failed syncs of this store, and the log has not been checkpointed as a whole since.
     table
         The table that it is in, or None.
     id
