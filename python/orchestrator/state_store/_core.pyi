@@ -70,7 +70,7 @@ class Store:
         """Whether the store is closed."""
 
     def start_run(self, run_id: str, run_type: str, settings_snapshot: Any, if_exists: str) -> str | tuple[Any, ...]:
-        """Record a new run and return its `started_at`; or the fields of the `RunRecord` of one that is there."""
+        """Record a new run and return its `started_at`; or the `RunRecord` fields of an existing one."""
 
     def finish_run(self, run_id: str, status: str, notes: str | None, force: bool, *, if_running: bool = False) -> None:
         """Finish a run; with `force` also one that was recovered, with `if_running` only one that is running."""

@@ -23,7 +23,7 @@ _CANCELLATIONS = (
     ("trio", "Cancelled"),
     ("greenlet", "GreenletExit"),
 )
-"""By what frameworks cancel a task: the module, and the class in it. gevent kills its greenlets by greenlet's."""
+"""The exceptions by which frameworks cancel a task: the module, and the class in it. gevent uses that of greenlet."""
 
 
 class ActiveRun:

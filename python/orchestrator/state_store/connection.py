@@ -76,7 +76,7 @@ class Row(Sequence[Any]):
 
 
 class Cursor:
-    """Runs read-only statements one after another, and has the rows of the last one.
+    """Runs read-only statements one after another, and holds the rows of the last one.
 
     All rows are read when `execute` returns, so no read stays open. Get it from `Connection.execute` or `cursor`.
 
@@ -85,7 +85,7 @@ class Cursor:
     rowcount
         Always -1, as `sqlite3` has it for a SELECT.
     arraysize
-        How many rows `fetchmany` returns where it is not told. Can be set; 1 at first.
+        How many rows `fetchmany` returns by default. Can be set; 1 at first.
     """
 
     __module__ = "orchestrator.state_store"
@@ -106,7 +106,7 @@ class Cursor:
         Parameters
         ----------
         sql, parameters
-            As of `Connection.execute`. The rows of the statement before are dropped, also where this one fails.
+            As of `Connection.execute`. The rows of the statement before are dropped, also if this one fails.
 
         Examples
         --------
@@ -131,7 +131,7 @@ class Cursor:
 
     @property
     def connection(self) -> Connection:
-        """The connection that this cursor is of."""
+        """The connection of this cursor."""
         return self._connection
 
     @property
@@ -143,7 +143,7 @@ class Cursor:
 
     @property
     def row_factory(self) -> Callable[..., Any] | None:
-        """What makes the rows that are fetched from now on; at first, that of the connection."""
+        """The factory of rows that are fetched from now on; at first, that of the connection."""
         return self._row_factory
 
     @row_factory.setter
@@ -189,7 +189,7 @@ class Cursor:
 
 
 class Connection:
-    """Runs ad-hoc SELECTs on a store: the reading part of DB-API 2.0, as `sqlite3.Connection` has it.
+    """Runs ad-hoc SELECTs on a store: the reading part of DB-API 2.0, like `sqlite3.Connection`.
 
     Get it from `StateStore.connection`; it holds nothing open. Inside a transaction its owner sees the transaction's
     own writes; others see what is committed. `with` does nothing, and `isolation_level` and whatever else `sqlite3` has
@@ -257,7 +257,7 @@ class Connection:
 
     @property
     def row_factory(self) -> Callable[..., Any] | None:
-        """What makes the rows of cursors to come, in this thread. Can be set.
+        """The row factory of new cursors, in this thread. Can be set.
 
         `Row`, which is how it begins, and `sqlite3.Row`, which means the same; None for plain tuples; or a callable
         that is given the cursor and the tuple of a row's values.
@@ -277,17 +277,17 @@ class Connection:
         self._row_factory = _checked(factory)
 
     def commit(self) -> None:
-        """Do nothing: a read has nothing to commit. A transaction of the store goes on."""
+        """Do nothing: a read has nothing to commit. A transaction of the store stays open."""
 
     def rollback(self) -> None:
-        """Do nothing: a read has nothing to undo. A transaction of the store goes on."""
+        """Do nothing: a read has nothing to roll back. A transaction of the store stays open."""
 
     def __enter__(self) -> Self:
         """Return the connection itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Do nothing; as of `sqlite3`, the connection can still be used."""
+        """Do nothing; as with `sqlite3`, the connection can still be used."""
 
     def __repr__(self) -> str:
         """Say which file, and whether the store is open."""

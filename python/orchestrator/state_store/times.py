@@ -27,7 +27,7 @@ def utc(value: datetime | str | None, operation: str, name: str) -> str | None:
     InvalidTypeError
         When it is neither a datetime nor a str.
     InvalidValueError
-        When a str is no time in ISO 8601, or the time says nothing of its offset from UTC, or is pandas' NaT.
+        When a str is not a time in ISO 8601, or the time has no offset from UTC, or is pandas' NaT.
     """
     if value is None:
         return None

@@ -74,7 +74,7 @@ class Runs:
         Parameters
         ----------
         run_id
-            A key that no run has yet, unless `if_exists` is `return`.
+            A key that no other run has, unless `if_exists` is `return`.
         run_type
             The kind of run; free text.
         settings_snapshot
@@ -88,7 +88,7 @@ class Runs:
         Returns
         -------
         RunRecord
-            The run, with `settings_snapshot` itself; of one that was there already, as `get_run` returns it.
+            The run, with `settings_snapshot` itself; an existing run as `get_run` returns it.
 
         Raises
         ------
@@ -129,7 +129,7 @@ class Runs:
         Raises
         ------
         InvalidValueError
-            When `status` is `running`; `reopen_run` lets a run that was recovered go on.
+            When `status` is `running`; to continue a recovered run, call `reopen_run`.
         RunNotFoundError
             When there is no such run.
         RunFinishedError
