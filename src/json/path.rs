@@ -46,7 +46,7 @@ impl Path {
             };
             let Some((step, behind)) = step else {
                 return refuse(
-                    "it goes on as .key, .\"any key\" (with \\\" and \\\\ inside) or [0]; quote a key with any of . [ ] \" \\ in it",
+                    "it continues with .key, .\"any key\" (with \\\" and \\\\ inside) or [0]; quote a key with any of . [ ] \" \\ in it",
                 );
             };
             steps.push(step);

@@ -18,7 +18,7 @@ pub(super) fn warn_of_network(py: Python<'_>, path: &std::path::Path) -> PyResul
 pub(super) fn warn_of_mount(py: Python<'_>, path: &std::path::Path) -> PyResult<()> {
     let is_mounted = py.detach(|| crate::is_mounted_file(path));
     let message = format!(
-        "{} is mounted as a single file: whatever reaches it by another path looks for its log elsewhere, and the log is lost with the folder around it; mount the folder instead",
+        "{} is mounted as a single file: programs that reach it by another path look for its log elsewhere, and the log is lost with the folder around it; mount the folder instead",
         path.display()
     );
     warn(py, "FileLinkedWarning", is_mounted.then_some(message))

@@ -290,9 +290,9 @@ def cursor_of(store: StateStore, **filters: Any) -> str:
 
 def test_cursor_of_other_filters_is_refused(many: StateStore) -> None:
     for mine, other in itertools.permutations(FILTERS, 2):
-        with pytest.raises(InvalidValueError, match=r"^list_intel_items: the cursor is of another list"):
+        with pytest.raises(InvalidValueError, match=r"^list_intel_items: the cursor belongs to another list"):
             many.list_intel_items(cursor=cursor_of(many, **mine), **other)
-    with pytest.raises(InvalidValueError, match=r"^list_intel_items: the cursor is of another list"):
+    with pytest.raises(InvalidValueError, match=r"^list_intel_items: the cursor belongs to another list"):
         many.list_intel_items(cursor=many.list_runs(limit=1).next_cursor)
 
 
@@ -313,7 +313,7 @@ def test_cursor_of_another_store_is_refused_and_that_of_another_process_is_not(b
     with begun.open() as store:
         put(store, "a", "b", "c")
         cursor = cursor_of(store)
-        with pytest.raises(InvalidValueError, match=r"^list_intel_items: the cursor is of another"):
+        with pytest.raises(InvalidValueError, match=r"^list_intel_items: the cursor belongs to another"):
             store.list_intel_items(cursor=cursor_of(many))
     with begun.open(read_only=True) as store:
         assert ids(store.list_intel_items(cursor=cursor)) == ["b", "c"]
@@ -324,7 +324,7 @@ def test_cursor_that_was_changed_is_refused(many: StateStore, data: st.DataObjec
     cursor = list(cursor_of(many))
     place = data.draw(st.integers(0, len(cursor) - 1))
     cursor[place] = data.draw(st.characters(exclude_characters=cursor[place], exclude_categories=["Cs"]))
-    with pytest.raises(InvalidValueError, match=r"^list_intel_items: the cursor is none, or was changed"):
+    with pytest.raises(InvalidValueError, match=r"^list_intel_items: the cursor is invalid or was changed"):
         many.list_intel_items(cursor="".join(cursor))
 
 

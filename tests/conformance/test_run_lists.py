@@ -259,7 +259,7 @@ def test_cursor_of_other_filters_is_refused(many: StateStore) -> None:
     for mine, other in itertools.permutations(FILTERS, 2):
         if mine.get("status") == ["completed failed"]:
             continue
-        with pytest.raises(InvalidValueError, match=r"^list_runs: the cursor is of another list"):
+        with pytest.raises(InvalidValueError, match=r"^list_runs: the cursor belongs to another list"):
             many.list_runs(cursor=cursor_of(many, **mine), **other)
 
 
@@ -279,7 +279,7 @@ def test_cursor_of_another_store_is_refused(new_engine: Callable[[], Engine]) ->
             for number in range(3):
                 each.start_run(f"run-{number}", "daily", {})
         for mine, theirs in ((store, other), (other, store)):
-            with pytest.raises(InvalidValueError, match=r"^list_runs: the cursor is of another"):
+            with pytest.raises(InvalidValueError, match=r"^list_runs: the cursor belongs to another"):
                 mine.list_runs(cursor=cursor_of(theirs))
 
 
@@ -298,7 +298,7 @@ def test_cursor_that_was_changed_is_refused(many: StateStore, data: st.DataObjec
     places = data.draw(st.sets(st.integers(0, len(cursor) - 1), min_size=1, max_size=5))
     for place in places:
         cursor[place] = data.draw(st.characters(exclude_characters=cursor[place], exclude_categories=["Cs"]))
-    with pytest.raises(InvalidValueError, match=r"^list_runs: the cursor is none, or was changed"):
+    with pytest.raises(InvalidValueError, match=r"^list_runs: the cursor is invalid or was changed"):
         many.list_runs(run_type="daily", cursor="".join(cursor))
 
 

@@ -50,7 +50,7 @@ def test_rows_of_a_run_that_is_not_there_are_found(damaged: Callable[..., list[F
         ("foreign_key", "intel_items", "001"),
         ("foreign_key", "telemetry", "run-1"),
     ]
-    assert found[0].message == 'it belongs to the run "run-1", which is not there'
+    assert found[0].message == 'it belongs to the run "run-1", which does not exist'
 
 
 BAD_JSON = [

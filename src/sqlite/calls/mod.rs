@@ -374,7 +374,7 @@ mod tests {
         let works = |store: &Store| {
             let done =
                 store.on_worker("list-reader", &me, &|| false, |_, _| -> Result<()> { panic!("on purpose") });
-            assert!(done.unwrap_err().to_string().contains("list-reader panicked in this very call"));
+            assert!(done.unwrap_err().to_string().contains("list-reader panicked in this call"));
         };
         for (thread, work) in [("heartbeats", &beats as &dyn Fn(&Store)), ("list-reader", &works)] {
             let store = Store::open(&path, Options::default(), &me).unwrap();

@@ -142,7 +142,7 @@ impl Store {
         if writer.queue.is_owned_by(caller.owner) {
             return Err(StoreError::new(
                 ErrorKind::Transaction,
-                "no run can give a sign of life while a transaction is open: leave it first",
+                "no run can record a heartbeat while a transaction is open: leave it first",
             ));
         }
         let wait = || Wait::new(*caller, self.shared.options.busy_timeout);
@@ -186,7 +186,6 @@ fn refuse_running(status: &str) -> Result<()> {
     if status != RUNNING {
         return Ok(());
     }
-    let what =
-        "status must say that a run is over, not \"running\"; reopen_run lets a run that was recovered go on";
+    let what = "status must be that of a finished run, not \"running\"; reopen_run continues a recovered run";
     Err(StoreError::new(ErrorKind::InvalidValue, what))
 }

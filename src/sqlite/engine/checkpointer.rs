@@ -129,7 +129,7 @@ impl Checkpointer {
         match self.checkpoint(ffi::SQLITE_CHECKPOINT_PASSIVE) {
             Err(error) if error.kind == ErrorKind::StorageIO => {
                 Err(error.note(format_args!(
-                    "the log, of {bytes} bytes, cannot be checkpointed, and nothing was written; see to the disk and its free space, and write again"
+                    "the log, of {bytes} bytes, cannot be checkpointed, and nothing was written; check the disk and its free space, and write again"
                 )))
             }
             _ => {

@@ -77,7 +77,7 @@ impl<J> QueueState<J> {
         }
         Err(StoreError::new(
             ErrorKind::StoreBusy,
-            "this very thread holds the writer, in another task, greenlet or context or in an interrupted call, so that waiting could never end; nothing was changed; repeat it once that transaction or call is over",
+            "this thread already holds the writer, in another task, greenlet or context or in an interrupted call, so that waiting could never end; nothing was changed; repeat it once that transaction or call is over",
         ))
     }
 }

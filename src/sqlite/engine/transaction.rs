@@ -73,7 +73,7 @@ impl Transaction {
     fn end(&mut self, how: impl FnOnce(&mut Slot, u64) -> Result<()>) -> Result<()> {
         self.open = false;
         if self.generation != fork::generation() {
-            return Err(misuse("this process was forked inside it; it goes on in the parent only"));
+            return Err(misuse("this process was forked inside it; it continues in the parent only"));
         }
         let result = self.writer.with_slot(|slot| how(slot, self.level));
         self.turn = None;
@@ -106,7 +106,9 @@ impl Slot {
         };
         let kept = match depth {
             0 => self.commit(held).map_err(|error| match error.kind {
-                ErrorKind::CommitOutcomeUnknown => error.note("look before repeating the transaction"),
+                ErrorKind::CommitOutcomeUnknown => {
+                    error.note("check what was written before repeating the transaction")
+                }
                 _ => error,
             }),
             _ => control::execute(connection, &format!("RELEASE {}", savepoint(depth))),

@@ -87,7 +87,7 @@ impl<T> Worker<T> {
                 Ok(outcome) => return Ok(outcome),
                 Err(RecvTimeoutError::Disconnected) => {
                     let what = format!(
-                        "the worker thread {} panicked in this very call; close the store, and open it again",
+                        "the worker thread {} panicked in this call; close the store, and open it again",
                         self.name
                     );
                     return Err(StoreError::new(ErrorKind::Other, what));

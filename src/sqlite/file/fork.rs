@@ -66,7 +66,7 @@ pub(crate) fn refuse_child_of(generation: u64) -> Result<()> {
     if generation == self::generation() {
         return Ok(());
     }
-    Err(refused("this process was forked inside the call, which goes on in the parent only"))
+    Err(refused("this process was forked inside the call, which continues in the parent only"))
 }
 
 /// The thread by which the process of this generation was forked into this one, or into its ancestor.

@@ -238,7 +238,7 @@ impl Links {
 /// What to say of a file with several names.
 pub(crate) fn several_names(path: &Path, names: impl std::fmt::Display) -> String {
     format!(
-        "{} has {names} names (hard links), and each has a log of its own: whatever opens it by another name loses writes, or does not see them; remove the other names (find -samefile lists them)",
+        "{} has {names} names (hard links), and each has a log of its own: a program that opens it by another name loses writes, or does not see them; remove the other names (find -samefile lists them)",
         path.display()
     )
 }

@@ -38,15 +38,15 @@ impl Position {
     /// The position that [`Self::encode`] made text of, for the same list and file.
     pub(crate) fn decode(text: &str, list: &str, store_id: &str) -> Result<Self> {
         let parts = Parts::of(text)
-            .ok_or_else(|| refusal("the cursor is none, or was changed: take next_cursor as it is"))?;
+            .ok_or_else(|| refusal("the cursor is invalid or was changed: pass next_cursor as it is"))?;
         if parts.store != checksum(store_id.as_bytes()) {
             return Err(refusal(
-                "the cursor is of another file: take next_cursor from the same call on this one",
+                "the cursor belongs to another file: take next_cursor from the same call on this one",
             ));
         }
         if parts.list != checksum(list.as_bytes()) {
             return Err(refusal(
-                "the cursor is of another list: take next_cursor from the same call with the same filters",
+                "the cursor belongs to another list: take next_cursor from the same call with the same filters",
             ));
         }
         Ok(parts.position)

@@ -231,7 +231,7 @@ pub(crate) fn make_room(connection: &Connection, run_id: &str) -> Result<bool> {
     let marked = pruned::is_pruned(connection, run_id.as_bytes())?;
     if marked {
         unless_forbidden(connection, run_id, || delete_all(connection, run_id))?.map_err(|why| {
-            forbidden(&format!("what is left of a run with this run_id, which is being pruned, cannot be deleted: {why}; nothing was changed; delete the rows that refer to it first"))
+            forbidden(&format!("the rest of a run with this run_id, which is being pruned, cannot be deleted: {why}; nothing was changed; delete the rows that refer to it first"))
         })?;
     }
     Ok(marked)

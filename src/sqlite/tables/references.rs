@@ -293,7 +293,7 @@ pub(crate) fn is_unmet(connection: &Connection) -> bool {
 pub(crate) fn why_unmet(connection: &Connection, error: StoreError) -> StoreError {
     match References::find(connection) {
         Ok(references) if !references.is_empty() => error.note(format!(
-            "a row of a table that refers to the store's ({}) would refer to what is not there any more",
+            "a row of a table that refers to the store's ({}) would refer to a deleted row",
             references.tables()
         )),
         _ => error,

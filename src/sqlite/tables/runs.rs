@@ -83,7 +83,7 @@ pub(crate) fn finish(connection: &Connection, end: &RunEnd, finished_at: &str) -
         IfOver::Replace | IfOver::Force => Err(why_over(connection, &end.run_id)?),
     };
     refused.map_err(|error| match error.kind {
-        ErrorKind::RunFinished => error.note("finish_run with force=True sets its status all the same"),
+        ErrorKind::RunFinished => error.note("finish_run with force=True sets its status nevertheless"),
         _ => error,
     })
 }
@@ -137,7 +137,7 @@ pub(crate) fn why_over(connection: &Connection, run_id: &str) -> Result<StoreErr
     Ok(match found {
         None => pruned::not_found(run_id),
         Some((status, Some(at))) => over(format!(
-            "the run {run_id:?} gave no sign of life and was recovered at {at}: its status is {status:?}; nothing was changed; stop the work on it, or call reopen_run if it is alive after all"
+            "the run {run_id:?} was recovered at {at}, as it showed no activity: its status is {status:?}; nothing was changed; stop the work on it, or call reopen_run if its worker is still alive"
         )),
         Some((status, None)) => {
             over(format!("the run is over: its status is {status:?}; nothing was changed"))
@@ -199,7 +199,7 @@ pub(crate) fn reopen(connection: &Connection, run_id: &str) -> Result<()> {
     }
     let error = why_over(connection, run_id)?;
     Err(match error.kind {
-        ErrorKind::RunFinished => error.note("it was not recovered, and takes writes as it is"),
+        ErrorKind::RunFinished => error.note("it was not recovered, and accepts writes already"),
         _ => error,
     })
 }

@@ -33,7 +33,7 @@ pub(crate) fn merge(connection: &Connection, telemetry: &Telemetry, created_at: 
 fn require(connection: &Connection, telemetry: &Telemetry, now: &str, call: &str) -> Result<()> {
     let required = runs::require(connection, telemetry.run_id.as_bytes(), telemetry.force, now);
     required.map_err(|error| match error.kind {
-        ErrorKind::RunFinished => error.note(format!("{call} with force=True writes it all the same")),
+        ErrorKind::RunFinished => error.note(format!("{call} with force=True writes it nevertheless")),
         _ => error,
     })
 }

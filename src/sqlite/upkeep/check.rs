@@ -107,7 +107,7 @@ impl Finding {
     /// Syncs that failed, and were not made up for.
     pub(crate) fn sync(failed: u64) -> Self {
         let message = format!(
-            "{failed} syncs have failed since the log was last checkpointed as a whole; it keeps what was acknowledged as far as the disk still has it: see to the disk and its free space, then call checkpoint()"
+            "{failed} syncs have failed since the log was last checkpointed as a whole; it keeps every acknowledged write that the disk still has: check the disk and its free space, then call checkpoint()"
         );
         Self { kind: FindingKind::Sync, table: None, id: None, message }
     }
@@ -140,7 +140,7 @@ pub(crate) fn orphans(connection: &mut Connection, stop: &Arc<AtomicBool>) -> Re
             kind: FindingKind::ForeignKey,
             table: Some(table),
             id: Some(id),
-            message: format!("it belongs to the run {run_id:?}, which is not there"),
+            message: format!("it belongs to the run {run_id:?}, which does not exist"),
         }));
     }
     Ok(found)
@@ -156,7 +156,7 @@ pub(crate) fn stale_runs(
         kind: FindingKind::StaleRun,
         table: Some("runs"),
         id: Some(run_id),
-        message: format!("it is {RUNNING}, and its last sign of life was at {sign}"),
+        message: format!("it is {RUNNING}, and its latest activity was at {sign}"),
     });
     Ok(stale.collect())
 }
@@ -168,7 +168,7 @@ pub(crate) fn held_runs(connection: &mut Connection, stop: &Arc<AtomicBool>) -> 
         table: Some("runs"),
         id: Some(run_id),
         message: format!(
-            "a prune has begun with it, so that it is hidden, and cannot delete it: {why}; delete the rows that refer to it, and prune again"
+            "a prune has hidden it and cannot delete it: {why}; delete the rows that refer to it, and prune again"
         ),
     });
     Ok(held.collect())

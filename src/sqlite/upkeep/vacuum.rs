@@ -45,7 +45,7 @@ pub(crate) fn give_back(connection: &Connection, until: Instant) -> Result<bool>
         while rows.next()?.is_some() {}
         let left = count()?;
         if left >= free {
-            let what = "the free pages of the file cannot be given back";
+            let what = "the free pages of the file cannot be returned";
             return Err(StoreError::new(ErrorKind::CorruptDatabase, what));
         }
         free = left;

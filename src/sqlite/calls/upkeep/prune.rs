@@ -45,7 +45,7 @@ impl Store {
         if prune.older_than.is_none() && prune.keep_last.is_none() {
             return Err(StoreError::new(
                 ErrorKind::InvalidValue,
-                "older_than or keep_last must say which runs are to go; nothing was changed",
+                "older_than or keep_last must say which runs to delete; nothing was changed",
             ));
         }
         self.refuse_inside(caller, "it is done in transactions of its own")?;
