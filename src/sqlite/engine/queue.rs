@@ -70,6 +70,9 @@ pub(crate) struct Taken<J> {
 
 struct Answer<J>(Option<Arc<Waiter<J>>>);
 
+/// Being in the queue. Whoever panics there leaves it, and hands on a turn that it was given meanwhile.
+struct InLine<'a, J>(&'a Arc<Queue<J>>, Arc<Waiter<J>>);
+
 impl<J> QueueState<J> {
     fn refuse_own(&self, thread: u64) -> Result<()> {
         if self.holder != Some(thread) && self.owner.is_none_or(|owner| owner.thread != thread) {
@@ -132,14 +135,15 @@ impl<J> Queue<J> {
             state.waiting.push_back(Arc::clone(&waiter));
             waiter
         };
+        let waiting = InLine(self, waiter);
         in_line();
         loop {
             let slice = match wait_for.slice() {
                 Ok(slice) => Some(slice),
-                Err(over) if self.withdraw(&waiter) => return Err(over),
+                Err(over) if self.withdraw(&waiting.1) => return Err(over),
                 Err(_) => None,
             };
-            if let Some(admission) = self.look(&waiter, slice) {
+            if let Some(admission) = self.look(&waiting.1, slice) {
                 return admission;
             }
         }
@@ -271,6 +275,18 @@ impl<J> Drop for Answer<J> {
     }
 }
 
+impl<J> Drop for InLine<'_, J> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() || self.0.withdraw(&self.1) {
+            return;
+        }
+        let phase = std::mem::replace(&mut *lock(&self.1.phase), Phase::Taken);
+        if let Phase::Turn(_) = phase {
+            drop(Turn(Arc::clone(self.0)));
+        }
+    }
+}
+
 impl<J> Waiter<J> {
     fn answer(&self, result: Result<()>) {
         *lock(&self.phase) = Phase::Done(result);
@@ -370,6 +386,27 @@ mod tests {
         let error = queue.enter(Some(1), Owner { thread: 1, context: 0 }, &wait(5)).err().unwrap();
         assert_eq!(error.kind, ErrorKind::StoreBusy);
         assert_eq!(waiting(&queue), 0);
+    }
+
+    /// Whether it was still waiting, or had the turn already.
+    #[test]
+    fn a_wait_that_panics_leaves_the_queue_and_hands_the_turn_on() {
+        for has_turn in [false, true] {
+            let queue = Arc::new(Queue::<u32>::new());
+            let turn = Mutex::new(Some(turn(&queue)));
+            let panics = || {
+                if has_turn {
+                    drop(lock(&turn).take());
+                }
+                panic!("on purpose")
+            };
+            let wait_for = Wait::new(Caller { interrupted: &panics, ..Caller::thread() }, Duration::MAX);
+            let other = Owner { thread: 1, context: 0 };
+            let enter = || queue.enter(None, other, &wait_for).map(|_| ());
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(enter)).unwrap_err();
+            drop(lock(&turn).take());
+            assert!(queue.enter(None, other, &wait(0)).is_ok(), "{has_turn}");
+        }
     }
 
     #[test]
