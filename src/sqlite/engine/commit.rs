@@ -9,7 +9,14 @@ use crate::sqlite::tables::references;
 
 /// Take the write lock now: a transaction that reads first and writes later can find itself unable to
 /// (<https://www.sqlite.org/rescode.html#busy_snapshot>).
+///
+/// # Errors
+/// [`ErrorKind::Other`] where one was left open: whoever panicked gives the turn back before anyone is told.
 pub(crate) fn begin(connection: &Connection) -> Result<Held> {
+    if !connection.is_autocommit() {
+        let what = "a transaction was left open, by a thread that panicked or a rollback that failed, and nothing of this call was written; close the store, and open it again";
+        return Err(StoreError::new(ErrorKind::Other, what));
+    }
     execute(connection, "BEGIN IMMEDIATE")?;
     Ok(Held::begin())
 }

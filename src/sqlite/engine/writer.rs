@@ -317,6 +317,18 @@ mod tests {
         assert!(std::fs::read(&moved).unwrap() == before);
     }
 
+    /// SQLite's own error for it is that of a damaged file.
+    #[test]
+    fn a_transaction_that_a_panic_left_open_is_told_as_what_it_is() {
+        let writer = writer();
+        let wait = || Wait::new(Caller::thread(), Duration::from_secs(60));
+        let panics =
+            || writer.transact(Owner::thread(), &mut wait(), |_| -> Result<()> { panic!("on purpose") });
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).unwrap_err();
+        let error = writer.write(decide("a"), Owner::thread(), &mut wait()).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Other, "{error}");
+    }
+
     #[test]
     fn those_who_wait_together_share_a_commit() {
         let writer = writer();
