@@ -61,7 +61,7 @@ def test_a_worker_thread_that_panics_is_noticed(
         assert told is not None, name
         assert told[0] == "StateStoreError"
         assert said in told[1]
-        assert told[1].endswith("nothing of this call was written; close the store, and open it again")
+        assert told[1].endswith("this call has written nothing since; close the store, and open it again")
     assert outcome["took"] < 1, "a call has waited for the thread"
     assert outcome["written by the calls"] == []
     assert outcome["before"] == 1000

@@ -384,7 +384,8 @@ mod tests {
             work(&store);
             while store.stats(&me).unwrap().panicked.is_none() {}
             let told = store.start_run(&me, run("later", "")).unwrap_err().to_string();
-            let what = format!("the worker thread {thread} panicked, and nothing of this call was written");
+            let what =
+                format!("the worker thread {thread} panicked, and this call has written nothing since");
             assert!(told.contains(&what), "{told}");
             assert!(store.begin(&me).is_err_and(|error| error.kind == ErrorKind::Other));
             assert!(

@@ -14,7 +14,7 @@ use crate::sqlite::tables::references;
 /// [`ErrorKind::Other`] where one was left open: whoever panicked gives the turn back before anyone is told.
 pub(crate) fn begin(connection: &Connection) -> Result<Held> {
     if !connection.is_autocommit() {
-        let what = "a transaction was left open, by a thread that panicked or a rollback that failed, and nothing of this call was written; close the store, and open it again";
+        let what = "a transaction was left open, by a thread that panicked or a rollback that failed, and this call has written nothing since; close the store, and open it again";
         return Err(StoreError::new(ErrorKind::Other, what));
     }
     execute(connection, "BEGIN IMMEDIATE")?;

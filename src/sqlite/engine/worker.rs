@@ -29,7 +29,7 @@ impl Panicked {
     pub(crate) fn check(&self) -> Result<()> {
         let Some(name) = self.thread() else { return Ok(()) };
         let what = format!(
-            "the worker thread {name} panicked, and nothing of this call was written; close the store, and open it again"
+            "the worker thread {name} panicked, and this call has written nothing since; close the store, and open it again"
         );
         Err(StoreError::new(ErrorKind::Other, what))
     }

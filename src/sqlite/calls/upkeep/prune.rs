@@ -147,3 +147,32 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::calls::opening::Options;
+
+    #[test]
+    fn a_prune_that_a_panic_ends_does_not_say_that_it_wrote_nothing() {
+        let store = Store::open_in_memory(Options::default()).unwrap();
+        let me = Caller::thread();
+        let insert = "INSERT INTO runs(run_id, run_type, started_at, status, settings_snapshot_json)
+            VALUES (?1, 't', '', 'running', '{}')";
+        let mut slices = 0;
+        let work = |connection: &Connection, _: Instant| {
+            slices += 1;
+            connection.execute(insert, [slices])?;
+            Ok((true, ()))
+        };
+        let panics = |()| {
+            let never = || false;
+            store
+                .on_worker("list-reader", &me, &never, |_, _| -> Result<()> { panic!("on purpose") })
+                .unwrap_err();
+        };
+        let told = store.write_in_slices(&me, work, panics).unwrap_err().to_string();
+        assert!(told.contains("list-reader panicked, and this call has written nothing since;"), "{told}");
+        assert_eq!(store.stats(&me).unwrap().runs_by_status, [("running".to_owned(), 1)]);
+    }
+}
