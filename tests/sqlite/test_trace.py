@@ -192,6 +192,26 @@ def test_handler_may_use_the_store_and_is_not_traced_itself(traced: StateStore, 
     assert handler.take() == []
 
 
+@pytest.mark.parametrize("name", CALLS)
+def test_what_works_for_a_handler_is_not_traced_either(traced: StateStore, handler: Handler, name: str) -> None:
+    """A list in a handler had the next call show more of them, and that one more again, up to all that is kept."""
+    batch(traced)
+    traced.finish_run("run-1", "completed")
+    call, sql = CALLS[name]
+    called = []
+
+    def use(_: logging.LogRecord) -> None:
+        handler.then = called.append
+        call(traced)
+
+    handler.then = use
+    traced.start_run("run-2", "daily", {})
+    assert called
+    handler.records.clear()
+    traced.stats()
+    assert not any(each.startswith(sql) for each in handler.take())
+
+
 def test_each_statement_is_shown_once_to_a_handler_of_several_threads(traced: StateStore, handler: Handler) -> None:
     """One thread's call may show what another's has run."""
 

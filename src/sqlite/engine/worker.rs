@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::sqlite::file::fork::{self, Own};
-use crate::sqlite::file::wait;
+use crate::sqlite::file::{trace, wait};
 
 /// Which worker thread of a store has panicked, if one has. What it left behind is not known, so that the store is of no
 /// more use; another on the same file is.
@@ -60,7 +60,7 @@ pub(crate) fn beside<T: Send, R>(
     meanwhile: impl FnOnce(&mut Worker<T>) -> R,
 ) -> io::Result<R> {
     let (done, outcome) = mpsc::channel();
-    let has_panicked = Arc::clone(has_panicked);
+    let (has_panicked, work) = (Arc::clone(has_panicked), trace::as_here(work));
     let run = move || {
         // Whoever is not told how it ended finds that it panicked.
         let done = done;

@@ -129,6 +129,15 @@ pub fn show_traced<T>(show: impl FnOnce() -> T) -> Option<T> {
     Some(show())
 }
 
+/// `work`, to be done by another thread as this one would: where this one is showing, nothing of it is traced.
+pub(crate) fn as_here<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let is_showing = SHOWING.get();
+    move || {
+        SHOWING.set(is_showing);
+        work()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rusqlite::ffi;
