@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use super::names::intern;
 use crate::error::{ErrorKind, StoreError};
 
 /// The exception classes that the binding raises by itself, beside those of [`ErrorKind`].
@@ -65,6 +66,12 @@ impl From<StoreError> for PyErr {
             raised
         })
     }
+}
+
+/// The same exception, with a note of where it was raised. One whose own code refuses the note does without.
+pub(super) fn noted(py: Python<'_>, error: PyErr, what: &str) -> PyErr {
+    let _ = error.value(py).call_method1(intern!(py, "add_note"), (what,));
+    error
 }
 
 /// The class of this name from `orchestrator.state_store.exceptions`.

@@ -137,8 +137,9 @@ def test_what_its_own_code_raises_passes_untouched(store: StateStore, field: str
 
     raised = error("no network")
     with pytest.raises(error) as caught:
-        store.upsert_intel_item(Failing(FULL))
+        store.upsert_intel_items_batch([make_item("b"), Failing(FULL)])
     assert caught.value is raised
+    assert raised.__notes__ == ["upsert_intel_items_batch: item 1"]
     assert seen.items(store) == []
 
 

@@ -8,7 +8,7 @@ use super::values::{cell, during, text};
 use super::{json, mapping};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Items, NewItems};
-use crate::py::errors::Refusal;
+use crate::py::errors::{Refusal, noted};
 use crate::py::gil::TimeSlice;
 use crate::py::names::intern;
 
@@ -224,7 +224,9 @@ fn push_any(
     }
     let Keys { text, json, optional } = Keys::of(py);
     let rest: Vec<_> = json.into_iter().map(|(key, _)| key).chain(optional).collect();
-    let Some((item, keys)) = mapping::read(item, &text, &rest)? else {
+    let Some((item, keys)) =
+        mapping::read(item, &text, &rest).map_err(|error| noted(py, error, &context()))?
+    else {
         let found = item.get_type().name()?;
         let what = format!("{}: must be a dict, or have keys() and [], not {found}", context());
         return Err(Refusal::InvalidType.error(py, what));

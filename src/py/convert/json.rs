@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
-use crate::py::errors::Refusal;
+use crate::py::errors::{Refusal, noted};
 use crate::py::names::intern;
 
 /// Deeper values go to the stdlib, which knows when to stop.
@@ -105,9 +105,7 @@ fn refusal(py: Python<'_>, error: PyErr, default: Option<&Py<PyAny>>, what: &str
     } else if error.is_instance_of::<PyValueError>(py) {
         Refusal::InvalidValue.error(py, format!("{what}: {}", error.value(py)))
     } else {
-        // One whose own code refuses the note is raised without it.
-        let _ = error.value(py).call_method1(intern!(py, "add_note"), (what,));
-        return error;
+        return noted(py, error, what);
     };
     if default.is_some() {
         // Its traceback leads into the default.
