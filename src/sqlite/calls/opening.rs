@@ -14,6 +14,7 @@ use crate::sqlite::engine::pool::Pool;
 use crate::sqlite::engine::writer::Writer;
 use crate::sqlite::engine::written_file::WrittenFile;
 use crate::sqlite::file::connection::{self, Synchronous};
+use crate::sqlite::file::creation::{self, Made};
 use crate::sqlite::file::fork::Own;
 use crate::sqlite::file::migrations::{self, Found};
 use crate::sqlite::file::place::{self, Place};
@@ -66,20 +67,27 @@ impl Store {
     /// file is not one of ours (it is left as it is), [`ErrorKind::StoreBusy`] when another program keeps it
     /// locked.
     pub fn open(path: &Path, options: Options, caller: &Caller) -> Result<Self> {
+        let mut made = Made::default();
         let open = || {
             connection::check_sqlite_version()?;
-            let path = find(path, &options, &mut Wait::new(*caller, options.busy_timeout))?;
-            let place = Arc::new(Place::new(path, Trace::new(options.trace_sql))?);
+            let path = find(path, &options, &mut made, &mut Wait::new(*caller, options.busy_timeout))?;
+            let read_only = options.read_only;
+            let place = Arc::new(Place::new(path.clone(), Trace::new(options.trace_sql))?);
             let file =
                 (!options.read_only).then(|| WrittenFile::new(Arc::clone(&place), options.synchronous));
             let pool = Pool::new(options.pool_size);
             let writer = file.map(|file| Writer::new(None, Some(file)));
             let trace = place.trace.clone();
             let store = Self::new(Some(place), options, writer, Some(pool), trace);
-            store.look(caller)?;
+            let looked = store.look(caller);
+            looked.map_err(|error| creation::explain(error, &path, read_only))?;
             Ok(store)
         };
-        open().map_err(|error: StoreError| error.during(format!("open {}", path.display())))
+        let opened = open().map_err(|error: StoreError| error.during(format!("open {}", path.display())));
+        if opened.is_err() {
+            made.undo();
+        }
+        opened
     }
 
     /// Make sure that the file is a store, and bring it up to date unless it is only to be read.
@@ -132,7 +140,7 @@ impl Store {
 }
 
 /// Where the file is, all links followed, as SQLite names what it puts beside it. Creates it if need be.
-pub(crate) fn find(path: &Path, options: &Options, wait: &mut Wait) -> Result<PathBuf> {
+fn find(path: &Path, options: &Options, made: &mut Made, wait: &mut Wait) -> Result<PathBuf> {
     let path = platform::resolve(path).map_err(|error| cannot_open(&error))?;
     if path.is_dir() {
         return Err(StoreError::new(ErrorKind::CannotOpen, "it is a folder"));
@@ -142,9 +150,11 @@ pub(crate) fn find(path: &Path, options: &Options, wait: &mut Wait) -> Result<Pa
     }
     if !options.read_only {
         place::refuse_linked(&path)?;
-        platform::create_parents(&path).map_err(|error| cannot_open(&error))?;
+        if !path.exists() {
+            creation::foresee(&path).map_err(|error| cannot_open(&error))?;
+        }
         place::set_orphan_aside(&path, wait)?;
-        platform::create_file(&path, options.file_mode).map_err(|error| cannot_open(&error))?;
+        made.create(&path, options.file_mode).map_err(|error| cannot_open(&error))?;
     }
     path.canonicalize().map_err(|error| cannot_open(&error))
 }

@@ -3,6 +3,7 @@
 pub(crate) mod backfill;
 pub(crate) mod connection;
 pub(crate) mod control;
+pub(crate) mod creation;
 pub(crate) mod errors;
 pub(crate) mod fork;
 pub(crate) mod gate;

@@ -3,12 +3,8 @@
 use std::ffi::{CStr, CString};
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-
-use crate::sqlite::file::gate::FILES;
-use crate::sync::lock;
 
 /// How many symbolic links are followed, as Linux has it.
 const MAX_LINKS: usize = 40;
@@ -90,34 +86,6 @@ pub(crate) fn forget_cached(path: &Path, from: u64) {
 /// Elsewhere than on Linux nothing is known of such a thing.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn forget_cached(_: &Path, _: u64) {}
-
-/// Create the missing folders above `path`, for their owner alone, each synced into the one above it.
-pub(crate) fn create_parents(path: &Path) -> io::Result<()> {
-    let missing: Vec<_> = path.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
-    if let Some(parent) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
-    }
-    missing.into_iter().try_for_each(sync_parent)
-}
-
-/// Create `path` with exactly these permission bits, synced into its folder, unless it is there already.
-///
-/// Where there is no [`crate::sqlite::file::locks`], closing a descriptor drops all of the process's locks on the file. So no store
-/// may open the file between the creation and the close: each comes through here first, one at a time.
-pub(crate) fn create_file(path: &Path, mode: u32) -> io::Result<()> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let created = {
-        let _gate = FILES.enter();
-        let _one = lock(&ONE_AT_A_TIME);
-        create_new(path, mode).map(drop)
-    };
-    match created {
-        // A sync may last, and forks wait for whoever is inside the gate.
-        Ok(()) => sync_parent(path),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-    }
-}
 
 /// Create `path`, where there is nothing yet, with exactly these permission bits.
 pub(crate) fn create_new(path: &Path, mode: u32) -> io::Result<File> {
@@ -261,16 +229,6 @@ mod tests {
             descriptor_id(std::os::fd::AsRawFd::as_raw_fd(&File::open(&path).unwrap())),
             Some(found.id)
         );
-    }
-
-    #[test]
-    fn a_new_file_has_exactly_its_mode_and_an_old_one_keeps_its_own() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("deep/down/file");
-        create_parents(&path).unwrap();
-        create_file(&path, 0o666).unwrap();
-        create_file(&path, 0o600).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o666);
     }
 
     #[test]
