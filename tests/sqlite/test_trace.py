@@ -198,7 +198,7 @@ def test_what_works_for_a_handler_is_not_traced_either(traced: StateStore, handl
     batch(traced)
     traced.finish_run("run-1", "completed")
     call, sql = CALLS[name]
-    called = []
+    called: list[logging.LogRecord] = []
 
     def use(_: logging.LogRecord) -> None:
         handler.then = called.append
