@@ -1,4 +1,4 @@
-//! What can go wrong, as the core sees it: one error type that keeps SQLite's code and a one-line message.
+//! The core's errors: one error type that keeps SQLite's code and a one-line message.
 
 use std::ffi::c_int;
 use std::fmt::Display;
@@ -10,13 +10,13 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A run with this id is already there.
+    /// A run with this id exists already.
     RunExists,
     /// No run has this id.
     RunNotFound,
     /// The run is running, and was not to be deleted by force.
     RunActive,
-    /// The run is over, or was recovered.
+    /// The run is finished, or was recovered.
     RunFinished,
     /// No item has this id.
     IntelItemNotFound,
@@ -38,7 +38,7 @@ pub enum ErrorKind {
     ReadOnly,
     /// SQL that SQLite does not accept.
     Query,
-    /// The file is no SQLite database.
+    /// The file is not a SQLite database.
     NotADatabase,
     /// The file is damaged, or holds values that no store writes.
     CorruptDatabase,
@@ -83,14 +83,14 @@ impl StoreError {
         Self { sqlite_code: Some(sqlite_code), ..Self::new(kind, message) }
     }
 
-    /// The same error, its message headed by what was being done.
+    /// The same error, its message prefixed with the operation.
     #[must_use]
     pub fn during(mut self, operation: impl Display) -> Self {
         self.message = one_line(&format!("{operation}: {}", self.message));
         self
     }
 
-    /// The same error with more to say at the end of its message.
+    /// The same error with a note appended to its message.
     #[must_use]
     pub(crate) fn note(mut self, remark: impl Display) -> Self {
         self.message = format!("{}; {remark}", self.message);

@@ -1,11 +1,12 @@
 //! The storage core of `orchestrator.state_store`: runs, intel items and telemetry in one SQLite file.
 //!
-//! [`Store`] is the way in. The rooms, each of which imports from those before it only:
+//! The entry point is [`Store`]. The rooms; each imports only from those before it:
 //!
-//! - `error` is what can go wrong, `sync` locks without poison, `location` reads paths and URLs;
-//! - `model` is what runs, items and telemetry are, as text; `json` asks JSON text without decoding it;
-//! - `sqlite` is the engine: `file` opens, locks, syncs and forks; `tables` has the SQL of each table; `engine` says who
-//!   writes and reads when; `lists` lists and counts; `upkeep` looks after a file; `calls` is the facade;
+//! - `error` has the errors, `sync` locks without poison, `location` reads paths and URLs;
+//! - `model` has runs, items and telemetry as text; `json` evaluates conditions on JSON text;
+//! - `sqlite` is the engine: `file` opens, locks, syncs and forks; `tables` has the SQL of each table; `engine` has the
+//!   queue, the writer, the readers and checkpoints; `lists` lists and counts; `upkeep` maintains a file; `calls` is
+//!   the facade;
 //! - `py` is the Python binding.
 
 mod error;

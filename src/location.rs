@@ -1,7 +1,7 @@
-//! Where a store is, as a caller writes it: a path, or a URL that means one.
+//! The location of a store, as a caller writes it: a path, or the URL of a file.
 //!
-//! Programs name databases by URL in their settings. A `sqlite:` or `file:` URL means its file; another database's is
-//! refused by name, since as a path it would be a folder `postgresql:`.
+//! Programs name databases by URL in their settings. A `sqlite:` or `file:` URL names its file; any other URL is
+//! refused, since as a path it would be a folder `postgresql:`.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

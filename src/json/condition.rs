@@ -1,7 +1,7 @@
-//! Conditions on what is inside of JSON columns.
+//! Conditions on values inside JSON columns.
 //!
-//! They are decided here, over a column's text, and not by SQLite: its functions fail on text that Python reads, and
-//! compare otherwise than Python does.
+//! They are evaluated here, on a column's text, and not by SQLite: its functions fail on text that Python reads, and
+//! compare differently from Python.
 
 use std::cmp::Ordering;
 
@@ -11,15 +11,15 @@ use crate::json::path::Path;
 use crate::json::text::{Leaf, Value};
 use crate::model::columns::ItemColumn;
 
-/// A condition on what a path leads to. Where it leads to nothing only [`Test::Exists`] of false holds; and so where
-/// the column's text is no JSON.
+/// A condition on the value that a path leads to. If there is none, or the column's text is not JSON, only
+/// [`Test::Exists`] of false holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Condition {
     path: Path,
     test: Test,
 }
 
-/// What is asked of a value.
+/// A test of a value.
 ///
 /// Numbers compare with numbers only, exactly; text with text, by code points; a bool equals a bool, null equals null.
 #[derive(Debug, Clone, PartialEq)]

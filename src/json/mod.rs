@@ -1,4 +1,4 @@
-//! Asking JSON text without decoding it.
+//! Conditions on JSON text, without decoding it.
 
 pub(crate) mod condition;
 pub(crate) mod number;

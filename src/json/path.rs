@@ -1,6 +1,6 @@
-//! Paths into JSON text: parsing them, and finding what they lead to.
+//! Paths into JSON text: parsing them, and finding the value that they lead to.
 //!
-//! Of a key that comes twice the last counts. Nothing recurses, so that text may be nested as deeply as it likes.
+//! If a key occurs twice the last one counts. Nothing recurses, so text may be nested to any depth.
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::json::text::{Text, Value, unescape};
@@ -64,7 +64,7 @@ impl Path {
         self.column.name().to_owned() + &steps.collect::<String>()
     }
 
-    /// What this leads to in a column's text; `None` where there is nothing, or where the text is no JSON.
+    /// The value that this leads to in a column's text; `None` if there is none, or if the text is not JSON.
     pub(crate) fn find<'a>(&self, text: &'a [u8]) -> Option<Value<'a>> {
         find(text, &self.steps)
     }
@@ -108,7 +108,7 @@ fn index(text: &[u8]) -> Option<(Step, &[u8])> {
     Some((Step::Index(index.parse().ok()?), rest.strip_prefix(b"]")?))
 }
 
-/// Looks for what a path leads to while it goes through the whole text, which could be no JSON at its very end.
+/// Finds the value that a path leads to. It reads the whole text, which may turn out not to be JSON at its very end.
 struct Finder<'a, 'p> {
     text: Text<'a>,
     steps: &'p [Step],

@@ -1,7 +1,7 @@
-//! JSON text: going past its values, and what those are that have no parts.
+//! A scanner of JSON text: skips values, and reads scalars.
 //!
-//! Text is taken for JSON just where `json.loads` takes it: NaN and lone surrogates are, integers of more digits than
-//! Python reads are not.
+//! Text counts as JSON exactly if `json.loads` accepts it: NaN and lone surrogates are JSON, integers of more digits
+//! than Python reads are not.
 
 use std::borrow::Cow;
 
@@ -105,7 +105,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Go past a text, a number or a name; `None` where there is none.
+    /// Skip a text, a number or a name; `None` if none follows.
     pub(crate) fn scalar(&mut self) -> Option<()> {
         match self.peek()? {
             b'"' => self.string(),

@@ -1,13 +1,13 @@
-//! Who makes a call.
+//! The caller of a store: its owner number, and its interrupt check.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Who owns a transaction: a thread, and who of those that take turns on it (tasks, greenlets). Never inherited.
+/// The owner of a transaction: a thread, and on it a task or greenlet. Never inherited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
     /// A number that no other thread of the process ever has.
     pub thread: u64,
-    /// A number that nobody else ever has who takes turns on a thread; 0 for the thread itself.
+    /// A number that no other task or greenlet of the process ever has; 0 for the thread itself.
     pub context: u64,
 }
 
@@ -19,17 +19,17 @@ impl Owner {
         Self { thread: NUMBER.with(|number| *number), context: 0 }
     }
 
-    /// One of those that take turns on the calling thread, who has owned nothing before.
+    /// A new owner on the calling thread, that owned nothing before.
     pub fn new_context() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         Self { context: LAST.fetch_add(1, Ordering::Relaxed) + 1, ..Self::thread() }
     }
 }
 
-/// Who calls, and how to ask whether the call should stop waiting.
+/// The caller, and a check whether the call should stop waiting.
 #[derive(Clone, Copy)]
 pub struct Caller<'a> {
-    /// Who owns what the call opens, and whose transaction it joins.
+    /// The owner of a transaction that the call opens, or joins.
     pub owner: Owner,
     /// Asked about every 50 ms of a wait, with no lock held; `true` ends it with [`crate::ErrorKind::Interrupted`].
     pub interrupted: &'a (dyn Fn() -> bool + Sync),

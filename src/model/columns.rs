@@ -58,7 +58,7 @@ impl ItemColumn {
         all => all,
     };
 
-    /// The one of [`Self::NEW`] that whoever wrote `name` may have meant; `None` where it resembles none.
+    /// The one of [`Self::NEW`] that is most like `name`; `None` if none is like it.
     #[must_use]
     pub fn nearest(name: &str) -> Option<Self> {
         if name.len() > 64 {

@@ -1,4 +1,4 @@
-//! What runs, items and telemetry are, as text; who asks, and until when.
+//! Runs, items and telemetry as text; the caller.
 
 pub(crate) mod caller;
 pub(crate) mod columns;

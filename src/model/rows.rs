@@ -29,18 +29,18 @@ pub struct RunEnd {
     pub status: String,
     /// Remarks, if any.
     pub notes: Option<String>,
-    /// What becomes of a run that is over already.
+    /// The effect on a run that is finished already.
     pub if_over: IfOver,
 }
 
-/// What finishing a run that is over comes to.
+/// The effect of finishing a run that is finished already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IfOver {
-    /// It ends anew, unless it was recovered: then that is an error.
+    /// It is finished again; if it was recovered, that is an error.
     Replace,
-    /// It stays as it is; that it was recovered is an error.
+    /// It is not changed; if it was recovered, that is an error.
     Keep,
-    /// It ends anew, also if it was recovered; its worker is still kept from writing then.
+    /// It is finished again, also if it was recovered; its worker still cannot write.
     Force,
 }
 
@@ -162,7 +162,7 @@ impl<const N: usize> TextRows<N> {
         self.text.truncate(self.cells.last().map_or(0, |cell| cell.end));
     }
 
-    /// The text at a row, from 0, and a column; `None` for NULL or where there is none.
+    /// The text at a row, from 0, and a column; `None` for NULL or if there is no such cell.
     pub fn get(&self, row: usize, column: impl Into<usize>) -> Option<&[u8]> {
         let cell = self.cells.get(row * N + column.into())?;
         if cell.null { None } else { self.text.get(cell.start..cell.end) }

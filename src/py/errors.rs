@@ -1,4 +1,4 @@
-//! Errors on their way to Python: a class for each kind.
+//! Errors as Python exceptions: a class for each kind.
 
 use pyo3::prelude::*;
 use pyo3::types::PyType;

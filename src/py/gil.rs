@@ -1,11 +1,11 @@
-//! Letting other Python threads run.
+//! Yielding the GIL to other Python threads.
 
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
-/// How long this thread keeps the GIL while there is much to convert: less than the 5 ms after which Python has a thread
-/// yield it. Whoever misses one chance waits for the next; shorter would make a batch wait for others as often.
+/// The time slice of a thread that converts much: less than the 5 ms after which Python makes a thread yield the GIL. A
+/// thread that misses one chance waits for the next; a shorter slice would make a batch wait for others more often.
 const TIME_SLICE: Duration = Duration::from_millis(3);
 
 /// Since when this thread has kept the GIL.

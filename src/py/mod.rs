@@ -1,4 +1,4 @@
-//! The Python binding: the only place that knows Python. It converts, detaches from the interpreter, maps errors.
+//! The Python binding, the only room that uses pyo3. It converts, detaches from the interpreter, and maps errors.
 
 mod batch;
 mod calls;

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-/// As `pyo3::intern`, which keeps others waiting for whoever makes the string, while that thread itself may be waiting for
-/// the interpreter. A child that is forked meanwhile would wait for ever.
+/// Like `pyo3::intern`, but without its lock: there, others wait for the thread that makes the string, which may itself
+/// wait for the interpreter. A child that is forked at that moment would wait for ever.
 macro_rules! intern {
     ($py:expr, $text:expr) => {{
         static NAME: std::sync::OnceLock<pyo3::Py<pyo3::types::PyString>> = std::sync::OnceLock::new();
@@ -26,8 +26,8 @@ pub(super) fn name<'py>(
     name.bind(py)
 }
 
-/// What is in `made`, or else what `make` returns. Others may make another one meanwhile, and the first is kept: nobody
-/// has the lock but for a moment, in which he has the interpreter.
+/// The value in `made`, or else the one that `make` returns. If several threads make one, the first is kept. The lock
+/// is held only for a moment, by a thread that has the interpreter.
 pub(super) fn once<T, E>(made: &OnceLock<T>, make: impl FnOnce() -> Result<T, E>) -> Result<&T, E> {
     match made.get() {
         Some(made) => Ok(made),

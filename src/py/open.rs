@@ -1,4 +1,4 @@
-//! An open store as the binding has it: who calls it, and how each call detaches from the interpreter.
+//! An open store in the binding: finds the caller, and detaches each call from the interpreter.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -21,8 +21,8 @@ pub(super) struct Open {
     pub(super) location: Location,
     /// How many transactions are open, of whatever thread.
     pub(super) transactions: AtomicUsize,
-    /// What tells the owner of the open transaction, for as long as it is open. Locked by who is attached and only for
-    /// a moment, so that a forked child never inherits it locked.
+    /// Identifies the owner of the open transaction. Locked only for a moment, by an attached thread, so that a forked
+    /// child never inherits it locked.
     mark: Mutex<Weak<Mark>>,
     /// What takes the SQL trace; `None` where it is off.
     trace: Option<Py<PyAny>>,
@@ -44,8 +44,8 @@ impl Open {
         self.store.as_ref().is_none_or(crate::Store::is_closed)
     }
 
-    /// Who is calling: the owner of the open transaction, or a thread that owns none. While no transaction is open,
-    /// nobody need ask.
+    /// The caller: the owner of the open transaction, or a thread that owns none. While no transaction is open, nothing
+    /// is checked.
     pub(super) fn caller(&self, py: Python<'_>) -> PyResult<Owner> {
         if self.transactions.load(Ordering::Relaxed) == 0 {
             return Ok(Owner::thread());
@@ -62,12 +62,12 @@ impl Open {
         *lock(&self.mark) = Arc::downgrade(mark);
     }
 
-    /// Hand over what was traced. At the end of a call, where nothing is held any more: whoever takes it may use the store,
-    /// wait for other threads, or fork.
+    /// Log the traced statements. Only at the end of a call, with no lock held: a handler may use the store, wait for
+    /// other threads, or fork.
     ///
     /// # Errors
-    /// KeyboardInterrupt, and what else is no Exception. The call itself is done: that handing its trace over fails does not
-    /// make it fail.
+    /// KeyboardInterrupt, and others that are not an Exception. The call itself is done: a failure to log its trace
+    /// does not make it fail.
     pub(super) fn show_trace(&self, py: Python<'_>) -> PyResult<()> {
         let (Some(take), Some(store)) = (&self.trace, &self.store) else { return Ok(()) };
         let shown = crate::show_traced(|| {
@@ -95,7 +95,7 @@ impl Drop for Open {
     }
 }
 
-/// Do `work` on the store, detached from the interpreter, as who is calling; then show what was traced.
+/// Do `work` on the store for the caller, detached from the interpreter; then log the traced statements.
 pub(super) fn call<T: Send>(
     py: Python<'_>,
     open: &Open,
@@ -118,7 +118,7 @@ pub(super) fn call_as<T: Send>(
     interruptible(py, owner, |caller| work(store, caller))
 }
 
-/// Do `work` detached from the interpreter; whatever a signal handler raises meanwhile is raised in its place.
+/// Do `work` detached from the interpreter; if a signal handler raises while it waits, that is raised in its place.
 pub(super) fn interruptible<T: Send>(
     py: Python<'_>,
     owner: Owner,

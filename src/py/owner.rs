@@ -1,8 +1,8 @@
-//! Who is calling: a thread, and on it an asyncio task, in this very `contextvars.Context`.
+//! The owner of a transaction: a thread, the asyncio task on it, and its `contextvars.Context`.
 //!
-//! Greenlets and the tasks of trio, Twisted and Tornado are unknown to asyncio, but each has a Context of its own. What a
-//! variable holds does not tell Contexts apart, since a copy inherits it. A token does: it resets its variable in the
-//! very Context that it was made in, and in no other.
+//! Greenlets and the tasks of trio, Twisted and Tornado are unknown to asyncio, but each has a Context of its own. The
+//! value of a variable does not distinguish Contexts, since a copy inherits it. A token does: it resets its variable
+//! only in the Context in which it was made.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -16,9 +16,9 @@ use super::names::{intern, once};
 use crate::model::caller::Owner;
 use crate::sync::lock;
 
-/// Tells who entered a transaction from everybody else.
+/// Recognises the caller that entered a transaction.
 pub(super) struct Mark {
-    /// Who it is to the core.
+    /// Its owner in the core.
     pub(super) owner: Owner,
     task: Task,
     /// Locked by who is attached, with no other code of Python's running meanwhile.
@@ -34,8 +34,8 @@ impl Mark {
 
     /// Whether it was made by the caller, task and Context included.
     ///
-    /// Who runs in no task, but in the Context, is the caller still: a generator that Tornado or Twisted drives does
-    /// its first step in the task of whoever called it, and the others in none.
+    /// Code that runs in no task, but in the Context, is still the caller: a generator that Tornado or Twisted drives
+    /// does its first step in the task of its caller, and the others in no task.
     pub(super) fn is_callers(&self, py: Python<'_>) -> PyResult<bool> {
         if self.owner.thread != Owner::thread().thread || !undisturbed(py, || self.is_of_this_context(py))? {
             return Ok(false);
@@ -65,8 +65,8 @@ impl Mark {
         if refused { Ok(false) } else { Err(error) }
     }
 
-    /// Leave no trace in the Context. It tells nobody any more; nor does what stays behind where the transaction is left
-    /// in another Context.
+    /// Leave no trace in the Context. From then on it recognises no caller; nor does a value that stays behind if the
+    /// transaction is left in another Context.
     pub(super) fn end(&self, py: Python<'_>) {
         let Some(token) = lock(&self.token).take() else { return };
         let reset = variable(py).map(|variable| {
@@ -86,7 +86,7 @@ impl Mark {
         }
     }
 
-    /// Let go of what it holds. It tells nobody any more.
+    /// Drop its references. From then on it recognises no caller.
     pub(super) fn clear(&self) {
         let token = lock(&self.token).take();
         drop(token);

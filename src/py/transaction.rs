@@ -25,7 +25,7 @@ enum TransactionState {
     Over,
 }
 
-/// What was entered, and by whom.
+/// The transaction that was entered, and its owner.
 struct Entered {
     transaction: crate::Transaction,
     mark: Arc<Mark>,
@@ -61,7 +61,7 @@ impl Transaction {
         }
     }
 
-    /// Roll back what is open. An exception of the user's passes untouched: a rollback that fails cannot mask it.
+    /// Roll back if it is open. A user's exception propagates unchanged: a rollback that fails cannot mask it.
     fn roll_back(&self, py: Python<'_>) {
         let TransactionState::Entered(Entered { transaction, mark }) = self.take() else { return };
         mark.end(py);
@@ -140,7 +140,7 @@ impl Transaction {
         self.store.show_trace(py)
     }
 
-    /// Say which file, and how far it is.
+    /// Show the file and the state of the transaction.
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let state = match &*lock(&self.state) {
             TransactionState::New => "new",

@@ -1,4 +1,4 @@
-//! Warnings of the place that a file is in.
+//! Warnings about the place of a file.
 
 use pyo3::prelude::*;
 
@@ -14,7 +14,7 @@ pub(super) fn warn_of_network(py: Python<'_>, path: &std::path::Path) -> PyResul
     warn(py, "NetworkFileSystemWarning", Some(message))
 }
 
-/// Warn where what belongs to the file is not beside it for whoever reaches it by another path.
+/// Warn if programs that reach the file by another path do not find its log beside it.
 pub(super) fn warn_of_mount(py: Python<'_>, path: &std::path::Path) -> PyResult<()> {
     let is_mounted = py.detach(|| crate::is_mounted_file(path));
     let message = format!(
@@ -24,8 +24,8 @@ pub(super) fn warn_of_mount(py: Python<'_>, path: &std::path::Path) -> PyResult<
     warn(py, "FileLinkedWarning", is_mounted.then_some(message))
 }
 
-/// Warn, once, of a file that got more names while it was open. Before a call begins, so that a warning that is made an
-/// error tells of a call that has done nothing; whichever call has noticed was right to succeed.
+/// Warn, once, of a file that got more names while it was open. At the start of a call: if the warning is made an
+/// error, that call has done nothing. The call that noticed the names has succeeded.
 pub(super) fn warn_of_links(py: Python<'_>, store: &crate::Store) -> PyResult<()> {
     warn(py, "FileLinkedWarning", store.warning())
 }

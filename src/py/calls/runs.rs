@@ -1,4 +1,4 @@
-//! The calls about runs: their rows, their signs of life, and what becomes of one that gives none.
+//! The calls about runs: records, heartbeats and recovery.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::py::open::call;
 use crate::py::options;
 use crate::sqlite::lists::runs::{Prefix, RunFilter};
 
-/// Runs, and the cursor of those that are left.
+/// Runs, and the cursor of the next page.
 type RunPage<'py> = (Bound<'py, PyList>, Option<String>);
 
 #[pymethods]
@@ -54,8 +54,8 @@ impl Store {
         Ok(started_at.into_pyobject(py)?.into_any())
     }
 
-    /// Set a run's status, notes and `finished_at`: also of one that was recovered with `force`, and not of one that is
-    /// over with `if_running`.
+    /// Set a run's status, notes and `finished_at`: with `force` also of a recovered run, with `if_running` only of a
+    /// running one.
     #[pyo3(signature = (run_id, status, notes, force, *, if_running = false))]
     fn finish_run(
         &self,

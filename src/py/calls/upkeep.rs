@@ -1,4 +1,4 @@
-//! The calls that look after the file, and that delete.
+//! The calls that delete, and that maintain the file.
 
 use std::sync::Mutex;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is asked of items: filters, conditions and fields, checked once.
+//! Which items a call is about, and which of their fields: filters and conditions, checked once.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyFrozenSet, PyInt, PyList, PyMapping, PySet, PyString, PyTuple};
@@ -16,7 +16,7 @@ const OPERATORS: &str = "= != < <= > >= in contains exists";
 /// The filters, conditions and fields of a call, checked.
 #[pyclass(frozen, module = "orchestrator.state_store._core")]
 pub(in crate::py) struct ItemSelection {
-    /// What messages call it.
+    /// Its name in messages.
     pub(in crate::py) operation: String,
     pub(in crate::py) filter: ItemFilter,
     /// The columns that the dicts have, in their order.
@@ -24,7 +24,7 @@ pub(in crate::py) struct ItemSelection {
 }
 
 impl ItemSelection {
-    /// All that is known of the items of a run.
+    /// All fields of the items of a run.
     pub(in crate::py) fn of_run(run_id: &str) -> Self {
         Self {
             operation: format!("list_intel_items_for_run {run_id:?}"),
@@ -33,7 +33,7 @@ impl ItemSelection {
         }
     }
 
-    /// What is to be read: the id too, for messages.
+    /// The columns to read: the id too, for messages.
     pub(in crate::py) fn fields(&self) -> Fields {
         self.columns
             .iter()

@@ -1,4 +1,4 @@
-//! JSON between Python objects and text: the ordinary straight through, anything unusual by the stdlib's `json`.
+//! JSON between Python objects and text: ordinary values directly, unusual ones by the stdlib's `json`.
 
 use jiter::{Jiter, JsonErrorType, PythonParse, StringCacheMode};
 use pyo3::exceptions::{PyRecursionError, PyTypeError, PyValueError};
@@ -230,7 +230,7 @@ fn string_length(text: &[u8]) -> usize {
     text.len()
 }
 
-/// A value of exactly the types that JSON has. Anything else is an error here, and for the stdlib to judge.
+/// A value of exactly the types that JSON has. Anything else is an error here, and is then tried by the stdlib.
 struct ExactValue<'a, 'py> {
     value: &'a Bound<'py, PyAny>,
     depth: u32,

@@ -1,4 +1,4 @@
-//! Items that are no plain dicts: whatever has `keys()` and `[]`, as the rows of databases and of pandas have.
+//! Items that are not plain dicts: anything with `keys()` and `[]`, such as rows of databases and of pandas.
 
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;

@@ -1,4 +1,4 @@
-//! Between Python's objects and the rows of the core.
+//! Conversion between Python's objects and the rows of the core.
 
 pub(super) mod conversion;
 pub(super) mod item;

@@ -1,4 +1,4 @@
-//! Arguments and results, other than items, on their way between Python and the core.
+//! Conversion of arguments and results other than items.
 
 use std::num::NonZeroUsize;
 

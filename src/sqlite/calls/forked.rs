@@ -1,4 +1,4 @@
-//! What a forked child does with a store that it inherited, when it is first used there.
+//! The first use of an inherited store in a forked child: fresh connections.
 
 use std::sync::Arc;
 

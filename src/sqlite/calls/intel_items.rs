@@ -48,7 +48,7 @@ impl Store {
 
     /// As [`Self::upsert_intel_items_batch`], while the batch is still being made by another thread.
     ///
-    /// The writer is held meanwhile, so whoever makes it must not wait for this store.
+    /// The writer is held all the time, so the thread that makes the batch must not wait for this store.
     ///
     /// # Errors
     /// As [`Self::upsert_intel_items_batch`]; [`ErrorKind::Interrupted`] when the batch was abandoned.
@@ -56,7 +56,7 @@ impl Store {
         self.write(caller, Write::UpsertSlices(slices))
     }
 
-    /// Change what was decided on an item.
+    /// Change the decision on an item.
     ///
     /// # Errors
     /// [`ErrorKind::IntelItemNotFound`], and as [`Self::start_run`].
@@ -64,7 +64,7 @@ impl Store {
         self.write(caller, Write::Decide(decision))
     }
 
-    /// Change what was decided on several items, or on none.
+    /// Change the decisions on several items, or on none.
     ///
     /// # Errors
     /// As [`Self::decide`].
@@ -84,7 +84,7 @@ impl Store {
         })
     }
 
-    /// Read an item; no row where there is none.
+    /// Read an item; no row if there is no such item.
     ///
     /// # Errors
     /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::CorruptDatabase`].

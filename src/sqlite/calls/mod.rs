@@ -1,5 +1,4 @@
-//! The store as Rust sees it: one writer, a pool of readers, one file. The calls are in the submodules, by what
-//! they are about.
+//! The facade of the core: one writer, a pool of readers, one file. The calls are in the submodules, by subject.
 
 mod forked;
 mod intel_items;
@@ -77,7 +76,7 @@ struct Connections {
     generation: u64,
 }
 
-/// Who wrote the SQL of a read.
+/// The author of the SQL of a read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sql {
     Ours,

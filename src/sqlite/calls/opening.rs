@@ -1,4 +1,4 @@
-//! Opening a store: how, where the file is, and whether it is one of ours.
+//! Opening a store: its options, the place of its file, and whether the file is a store.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -159,7 +159,7 @@ fn find(path: &Path, options: &Options, made: &mut Made, wait: &mut Wait) -> Res
     path.canonicalize().map_err(|error| cannot_open(&error))
 }
 
-/// Open a file for writing: see that it is ours, and bring it up to date.
+/// Open a file for writing: check that it is a store, and migrate it.
 pub(crate) fn open_writer(file: &WrittenFile) -> Result<Connection> {
     let mut connection =
         file.place.confirm_opened(connection::open_file(&file.place.path, &file.place.trace))?;

@@ -1,4 +1,4 @@
-//! The calls about runs: their rows, their signs of life, and what becomes of one that gives none.
+//! The calls about runs: records, heartbeats and recovery.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ impl Store {
         self.write(caller, Write::FinishRun(end))
     }
 
-    /// Read a run; no row where there is none.
+    /// Read a run; no row if there is no such run.
     ///
     /// # Errors
     /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::CorruptDatabase`].
@@ -82,7 +82,7 @@ impl Store {
             .map_err(|error| error.during("count_runs"))
     }
 
-    /// Give a running run's sign of life.
+    /// Record a heartbeat of a running run.
     ///
     /// # Errors
     /// [`ErrorKind::RunNotFound`]; [`ErrorKind::RunFinished`] when it is over, as one that was recovered is; and as
@@ -91,7 +91,7 @@ impl Store {
         self.write(caller, Write::Heartbeat(run_id.to_owned()))
     }
 
-    /// Have a run that was recovered go on: it is running again, and takes writes.
+    /// Reopen a recovered run: it is running again, and accepts writes.
     ///
     /// # Errors
     /// [`ErrorKind::RunNotFound`]; [`ErrorKind::RunFinished`] when it was finished and not recovered; and as
@@ -100,8 +100,8 @@ impl Store {
         self.write(caller, Write::ReopenRun(run_id.to_owned()))
     }
 
-    /// Have a thread give a run's sign of life every two seconds, until [`Self::end_heartbeats`], or until the store is
-    /// closed. A forked child does not.
+    /// Have a thread record a run's heartbeat every two seconds, until [`Self::end_heartbeats`], or until the store is
+    /// closed. A forked child records none.
     ///
     /// # Errors
     /// [`ErrorKind::StoreClosed`], [`ErrorKind::ReadOnly`].
@@ -117,7 +117,7 @@ impl Store {
         Ok(())
     }
 
-    /// Give a run's sign of life no more.
+    /// Record no more heartbeats of a run.
     pub fn end_heartbeats(&self, run_id: &str) {
         // A store that is closed has no thread.
         if let Ok(writer) = self.writer() {
@@ -125,13 +125,13 @@ impl Store {
         }
     }
 
-    /// Finish the runs that are running and have given no sign of life for so long, and return them, the oldest first.
-    /// Of several that try at once, one gets each.
+    /// Finish the runs that are running but show no activity for so long, and return them, the oldest first. If several
+    /// processes recover at the same time, each run is returned to one of them.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidValue`] when `status` says that a run goes on, [`ErrorKind::Transaction`] inside the
-    /// caller's own transaction, [`ErrorKind::StoreBusy`] also when others keep the file's lock so that no run can give
-    /// a sign; and as [`Self::start_run`].
+    /// [`ErrorKind::InvalidValue`] when `status` is that of a running run, [`ErrorKind::Transaction`] inside the
+    /// caller's own transaction, [`ErrorKind::StoreBusy`] also when others keep the file's lock so that no run can
+    /// record a heartbeat; and as [`Self::start_run`].
     pub fn recover_stale_runs(&self, caller: &Caller, older_than: Duration, status: &str) -> Result<Runs> {
         self.recover(caller, older_than, status).map_err(|error| error.during("recover_stale_runs"))
     }

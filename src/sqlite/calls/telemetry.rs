@@ -34,7 +34,7 @@ impl Store {
         self.write(caller, Write::MergeTelemetry(members))
     }
 
-    /// Read a run's telemetry document, JSON text; `None` where there is none.
+    /// Read a run's telemetry document, JSON text; `None` if there is none.
     ///
     /// # Errors
     /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::CorruptDatabase`].

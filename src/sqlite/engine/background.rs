@@ -1,4 +1,4 @@
-//! A thread of a store's own, which is there for as long as there is work for it.
+//! A background thread of a store, which exists while there is work for it.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -8,29 +8,29 @@ use std::time::{Duration, Instant};
 use crate::sqlite::engine::worker::Panicked;
 use crate::sync::{lock, wait};
 
-/// The thread, and what it shares with those whom it works for.
+/// The thread, and the state that it shares with its users.
 pub(crate) struct Background<S> {
     name: &'static str,
     state: Mutex<BackgroundState<S>>,
-    /// The state has changed: for the thread, and for whoever waits for it.
+    /// The state has changed: wakes the thread, and those who wait for it.
     changed: Condvar,
     panicked: Arc<Panicked>,
 }
 
-/// What is shared.
+/// The shared state.
 pub(crate) struct BackgroundState<S> {
     of: S,
     thread: Option<JoinHandle<()>>,
     stopped: bool,
 }
 
-/// What there is to do for the thread.
+/// The next step of the thread.
 pub(crate) enum Next<T> {
     /// This, at once.
     Do(T),
     /// Nothing for so long.
     Wait(Duration),
-    /// Nothing. Whoever needs it again starts another.
+    /// End. The next use starts another thread.
     End,
 }
 
@@ -45,7 +45,7 @@ impl<S: Send + 'static> Background<S> {
         lock(&self.state)
     }
 
-    /// Change the state, and have the thread and whoever waits for it look.
+    /// Change the state, and wake the thread and those who wait for it.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut BackgroundState<S>) -> R) -> R {
         let changed = change(&mut self.state());
         self.changed.notify_all();
@@ -57,8 +57,8 @@ impl<S: Send + 'static> Background<S> {
         drop(wait(&self.changed, state, slice));
     }
 
-    /// Have the thread look what there is to do; it is started unless it is there or was stopped. `next` is given for how
-    /// long nothing has been done, and what it finds is done by `work`. Where there can be no thread nothing is done.
+    /// Wake the thread; it is started unless it exists or was stopped. `next` is given how long the thread was idle,
+    /// and `work` does what it returns. If no thread can be started nothing is done.
     pub(crate) fn wake<T>(
         self: &Arc<Self>,
         state: &mut BackgroundState<S>,

@@ -1,10 +1,9 @@
 //! Checkpoints off the caller's path: a thread of the store's own checkpoints the log.
 //!
-//! A passive checkpoint disturbs nobody, but alone does not bound the log: while others write there is always a
-//! frame left, and the log starts over only when there is none and nobody reads from it. So each passive one, which
-//! does the bulk, is followed by a turn in the writer's queue that checkpoints the little that came meanwhile and has
-//! the next write start the log over
-//! (<https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files>).
+//! A passive checkpoint disturbs no one, but does not bound the log: while others write, some frame is always left, and
+//! the log starts over only when all frames are checkpointed and no reader uses it. So each passive checkpoint, which
+//! does most of the work, is followed by a turn in the writer's queue that checkpoints the few new frames and has the
+//! next write start the log over (<https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files>).
 
 use std::ffi::c_int;
 use std::sync::atomic::Ordering;
@@ -33,14 +32,14 @@ const CHECKPOINT_BYTES: u64 = 48 << 20;
 /// processes must let it grow. The log is cut back to little more ([`connection::configure_writer`]).
 const THROTTLE_BYTES: u64 = 60 << 20;
 
-/// How long another process's checkpoint may take before this one goes on writing all the same.
+/// How long another process's checkpoint may take before this process writes again nevertheless.
 const PASSIVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long the turn may last: a long read, or another process's long transaction, keeps the log from starting over.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// How long it may last where that was not enough, and the log is so large that writers are throttled. All processes
-/// come to it at about the same size of the log, and then nobody writes until those who read have ended.
+/// How long it may last if that was not enough, and the log is so large that writers are throttled. All processes reach
+/// this at about the same size of the log, and then none writes until the readers have ended.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often an attempt of that turn tries each lock, a millisecond apart: readers come and go quickly. SQLite keeps
@@ -48,7 +47,7 @@ const LAST_PATIENCE: Duration = Duration::from_secs(1);
 /// be checkpointed as well.
 const LOCK_RETRIES: i32 = 50;
 
-/// How long the turn may be waited for: as long as a transaction may reasonably last. The wait costs nobody anything.
+/// How long the thread waits for the turn: as long as a transaction may reasonably last. The wait delays no one.
 const TURN_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long the thread stays when nothing is due. A process without it forks without Python's warning of threads.
@@ -106,8 +105,8 @@ impl Checkpointer {
         }
     }
 
-    /// Wait for the checkpoint that is under way, if the log, of `bytes`, is large. For whoever has the turn, so that
-    /// nobody else writes meanwhile either. Where the disk failed the last attempt, this is the next one.
+    /// Wait for the running checkpoint, if the log, of `bytes`, is large. Only the holder of the turn calls this, so
+    /// that no other thread writes either. If the disk failed the last attempt, this is the next one.
     ///
     /// # Errors
     /// [`ErrorKind::Interrupted`], and [`ErrorKind::StorageIO`] where the disk fails it again: the log must not grow for
@@ -154,8 +153,8 @@ impl Checkpointer {
         }
     }
 
-    /// Checkpoint the log and cut it back to nothing; `false` where the wait ended first. Whoever reads an older state
-    /// keeps it from happening, and the turn is given up between two attempts.
+    /// Checkpoint the log and truncate it; `false` if the wait ended first. A reader of an older snapshot prevents it,
+    /// and the turn is given up between two attempts.
     ///
     /// # Errors
     /// [`ErrorKind::StoreClosed`], [`ErrorKind::Interrupted`], [`ErrorKind::DiskFull`], [`ErrorKind::StorageIO`].
@@ -228,12 +227,12 @@ impl Checkpointer {
         });
     }
 
-    /// Throttle nobody any more.
+    /// Stop throttling writers.
     fn end_throttling(&self) {
         self.thread.change(|state| state.in_passive = false);
     }
 
-    /// The turn in the writer's queue. Writers that were throttled go on once none can get in before it.
+    /// The turn in the writer's queue. Throttled writers continue once none can overtake it.
     fn take_turn(&self, queue: &Arc<Queue<Write>>) -> Result<Admission<Write>> {
         let stopped = || self.is_stopped();
         let caller = Caller { owner: Owner::thread(), interrupted: &stopped };

@@ -1,4 +1,4 @@
-//! Beginning a transaction of the writer's, committing it and rolling it back.
+//! Beginning, committing and rolling back a transaction of the writer.
 
 use rusqlite::Connection;
 
@@ -27,8 +27,8 @@ pub(crate) fn abandon(connection: &Connection, held: Held) {
     make_up(connection, held);
 }
 
-/// After the file's lock was held for long, and given back otherwise than by [`commit`]: give the signs of life that
-/// could not be given. For whoever has the turn.
+/// After the file's lock was held for long, and not released by [`commit`]: record the heartbeats that could not be
+/// recorded. Only the holder of the turn calls this.
 pub(crate) fn make_up(connection: &Connection, held: Held) {
     if held.is_long() && begin(connection).is_ok() {
         // Whoever recovers runs gives them a moment, if this does not.
@@ -37,7 +37,7 @@ pub(crate) fn make_up(connection: &Connection, held: Held) {
     }
 }
 
-/// Commit. On failure nothing is left open, and the error says whether anything may be written.
+/// Commit. After a failure no transaction is open, and the error says whether anything may be written.
 pub(crate) fn commit(connection: &Connection, held: Held) -> Result<()> {
     // That no sign of life can be given is no reason to lose the rest, unless SQLite has rolled all of it back.
     if let Err(error) = held.make_up(connection)

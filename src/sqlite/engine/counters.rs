@@ -1,4 +1,4 @@
-//! What a store has done since it was opened.
+//! Counters of a store since it was opened.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,11 +1,11 @@
-//! Signs of life of runs: who gives them, when, and what keeps a run from giving one.
+//! Heartbeats of runs: the thread that records them, and locks that prevent it.
 //!
-//! Each write for a run is one, and so is each beat of the thread here, which needs no interpreter: a run whose code
-//! holds it for minutes is alive. Whoever holds the file's lock for long keeps all runs of all processes from giving
-//! any. Such a transaction gives one for those that were alive when it began, as part of its commit ([`Held`]).
-//! A lock that other programs hold for long is the concern of [`crate::sqlite::upkeep::recovery`].
+//! Each write for a run counts as a heartbeat. The thread here records the others; it needs no interpreter, so a run
+//! whose code holds the GIL for minutes stays alive. A transaction that holds the file's lock for long prevents the
+//! heartbeats of all processes, so its commit records one for each run that was alive when it began ([`Held`]). Long
+//! locks of other programs are handled by [`crate::sqlite::upkeep::recovery`].
 //!
-//! Times are compared as text, which the one way in which they are written allows.
+//! Times are compared as text, which their fixed format allows.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,13 +22,13 @@ use crate::sqlite::engine::worker::Panicked;
 use crate::sqlite::tables::pruned::NOT_PRUNED;
 use crate::sqlite::tables::runs;
 
-/// How often the thread beats.
+/// The interval of heartbeats.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// How long the file's lock may be held before its commit has to make up for signs of life that nobody could give.
+/// How long the file's lock may be held before its commit has to make up for missed heartbeats.
 const LONG: Duration = Duration::from_secs(1);
 
-/// How old the last sign of a run may be that was alive when the lock was taken.
+/// The age up to which a run's latest heartbeat counts as alive when the lock was taken.
 const ALIVE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Since when the file's lock is held.
@@ -46,8 +46,8 @@ impl Held {
         self.0.elapsed() > LONG
     }
 
-    /// Once it was for long: give the sign of life of all running runs that were alive when it began, within the
-    /// transaction that is open.
+    /// If it was held for long: record a heartbeat of all running runs that were alive when it began, within the open
+    /// transaction.
     pub(crate) fn make_up(self, connection: &Connection) -> Result<()> {
         if !self.is_long() {
             return Ok(());
@@ -67,7 +67,7 @@ impl Held {
 const MAKE_UP: &str = "UPDATE runs SET heartbeat_at = ?1 WHERE status = 'running' AND recovered_at IS NULL
     AND coalesce(heartbeat_at, started_at) >= ?2 AND coalesce(heartbeat_at, started_at) < ?3";
 
-/// The runs of one store that are inside their block, and the thread that beats for them.
+/// The runs of one store that are inside their block, and the thread that records their heartbeats.
 pub(crate) struct Heartbeats(Arc<Background<BTreeSet<String>>>);
 
 impl Heartbeats {
@@ -75,8 +75,8 @@ impl Heartbeats {
         Self(Background::new("heartbeats", BTreeSet::new(), panicked))
     }
 
-    /// Beat for this run from now on, by `beat`, which is given the runs and may be interrupted. The thread is started by
-    /// the first.
+    /// Record heartbeats of this run from now on, by `beat`, which is given the runs and may be interrupted. The first
+    /// run starts the thread.
     pub(crate) fn begin(&self, run_id: &str, beat: impl Fn(&Caller, Vec<String>) + Send + 'static) {
         let thread = Arc::clone(&self.0);
         let work = move |active| {
@@ -88,11 +88,11 @@ impl Heartbeats {
         };
         let mut active = self.0.state();
         active.insert(run_id.to_owned());
-        // Without a thread only the run's writes are signs of life, until another run starts.
+        // Without a thread only the run's writes count as heartbeats, until another run starts.
         self.0.wake(&mut active, next, work);
     }
 
-    /// Beat for this run no more. The thread ends with the last.
+    /// Stop the heartbeats of this run. The thread ends with the last run.
     pub(crate) fn end(&self, run_id: &str) {
         self.0.change(|active| active.remove(run_id));
     }
@@ -103,7 +103,7 @@ impl Heartbeats {
     }
 }
 
-/// Beat every so often, as long as a run is active.
+/// A heartbeat at each interval, as long as a run is active.
 fn next(active: &mut BTreeSet<String>, since: Duration) -> Next<Vec<String>> {
     match EVERY.checked_sub(since).filter(|left| !left.is_zero()) {
         _ if active.is_empty() => Next::End,

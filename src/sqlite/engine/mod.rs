@@ -1,4 +1,4 @@
-//! Who writes and reads when: the queue, the writer, transactions, the readers, checkpoints, heartbeats.
+//! The queue, the writer, transactions, the reader pool, checkpoints, heartbeats.
 
 pub(crate) mod adhoc;
 pub(crate) mod background;

@@ -1,4 +1,4 @@
-//! The readers: at most so many at a time, opened when first needed.
+//! The pool of readers: `pool_size` connections at most, opened when first needed.
 
 use std::fs;
 use std::path::Path;
@@ -34,10 +34,10 @@ struct Permits {
 /// The right to use one connection, until it is dropped.
 struct Permit<'a>(&'a Pool);
 
-/// Someone who reads on a connection of his own, until this is dropped.
+/// A reader with a connection of its own, until this is dropped.
 pub(crate) struct Guest<'a>(&'a Pool);
 
-/// What tells whether a file changed: device and inode aside, its size and when it was last written.
+/// By what a change of a file is detected: its size and the time of its last write.
 type Stamp = Option<(u64, SystemTime)>;
 
 impl Pool {
@@ -99,7 +99,7 @@ impl Pool {
         }
     }
 
-    /// Let someone read on a connection of his own. Closing waits for him as well.
+    /// Admit a reader with a connection of its own. Closing waits for it as well.
     pub(crate) fn guest(&self) -> Result<Guest<'_>> {
         let mut permits = lock(&self.permits);
         if permits.closed {
@@ -123,7 +123,7 @@ impl Pool {
         }
     }
 
-    /// Let nobody in any more, wait for those who are reading, and close all connections.
+    /// Refuse new readers, wait for the running ones, and close all connections.
     pub(crate) fn close(&self, wait_for: &Wait) -> Result<()> {
         loop {
             let mut permits = lock(&self.permits);
@@ -181,8 +181,8 @@ fn open(place: &Place) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Read a file without sharing it, where no -shm can be made beside it. Nothing locks the file then, so what
-/// was read counts only if no writer came meanwhile.
+/// Read a file without a -shm, if none can be made beside it. Nothing locks the file then, so a read is valid only if
+/// no writer changed it meanwhile.
 fn read_unshared<T>(place: &Place, read: impl Fn(&mut Connection) -> Result<T>) -> Result<T> {
     let path = &place.path;
     let before = stamp(path);
@@ -195,7 +195,7 @@ fn read_unshared<T>(place: &Place, read: impl Fn(&mut Connection) -> Result<T>) 
     Err(StoreError::new(ErrorKind::StoreBusy, "the file changed while it was being read"))
 }
 
-/// See to it that a connection finds the tables that it expects, and can change nothing.
+/// Give a connection the tables that it expects, and refuse all changes.
 fn set_up(connection: &mut Connection) -> Result<()> {
     if migrations::inspect(connection)? != Found::Empty {
         migrations::show_as_latest(connection)?;

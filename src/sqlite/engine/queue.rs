@@ -1,7 +1,7 @@
-//! The fair queue for the one writer: first come, first served; nobody polls.
+//! The fair queue for the one writer: first come, first served, without polling.
 //!
-//! A waiter either wants the turn itself (to open a transaction), or brings a job that whoever has the turn may
-//! do for it. The state's lock is taken before a waiter's, never the other way round.
+//! A waiter either wants the turn itself (to open a transaction), or brings a job that the holder of the turn may do
+//! for it. The state's lock is taken before a waiter's, never the other way round.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use crate::sqlite::file::fork;
 use crate::sqlite::file::wait::Wait;
 use crate::sync::{lock, wait};
 
-/// Who may write next. `J` is a job that can be done for another thread.
+/// The queue of writers. `J` is a job that can be done for another thread.
 pub(crate) struct Queue<J> {
     state: Mutex<QueueState<J>>,
     /// The thread whose transaction holds the turn, or [`NOBODY`]: a forked child cannot count on getting the lock.
@@ -28,7 +28,7 @@ struct QueueState<J> {
     /// The thread that has the turn, or for which another thread has it.
     holder: Option<u64>,
     closed: bool,
-    /// Whose transaction holds the turn, where one does.
+    /// The owner of the transaction that holds the turn, if one does.
     owner: Option<Owner>,
     waiting: VecDeque<Arc<Waiter<J>>>,
 }
@@ -50,7 +50,7 @@ enum Phase<J> {
     Done(Result<()>),
 }
 
-/// What came of waiting in the queue.
+/// The result of waiting in the queue.
 pub(crate) enum Admission<J> {
     /// The turn is the caller's, and so is the job that it brought.
     Turn(Turn<J>, Option<J>),
@@ -97,8 +97,8 @@ impl<J> Queue<J> {
 
     /// Wait for the turn, or until another thread has done `job`.
     ///
-    /// Fails at once where waiting could never end: the turn is held by the very thread that would wait, whether
-    /// for a transaction of another of its tasks or greenlets, or because the call came from a signal handler or a finalizer.
+    /// Fails at once if the wait could never end: the turn is held by the thread that would wait, for a transaction of
+    /// another of its tasks or greenlets, or because the call came from a signal handler or a finalizer.
     pub(crate) fn enter(
         self: &Arc<Self>,
         job: Option<J>,
@@ -108,7 +108,7 @@ impl<J> Queue<J> {
         self.enter_and_tell(job, caller, wait_for, || ())
     }
 
-    /// As [`Self::enter`], and call `in_line` once nobody who comes later is served earlier.
+    /// As [`Self::enter`], and call `in_line` once no later waiter can be served earlier.
     pub(crate) fn enter_and_tell(
         self: &Arc<Self>,
         job: Option<J>,
@@ -200,7 +200,7 @@ impl<J> Queue<J> {
         lock(&self.state).owner == Some(owner)
     }
 
-    /// Let nobody in any more, and tell all who wait.
+    /// Refuse new waiters, and fail all who wait.
     pub(crate) fn close(&self) {
         let waiting = {
             let mut state = lock(&self.state);
@@ -214,13 +214,13 @@ impl<J> Queue<J> {
 }
 
 impl<J> Turn<J> {
-    /// Say whose transaction holds the turn from now on.
+    /// Set the owner of the transaction that holds the turn.
     pub(crate) fn set_owner(&self, owner: Owner) {
         lock(&self.0.state).owner = Some(owner);
         self.0.transaction_of.store(owner.thread, Ordering::Relaxed);
     }
 
-    /// Take over the job of whoever is next, if it brought one that `fits`.
+    /// Take over the job of the next waiter, if it brought one that `fits`.
     pub(crate) fn take_job(&self, fits: impl Fn(&J) -> bool) -> Option<Taken<J>> {
         let mut state = lock(&self.0.state);
         let next = Arc::clone(state.waiting.front()?);
@@ -259,7 +259,7 @@ impl<J> Drop for Turn<J> {
 }
 
 impl<J> Taken<J> {
-    /// Tell the thread that brought the job what came of it.
+    /// Give the thread that brought the job its result.
     pub(crate) fn answer(mut self, result: Result<()>) {
         if let Some(waiter) = self.answer.0.take() {
             waiter.answer(result);

@@ -1,7 +1,7 @@
-//! Worker threads: one that works for a call, which waits for its end, and what is known of one that panicked.
+//! Worker threads, each of which works for one call that waits for it; and the record of one that panicked.
 //!
-//! The caller may fork meanwhile, in a signal's handler. In the child there is no such thread, and whoever waited for it
-//! as [`std::thread::scope`] does would wait for ever.
+//! The caller may fork while it waits, in a signal's handler. The child does not have the worker thread, and a wait for
+//! it as in [`std::thread::scope`] would never end.
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
@@ -14,8 +14,8 @@ use crate::error::{ErrorKind, Result, StoreError};
 use crate::sqlite::file::fork::{self, Own};
 use crate::sqlite::file::{trace, wait};
 
-/// Which worker thread of a store has panicked, if one has. What it left behind is not known, so that the store is of no
-/// more use; another on the same file is.
+/// The worker thread of a store that has panicked, if one has. The state that it left is not known, so the store cannot
+/// be used any more; another store on the same file can.
 #[derive(Debug, Default)]
 pub(crate) struct Panicked(OnceLock<&'static str>);
 
@@ -34,14 +34,14 @@ impl Panicked {
         Err(StoreError::new(ErrorKind::Other, what))
     }
 
-    /// Do what a thread of this name is for. It has ended by panicking where this returns nothing.
+    /// Do the work of a thread of this name; `None` if it panicked.
     pub(crate) fn noticed<T>(&self, name: &'static str, work: impl FnOnce() -> T) -> Option<T> {
         let done = panic::catch_unwind(AssertUnwindSafe(work));
         done.map_err(|_| self.0.get_or_init(|| name)).ok()
     }
 }
 
-/// The thread, to whoever has it work.
+/// The worker thread, as its caller sees it.
 pub(crate) struct Worker<T> {
     name: &'static str,
     thread: Option<Own<JoinHandle<()>>>,
@@ -62,7 +62,7 @@ pub(crate) fn beside<T: Send, R>(
     let (done, outcome) = mpsc::channel();
     let (has_panicked, work) = (Arc::clone(has_panicked), trace::as_here(work));
     let run = move || {
-        // Whoever is not told how it ended finds that it panicked.
+        // A missing result means that it panicked.
         let done = done;
         // Nobody may be waiting for it any more.
         has_panicked.noticed(name, work).map(|outcome| done.send(outcome));

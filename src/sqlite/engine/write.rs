@@ -65,8 +65,8 @@ impl Write {
         }
     }
 
-    /// How many rows it writes; of slices that is not known beforehand. The run's sign of life, which may come with
-    /// them, is true whatever becomes of them.
+    /// How many rows it writes; for slices that is not known in advance. A heartbeat of the run, which may come with
+    /// them, is valid even if they fail.
     pub(crate) fn rows(&self) -> usize {
         match self {
             Self::UpsertBatch(items) => items.len(),
@@ -77,7 +77,7 @@ impl Write {
         }
     }
 
-    /// What messages call it.
+    /// Its name in messages.
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::StartRun(run) => format!("start_run {:?}", run.run_id),
@@ -94,7 +94,7 @@ impl Write {
         }
     }
 
-    /// What to tell a caller who cannot know whether it was committed.
+    /// The advice to a caller whose commit has an unknown outcome.
     pub(crate) fn advice(&self) -> &'static str {
         match self {
             Self::StartRun(_) => LOOK_UP_THE_RUN,

@@ -1,4 +1,4 @@
-//! The one writer of a store: group commit for plain calls, and what explicit transactions do their work on.
+//! The one writer of a store: group commit for plain calls, and the connection of explicit transactions.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -24,7 +24,8 @@ use crate::sync::lock;
 /// The writing side of a store.
 pub(crate) struct Writer {
     pub(crate) queue: Arc<Queue<Write>>,
-    /// Locked by whoever has the turn or owns the transaction; of a store in memory, only inside the fork's gate.
+    /// Locked by the holder of the turn or the owner of the transaction; of a store in memory, only inside the fork's
+    /// gate.
     slot: Mutex<Slot>,
     file: Option<Arc<WrittenFile>>,
     pub(crate) counters: Arc<Counters>,
@@ -41,7 +42,7 @@ impl Writer {
         Self { queue: Arc::new(Queue::new()), slot: Mutex::new(slot), file, counters, heartbeats }
     }
 
-    /// Do `write` and commit it, together with what other threads bring meanwhile.
+    /// Do `write` and commit it, together with writes of other threads that arrive meanwhile.
     pub(crate) fn write(&self, write: Write, owner: Owner, wait: &mut Wait) -> Result<()> {
         let admission = self.queue.enter(Some(write), owner, wait)?;
         self.write_admitted(admission, wait)
@@ -91,8 +92,8 @@ impl Writer {
         }
     }
 
-    /// Wait for the checkpoint that is under way: for whoever writes much and is in no hurry, before asking for the
-    /// turn. What is written meanwhile would have to be checkpointed in the turn, while others wait.
+    /// Wait for the running checkpoint, before asking for the turn: for large writes that are in no hurry. Frames that
+    /// they wrote during the checkpoint would have to be checkpointed in its turn, while others wait.
     pub(crate) fn wait_for_checkpoint(&self, wait: &Wait) -> Result<()> {
         self.file.as_ref().map_or(Ok(()), |file| file.checkpointer.wait_for_checkpoint(wait))
     }
@@ -113,12 +114,12 @@ impl Writer {
         })
     }
 
-    /// Do `work` with the connection. For whoever has the turn.
+    /// Do `work` with the connection. Only the holder of the turn calls this.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         self.with_slot(|slot| work(slot.open()?))
     }
 
-    /// Do `work` with the slot. For whoever has the turn, or ends a transaction.
+    /// Do `work` with the slot. For the holder of the turn, or the end of a transaction.
     pub(crate) fn with_slot<T>(&self, work: impl FnOnce(&mut Slot) -> Result<T>) -> Result<T> {
         let _gate = self.gate();
         work(&mut lock(&self.slot))
@@ -161,7 +162,7 @@ impl Writer {
         self.transact_here(wait, work)
     }
 
-    /// Do `work` in a transaction of its own and commit it. For whoever has the turn.
+    /// Do `work` in a transaction of its own and commit it. Only the holder of the turn calls this.
     fn transact_here<T>(&self, wait: &mut Wait, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let (_gate, mut slot, held) = self.begun(wait)?;
         let connection = slot.open()?;
@@ -193,7 +194,7 @@ impl Writer {
         self.with_slot(Slot::close)
     }
 
-    /// Fail if the file is no longer where it was. For whoever has the turn, and is about to write.
+    /// Fail if the file is no longer where it was. The holder of the turn calls this before it writes.
     pub(crate) fn look(&self) -> Result<()> {
         self.file.as_ref().map_or(Ok(()), |file| file.place.look())
     }

@@ -1,16 +1,16 @@
-//! No frame of the log counts as being in the database before it was synced there.
+//! Checkpoints that sync: no frame of the log counts as checkpointed before the database was synced.
 //!
-//! Linux reports a write-back that failed once to each open file, and then takes the pages for clean
-//! (<https://lwn.net/Articles/752063/>): a later sync that succeeds says nothing about them. SQLite syncs the database
-//! only at the end of a checkpoint of the whole log. One of a part counts its frames as checkpointed
-//! all the same, and if the sync at the end of another one fails, the next attempt writes the rest only, succeeds, and
-//! the log starts over: what the failed sync was to bring to the disk is nowhere.
+//! Linux reports a failed write-back once to each open file, and then treats the pages as clean
+//! (<https://lwn.net/Articles/752063/>): a later sync that succeeds proves nothing about them. SQLite syncs the
+//! database only at the end of a checkpoint of the whole log. One of a part counts its frames as checkpointed all the
+//! same, and if the sync at the end of another one fails, the next attempt writes the rest only, succeeds, and the log
+//! starts over: the pages of the failed sync are lost.
 //!
 //! So here a checkpoint of a part syncs the database with the last page that it writes, which SQLite does
 //! before it counts anything; where that fails nothing is counted, and the next one writes all pages again. A success
-//! counts for the process that has it, whoever else was told of whatever before: it has written all of these pages
-//! itself, with a descriptor that was open already, so that it is told of all that failed since. That it may be told of
-//! what another one has mended costs an attempt.
+//! is valid for the process that has it, whatever was reported to other processes before: it has written all of these
+//! pages itself, with a descriptor that was open already, so every failure since then is reported to it. A report of a
+//! failure that another process has made up for costs one more attempt.
 //!
 //! Other programs that use SQLite count frames unsynced. So a failed sync here has nothing count as checkpointed.
 
@@ -181,7 +181,7 @@ impl Backfill {
         self.checkpoint = None;
         if covers(RECOVER_LOCK) {
             // What was found in the log need not be on disk: a sync of it may have failed before a crash.
-            // SAFETY: as the caller says. Whoever recovers the log has it open, and locked against all others.
+            // SAFETY: as the caller says. The process that recovers the log has it open, and locked against all others.
             let index = unsafe { index(file) };
             self.committed = index.map(WalIndex::committed);
             index.filter(|index| index.frames() > 0).into_iter().for_each(WalIndex::doubt);

@@ -1,4 +1,4 @@
-//! Opening connections: one function a pragma, each with the page that argues for it.
+//! Opening connections: one function per pragma, each with a link to its reasons.
 
 use std::ffi::c_int;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What begins, ends and undoes transactions, and ends statements that take long.
+//! Transaction control, and the end of statements that take long.
 
 use std::ffi::c_int;
 
@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use crate::error::Result;
 
-/// How many steps of SQLite's machine go between two looks at whether to stop: well under a millisecond.
+/// How many steps of SQLite's machine are run between two checks whether to stop: well under a millisecond.
 const STEPS: c_int = 10_000;
 
 /// Do `work`; what it runs fails once `stop` says so.

@@ -1,4 +1,4 @@
-//! SQLite's errors, as the core sees them.
+//! Conversion of SQLite's errors to the core's.
 
 use std::ffi::c_int;
 

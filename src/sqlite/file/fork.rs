@@ -1,4 +1,4 @@
-//! Forking: parent and child both go on, and neither can undo the other's locks.
+//! Forking: the store works in parent and child, and neither can drop the other's locks.
 //!
 //! SQLite's documentation forbids carrying a connection across a fork
 //! (<https://www.sqlite.org/howtocorrupt.html#_carrying_an_open_database_file_across_a_fork_>), and for a reason
@@ -22,10 +22,10 @@
 //! It happens in fork(2) itself, by <https://man7.org/linux/man-pages/man3/pthread_atfork.3.html>, so that the hooks of
 //! other libraries can neither come between nor be waited for, and forks behind Python's back are no different.
 //! vfork(2), posix_spawn(3) and a bare clone(2) run no handlers. The former two are followed by an exec, which closes
-//! the files; whoever makes bare system calls has to leave the files alone.
+//! the files; a child of a bare system call must not use the files.
 //!
-//! What was inherited above the files may be locked by threads that do not exist in the child, or be half changed. It is
-//! left as it is ([`Own`]), and each store starts over when it is next used. A call that the forking thread itself was
+//! Inherited state above the files may be locked by threads that do not exist in the child, or be half changed. It is
+//! not touched ([`Own`]), and each store starts over when it is next used. A call that the forking thread itself was
 //! inside, for a signal's handler or a callback, fails in the child.
 
 use std::mem::ManuallyDrop;
@@ -92,7 +92,7 @@ fn refused(why: &str) -> StoreError {
     StoreError::new(ErrorKind::Transaction, why)
 }
 
-/// What only the process that made it drops: a child leaves it as the parent's threads had it at the fork.
+/// A value that only the process that made it drops: a child leaves it as the parent's threads had it at the fork.
 pub(crate) struct Own<T> {
     value: ManuallyDrop<T>,
     generation: u64,
@@ -103,7 +103,7 @@ impl<T> Own<T> {
         Self { value: ManuallyDrop::new(value), generation: generation() }
     }
 
-    /// The value, to be dropped by whoever has it.
+    /// The value itself, which is dropped as usual.
     pub(crate) fn into_inner(mut self) -> T {
         // SAFETY: `self` is forgotten at once, so that nobody has the value twice.
         let value = unsafe { ManuallyDrop::take(&mut self.value) };
@@ -166,7 +166,7 @@ extern "C" fn prepare() {
         if take_mutexes() {
             return;
         }
-        // Whoever has one may be waiting for the gate.
+        // A thread that holds one may be waiting for the gate.
         FILES.open();
         thread::sleep(gate::NAP);
     }

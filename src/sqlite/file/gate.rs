@@ -1,16 +1,16 @@
-//! What a fork waits for: short pieces of work that it must not find half done.
+//! Gates: a fork waits until no thread is inside one.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Between two looks at a gate.
+/// The pause between two checks of a gate.
 pub(super) const NAP: Duration = Duration::from_micros(20);
 
-/// What a fork must not find half done. It closes the gate and waits until nobody is inside.
+/// Protects work that a fork must not interrupt. A fork closes the gate and waits until no thread is inside.
 ///
-/// Enter for a few system calls at most, never twice in one thread, and never to wait inside for anything that may need
-/// Python: whoever forks keeps the interpreter to himself meanwhile.
+/// Enter for a few system calls at most, never twice in one thread, and never wait inside for anything that may need
+/// Python: the forking thread holds the interpreter.
 pub(crate) struct Gate {
     closed: AtomicBool,
     inside: AtomicUsize,
@@ -19,7 +19,7 @@ pub(crate) struct Gate {
 /// Being inside a gate.
 pub(crate) struct Inside(&'static Gate);
 
-/// What SQLite's files share, and every lock of ours that a child takes.
+/// State that SQLite's files share, and every lock of ours that a child takes.
 pub(crate) static FILES: Gate = Gate::new();
 
 /// The connections of stores in memory, of which a child has a copy. Their calls may last: a fork does not wait for ever.
@@ -30,7 +30,7 @@ impl Gate {
         Self { closed: AtomicBool::new(false), inside: AtomicUsize::new(0) }
     }
 
-    /// Enter, once no fork is under way.
+    /// Enter, once no fork is running.
     pub(crate) fn enter(&'static self) -> Inside {
         loop {
             self.inside.fetch_add(1, Ordering::SeqCst);
@@ -42,7 +42,7 @@ impl Gate {
         }
     }
 
-    /// Let nobody in, once no other fork is under way.
+    /// Close the gate, once no other fork is running.
     pub(super) fn close(&self) {
         while self.closed.swap(true, Ordering::SeqCst) {
             thread::sleep(NAP);

@@ -1,4 +1,4 @@
-//! Locks that nobody else in the process can drop.
+//! Locks that a `close` elsewhere in the process cannot drop.
 //!
 //! SQLite's own locks are POSIX locks, which belong to the process: when anything in it closes any descriptor of the
 //! file, all of them are gone (<https://www.sqlite.org/howtocorrupt.html#posix_advisory_locks_canceled_by_a_separate_thread_doing_close_>).

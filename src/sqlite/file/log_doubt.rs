@@ -1,12 +1,13 @@
-//! What a failed sync of the log leaves: a log that need not be on disk, whatever a later sync says.
+//! Logs in doubt: after a failed sync a log may not be on disk, whatever a later sync reports.
 //!
-//! Linux takes the pages of a write-back that failed for clean (<https://lwn.net/Articles/752063/>). SQLite writes a
-//! commit whose sync failed again, as the next one takes its place; but other commits can be in the log that were
-//! never synced by themselves: those of `synchronous="NORMAL"`, and those that were found in it after a crash. Once a
-//! checkpoint has brought some of their pages into the database, a power cut would leave it torn.
+//! Linux treats the pages of a failed write-back as clean (<https://lwn.net/Articles/752063/>). SQLite writes a commit
+//! whose sync failed again, as the next one takes its place; but other commits can be in the log that were never synced
+//! by themselves: those of `synchronous="NORMAL"`, and those that were found in it after a crash. Once a checkpoint has
+//! brought some of their pages into the database, a power cut would leave it torn.
 //!
 //! So a log is in doubt ([`WalIndex::doubt`], for all processes) from a failed sync, or from its recovery, until all
-//! that is committed in it was written again and synced. What is no longer there is not checkpointed, nor built upon.
+//! that is committed in it was written again and synced. Lost frames are not checkpointed, and no commit is added after
+//! them.
 
 use std::ffi::c_int;
 use std::path::Path;
@@ -62,8 +63,8 @@ pub(crate) unsafe fn forget_the_rest(file: *mut sqlite3_file, path: &Path, index
     }
 }
 
-/// Write again what is committed in a log, as far as it is what its checksums say. For whoever is about to sync it, and
-/// so keeps it from starting over: nobody else writes to these frames.
+/// Write again what is committed in a log, as far as it is what its checksums say. The caller is about to sync the log
+/// and keeps it from starting over: no one else writes to these frames.
 ///
 /// # Safety
 /// `file` is the log's file of the system's VFS, and open.

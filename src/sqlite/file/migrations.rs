@@ -1,4 +1,4 @@
-//! The schema: an ordered list of steps, `user_version` saying how many a file has taken.
+//! The schema: an ordered list of steps; `user_version` is the number of steps that a file has taken.
 //!
 //! Steps are never changed once released, only added; each uses nothing newer than SQLite 3.37, so that older
 //! programs go on reading the file.
@@ -94,9 +94,9 @@ pub(crate) enum Found {
     Store(i64),
 }
 
-/// Look at a file without changing it.
+/// Inspect a file without changing it.
 ///
-/// Fails for a file that is no database, that is another program's, or that is newer than this code.
+/// Fails for a file that is not a database, that is another program's, or that is newer than this code.
 pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
     let version = user_version(connection)?;
     let entries: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -150,7 +150,7 @@ pub(crate) fn refuse_triggers(connection: &Connection) -> Result<()> {
 
 /// Bring a file up to date, all steps in one transaction.
 ///
-/// Several processes may try at once: each looks again once it has the write lock.
+/// Several processes may try at the same time: each checks again once it has the write lock.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<()> {
     if user_version(connection)? == LATEST {
         return Ok(());

@@ -1,12 +1,12 @@
-//! Where a store's file is: whether it is still the one that was opened, and has but one name.
+//! The place of a store's file: whether it is still the one that was opened, and has only one name.
 //!
-//! A file that is open can be renamed, removed or replaced, and goes on taking writes that nobody will ever find. What
-//! belongs to it, the log and the log's index, SQLite finds by its name: a connection that is opened later would have
-//! another file, or another log, and a second name (a hard link) has a log of its own
+//! An open file can be renamed, removed or replaced, and still accepts writes, which no one will find. SQLite finds the
+//! log and its index by name: a connection that is opened later would have another file, or another log, and a second
+//! name (a hard link) has a log of its own
 //! (<https://www.sqlite.org/howtocorrupt.html#_unlinking_or_renaming_a_database_file_while_in_use>).
 //!
-//! So each commit first looks whether all three are still where they were. They cannot go for a good reason: SQLite
-//! removes a log only once nobody has its database open any more.
+//! So each commit first checks whether all three are still in their place. They never leave it in normal use: SQLite
+//! removes a log only once no connection has its database open.
 
 use std::ffi::{CString, c_int};
 use std::fs::{self, File, TryLockError};
@@ -25,10 +25,10 @@ use crate::sqlite::file::sizes;
 use crate::sqlite::file::trace::Trace;
 use crate::sqlite::file::wait::Wait;
 
-/// How long reads may go on before they look again. A commit always looks.
+/// The interval of checks by reads. A commit always checks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How many logs may have been put aside beside one file.
+/// The most renamed logs (`.aside-N`) beside one file.
 const MOST_ASIDE: u32 = 1000;
 
 /// The place of one store's file.
@@ -202,8 +202,8 @@ impl Place {
         self.beside.get().is_some_and(|[log, _]| log.is_here())
     }
 
-    /// Where another file was put in the place: put the log aside that belongs to the one that was there. SQLite would
-    /// read it as the other one's, and mix the two. Say where it is now.
+    /// If another file was put in the place: rename the log of the old file, which SQLite would read into the new one.
+    /// Return its new name.
     fn set_log_aside(&self, log: &Path) -> Option<PathBuf> {
         let [_, index] = self.beside.get()?;
         if !matches!(find(&self.database, self.id), Found::Another) {
@@ -243,10 +243,10 @@ pub(crate) fn several_names(path: &Path, names: impl std::fmt::Display) -> Strin
     )
 }
 
-/// Where a log was left without its file, which was moved or removed: put it aside before a new file takes its place.
-/// SQLite would delete it, and with it what was acknowledged last.
+/// If a log was left without its file: rename it before a new file takes the place. SQLite would delete it, and with it
+/// the last acknowledged writes.
 pub(crate) fn set_orphan_aside(path: &Path, wait: &mut Wait) -> Result<()> {
-    // In this order: whoever has just made both had the file before it had a log.
+    // In this order: a process that has just made both made the file before its log.
     let is_orphan = || !sizes::log_is_empty(path) && !path.exists();
     wait.until_free(|| {
         if !is_orphan() {
@@ -282,7 +282,7 @@ fn put_aside(log: &Path, index: Option<&Path>) -> Option<PathBuf> {
         let aside = beside(log, &format!(".aside-{number}"));
         match platform::rename_new(log, &aside) {
             Ok(()) => {
-                // One that cannot be removed is found to be out of date by whoever opens the file first.
+                // If it cannot be removed, the next opening of the file finds it to be out of date.
                 let _ = index.map(fs::remove_file);
                 return Some(aside);
             }

@@ -1,6 +1,6 @@
-//! A file that is neither the database nor its log: the system's own, but for being counted in and out.
+//! Files that are neither the database nor its log: the system's own, listed while they are open.
 //!
-//! Journals and what VACUUM keeps aside come and go. A child that inherits one holds on to its space on the disk.
+//! Journals and temporary files of VACUUM come and go. A child that inherits one would keep its space on the disk.
 
 use std::ffi::c_int;
 use std::sync::OnceLock;

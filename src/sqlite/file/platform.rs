@@ -1,4 +1,4 @@
-//! What differs between operating systems. Tested on Linux only.
+//! Differences between operating systems. Tested on Linux only.
 
 use std::ffi::{CStr, CString};
 use std::fs::{self, File, OpenOptions};
@@ -21,7 +21,7 @@ pub(crate) struct Facts {
 
 /// What there is to be known of the file that `path` leads to, for each commit asks.
 ///
-/// Its times are left out: since Linux 6.13 whoever reads them has the next write to the file note a time of its own
+/// Its times are left out: since Linux 6.13 reading them makes the next write to the file record a time of its own
 /// (<https://docs.kernel.org/filesystems/multigrain-ts.html>), which made a commit at `FULL` 1.36 times as long.
 #[cfg(target_os = "linux")]
 pub(crate) fn facts(path: &CStr) -> io::Result<Facts> {
@@ -46,7 +46,7 @@ pub(crate) fn facts(path: &CStr) -> io::Result<Facts> {
     Ok(Facts { id: id_of(&metadata), links: metadata.nlink() })
 }
 
-/// Which file `path` leads to; `None` where there is none.
+/// Which file `path` leads to; `None` if there is none.
 pub(crate) fn file_id(path: &Path) -> Option<FileId> {
     fs::metadata(path).ok().map(|metadata| id_of(&metadata))
 }

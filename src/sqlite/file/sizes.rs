@@ -1,4 +1,4 @@
-//! How large a file is, and what SQLite puts beside it.
+//! Sizes of a database and of its log.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ fn is_empty(path: &Path, suffix: &str) -> bool {
     size(path, suffix) == 0
 }
 
-/// How large the file with this suffix is; 0 where there is none.
+/// The size of the file with this suffix; 0 if there is none.
 pub(crate) fn size(path: &Path, suffix: &str) -> u64 {
     let mut beside = path.as_os_str().to_owned();
     beside.push(suffix);

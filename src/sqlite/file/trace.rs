@@ -1,7 +1,7 @@
-//! The SQL trace of one store: the statements that its connections ran, each with its time, until somebody takes them.
+//! The SQL trace of one store: the statements that its connections ran, each with its time, until they are taken.
 //!
-//! SQLite tells of a statement in the middle of a call, on any thread, with the writer's turn or a gate of the fork's
-//! held. So it is only noted here, and whoever calls takes the notes when all of that is over.
+//! SQLite reports a statement in the middle of a call, on any thread, with the writer's turn or a gate held. So it is
+//! only noted here, and the caller takes the notes when nothing is held any more.
 
 use std::cell::Cell;
 use std::collections::VecDeque;

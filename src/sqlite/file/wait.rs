@@ -1,4 +1,4 @@
-//! Waiting: until when, and in slices short enough that Ctrl-C is seen at once.
+//! Waiting: a deadline, and slices short enough that Ctrl-C is noticed at once.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -60,8 +60,8 @@ impl<'a> Wait<'a> {
         Ok(())
     }
 
-    /// Sleep, with no lock held, for longer than anyone pauses between two attempts at a lock: whoever waits for it, in
-    /// this process or another, comes next.
+    /// Sleep, with no lock held, for longer than the pause between two attempts at a lock: others who wait for it, in
+    /// this process or another, get it first.
     pub(crate) fn give_way(&self) -> Result<()> {
         self.slice()?;
         std::thread::sleep(LONGEST_PAUSE + LONGEST_PAUSE / 8);

@@ -80,7 +80,7 @@ impl WalIndex {
         }
     }
 
-    /// What is committed, for whoever keeps it from changing; or else for whoever knows that it has not.
+    /// The committed part of the log. The caller keeps it from changing, or knows that it has not changed.
     pub(crate) fn committed(self) -> Committed {
         Committed { frames: self.frames(), pages: self.word(word::PAGES).load(Ordering::Acquire) }
     }

@@ -1,8 +1,8 @@
-//! Where a page of a list ended, as text that nobody need understand, and that nobody can change unnoticed.
+//! Cursors: where a page of a list ended, as opaque text in which every change is detected.
 //!
 //! Programs keep cursors, so that one outlives the process and the version that made it: it is hexadecimal digits and
-//! FNV-1a checksums, which no release of Rust changes. The checksums find mistakes. They are no secret, and need not
-//! be: a forged cursor is only another place to go on from.
+//! FNV-1a checksums, which no release of Rust changes. The checksums find mistakes. They need not be secret: a forged
+//! cursor is only another position.
 
 use std::fmt::Write as _;
 

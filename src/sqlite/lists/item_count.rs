@@ -1,4 +1,4 @@
-//! Counts of items, each by an index where there is one.
+//! Counts of items, by an index if one fits.
 
 use rusqlite::Connection;
 

@@ -1,4 +1,4 @@
-//! Which items a list or a count is of.
+//! Filters of items.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
@@ -10,7 +10,7 @@ use crate::model::rows::Fields;
 use crate::sqlite::lists::cursor;
 use crate::sqlite::tables::pruned;
 
-/// Which items a list or a count is of: all that each filter that is given lets through.
+/// The filters of a list or a count of items; an item must pass all that are given.
 #[derive(Debug, Clone, Default)]
 pub struct ItemFilter {
     /// The run that they were first recorded by.
@@ -103,7 +103,7 @@ impl ItemFilter {
     }
 }
 
-/// Filters rows by what no index has decided.
+/// The row filter: evaluates the filters that no index covers.
 pub(crate) struct RowFilter<'a> {
     filter: &'a ItemFilter,
     connection: &'a Connection,

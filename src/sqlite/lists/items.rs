@@ -14,7 +14,7 @@ use crate::sqlite::lists::item_groups::{self, MergedGroups};
 use crate::sqlite::lists::seek::{bind, seeks};
 use crate::sqlite::tables::cells::push_cell;
 
-/// How many items are in one buffer: whoever converts them lets go of one after the other.
+/// How many items are in one buffer: the conversion frees one buffer after the other.
 const BUFFER_ROWS: usize = 256;
 
 /// The column behind those of [`Items`].
@@ -23,7 +23,7 @@ const ROWID: usize = ItemColumn::ALL.len();
 /// A list of items, the oldest first.
 #[derive(Debug, Clone)]
 pub struct ItemList {
-    /// What messages call it.
+    /// Its name in messages.
     pub name: String,
     /// Which items it has.
     pub filter: ItemFilter,
@@ -84,7 +84,7 @@ pub(crate) fn page(
         let part = Part { filter, fields, after, limit, max_scanned };
         let (items, end) = read(connection, &part, &AtomicBool::default())?;
         if end.is_some() && end.as_ref() <= after {
-            // Whoever goes on from there would never come to an end.
+            // A reader that continued from there would never come to an end.
             let what = "an index of intel_items is not in order: the file is damaged";
             return Err(StoreError::new(ErrorKind::CorruptDatabase, what));
         }

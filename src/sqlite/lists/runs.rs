@@ -17,7 +17,7 @@ use crate::sqlite::tables::runs;
 /// The columns of a list's rows that say where they belong in it.
 const ROWID: usize = RunColumn::ALL.len();
 
-/// Which runs a list or a count is of: all that each filter that is given lets through.
+/// The filters of a list or a count of runs; a run must pass all that are given.
 #[derive(Debug, Clone, Default)]
 pub struct RunFilter {
     /// What kind of run it is.

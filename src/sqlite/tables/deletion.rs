@@ -1,7 +1,7 @@
-//! Deletes runs with all that belongs to them: each in one transaction, or bit by bit where it is marked.
+//! Deletes runs with their items and telemetry: each in one transaction, or in parts if it is marked.
 //!
-//! A run's rows are deleted before the run, so that no reference of ours ever dangles. Tables of the user's own may
-//! refer to what is deleted ([`crate::sqlite::tables::references`]) and forbid it. Then nothing of the run is deleted.
+//! A run's rows are deleted before the run, so that no reference of ours ever dangles. The user's own tables may refer
+//! to these rows ([`crate::sqlite::tables::references`]) and forbid their deletion. Then nothing of the run is deleted.
 
 use std::collections::HashSet;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::sqlite::file::control;
 use crate::sqlite::tables::pruned::{self, NOT_PRUNED};
 use crate::sqlite::tables::references::{self, Known, References};
 
-/// How many items are deleted between two looks at the time.
+/// How many items are deleted between two checks of the time.
 const ITEMS_AT_ONCE: usize = 16;
 
 /// A run of so many items is quickly deleted: where it may matter, this is done in one transaction.

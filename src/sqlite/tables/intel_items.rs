@@ -114,7 +114,7 @@ fn bind(statement: &mut Statement, items: &NewItems, row: usize, now: &str) -> R
     Ok(statement.raw_bind_parameter(ItemColumn::NEW.len() + 1, now)?)
 }
 
-/// Read an item; no row where there is none.
+/// Read an item; no row if there is no such item.
 pub(crate) fn get(connection: &Connection, item_id: &str) -> Result<Items> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {} FROM intel_items WHERE item_id = ? AND NOT {ITEM_PRUNED}",

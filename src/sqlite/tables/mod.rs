@@ -1,4 +1,4 @@
-//! The SQL of a table each.
+//! The SQL, one file per table.
 
 pub(crate) mod cells;
 pub(crate) mod decisions;

@@ -1,4 +1,4 @@
-//! Which runs are there: one that is being pruned is not, and neither is what belongs to it.
+//! Conditions that hide a run that is being pruned, with its items and telemetry.
 //!
 //! This and the schema ([`crate::sqlite::file::migrations`]) alone name the column: each statement that reads runs, items
 //! or telemetry has one of these conditions, or goes through what they found.

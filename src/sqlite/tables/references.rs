@@ -1,8 +1,8 @@
-//! Tables of the user's own that refer to ours: SQLite forbids to delete what a row of theirs refers to, or changes
+//! The user's own tables that refer to ours: SQLite refuses to delete a row to which one of theirs refers, or changes
 //! that row, as its FOREIGN KEY says.
 //!
-//! Whether something can be deleted only shows when it is tried, for what is done to their rows may be forbidden in
-//! turn. What is asked here says who refers, and names who is in the way.
+//! Only a try shows whether a row can be deleted, because the change of their rows may be forbidden in turn. This file
+//! finds the tables that refer to a run, and names those that forbid its deletion.
 
 use std::fmt;
 use std::rc::Rc;

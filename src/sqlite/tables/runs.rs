@@ -77,7 +77,7 @@ pub(crate) fn finish(connection: &Connection, end: &RunEnd, finished_at: &str) -
     if finished > 0 {
         return Ok(());
     }
-    // What is left is that it was recovered, or that there is none, or to `Keep` also that it is over.
+    // The remaining cases: it was recovered, or it does not exist, or (for `Keep`) it is finished.
     let refused = match end.if_over {
         IfOver::Keep => require(connection, end.run_id.as_bytes(), false, finished_at),
         IfOver::Replace | IfOver::Force => Err(why_over(connection, &end.run_id)?),
@@ -88,7 +88,7 @@ pub(crate) fn finish(connection: &Connection, end: &RunEnd, finished_at: &str) -
     })
 }
 
-/// Read a run; no row where there is none.
+/// Read a run; no row if there is no such run.
 pub(crate) fn get(connection: &Connection, run_id: &str) -> Result<Runs> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {} FROM runs WHERE run_id = ? AND {NOT_PRUNED}",
@@ -107,8 +107,8 @@ pub(crate) fn push_row(row: &Row, runs: &mut Runs) -> Result<()> {
     (0..RunColumn::ALL.len()).try_for_each(|column| push_cell(row, column, runs, "run"))
 }
 
-/// Fail unless there is such a run, and it was not recovered or `force` is set; give its sign of life if it has given
-/// none this second.
+/// Fail unless there is such a run, and it was not recovered or `force` is set; record its heartbeat if it has none in
+/// this second.
 ///
 /// It is for the transaction of the write: a run cannot be recovered between this look and what is written for it.
 pub(crate) fn require(connection: &Connection, run_id: &[u8], force: bool, now: &str) -> Result<()> {
@@ -127,7 +127,7 @@ pub(crate) fn require(connection: &Connection, run_id: &[u8], force: bool, now: 
     }
 }
 
-/// Why a run that was to be running is not.
+/// The error for a run that should be running and is not.
 pub(crate) fn why_over(connection: &Connection, run_id: &str) -> Result<StoreError> {
     let found: Option<(String, Option<String>)> = connection
         .prepare_cached(&format!("SELECT status, recovered_at FROM runs WHERE run_id = ? AND {NOT_PRUNED}"))?
@@ -145,13 +145,13 @@ pub(crate) fn why_over(connection: &Connection, run_id: &str) -> Result<StoreErr
     })
 }
 
-/// The part of a time down to its second: a sign that is less than that is of an earlier second. Another one within
-/// the same second would say nothing new, so that giving one with each write costs nothing.
+/// A time down to its second: a heartbeat below that is of an earlier second. One heartbeat per second is enough, so
+/// that recording one with each write costs nothing.
 pub(crate) fn second(now: &str) -> &str {
     now.get(.."2026-01-01T00:00:00".len()).unwrap_or(now)
 }
 
-/// Give a run's sign of life, whose last one is known to be older than this second.
+/// Record the heartbeat of a run whose last one is known to be older than this second.
 pub(crate) fn give(connection: &Connection, run_id: &[u8], now: &str) -> Result<()> {
     connection
         .prepare_cached("UPDATE runs SET heartbeat_at = ? WHERE run_id = ?")?
@@ -159,7 +159,7 @@ pub(crate) fn give(connection: &Connection, run_id: &[u8], now: &str) -> Result<
     Ok(())
 }
 
-/// Give a run's sign of life, or say that it is over.
+/// Record a run's heartbeat; an error if it is finished.
 pub(crate) fn beat(connection: &Connection, run_id: &str) -> Result<()> {
     let now = time::now();
     let beaten = connection
@@ -171,7 +171,7 @@ pub(crate) fn beat(connection: &Connection, run_id: &str) -> Result<()> {
     if beaten > 0 { Ok(()) } else { Err(why_over(connection, run_id)?) }
 }
 
-/// Give the sign of life of each run that still goes on and has not given one this second.
+/// Record the heartbeat of each run that is still running and has none in this second.
 pub(crate) fn beat_all(connection: &Connection, run_ids: &[String]) -> Result<()> {
     let now = time::now();
     let mut statement = connection.prepare_cached(&format!(
@@ -184,10 +184,10 @@ pub(crate) fn beat_all(connection: &Connection, run_ids: &[String]) -> Result<()
     })
 }
 
-/// What the notes of a recovered run begin with, before its last sign, if it had none.
+/// The beginning of the notes of a recovered run that had no notes; its latest activity follows.
 pub(crate) const RECOVERED: &str = "no sign of life since ";
 
-/// Have a run that was recovered go on as if it had not been, with a sign of life given now. One that is running is.
+/// Reopen a recovered run, with a heartbeat of now. A running run only gets the heartbeat.
 pub(crate) fn reopen(connection: &Connection, run_id: &str) -> Result<()> {
     let reopened = connection.prepare_cached(&format!("{REOPEN} AND {NOT_PRUNED}"))?.execute((
         time::now(),

@@ -1,4 +1,4 @@
-//! Looks for what is wrong with a file.
+//! Checks a file for problems.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -26,9 +26,9 @@ pub enum FindingKind {
     Integrity,
     /// A row belongs to a run that is not there.
     ForeignKey,
-    /// A JSON column holds what is no JSON.
+    /// A JSON column holds text that is not JSON.
     Json,
-    /// A run is `running`, but has given no sign of life for long.
+    /// A run is `running`, but has shown no activity for long.
     StaleRun,
     /// The file has several names.
     HardLink,
@@ -146,7 +146,7 @@ pub(crate) fn orphans(connection: &mut Connection, stop: &Arc<AtomicBool>) -> Re
     Ok(found)
 }
 
-/// Runs that are `running` without a sign of life since `before`.
+/// Runs that are `running` without activity since `before`.
 pub(crate) fn stale_runs(
     connection: &mut Connection,
     before: &str,

@@ -1,4 +1,4 @@
-//! Looking after a file: pruning, recovery, vacuum, checks, figures, copies.
+//! Maintenance of a file: prune, recovery, vacuum, check, stats, backup.
 
 pub(crate) mod backup;
 pub(crate) mod check;

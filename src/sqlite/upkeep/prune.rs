@@ -1,13 +1,14 @@
-//! Which runs a prune is for, and how it takes them away.
+//! Prune: chooses runs, marks and deletes them.
 //!
-//! Many are deleted in transactions so short that whoever writes meanwhile hardly waits. So that nobody reads half a
-//! run, each is marked first ([`crate::sqlite::tables::pruned`]): from then on it is not there for readers, nor for writes that name it.
-//! Its rows are then swept up ([`crate::sqlite::tables::deletion`]), by this call or, where it was killed, by the next.
+//! Rows are deleted in transactions so short that other writers hardly wait. So that no one reads half a run, each run
+//! is marked first ([`crate::sqlite::tables::pruned`]): from then on it is hidden from readers and from writes that
+//! name it. Its rows are then deleted ([`crate::sqlite::tables::deletion`]), by this call or, if it was killed, by the
+//! next.
 //!
-//! A run that is marked has no way back, since nobody can tell whether some of its rows are gone already. So where
-//! tables of the user's own refer to ours, a run to which a row of theirs refers is never marked: it is deleted in one
-//! transaction, or not at all. One to which none refers is marked only if it is large, and swept up before the next is
-//! looked at: a row that comes to refer to it meanwhile, by another program, refers to what was not there any more.
+//! A marked run cannot be restored, since some of its rows may be deleted already. So if the user's own tables refer to
+//! ours, a run to which a row of theirs refers is never marked: it is deleted in one transaction, or not at all. A run
+//! to which no row refers is marked only if it is large, and its rows are deleted before the next run is considered: a
+//! row of another program that comes to refer to it meanwhile refers to a hidden run.
 
 use std::iter;
 use std::time::{Duration, Instant};
@@ -34,7 +35,7 @@ const SHORT: Duration = Duration::from_millis(10);
 const LEAST_WORK: Duration = Duration::from_micros(500);
 const MOST_WORK: Duration = Duration::from_millis(8);
 
-/// Which finished runs to prune: those that every bound lets go.
+/// Which finished runs to prune: those that meet every bound.
 #[derive(Debug, Clone, Default)]
 pub struct Prune {
     /// Those that ended longer ago than this.
@@ -49,7 +50,7 @@ pub struct Prune {
     pub keep_seen: bool,
 }
 
-/// How long the next short write may work, by what the last one took.
+/// The time of the next short write, by that of the last one.
 pub(crate) struct TimeSlice {
     work: Duration,
     begun: Instant,
@@ -236,7 +237,7 @@ impl Selection {
     }
 }
 
-/// Check that what comes behind a run is behind it: whoever went on from there would never come to an end otherwise.
+/// Check that the next run is behind the last one: otherwise a scan that continues from it would never end.
 fn goes_on(after: i64, last: Option<i64>) -> Result<()> {
     match last {
         Some(last) if last <= after => {

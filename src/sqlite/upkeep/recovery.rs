@@ -1,12 +1,11 @@
-//! Runs that are over without having been finished, and that nobody else will finish.
+//! Recovery of stale runs: runs that are `running` without activity.
 //!
-//! The last sign of life of a run is the newest of its start, its heartbeat, its items and its telemetry. That there
-//! was none for long says that a run is dead only if it could have given one: not while somebody held the file's lock.
-//! So whoever recovers has the lock, lets go of it, gives those who waited with it a moment, and counts what is still
-//! dead when it has the lock again.
+//! A run counts as alive from its latest start, heartbeat, item or telemetry write. A missing heartbeat proves nothing
+//! if the run could not record one because someone else held the file's lock. So recovery takes the lock, releases it,
+//! gives those who waited for it a moment, takes it again, and recovers the runs that are still stale.
 //!
-//! A run that was recovered is fenced by `recovered_at`: its worker may be there after all, and must not overwrite what
-//! the next try does, so that no write that names the run is taken ([`runs::require`]) until it is reopened.
+//! A recovered run is fenced by `recovered_at`: its worker may still be alive, and must not overwrite the next attempt,
+//! so each write that names the run is refused ([`runs::require`]) until it is reopened.
 
 use std::time::Duration;
 
@@ -20,13 +19,13 @@ use crate::model::time;
 use crate::sqlite::tables::pruned::NOT_PRUNED;
 use crate::sqlite::tables::runs;
 
-/// How long those who wait for the file's lock have to give a sign of life: they look some ten milliseconds apart.
+/// How long those who wait for the file's lock have to record a heartbeat: they try some ten milliseconds apart.
 pub(crate) const MOMENT: Duration = Duration::from_millis(200);
 
 /// How long after the moment the lock must be had: it was not kept from them meanwhile.
 pub(crate) const PROMPTLY: Duration = Duration::from_secs(1);
 
-/// A run that looks dead.
+/// A run that looks stale.
 pub(crate) struct Stale {
     run_id: String,
     last_sign: String,
@@ -44,14 +43,14 @@ const LAST_SIGN: &str = "max(started_at, coalesce(heartbeat_at, ''),
     coalesce((SELECT created_at FROM telemetry t WHERE t.run_id = runs.run_id), ''),
     coalesce((SELECT max(created_at) FROM intel_items i WHERE i.run_id = runs.run_id), ''))";
 
-/// The runs without a sign of life since `?1`, the oldest first: the run, and its last sign.
+/// The runs without activity since `?1`, the oldest first: the run, and its latest activity.
 pub(crate) fn stale_sql() -> String {
     format!(
         "SELECT run_id, {LAST_SIGN} FROM runs WHERE {NOT_PRUNED} AND {SEEMS_DEAD} ORDER BY started_at, rowid"
     )
 }
 
-/// Find the runs without a sign of life for so long, the oldest first. It may take long, and needs no lock.
+/// Find the runs without activity for so long, the oldest first. It may take long, and needs no lock.
 pub(crate) fn find(connection: &Connection, older_than: Duration) -> Result<Vec<Stale>> {
     let mut statement = connection.prepare_cached(&stale_sql())?;
     let limit = time::before(Utc::now(), older_than);
@@ -60,7 +59,7 @@ pub(crate) fn find(connection: &Connection, older_than: Duration) -> Result<Vec<
     Ok(stale.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Finish those that have given no sign of life since; return them as they are now.
+/// Finish those that have shown no activity since; return them as they are now.
 pub(crate) fn finish(
     connection: &Connection,
     stale: &[Stale],

@@ -1,4 +1,4 @@
-//! What is in a file, and what was done to it.
+//! Statistics of a file and of this process's use of it.
 
 use std::sync::atomic::Ordering;
 

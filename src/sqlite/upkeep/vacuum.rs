@@ -1,4 +1,4 @@
-//! Gives free pages back to the file system.
+//! Returns free pages to the file system.
 //!
 //! A file of ours has auto_vacuum INCREMENTAL: its free pages are given back in slices, each a short write. A file of
 //! the predecessor has NONE, and must be rewritten as a whole, which makes it INCREMENTAL.
@@ -14,10 +14,10 @@ use crate::error::{ErrorKind, Result, StoreError};
 use crate::sqlite::file::connection;
 use crate::sqlite::file::control;
 
-/// Pages that are given back between two looks at the time.
+/// Pages that are freed between two checks of the time.
 const PAGES_AT_ONCE: u32 = 16;
 
-/// What giving space back came to.
+/// The result of a vacuum.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Vacuumed {
     /// By how many bytes the file is smaller.

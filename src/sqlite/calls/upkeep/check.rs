@@ -1,4 +1,4 @@
-//! Looking for what is wrong.
+//! Checking the file for problems.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -15,10 +15,9 @@ use crate::sqlite::file::wait::Wait;
 use crate::sqlite::upkeep::check::{self, Finding, TABLES};
 
 impl Store {
-    /// Look for what is wrong: in the file's structure, its references and its JSON, runs that are `running` without
-    /// a sign of life for `stale_after`, runs that a prune has hidden and cannot delete, and syncs of this store that
-    /// failed and were not made up for. `is_json` says what is wrong with a text, if it is no JSON; it is called with no
-    /// lock held.
+    /// Check the file's structure, its references and its JSON, and find runs that are `running` without activity for
+    /// `stale_after`, runs that a prune has hidden and cannot delete, and syncs of this store that failed and were not
+    /// made up for. `is_json` returns the problem of a text that is not JSON; it is called with no lock held.
     ///
     /// # Errors
     /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::Interrupted`], and what `is_json` fails with.

@@ -1,4 +1,4 @@
-//! The calls that look after the file, and that delete.
+//! The calls that delete, and that maintain the file.
 
 mod backup;
 mod check;

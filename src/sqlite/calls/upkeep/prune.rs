@@ -72,7 +72,7 @@ impl Store {
         pruned.outcome()
     }
 
-    /// Have the runs disappear; or go, where other tables refer to ours.
+    /// Mark the runs; or delete them, if other tables refer to ours.
     fn mark(
         &self,
         caller: &Caller,

@@ -1,4 +1,4 @@
-//! What is in the file, and what was done to it.
+//! Statistics of the file and of this store.
 
 #[cfg(doc)]
 use crate::error::ErrorKind;

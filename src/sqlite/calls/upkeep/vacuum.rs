@@ -1,4 +1,4 @@
-//! Giving space back.
+//! Returning free pages to the file system.
 
 use std::time::Duration;
 
