@@ -196,7 +196,7 @@ mod tests {
                 assert_eq!(holds(json, Test::Equal(operand.clone())), same, "{json} {operand:?}");
                 assert_eq!(holds(json, Test::NotEqual(operand.clone())), !same, "{json} {operand:?}");
                 assert_eq!(holds(json, Test::In(vec![operand.clone()])), same);
-                // The last two operands are texts, though what they stand for is none.
+                // The last two operands are texts that are not valid JSON.
                 let ordered = (i, j) == (2, 2) || i == 3 && j >= 3;
                 assert_eq!(holds(json, Test::AtMost(operand.clone())), ordered, "{json} {operand:?}");
             }

@@ -52,7 +52,7 @@ pub(super) fn upsert_while_encoding(
             let Some(rows) = item::plain(slice, strict) else {
                 to_writer = None;
                 interrupted.store(true, Ordering::Relaxed);
-                // It does not go on long: it has been told.
+                // It ends soon: it was told to.
                 let _ = py.detach(|| writer.wait_unless(|| true, &interrupted));
                 return Ok(false);
             };

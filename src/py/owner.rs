@@ -60,7 +60,7 @@ impl Mark {
             return Ok(true);
         }
         let error = PyErr::fetch(py);
-        // A token that was used up, because there was no memory for the next, tells nobody any more.
+        // A token that was used up, because there was no memory for the next, recognises no caller.
         let refused = error.is_instance_of::<PyValueError>(py) || error.is_instance_of::<PyRuntimeError>(py);
         if refused { Ok(false) } else { Err(error) }
     }

@@ -92,7 +92,7 @@ impl Store {
         call(py, &self.0, |store, caller| store.delete_intel_item(caller, item_id, force))
     }
 
-    /// Return an item; None if there is none.
+    /// Return an item; None if there is no such item.
     fn get_intel_item<'py>(
         &self,
         py: Python<'py>,
@@ -115,7 +115,7 @@ impl Store {
         Ok(list(py, &self.0, &ItemSelection::of_run(run_id), None, None)?.0)
     }
 
-    /// Return items, the oldest first, and the cursor of those that are left.
+    /// Return items, the oldest first, and the cursor of the next page.
     fn list_intel_items<'py>(
         &self,
         py: Python<'py>,
@@ -128,7 +128,7 @@ impl Store {
         list(py, &self.0, selection, limit, cursor)
     }
 
-    /// Return the next items, the oldest first, and where they end; None where none are left.
+    /// Return the next items, the oldest first, and the position after them; None on the last page.
     fn page_intel_items<'py>(
         &self,
         py: Python<'py>,
@@ -151,7 +151,7 @@ impl Store {
     }
 }
 
-/// The dicts of the items that are asked for, the oldest first, and the cursor of those that are left.
+/// The dicts of the selected items, the oldest first, and the cursor of the next page.
 fn list<'py>(
     py: Python<'py>,
     open: &Open,

@@ -146,9 +146,9 @@ impl Store {
     /// Close every connection; what is open is rolled back. Closing again does nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::StoreBusy`] or [`ErrorKind::Interrupted`] when the wait for those who are reading ended
-    /// first. The store is closed all the same; their connections go with the process. [`ErrorKind::FileMoved`] when a
-    /// file that was written is no longer where it was: what was acknowledged may not be found.
+    /// [`ErrorKind::StoreBusy`] or [`ErrorKind::Interrupted`] when the wait for running reads ended first. The store is
+    /// closed nevertheless; their connections end with the process. [`ErrorKind::FileMoved`] when a file that was
+    /// written is no longer where it was: acknowledged writes may not be found.
     pub fn close(&self, caller: &Caller) -> Result<()> {
         self.shared.closed.store(true, Ordering::Release);
         let current = self.shared.current();
@@ -319,7 +319,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // Nobody is left to tell, and nobody is left to be reading.
+        // There is no caller to tell, and no reader.
         let _ = self.close(&Caller::thread());
     }
 }

@@ -41,8 +41,8 @@ impl Store {
     /// Set a run's status, notes and end.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidValue`] when the status says that the run goes on; [`ErrorKind::RunNotFound`];
-    /// [`ErrorKind::RunFinished`] as [`IfOver`](crate::model::rows::IfOver) says; and as [`Self::start_run`].
+    /// [`ErrorKind::InvalidValue`] when the status is `running`; [`ErrorKind::RunNotFound`]; [`ErrorKind::RunFinished`]
+    /// as [`IfOver`](crate::model::rows::IfOver) says; and as [`Self::start_run`].
     pub fn finish_run(&self, caller: &Caller, end: RunEnd) -> Result<()> {
         refuse_running(&end.status).map_err(|error| error.during(format!("finish_run {:?}", end.run_id)))?;
         self.write(caller, Write::FinishRun(end))
@@ -170,7 +170,7 @@ impl Store {
         }
     }
 
-    /// Let those who wait for the file's lock have it.
+    /// Give others who wait for the file's lock time to get it.
     fn give_a_moment(&self, caller: &Caller) -> Result<()> {
         let (began, patience) = (Instant::now(), Wait::new(*caller, Duration::MAX));
         while let Some(left) = MOMENT.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
@@ -181,7 +181,7 @@ impl Store {
     }
 }
 
-/// Refuse the one status that says that a run is not over: nobody could tell it from one that was started.
+/// Refuse `running` as the status of a finished run: it could not be distinguished from a started one.
 fn refuse_running(status: &str) -> Result<()> {
     if status != RUNNING {
         return Ok(());

@@ -192,7 +192,7 @@ impl Checkpointer {
         *lock(&self.connection) = None;
     }
 
-    /// In a forked child: give the connection back, if nobody was using it.
+    /// In a forked child: free the connection, if it was not in use.
     pub(crate) fn discard_inherited(&self) {
         if let Ok(mut connection) = self.connection.try_lock() {
             connection.take().into_iter().for_each(connection::discard);
@@ -211,11 +211,11 @@ impl Checkpointer {
             THROTTLE_BYTES => (LAST_PATIENCE, bytes + CHECKPOINT_BYTES),
             _ => (PATIENCE, bytes + CHECKPOINT_BYTES),
         };
-        // The bulk, which nobody reads or writes any more. One process at a time can: the others wait, and have their
-        // writers wait with them, or the log would grow faster than it is checkpointed.
+        // Most of the log, which no one reads or writes any more. One process at a time can: the others wait, and have
+        // their writers wait with them, or the log would grow faster than it is checkpointed.
         let bulk = self.checkpoint_within(PASSIVE_WITHIN, ffi::SQLITE_CHECKPOINT_PASSIVE);
         let turn = bulk.and_then(|()| self.take_turn(queue));
-        // The rest, while nobody of this process writes, so that the next write starts the log over.
+        // The rest, while no thread of this process writes, so that the next write starts the log over.
         let is_complete = turn
             .as_ref()
             .is_ok_and(|_| self.checkpoint_within(patience, ffi::SQLITE_CHECKPOINT_RESTART).is_ok());

@@ -11,7 +11,7 @@ use crate::sqlite::tables::references;
 /// (<https://www.sqlite.org/rescode.html#busy_snapshot>).
 ///
 /// # Errors
-/// [`ErrorKind::Other`] where one was left open: whoever panicked gives the turn back before anyone is told.
+/// [`ErrorKind::Other`] if one was left open: a thread that panics gives the turn back before its panic is known.
 pub(crate) fn begin(connection: &Connection) -> Result<Held> {
     if !connection.is_autocommit() {
         let what = "a transaction was left open, by a thread that panicked or a rollback that failed, and this call has written nothing since; close the store, and open it again";
@@ -31,7 +31,7 @@ pub(crate) fn abandon(connection: &Connection, held: Held) {
 /// recorded. Only the holder of the turn calls this.
 pub(crate) fn make_up(connection: &Connection, held: Held) {
     if held.is_long() && begin(connection).is_ok() {
-        // Whoever recovers runs gives them a moment, if this does not.
+        // If this fails, recovery gives the runs a moment.
         let made_up = held.make_up(connection).and_then(|()| execute(connection, "COMMIT"));
         made_up.unwrap_or_else(|_| roll_back(connection));
     }
@@ -39,7 +39,7 @@ pub(crate) fn make_up(connection: &Connection, held: Held) {
 
 /// Commit. After a failure no transaction is open, and the error says whether anything may be written.
 pub(crate) fn commit(connection: &Connection, held: Held) -> Result<()> {
-    // That no sign of life can be given is no reason to lose the rest, unless SQLite has rolled all of it back.
+    // A failed heartbeat is no reason to lose the rest, unless SQLite has rolled all of it back.
     if let Err(error) = held.make_up(connection)
         && connection.is_autocommit()
     {

@@ -143,7 +143,7 @@ impl Pool {
         Ok(())
     }
 
-    /// In a forked child: give back what nobody was using.
+    /// In a forked child: free the connections that were not in use.
     pub(crate) fn discard_inherited(&self) {
         if let Ok(mut idle) = self.idle.try_lock() {
             idle.drain(..).for_each(connection::discard);

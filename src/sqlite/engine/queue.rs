@@ -70,7 +70,7 @@ pub(crate) struct Taken<J> {
 
 struct Answer<J>(Option<Arc<Waiter<J>>>);
 
-/// Being in the queue. Whoever panics there leaves it, and hands on a turn that it was given meanwhile.
+/// A place in the queue. A thread that panics there leaves it, and passes on a turn that it was given.
 struct InLine<'a, J>(&'a Arc<Queue<J>>, Arc<Waiter<J>>);
 
 impl<J> QueueState<J> {
@@ -154,7 +154,7 @@ impl<J> Queue<J> {
         lock(&self.state).refuse_own(caller.thread)
     }
 
-    /// Sleep until woken (for `slice` at the most, where the job can still be withdrawn) and see what came of it.
+    /// Sleep until woken (for `slice` at most, if the job can still be withdrawn) and return the result.
     fn look(
         self: &Arc<Self>,
         waiter: &Waiter<J>,

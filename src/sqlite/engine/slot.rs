@@ -99,8 +99,7 @@ impl Slot {
         }
     }
 
-    /// Commit, if the file is still where it was: to one that is not, nothing is written, so that nothing is
-    /// acknowledged that nobody would find. As [`commit`] does it.
+    /// Commit as [`commit`] does, if the file is still in its place: nothing is acknowledged that no one would find.
     pub(crate) fn commit(&mut self, held: Held) -> Result<()> {
         let in_place = self.look();
         let connection = self.connection().ok_or_else(StoreError::closed)?;
@@ -113,8 +112,8 @@ impl Slot {
 
     /// In the transaction that was begun, do `own` and the jobs of those who wait next, and commit them with one sync.
     ///
-    /// Each caller is answered once its own is on disk; one that fails is undone alone. Where a constraint that is
-    /// looked at last forbids to commit them, nothing is written, and those who are returned want to be written apart.
+    /// Each caller is answered once its write is on disk; one that fails is rolled back alone. If a deferred constraint
+    /// makes the commit fail, nothing is written, and the returned jobs have to be written one by one.
     pub(crate) fn commit_group(
         &mut self,
         held: Held,
@@ -164,7 +163,7 @@ impl Slot {
     /// Close the connection, rolling back what is open.
     ///
     /// # Errors
-    /// [`ErrorKind::FileMoved`] where what was acknowledged may not be found. It is closed all the same.
+    /// [`ErrorKind::FileMoved`] if acknowledged writes may not be found. The connection is closed nevertheless.
     pub(crate) fn close(&mut self) -> Result<()> {
         let Slotted::Open(connection) = std::mem::replace(&mut self.connection, Slotted::Closed) else {
             return Ok(());

@@ -84,7 +84,7 @@ impl Transaction {
 impl Drop for Transaction {
     fn drop(&mut self) {
         if self.open {
-            // Nobody is left to tell; a rollback that fails dooms what is left of the transaction.
+            // There is no caller to tell; a rollback that fails dooms the rest of the transaction.
             let _ = self.end(|slot, level| slot.undo(level));
         }
     }

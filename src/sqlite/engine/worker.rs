@@ -77,7 +77,7 @@ pub(crate) fn beside<T: Send, R>(
 }
 
 impl<T> Worker<T> {
-    /// Wait for what the work comes to. Once `is_over`, which is asked every now and then, the thread is told to `stop`.
+    /// Wait for the result of the work. Once `is_over`, which is checked regularly, the thread is told to `stop`.
     ///
     /// # Errors
     /// [`ErrorKind::Other`] when the thread has panicked; in a child forked meanwhile.

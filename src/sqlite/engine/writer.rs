@@ -61,8 +61,8 @@ impl Writer {
         }
     }
 
-    /// Do what could not be committed together: what keeps one of them from it is no concern of the others. Of a batch
-    /// in slices nothing comes again: it counts as abandoned, so that its caller brings all of it at once.
+    /// Commit one by one the writes that could not be committed together, so that only the one that fails is refused. A
+    /// batch in slices cannot be repeated: it counts as abandoned, and its caller writes it as a whole.
     fn write_apart(&self, own: &Write, guests: Vec<Taken<Write>>, wait: &mut Wait) -> Result<()> {
         let alone = |write: &Write, wait: &mut Wait| {
             let done = self.transact_here(wait, |connection| write.apply(connection));
@@ -184,7 +184,7 @@ impl Writer {
         })
     }
 
-    /// Close the connection, as [`Slot::close`] does, and let nobody in any more.
+    /// Close the connection, as [`Slot::close`] does, and refuse further writes.
     pub(crate) fn close(&self) -> Result<()> {
         self.queue.close();
         self.heartbeats.stop();
@@ -199,13 +199,13 @@ impl Writer {
         self.file.as_ref().map_or(Ok(()), |file| file.place.look())
     }
 
-    /// The fork's gate, for a store in memory: a child goes on with its connection.
+    /// The fork's gate, for a store in memory: a child keeps its connection.
     fn gate(&self) -> Option<Inside> {
         self.file.is_none().then(|| gate::MEMORY.enter())
     }
 
     /// In a forked child: the connection of a store in memory, with nothing open on it, unless it was in use; of others
-    /// what nobody was using is given back.
+    /// the connections that were not in use are freed.
     pub(crate) fn inherited(&self) -> Option<Own<Connection>> {
         if let Some(file) = &self.file {
             file.checkpointer.discard_inherited();
@@ -279,7 +279,7 @@ mod tests {
         })
     }
 
-    /// A constraint that is looked at when all are committed is no concern of those who share the commit.
+    /// A deferred constraint of one call must not fail the others that share the commit.
     #[test]
     fn what_cannot_be_committed_fails_alone_whoever_commits() {
         for item_ids in [["held", "a", "b", "c"], ["a", "held", "b", "c"], ["a", "b", "c", "held"]] {

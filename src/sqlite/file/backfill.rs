@@ -46,7 +46,7 @@ pub(crate) struct Backfill {
     failed: Option<Arc<AtomicU64>>,
 }
 
-/// A checkpoint, from when it begins to write until its locks are let go.
+/// A checkpoint, from its first write until its locks are released.
 struct Checkpoint {
     sync: Sync,
     /// Something was written, and not synced yet.
@@ -56,7 +56,7 @@ struct Checkpoint {
 /// Where a checkpoint is synced.
 #[derive(PartialEq)]
 enum Sync {
-    /// By SQLite, at its end: it checkpoints all of the log, and nobody adds to that meanwhile.
+    /// By SQLite, at its end: it checkpoints all of the log, and no one adds to the log meanwhile.
     AtTheEnd,
     /// With this page, the last to be written.
     WithPage(u32),
@@ -175,7 +175,7 @@ impl Backfill {
         }
         let covers = |lock| (offset..offset + count).contains(&lock);
         if std::mem::take(&mut self.revoked) {
-            // SAFETY: as the caller says. The locks of the checkpoint are only now let go.
+            // SAFETY: as the caller says. The locks of the checkpoint are released only now.
             unsafe { index(file) }.into_iter().for_each(WalIndex::forget_backfill);
         }
         self.checkpoint = None;
@@ -205,7 +205,7 @@ impl Backfill {
         }
     }
 
-    /// Whether nobody else can commit.
+    /// Whether no other connection can commit.
     pub(crate) fn is_alone(&self) -> bool {
         self.has_write_lock || self.has_file_lock
     }
@@ -335,7 +335,7 @@ mod tests {
         ours.execute_batch("INSERT INTO t VALUES (1)").unwrap();
         let (_, _, backfilled) = checkpoint(&ours, "PASSIVE");
         let (file, failed) = (file(&ours), Arc::default());
-        // SAFETY: the file is open, and nobody else uses it. The page that is written is none.
+        // SAFETY: the file is open, and nobody else uses it. No page is written.
         unsafe {
             let index = index(file).unwrap();
             let counted = || index.backfill();

@@ -94,7 +94,7 @@ pub(crate) fn open_copy(path: &Path, trace: &Trace) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Open a file that nobody can be writing to, from a folder that cannot be written to either.
+/// Open a file without write permission, from a folder without write permission.
 ///
 /// Without it SQLite must create a -shm file beside the database to read one in WAL mode
 /// (<https://www.sqlite.org/wal.html#readonly>).
@@ -172,9 +172,8 @@ fn open(path: &Path, flags: OpenFlags, trace: &Trace) -> Result<Connection> {
     Ok(connection)
 }
 
-/// A file may come from anyone, so this comes before the first look at it: its schema must not run code, its pages
-/// are checked, and it is not mapped
-/// (<https://www.sqlite.org/security.html#untrusted_sqlite_database_files>).
+/// A file may come from anyone, so this comes before its first use: its schema must not run code, its pages are
+/// checked, and it is not mapped (<https://www.sqlite.org/security.html#untrusted_sqlite_database_files>).
 fn distrust_file(connection: &Connection) -> Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;

@@ -62,7 +62,7 @@ impl Made {
         match created {
             Ok(()) => {
                 self.file = Some(path.to_owned());
-                // A sync may last, and forks wait for whoever is inside the gate.
+                // A sync may last, and forks wait for threads inside the gate.
                 platform::sync_parent(path)
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -86,7 +86,7 @@ impl Made {
 /// it finds out that its file is gone before it acknowledges anything.
 fn remove_unwritten(path: &Path) -> Result<()> {
     let connection = connection::open_file(path, &Trace::default())?;
-    // A journal would be a file beside it, which somebody else may be making at the same time.
+    // A journal would be a file beside it, which another process may be making at the same time.
     connection.pragma_update(None, "journal_mode", "MEMORY")?;
     connection.execute_batch("BEGIN EXCLUSIVE")?;
     if fs::metadata(path).is_ok_and(|file| file.len() == 0) {

@@ -29,7 +29,7 @@ impl From<rusqlite::Error> for StoreError {
             rusqlite::Error::MultipleStatement => "one statement at a time".to_owned(),
             other => other.to_string(),
         };
-        // A table of somebody's own refers to what is no key: SQLite refuses each statement that would have to look.
+        // A user's own table refers to columns that are not a key: SQLite refuses each statement that would use them.
         let mismatch = code == Some(ffi::SQLITE_ERROR) && message.starts_with("foreign key mismatch");
         let kind = if mismatch { ErrorKind::InvalidValue } else { kind };
         let mut error = Self::new(kind, message);
@@ -57,7 +57,7 @@ fn kind_of(extended_code: c_int) -> ErrorKind {
         ffi::SQLITE_NOTADB => ErrorKind::NotADatabase,
         ffi::SQLITE_INTERRUPT => ErrorKind::Interrupted,
         ffi::SQLITE_TOOBIG => ErrorKind::InvalidValue,
-        // Ours are checked before, so that it is one that somebody has added to the file.
+        // Our constraints are checked before, so this is one that a user has added to the file.
         ffi::SQLITE_CONSTRAINT => ErrorKind::InvalidValue,
         // Our own statements are right, so that what SQLite cannot make of them is the file's fault.
         ffi::SQLITE_ERROR => ErrorKind::CorruptDatabase,

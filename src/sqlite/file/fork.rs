@@ -4,7 +4,7 @@
 //! (<https://www.sqlite.org/howtocorrupt.html#_carrying_an_open_database_file_across_a_fork_>), and for a reason
 //! that leaking the connection does not cure: SQLite keeps, per file and process, what it believes to have
 //! locked. The child inherits that belief but not the locks, so a connection opened in the child would trust
-//! locks that nobody holds. Only closing every inherited file clears it.
+//! locks that no one holds. Only closing every inherited file clears it.
 //!
 //! So the child closes the files beneath the connections, and never uses a connection that was in use. That is safe
 //! whatever the parent's threads were doing at the fork, because
@@ -14,7 +14,7 @@
 //!    any of it is in [`FILES`] for as long as the system's own method takes, which is a few system calls;
 //! 2. closing a file of SQLite's unix VFS counts down, unmaps and closes, and does no more: nothing is written to the
 //!    file, to its log or to the shared memory, no transaction is rolled back, and no lock is changed
-//!    ([`crate::sqlite::file::locks::let_go`]). It does not matter when the child does it, and the parent does not wait;
+//!    ([`crate::sqlite::file::locks::keeping_locks`]). It does not matter when the child does it, and the parent does not wait;
 //! 3. the child's heap is whole. POSIX promises less, but the C libraries take their allocator's locks after the last
 //!    handler that runs before a fork, and give them back in the child before the first one that runs there
 //!    (<https://sourceware.org/bugzilla/show_bug.cgi?id=19431>).
@@ -111,7 +111,7 @@ impl<T> Own<T> {
         value
     }
 
-    /// In a child: make one's own what nobody was using at the fork.
+    /// In a child: adopt a value that was not in use at the fork.
     pub(crate) fn adopt(self) -> Self {
         Self::new(self.into_inner())
     }
@@ -179,12 +179,12 @@ extern "C" fn parent() {
     MEMORY.open();
 }
 
-/// After the fork, in the child, which has one thread: let go of what was inherited.
+/// After the fork, in the child, which has one thread: close the inherited files.
 extern "C" fn child() {
     give_mutexes_back(MUTEXES);
     GENERATION.fetch_add(1, Ordering::Relaxed);
     lock(&FORKED_BY).push(Owner::thread().thread);
-    locks::let_go(open_files::close_inherited);
+    locks::keeping_locks(open_files::close_inherited);
     FILES.start_over();
     MEMORY.start_over();
 }

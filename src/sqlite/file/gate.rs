@@ -60,7 +60,7 @@ impl Gate {
         self.closed.store(false, Ordering::SeqCst);
     }
 
-    /// In a child: nobody else is there.
+    /// In a child: no other thread exists.
     pub(super) fn start_over(&self) {
         self.inside.store(0, Ordering::SeqCst);
         self.open();

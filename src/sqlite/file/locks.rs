@@ -15,10 +15,10 @@
 //! lock. SQLite does not close that one while any connection of the process holds a lock
 //! (<https://www.sqlite.org/src/file/src/os_unix.c>, "Posix Advisory Locking").
 //!
-//! A child shares its parent's descriptors, and could unlock what the parent has locked: see [`let_go`].
+//! A child shares its parent's descriptors, and could unlock what the parent has locked: see [`keeping_locks`].
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{install, let_go};
+pub(crate) use linux::{install, keeping_locks};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -65,7 +65,7 @@ mod linux {
 
     /// In a forked child: do `close`, which closes every inherited file, without changing any lock. The parent
     /// holds them by the same descriptors, and an unlocking here would unlock them there; closing does not.
-    pub(crate) fn let_go(close: impl FnOnce()) {
+    pub(crate) fn keeping_locks(close: impl FnOnce()) {
         LETTING_GO.store(true, Ordering::Relaxed);
         close();
         LETTING_GO.store(false, Ordering::Relaxed);
@@ -117,7 +117,7 @@ mod linux {
         lock(&HOLDERS).iter().any(|(file, _)| *file == database)
     }
 
-    /// Ask for an open file description lock, or for SQLite's own kind where there is none.
+    /// Ask for an open file description lock, or for SQLite's own kind if there is no such lock.
     fn call(fd: c_int, command: c_int, request: &mut flock) -> c_int {
         // The kernel refuses a lock of this kind that names a process.
         request.l_pid = 0;
@@ -186,6 +186,6 @@ pub(crate) fn install() {}
 
 /// Elsewhere than on Linux no lock is shared with the parent.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn let_go(close: impl FnOnce()) {
+pub(crate) fn keeping_locks(close: impl FnOnce()) {
     close();
 }

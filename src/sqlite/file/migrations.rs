@@ -1,7 +1,7 @@
 //! The schema: an ordered list of steps; `user_version` is the number of steps that a file has taken.
 //!
 //! Steps are never changed once released, only added; each uses nothing newer than SQLite 3.37, so that older
-//! programs go on reading the file.
+//! programs can still read the file.
 
 use rusqlite::{Connection, TransactionBehavior};
 

@@ -47,7 +47,7 @@ pub(crate) struct Place {
     pub(crate) trace: Trace,
 }
 
-/// Whether the file has several names, as far as anyone has noticed. A forked child goes on with it.
+/// Whether the file was seen to have several names. A forked child keeps this.
 #[derive(Default)]
 pub(crate) struct Links {
     seen: AtomicBool,
@@ -67,7 +67,7 @@ enum Found {
     },
     Another,
     Nothing,
-    /// It cannot be looked at, as where a folder's rights were taken away. That need not mean that it has moved.
+    /// It cannot be checked, for example because a folder's rights were taken away. It need not have moved.
     Unknown,
 }
 
@@ -142,7 +142,7 @@ impl Place {
         Ok(())
     }
 
-    /// What came of opening a connection, if it is on the same file as all others.
+    /// The result of opening a connection; an error if it is not on the same file as all others.
     pub(crate) fn confirm_opened(&self, opened: Result<Connection>) -> Result<Connection> {
         match opened {
             Ok(connection) => self.confirm(&connection).map(|()| connection),
@@ -180,8 +180,8 @@ impl Place {
         Ok(())
     }
 
-    /// For a store that is being closed while its file is not in its place: leave the log so that it harms no other
-    /// file, and say where what was written last may be.
+    /// For a store that is closed while its file is not in its place: keep the log from harming another file, and say
+    /// where the last writes may be.
     pub(crate) fn left_behind(&self) -> String {
         let log = beside(&self.path, "-wal");
         if !self.is_log_here() {
@@ -229,7 +229,7 @@ impl Beside {
 }
 
 impl Links {
-    /// Whether somebody is to be warned: the first time that several names were seen.
+    /// Whether to warn: the first time that several names were seen.
     pub(crate) fn are_news(&self) -> bool {
         self.seen.load(Ordering::Relaxed) && !self.told.swap(true, Ordering::Relaxed)
     }

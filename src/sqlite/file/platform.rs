@@ -12,14 +12,14 @@ const MAX_LINKS: usize = 40;
 /// Device and inode: which file it is, whatever its name.
 pub(crate) type FileId = (u64, u64);
 
-/// What a look at a file tells.
+/// Facts about a file.
 pub(crate) struct Facts {
     pub(crate) id: FileId,
     /// How many names it has.
     pub(crate) links: u64,
 }
 
-/// What there is to be known of the file that `path` leads to, for each commit asks.
+/// The facts of the file that `path` leads to, for the check of each commit.
 ///
 /// Its times are left out: since Linux 6.13 reading them makes the next write to the file record a time of its own
 /// (<https://docs.kernel.org/filesystems/multigrain-ts.html>), which made a commit at `FULL` 1.36 times as long.

@@ -68,7 +68,7 @@ impl<'a> Wait<'a> {
         Ok(())
     }
 
-    /// A wait as long, begun now, for somebody else: nothing interrupts it.
+    /// Another wait of the same length, begun now, that nothing interrupts.
     pub(crate) fn of_another(&self) -> Wait<'static> {
         Wait::new(Caller { owner: self.caller.owner, interrupted: &|| false }, self.timeout)
     }

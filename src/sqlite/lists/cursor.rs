@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result, StoreError};
 
-/// Where a page of a list ended: the next one goes on behind it, whatever was written meanwhile.
+/// Where a page of a list ended: the next one continues after it, whatever was written meanwhile.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// The last row's time; empty before the first of a list that begins with the oldest.

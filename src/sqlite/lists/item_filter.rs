@@ -49,7 +49,7 @@ impl Decision {
         }
     }
 
-    /// The decision that is looked for, if it is one.
+    /// The decision that the filter names, if it names one.
     pub(crate) fn value(&self) -> Option<&str> {
         match self {
             Self::Is(decision) => Some(decision),

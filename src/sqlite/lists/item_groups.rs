@@ -14,8 +14,8 @@ use crate::sqlite::lists::item_filter::{Decision, ItemFilter};
 use crate::sqlite::lists::seek::{bind, seeks};
 use crate::sqlite::tables::cells::Text;
 
-/// The most groups that are gone through at a time. Where there are more, to find and merge them costs more than to
-/// go through all items, unless nearly none of these is wanted.
+/// The most groups that are merged. With more, finding and merging them costs more than a scan of all items, unless
+/// hardly any item passes.
 const MOST_GROUPS: usize = 50;
 
 /// How many items of a group are looked up at first, and at the most: the next ones may all be of other groups.
@@ -35,8 +35,8 @@ pub(crate) struct Group {
     pub(crate) decision: Option<Vec<u8>>,
 }
 
-/// The groups that a filter on type or decision, or on both, lets through; `None` where there are too many, or where
-/// the file is an older one that has no index of them.
+/// The groups that pass a filter on type or decision, or on both; `None` if there are too many, or if the file is an
+/// older one without their index.
 pub(crate) fn groups(connection: &Connection, filter: &ItemFilter) -> Result<Option<Vec<Group>>> {
     let types = match &filter.item_type {
         Some(item_type) if migrations::is_latest(connection)? => vec![item_type.clone().into_bytes()],
@@ -106,7 +106,7 @@ pub(crate) struct MergedGroups<'a> {
 struct List {
     group: Group,
     ready: VecDeque<Position>,
-    /// Behind which the group goes on; `None` where it begins.
+    /// The position after which the group continues; `None` at its beginning.
     after: Option<Position>,
     look: usize,
 }

@@ -25,13 +25,13 @@ const ROWID: usize = ItemColumn::ALL.len();
 pub struct ItemList {
     /// Its name in messages.
     pub name: String,
-    /// Which items it has.
+    /// The filters of its items.
     pub filter: ItemFilter,
-    /// What is read of them; the rest is NULL.
+    /// The columns that are read; the rest is NULL.
     pub fields: Fields,
     /// The most items that it has.
     pub limit: Option<NonZeroUsize>,
-    /// Behind which page it goes on.
+    /// The cursor of the page before.
     pub cursor: Option<String>,
 }
 
@@ -45,7 +45,7 @@ struct Part<'a> {
     max_scanned: usize,
 }
 
-/// Read a list as of one moment, unless told to stop; and the cursor of what is left, if anything is.
+/// Read a list in one snapshot, unless told to stop; and the cursor of the next page, if there is one.
 pub(crate) fn list(
     connection: &Connection,
     wanted: &ItemList,
@@ -92,7 +92,7 @@ pub(crate) fn page(
     })
 }
 
-/// Whether a list may have more than so many items, going by its run alone; at the most one more is looked at.
+/// Whether a list may have more than so many items, by its run alone; at most one more is read.
 pub(crate) fn may_have_more_than(connection: &Connection, filter: &ItemFilter, count: usize) -> Result<bool> {
     let of_run = if filter.run_id.is_some() { "WHERE run_id = :run_id" } else { "" };
     let sql = format!("SELECT 1 FROM intel_items {of_run} LIMIT 1 OFFSET :count");
@@ -142,8 +142,8 @@ fn push(row: &Row, fields: Fields, items: &mut Items) -> Result<()> {
     Ok(())
 }
 
-/// Go through the items that an index finds for a filter, the oldest first, and have each looked at, together with
-/// whether the filter lets it through, until no more are wanted.
+/// Scan the items that an index finds for a filter, the oldest first, and give each, and whether it passes the filter,
+/// to the caller, until no more are wanted.
 pub(crate) fn scan(
     connection: &Connection,
     filter: &ItemFilter,

@@ -43,7 +43,7 @@ impl Deleted {
     }
 }
 
-/// What a prune came to: what was deleted, and which runs could not be.
+/// The result of a prune: what was deleted, and which runs could not be.
 #[derive(Debug, Default)]
 pub(crate) struct Pruned {
     deleted: Deleted,
@@ -56,7 +56,7 @@ pub(crate) struct Pruned {
 }
 
 impl Pruned {
-    /// A run of which nothing is left.
+    /// A run that is deleted.
     fn of(deleted: Deleted, run_id: &str) -> Result<Self> {
         // It was found by another index than the one by which it is deleted.
         if deleted.runs == 0 {
@@ -65,7 +65,7 @@ impl Pruned {
         Ok(Self { deleted, ..Self::default() })
     }
 
-    /// A run that cannot go.
+    /// A run that cannot be deleted.
     fn left(run_id: &str, why: &str, marked: bool) -> Self {
         let (held, hidden) = if marked { (0, 1) } else { (1, 0) };
         Self { held, hidden, named: vec![format!("run {run_id:?} ({why})")], ..Self::default() }
@@ -101,7 +101,7 @@ impl Pruned {
     }
 }
 
-/// Goes through the runs that are marked, and deletes what is left of them.
+/// Deletes the rows of the marked runs, one run after the other.
 #[derive(Default)]
 pub(crate) struct Sweep {
     /// Those that could not be. The others are not behind them: what is marked later, by a clock that was set back, is
@@ -111,7 +111,7 @@ pub(crate) struct Sweep {
 }
 
 impl Sweep {
-    /// Delete until it is time to make way; and whether there may be more.
+    /// Delete until others should write; whether there may be more.
     pub(crate) fn go_on(&mut self, connection: &Connection, until: Instant) -> Result<(Pruned, bool)> {
         let mut pruned = Pruned::default();
         let mut marked = connection.prepare_cached(pruned::NEXT_PRUNED)?;
@@ -133,7 +133,7 @@ impl Sweep {
         }
     }
 
-    /// The first run of those that are marked, but for those that are left.
+    /// The first marked run, except for those that cannot be deleted.
     fn next(&self, marked: &mut Statement) -> Result<Option<String>> {
         let mut rows = marked.query([i64::try_from(self.left.len() + 1).unwrap_or(i64::MAX)])?;
         while let Some(row) = rows.next()? {
@@ -146,7 +146,7 @@ impl Sweep {
     }
 }
 
-/// Delete what is left of a run, until it is time to make way.
+/// Delete the rest of a run, until others should write.
 fn delete_marked(connection: &Connection, run_id: &str, until: Instant) -> Result<Pruned> {
     let mut pruned = Pruned::default();
     loop {
@@ -200,7 +200,7 @@ pub(crate) fn delete_or_leave(connection: &Connection, run_id: &str, marked: boo
 }
 
 /// Delete a run and all that belongs to it; one that is `running` only by `force`. Within a transaction of the caller's
-/// what is deleted may be recorded again before a constraint that is `deferred` is looked at.
+/// the deleted rows may be recorded again before a `deferred` constraint is checked.
 pub(crate) fn delete_run(
     connection: &Connection,
     run_id: &str,
@@ -226,7 +226,7 @@ pub(crate) fn delete_run(
     }
 }
 
-/// Delete what is left of a run that is being pruned, so that its id is free; whether there was one.
+/// Delete the rest of a run that is being pruned, so that its id is free; whether there was one.
 pub(crate) fn make_room(connection: &Connection, run_id: &str) -> Result<bool> {
     let marked = pruned::is_pruned(connection, run_id.as_bytes())?;
     if marked {
@@ -250,7 +250,7 @@ fn unless_forbidden<T>(
     unless(connection, run_id, true, delete)
 }
 
-/// As [`unless_forbidden`]; by a constraint that is looked at last only where `now`.
+/// As [`unless_forbidden`]; deferred constraints are checked only if `now`.
 fn unless<T>(
     connection: &Connection,
     run_id: &str,
@@ -263,7 +263,7 @@ fn unless<T>(
     let done = control::atomically(connection, usize::MAX, || {
         let deleted = delete()?;
         unmet = looked_at && references::is_unmet(connection);
-        if unmet { Err(forbidden("a constraint that is looked at last")) } else { Ok(deleted) }
+        if unmet { Err(forbidden("a deferred constraint")) } else { Ok(deleted) }
     });
     let error = match done {
         Ok(deleted) => return Ok(Ok(deleted)),

@@ -141,7 +141,7 @@ pub(crate) fn delete(connection: &Connection, item_id: &str, force: bool) -> Res
         None => return Ok(false),
         Some(Some(recovered)) if !force => {
             let error = runs::why_over(connection, &recovered)?;
-            return Err(error.note("delete_intel_item with force=True deletes the item all the same"));
+            return Err(error.note("delete_intel_item with force=True deletes the item nevertheless"));
         }
         Some(_) => {}
     }

@@ -53,13 +53,13 @@ pub(crate) fn pruned(connection: &Connection) -> Result<Vec<String>> {
     Ok(statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 
-/// What a run that one index has and another has not comes to.
+/// The error for a run that one index has and another has not.
 pub(crate) fn indexes_disagree(run_id: &str) -> StoreError {
     let what = format!("the indexes of the file do not agree on the run {run_id:?}");
     StoreError::new(ErrorKind::CorruptDatabase, what)
 }
 
-/// What a call about a run that is not there fails with.
+/// The error of a call about a run that does not exist.
 pub(crate) fn not_found(run_id: &str) -> StoreError {
     StoreError::new(ErrorKind::RunNotFound, format!("there is no run {run_id:?}; nothing was changed"))
 }

@@ -44,7 +44,7 @@ struct Path<'a> {
     steps: Vec<&'a Reference>,
 }
 
-/// Who refers to a run: those who forbid to delete it, and those whose rows go or change with it.
+/// The tables that refer to a run: those that forbid its deletion, and those whose rows are deleted or changed with it.
 #[derive(Default)]
 struct Found<'a> {
     forbid: Vec<&'a Reference>,
@@ -121,7 +121,7 @@ impl References {
         Ok(Self(found))
     }
 
-    /// Whether nobody refers to what is ours.
+    /// Whether no table refers to ours.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -277,8 +277,8 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Whether a row refers to what is not there any more, by a constraint that is looked at only when the transaction is
-/// committed. <https://www.sqlite.org/c3ref/c_dbstatus_options.html#sqlitedbstatusdeferredfks>
+/// Whether a row refers to a deleted row, by a constraint that is checked only when the transaction is committed.
+/// <https://www.sqlite.org/c3ref/c_dbstatus_options.html#sqlitedbstatusdeferredfks>
 pub(crate) fn is_unmet(connection: &Connection) -> bool {
     let (mut unmet, mut unused) = (0, 0);
     // SAFETY: the handle is open for as long as `connection` is borrowed, and both numbers outlive the call.
@@ -289,7 +289,7 @@ pub(crate) fn is_unmet(connection: &Connection) -> bool {
     unmet != 0
 }
 
-/// What a constraint that was looked at only now is called, which has kept all from being committed.
+/// The error of a constraint that was checked only at the commit, and made it fail.
 pub(crate) fn why_unmet(connection: &Connection, error: StoreError) -> StoreError {
     match References::find(connection) {
         Ok(references) if !references.is_empty() => error.note(format!(
@@ -300,7 +300,7 @@ pub(crate) fn why_unmet(connection: &Connection, error: StoreError) -> StoreErro
     }
 }
 
-/// What is left of a run that cannot be read any more, and cannot go yet; and why.
+/// A half-deleted run that cannot be read any more, and cannot be deleted yet; and why.
 pub(crate) fn held(connection: &Connection, stop: &AtomicBool) -> Result<Vec<(String, String)>> {
     let references = References::find(connection)?;
     if references.is_empty() {

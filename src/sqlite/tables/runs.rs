@@ -20,8 +20,8 @@ pub(crate) fn insert(connection: &Connection, run: &NewRun) -> Result<()> {
     Err(StoreError::new(ErrorKind::RunExists, "there is a run with this run_id already; nothing was changed"))
 }
 
-/// Insert a run; or return the one of its type that has its id, whatever became of it. No row where it is new. Who
-/// starts a run that is running works on it, which is a sign of life.
+/// Insert a run; or return the existing one with its id and type, whatever its status. No row if it is new. Starting a
+/// run that is running counts as a heartbeat.
 pub(crate) fn insert_or_get(connection: &Connection, run: &NewRun) -> Result<Runs> {
     match insert(connection, run) {
         Ok(()) => return Ok(Runs::new()),
@@ -204,8 +204,8 @@ pub(crate) fn reopen(connection: &Connection, run_id: &str) -> Result<()> {
     })
 }
 
-/// Notes that recovery wrote go with it: they would be wrong of a run that goes on, and keep the next recovery from
-/// writing its own. Notes of anybody else's stay.
+/// Notes of the recovery are removed: they would be wrong for a running run, and keep the next recovery from writing
+/// its own. Other notes stay.
 const REOPEN: &str =
     "UPDATE runs SET status = 'running', finished_at = NULL, recovered_at = NULL, heartbeat_at = ?1,
         notes = CASE WHEN recovered_at IS NOT NULL AND substr(notes, 1, length(?3)) = ?3

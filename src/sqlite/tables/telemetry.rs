@@ -17,7 +17,7 @@ pub(crate) fn write(connection: &Connection, telemetry: &Telemetry, created_at: 
     set(connection, &telemetry.run_id, &telemetry.telemetry_json, created_at)
 }
 
-/// Put the members of an object over those of a run's telemetry document; where there is none, it is the document.
+/// Merge the members of an object into a run's telemetry document; without a document, the object becomes it.
 pub(crate) fn merge(connection: &Connection, telemetry: &Telemetry, created_at: &str) -> Result<()> {
     require(connection, telemetry, created_at, "merge_telemetry")?;
     let before = get(connection, &telemetry.run_id)?;

@@ -105,7 +105,7 @@ impl Drop for Handle {
     }
 }
 
-/// A connection that goes on reading the file as it is now.
+/// A connection that holds a snapshot of the file.
 fn pinned(place: &Place) -> Result<Connection> {
     let connection = connection::open_reader(&place.path, &place.trace)?;
     connection.execute_batch("BEGIN")?;

@@ -14,7 +14,7 @@ use crate::sqlite::tables::pruned::PRUNED_RUNS;
 use crate::sqlite::tables::references;
 use crate::sqlite::upkeep::recovery;
 
-/// Bytes of JSON, and rows, that are read before they are looked at.
+/// Bytes of JSON, and rows, that are read before they are checked.
 const SLICE_BYTES: usize = 1 << 20;
 const SLICE_ROWS: usize = 256;
 

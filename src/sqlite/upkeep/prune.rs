@@ -176,7 +176,7 @@ impl Selection {
         iter::once(Value::Integer(after)).chain(self.parameters.iter().cloned()).chain([limit])
     }
 
-    /// Mark those of `candidates` that still are to go, until it is time to make way; how many were looked at.
+    /// Mark those of `candidates` that are still to be pruned, until others should write; how many were considered.
     pub(crate) fn mark(
         &self,
         connection: &Connection,

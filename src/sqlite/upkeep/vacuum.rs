@@ -34,7 +34,7 @@ pub(crate) fn is_incremental(connection: &Connection) -> Result<bool> {
     Ok(mode != 0)
 }
 
-/// Give free pages back until it is time to make way; and whether there are more.
+/// Free pages until others should write; whether there are more.
 pub(crate) fn give_back(connection: &Connection, until: Instant) -> Result<bool> {
     let count = || connection.query_row("PRAGMA freelist_count", [], |row| row.get::<_, i64>(0));
     let mut free = count()?;

@@ -16,9 +16,9 @@ use crate::sqlite::file::wait::Wait;
 use crate::sqlite::upkeep::backup::{Copying, Destination, Partial, Progress};
 
 impl Store {
-    /// Copy the store to `dest` as it is now, while others go on writing: into a file beside it, which is checked,
-    /// synced and then renamed, so that `dest` is whole or not there. `progress` is called now and then, with no lock
-    /// held; its error ends the backup and is returned.
+    /// Copy a snapshot of the store to `dest`, while others write: into a file beside it, which is checked, synced and
+    /// then renamed, so that `dest` is complete or unchanged. `progress` is called now and then, with no lock held; its
+    /// error ends the backup and is returned.
     ///
     /// # Errors
     /// [`ErrorKind::CannotOpen`] when `dest` cannot be created, is there and `overwrite` is false, or is open as a

@@ -91,7 +91,7 @@ impl Store {
     }
 }
 
-/// A file that is too damaged to be looked at is something found.
+/// A file that is too damaged to be read is a finding.
 fn or_found(result: Result<Vec<Finding>>) -> Result<Vec<Finding>> {
     match result {
         Err(error) if error.kind == ErrorKind::CorruptDatabase => {

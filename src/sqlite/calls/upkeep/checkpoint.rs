@@ -10,7 +10,7 @@ use crate::sqlite::calls::Store;
 use crate::sqlite::file::sizes;
 use crate::sqlite::file::wait::Wait;
 
-/// What a checkpoint came to.
+/// The result of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checkpointed {
     /// Bytes of the log before.
@@ -22,8 +22,7 @@ pub struct Checkpointed {
 }
 
 impl Store {
-    /// Checkpoint the log and empty it, as far as those who read and write let it be done within the busy
-    /// timeout.
+    /// Checkpoint the log and truncate it; waits up to the busy timeout for readers and writers.
     ///
     /// # Errors
     /// [`ErrorKind::Transaction`] inside the caller's own transaction, [`ErrorKind::ReadOnly`],

@@ -36,7 +36,8 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::InvalidValue`] without a bound, and, once all others are deleted, where a row of another table
     /// refers to a run; [`ErrorKind::Transaction`] inside the caller's own transaction,
-    /// [`ErrorKind::Interrupted`], and as [`Self::start_run`]; what was deleted stays so, and the next prune goes on.
+    /// [`ErrorKind::Interrupted`], and as [`Self::start_run`]; rows that were deleted stay deleted, and the next prune
+    /// continues.
     pub fn prune(&self, caller: &Caller, prune: &Prune, dry_run: bool) -> Result<Deleted> {
         self.prune_runs(caller, prune, dry_run).map_err(|error| error.during("prune"))
     }
@@ -119,10 +120,10 @@ impl Store {
         Ok(counted)
     }
 
-    /// Do what takes long in writes so short that others hardly wait: each is a transaction, and asks for its turn
-    /// behind those who wait already. Other processes are in no queue: between two writes there is time for them.
-    /// `work` is told until when it may work, and says whether there is more to do; `done` is given what a transaction
-    /// came to once it is committed.
+    /// Do long work in writes so short that others hardly wait: each is a transaction, and queues for its turn behind
+    /// those who wait already. Other processes are not in the queue: between two writes there is time for them. `work`
+    /// is told until when it may work, and returns whether there is more to do; `done` is given the result of a
+    /// transaction once it is committed.
     pub(super) fn write_in_slices<T>(
         &self,
         caller: &Caller,
