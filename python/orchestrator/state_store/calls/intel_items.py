@@ -187,7 +187,7 @@ class IntelItems:
         Returns
         -------
         bool
-            Whether there was such an item: repeating the call is safe.
+            Whether the item existed: it is safe to repeat the call.
 
         Raises
         ------
@@ -195,7 +195,7 @@ class IntelItems:
             When the run that it belongs to was recovered, without `force`: its worker must not delete what others
             have recorded since. The item stays.
         InvalidValueError
-            When a row of a table of your own refers to it, by a FOREIGN KEY that forbids to delete it.
+            When a row of your own table refers to it, by a FOREIGN KEY that forbids its deletion.
 
         Examples
         --------

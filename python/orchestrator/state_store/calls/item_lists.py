@@ -34,20 +34,20 @@ class ItemLists:
     ) -> Page[IntelItem]:
         """Return items, JSON decoded, in the order in which they were first recorded.
 
-        With a `limit` it is a page of them, and its `next_cursor` is where the next one goes on. Nothing is held open
-        between two pages. While others write, each item that is there throughout comes exactly once.
+        With a `limit` the list is a page; pass its `next_cursor` to get the next one. No read stays open between two
+        pages. While others write, each item that exists all the time is returned exactly once.
 
         Parameters
         ----------
         fields
-            Which keys the dicts have, in this order; None for all. What is not among them is not decoded.
+            The keys of the dicts, in this order; None for all. Other columns are not decoded.
         limit
             The most items, 1 or more; None for all of them.
         cursor
-            The `next_cursor` of the page before, from this call with the same filters on this file; None for the
-            first page. The limit and the fields may be others.
+            The `next_cursor` of the page before, from this method with the same filters on this file; None for the
+            first page. The limit and the fields may differ.
         **filters
-            `run_id`, `item_type`, `decision`, `undecided`, `where`, `since` and `until`, as of `ItemFilters`. An item
+            `run_id`, `item_type`, `decision`, `undecided`, `where`, `since` and `until`, as in `ItemFilters`. An item
             must pass all that are given.
 
         Returns
@@ -58,13 +58,13 @@ class ItemLists:
         Raises
         ------
         InvalidValueError
-            When a path, an operator or a value of `where` is not understood, a field is not known, comes twice or none
-            is given, `decision` and `undecided` are both given, a time has no offset, the limit is less than 1, or the
-            cursor was changed or is of another list.
+            When a path, an operator or a value of `where` is invalid, `fields` is empty or has an unknown or repeated
+            name, `decision` and `undecided` are both given, a time has no offset, the limit is less than 1, or the
+            cursor was changed or belongs to another list.
         InvalidTypeError
-            When an argument is of another type.
+            When an argument has the wrong type.
         InvalidJSONError
-            When another program wrote text that is not valid JSON into what is returned.
+            When another program wrote text that is not valid JSON into a returned field.
 
         Examples
         --------
@@ -87,17 +87,17 @@ class ItemLists:
     def iter_intel_items(
         self, *, fields: Iterable[str] | None = None, **filters: Unpack[ItemFilters]
     ) -> Iterator[IntelItem]:
-        """Go through items, JSON decoded, in the order in which they were first recorded, in bounded memory.
+        """Iterate over items, JSON decoded, in the order in which they were first recorded, in bounded memory.
 
-        Items are read page by page, and nothing is held open in between. While others write, each item that is
-        there throughout comes exactly once.
+        Items are read page by page, and no read stays open between pages. While others write, each item that exists all
+        the time is returned exactly once.
 
         Parameters
         ----------
         fields
             As of `list_intel_items`.
         **filters
-            As of `list_intel_items`. They are checked at once, before the first item is read.
+            As of `list_intel_items`. They are checked by the call itself, before the first item is read.
 
         Raises
         ------
@@ -151,7 +151,7 @@ class ItemLists:
 
 
 def _selection(operation: str, filters: ItemFilters, fields: Iterable[str] | None = None) -> ItemSelection:
-    """Have the filters and fields of a call checked."""
+    """Check the filters and fields of a call."""
     from orchestrator.state_store.records.filters import ItemFilters
 
     if not filters.keys() <= ItemFilters.__optional_keys__:

@@ -30,10 +30,10 @@ class RunLists:
         limit: int | None = None,
         cursor: str | None = None,
     ) -> Page[RunRecord]:
-        """Return runs, the newest first: by `started_at`, and of those of one time the last recorded first.
+        """Return runs, the newest first, by `started_at`; of runs with the same time, the last recorded first.
 
-        With a `limit` it is a page of them, and its `next_cursor` is where the next one goes on. Nothing is held open
-        between two pages. While others write, each run that is there throughout comes exactly once.
+        With a `limit` the list is a page; pass its `next_cursor` to get the next one. No read stays open between two
+        pages. While others write, each run that exists all the time is returned exactly once.
 
         Parameters
         ----------
@@ -43,15 +43,15 @@ class RunLists:
         run_type
             Only runs of this type.
         status
-            Only runs of this status, or of one of several; an empty iterable has none.
+            Only runs with this status, or with one of several; an empty iterable matches no run.
         since, until
             Only runs that started at `since` or later, and before `until`: a datetime, or a str in ISO 8601, with an
             offset from UTC.
         limit
             The most runs, 1 or more; None for all of them.
         cursor
-            The `next_cursor` of the page before, from this call with the same filters on this file; None for the
-            first page. The limit may be another.
+            The `next_cursor` of the page before, from this method with the same filters on this file; None for the
+            first page. The limit may differ.
 
         Returns
         -------
@@ -61,9 +61,9 @@ class RunLists:
         Raises
         ------
         InvalidValueError
-            When a time has no offset, the limit is less than 1, or the cursor was changed or is of another list.
+            When a time has no offset, the limit is less than 1, or the cursor was changed or belongs to another list.
         InvalidTypeError
-            When an argument is of another type.
+            When an argument has the wrong type.
         InvalidJSONError
             When another program wrote settings that are not valid JSON.
 

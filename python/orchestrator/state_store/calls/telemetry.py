@@ -37,10 +37,10 @@ class Telemetry:
         self._core.write_telemetry(run_id, telemetry, force)
 
     def merge_telemetry(self, run_id: str, telemetry: dict[Any, Any], *, force: bool = False) -> None:
-        """Put the items of a dict over those of a run's telemetry document, and leave its other keys as they are.
+        """Set keys of a run's telemetry document from a dict, and keep its other keys.
 
         The document becomes `{**document, **telemetry}`: only keys of the top level are merged. It is read and written
-        in one transaction, so that nothing is lost where several threads or processes do so at once.
+        in one transaction, so nothing is lost if several threads or processes merge at the same time.
 
         Parameters
         ----------
@@ -102,12 +102,12 @@ class Telemetry:
         return self._core.get_telemetry(run_id)
 
     def list_telemetry(self, run_ids: Iterable[str]) -> dict[str, Any]:
-        """Return the telemetry documents of several runs, as of one moment.
+        """Return the telemetry documents of several runs, in one snapshot.
 
         Parameters
         ----------
         run_ids
-            The runs, as many as you like.
+            The runs, in any number.
 
         Returns
         -------

@@ -23,7 +23,7 @@ class ItemFilters(TypedDict, total=False):
     where
         Conditions on JSON fields, all of which must hold: a path each, with an operator and a value.
 
-        A path begins with a JSON field and goes on with keys and indexes: `scores_json.total`,
+        A path begins with a JSON field and continues with keys and indexes: `scores_json.total`,
         `claims_json[0].text`. A key with a dot, a bracket, a quote or a backslash in it is quoted:
         `scores_json."a.b"`, with `\"` and `\\` inside.
 
