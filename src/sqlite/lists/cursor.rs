@@ -174,8 +174,8 @@ mod tests {
 
     #[test]
     fn a_cursor_of_another_list_or_file_is_refused() {
-        assert!(refused(&position("t", 1).encode("other list", "file")).contains("of another list"));
-        assert!(refused(&position("t", 1).encode("list", "other file")).contains("of another file"));
+        assert!(refused(&position("t", 1).encode("other list", "file")).contains("belongs to another list"));
+        assert!(refused(&position("t", 1).encode("list", "other file")).contains("belongs to another file"));
     }
 
     #[test]
