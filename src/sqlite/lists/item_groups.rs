@@ -18,9 +18,9 @@ use crate::sqlite::tables::cells::Text;
 /// hardly any item passes.
 const MOST_GROUPS: usize = 50;
 
-/// How many items of a group are looked up at first, and at the most: the next ones may all be of other groups.
-const FIRST_LOOK: usize = 8;
-const LONGEST_LOOK: usize = 256;
+/// How many items of a group are fetched at first, and at most: the next ones may all be of other groups.
+const FIRST_FETCH: usize = 8;
+const LARGEST_FETCH: usize = 256;
 
 const NEXT_TYPE: &str =
     "SELECT item_type FROM intel_items WHERE item_type >= :from ORDER BY item_type LIMIT 1";
@@ -108,7 +108,7 @@ struct List {
     ready: VecDeque<Position>,
     /// The position after which the group continues; `None` at its beginning.
     after: Option<Position>,
-    look: usize,
+    fetch: usize,
 }
 
 impl<'a> MergedGroups<'a> {
@@ -119,7 +119,7 @@ impl<'a> MergedGroups<'a> {
         groups: Vec<Group>,
         after: Option<&Position>,
     ) -> Self {
-        let list = |group| List { group, ready: VecDeque::new(), after: after.cloned(), look: FIRST_LOOK };
+        let list = |group| List { group, ready: VecDeque::new(), after: after.cloned(), fetch: FIRST_FETCH };
         Self { connection, filter, lists: groups.into_iter().map(list).collect() }
     }
 
@@ -141,7 +141,7 @@ fn order(position: Option<&Position>) -> Option<(&str, i64)> {
 impl List {
     fn look_up(&mut self, connection: &Connection, filter: &ItemFilter) -> Result<()> {
         for seek in seeks(filter, self.after.as_ref()) {
-            let left = self.look - self.ready.len();
+            let left = self.fetch - self.ready.len();
             let mut statement: CachedStatement = connection.prepare_cached(&look_up_sql(&seek.clause))?;
             bind(
                 &mut statement,
@@ -159,7 +159,7 @@ impl List {
                 self.ready.push_back(Position { time: row.get(0)?, rowid: row.get(1)? });
             }
         }
-        self.look = (self.look * 2).min(LONGEST_LOOK);
+        self.fetch = (self.fetch * 2).min(LARGEST_FETCH);
         if let Some(last) = self.ready.back() {
             self.after = Some(last.clone());
         }
