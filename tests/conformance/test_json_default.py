@@ -190,7 +190,10 @@ class TestReentrancy:
         assert (item["claims_json"], store.get_telemetry("run-1")) == ([1, 1], [size + 2, 1])
 
     def test_other_threads_write_while_it_runs(self, opened: Callable[..., StateStore]) -> None:
+        called = []
+
         def default(value: Any) -> Any:
+            called.append(value)
             in_thread(partial(store.upsert_intel_item, make_item("of another thread")))
             return "done"
 
@@ -199,6 +202,7 @@ class TestReentrancy:
         batch[-1]["claims_json"] = NOON
         store.upsert_intel_items_batch(batch)
         assert item_ids(store) == ["of another thread", *(item["item_id"] for item in batch)]
+        assert called == [NOON], "it was called while the batch held the writer, which then gave way"
 
     def test_it_may_close_the_store(self, opened: Callable[..., StateStore]) -> None:
         store: StateStore = opened(lambda value: store.close())
