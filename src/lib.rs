@@ -38,6 +38,7 @@ pub use sqlite::lists::cursor::Position;
 pub use sqlite::lists::item_filter::{Decision, ItemFilter};
 pub use sqlite::lists::items::ItemList;
 pub use sqlite::lists::runs::{Prefix, RunFilter};
+pub use sqlite::lists::tally::Tally;
 pub use sqlite::tables::decisions::NewDecision;
 pub use sqlite::tables::deletion::Deleted;
 pub use sqlite::upkeep::backup::Progress;

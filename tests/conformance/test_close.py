@@ -32,6 +32,8 @@ CALLS: dict[str, Callable[[StateStore], object]] = {
     "list_intel_items": lambda store: store.list_intel_items(),
     "list_intel_items of a page": lambda store: store.list_intel_items(item_type="note", limit=1),
     "count_intel_items": lambda store: store.count_intel_items(),
+    "count_intel_items_by": lambda store: store.count_intel_items_by("decision"),
+    "count_runs_by": lambda store: store.count_runs_by("status"),
     "decide": lambda store: store.decide("item-1", "promote"),
     "decide_batch": lambda store: store.decide_batch({"item-1": "promote"}),
     "delete_intel_item": lambda store: store.delete_intel_item("item-1"),

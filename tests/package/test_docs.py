@@ -137,7 +137,9 @@ def call(name: str, function: Any) -> str:
     _, *parameters = inspect.signature(function).parameters.values()
     bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
     if bare and bare[-1].kind == inspect.Parameter.VAR_KEYWORD:
-        return f"{name}(*, {', '.join(['FILTERS', *map(str, bare[:-1])])})"
+        keywords = [str(each) for each in bare[:-1] if each.kind == inspect.Parameter.KEYWORD_ONLY]
+        places = [str(each) for each in bare[:-1] if each.kind != inspect.Parameter.KEYWORD_ONLY]
+        return f"{name}({', '.join([*places, '*', 'FILTERS', *keywords])})"
     return f"{name}{inspect.Signature(bare)}"
 
 

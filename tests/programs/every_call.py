@@ -62,6 +62,10 @@ def calls(store: StateStore, folder: str) -> Iterator[Callable[[], object]]:
     yield lambda: store.list_runs(since=now - timedelta(1), status=["running"], limit=1)
     yield lambda: store.count_runs(until="soon")
     yield lambda: store.count_runs(run_id_prefix="run-")
+    yield lambda: store.count_runs_by("status", since=now)
+    yield lambda: store.count_runs_by("started_at")  # type: ignore[arg-type]
+    yield lambda: store.count_intel_items_by("decision", since=now)
+    yield lambda: store.count_intel_items_by("title")  # type: ignore[arg-type]
     yield lambda: store.heartbeat("run-1")
     yield lambda: store.get_telemetry("run-1")
     yield lambda: store.merge_telemetry("run-1", OrderedDict(a=1))

@@ -31,6 +31,9 @@ RUN_FILTERS: list[dict[str, Any]] = [
     {"run_id_prefix": "g"},
 ]
 
+BY: list[Any] = ["decision", "item_type", "run_id"]
+RUNS_BY: list[Any] = ["status", "run_type"]
+
 READS: dict[str, Callable[[StateStore], Any]] = {
     "get_run": lambda store: store.get_run("gone"),
     "list_runs": lambda store: [list(store.list_runs(**each)) for each in RUN_FILTERS],
@@ -40,6 +43,8 @@ READS: dict[str, Callable[[StateStore], Any]] = {
     "list_intel_items": lambda store: [list(store.list_intel_items(**each)) for each in FILTERS],
     "iter_intel_items": lambda store: [list(store.iter_intel_items(**each)) for each in FILTERS],
     "count_intel_items": lambda store: [store.count_intel_items(**each) for each in FILTERS],
+    "count_intel_items_by": lambda store: [store.count_intel_items_by(by, **each) for by in BY for each in FILTERS],
+    "count_runs_by": lambda store: [store.count_runs_by(by, **each) for by in RUNS_BY for each in RUN_FILTERS],
     "delete_intel_item": lambda store: [store.delete_intel_item(each, force=True) for each in ("old-1", "new-1")],
     "get_telemetry": lambda store: store.get_telemetry("gone"),
     "list_telemetry": lambda store: store.list_telemetry(["gone", "kept"]),

@@ -115,6 +115,17 @@ class Store:
     ) -> int:
         """Return the number of runs."""
 
+    def count_runs_by(
+        self,
+        by: str,
+        run_id_prefix: str | None,
+        run_type: str | None,
+        status: str | Iterable[str] | None,
+        since: str | None,
+        until: str | None,
+    ) -> dict[str, int]:
+        """Return how many runs there are of each status or type, the most frequent first."""
+
     def upsert_intel_item(self, item: IntelItemInput | SupportsKeysAndGetItem[str, Any]) -> None:
         """Insert or update one item."""
 
@@ -139,6 +150,9 @@ class Store:
 
     def count_intel_items(self, selection: ItemSelection) -> int:
         """Return the number of items."""
+
+    def count_intel_items_by(self, by: str, selection: ItemSelection) -> dict[str | None, int]:
+        """Return how many items there are of each decision, type or run, the most frequent first."""
 
     def decide(self, item_id: str, decision: str | None, reason: str | None) -> None:
         """Set an item's decision."""

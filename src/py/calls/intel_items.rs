@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyMapping, PyTuple};
+use pyo3::types::{PyDict, PyList, PyMapping, PyTuple};
 
 use super::Store;
 use crate::model::columns::ItemColumn;
@@ -143,6 +143,21 @@ impl Store {
         let mut dicts = Dicts::new(py, &selection.columns)?;
         dicts.extend(items, &selection.operation)?;
         Ok((dicts.into_list(), end.map(|end| (end.time, end.rowid))))
+    }
+
+    /// Return how many items there are of each decision, type or run, the most frequent first.
+    fn count_intel_items_by<'py>(
+        &self,
+        py: Python<'py>,
+        by: &Bound<'py, PyAny>,
+        selection: &ItemSelection,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        const COLUMNS: [ItemColumn; 3] = [ItemColumn::Decision, ItemColumn::ItemType, ItemColumn::RunId];
+        let by = values::choice(by, &selection.operation, "by", COLUMNS.map(ItemColumn::name))?;
+        let counts = call(py, &self.0, |store, caller| {
+            store.count_intel_items_by(caller, COLUMNS[by], &selection.filter)
+        })?;
+        values::tally(py, &counts)
     }
 
     /// Return how many items there are.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple};
 
 use super::Store;
+use crate::model::columns::RunColumn;
 use crate::model::rows::{IfOver, NewRun, RunEnd};
 use crate::model::time::now;
 use crate::py::convert::{run, values};
@@ -154,6 +155,25 @@ impl Store {
         let (found, next) =
             call(py, &self.0, |store, caller| store.list_runs(caller, &filter, limit, cursor))?;
         Ok((run::tuples(py, &found, "list_runs")?, next))
+    }
+
+    /// Return how many runs there are of each status or type, the most frequent first.
+    #[expect(clippy::too_many_arguments, reason = "each is an argument of the call in Python")]
+    fn count_runs_by<'py>(
+        &self,
+        py: Python<'py>,
+        by: &Bound<'py, PyAny>,
+        run_id_prefix: &Bound<'py, PyAny>,
+        run_type: &Bound<'py, PyAny>,
+        status: &Bound<'py, PyAny>,
+        since: &Bound<'py, PyAny>,
+        until: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        const COLUMNS: [RunColumn; 2] = [RunColumn::Status, RunColumn::RunType];
+        let by = values::choice(by, "count_runs_by", "by", COLUMNS.map(RunColumn::name))?;
+        let filter = filter("count_runs_by", run_id_prefix, run_type, status, since, until)?;
+        let counts = call(py, &self.0, |store, caller| store.count_runs_by(caller, COLUMNS[by], &filter))?;
+        values::tally(py, &counts)
     }
 
     /// Return how many runs there are.

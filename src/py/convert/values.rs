@@ -4,13 +4,16 @@ use std::num::NonZeroUsize;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyMapping, PySequence, PyString, PyTuple};
+use pyo3::types::{
+    PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, PySequence, PyString, PyTuple,
+};
 
 use super::conversion::Conversion;
 use super::json;
 use crate::error::{ErrorKind, StoreError};
 use crate::py::errors::Refusal;
 use crate::sqlite::engine::adhoc::{Parameters, Rows, Value};
+use crate::sqlite::lists::tally::Tally;
 
 /// The text of a required argument.
 pub(in crate::py) fn text<'a>(value: &'a Bound<'_, PyAny>, operation: &str, name: &str) -> PyResult<&'a str> {
@@ -112,6 +115,15 @@ pub(in crate::py) fn cell<'py>(py: Python<'py>, text: Option<&[u8]>) -> PyResult
         StoreError::new(ErrorKind::CorruptDatabase, what)
     };
     Ok(PyString::from_bytes(py, text).map_err(not_text)?.into_any())
+}
+
+/// How often each value came, the most frequent first.
+pub(in crate::py) fn tally<'py>(py: Python<'py>, tally: &Tally) -> PyResult<Bound<'py, PyDict>> {
+    let counts = PyDict::new(py);
+    for (value, count) in tally.sorted() {
+        counts.set_item(cell(py, value)?, count)?;
+    }
+    Ok(counts)
 }
 
 /// A JSON argument as text.

@@ -11,13 +11,16 @@ use super::{Sql, Store};
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::model::caller::Caller;
+use crate::model::columns::ItemColumn;
 use crate::model::rows::{Fields, Items, NewItems};
 use crate::sqlite::engine::write::{ItemSlices, Write};
 use crate::sqlite::lists;
 use crate::sqlite::lists::cursor::Position;
 use crate::sqlite::lists::item_count;
+use crate::sqlite::lists::item_count_by;
 use crate::sqlite::lists::item_filter::ItemFilter;
 use crate::sqlite::lists::items::ItemList;
+use crate::sqlite::lists::tally::Tally;
 use crate::sqlite::tables::decisions::NewDecision;
 use crate::sqlite::tables::intel_items;
 
@@ -158,5 +161,30 @@ impl Store {
     pub fn count_intel_items(&self, caller: &Caller, filter: &ItemFilter) -> Result<u64> {
         self.read(caller, Sql::Ours, |connection| item_count::count(connection, filter))
             .map_err(|error| error.during("count_intel_items"))
+    }
+
+    /// Count them by [`ItemColumn::Decision`], [`ItemColumn::ItemType`] or [`ItemColumn::RunId`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Interrupted`], and as [`Self::get_intel_item`].
+    pub fn count_intel_items_by(
+        &self,
+        caller: &Caller,
+        column: ItemColumn,
+        filter: &ItemFilter,
+    ) -> Result<Tally> {
+        let read = |caller: &Caller, stop: &Arc<AtomicBool>| {
+            self.read(caller, Sql::Ours, |connection| {
+                item_count_by::count_by(connection, filter, column, stop)
+            })
+        };
+        let may_be_long = |connection: &mut Connection| {
+            lists::items::may_have_more_than(connection, filter, WORTH_A_THREAD)
+        };
+        let counted = self.read(caller, Sql::Ours, may_be_long).and_then(|is_long| match is_long {
+            true => self.on_worker("counter", caller, caller.interrupted, read),
+            false => read(caller, &Arc::default()),
+        });
+        counted.map_err(|error| error.during("count_intel_items_by"))
     }
 }

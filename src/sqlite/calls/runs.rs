@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use super::{Sql, Store};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::caller::Caller;
+use crate::model::columns::RunColumn;
 use crate::model::rows::{NewRun, RUNNING, RunEnd, Runs};
 use crate::sqlite::engine::commit::advise;
 use crate::sqlite::engine::write::Write;
 use crate::sqlite::file::wait::Wait;
+use crate::sqlite::lists::tally::Tally;
 use crate::sqlite::lists::{self, runs::RunFilter};
 use crate::sqlite::tables::runs;
 use crate::sqlite::upkeep::recovery::{self, MOMENT, PROMPTLY};
@@ -80,6 +82,15 @@ impl Store {
     pub fn count_runs(&self, caller: &Caller, filter: &RunFilter) -> Result<u64> {
         self.read(caller, Sql::Ours, |connection| lists::runs::count(connection, filter))
             .map_err(|error| error.during("count_runs"))
+    }
+
+    /// Count them by [`RunColumn::Status`] or [`RunColumn::RunType`].
+    ///
+    /// # Errors
+    /// As [`Self::get_run`].
+    pub fn count_runs_by(&self, caller: &Caller, column: RunColumn, filter: &RunFilter) -> Result<Tally> {
+        self.read(caller, Sql::Ours, |connection| lists::runs::count_by(connection, filter, column))
+            .map_err(|error| error.during("count_runs_by"))
     }
 
     /// Record a heartbeat of a running run.

@@ -68,14 +68,14 @@ fn is_timed(filter: &ItemFilter) -> bool {
 
 /// What is counted by an index on it.
 #[derive(Clone, Copy)]
-struct Kind<'a> {
+pub(crate) struct Kind<'a> {
     item_type: Option<&'a [u8]>,
     /// The condition on the column, and the value that it compares with.
     decision: Option<(&'static str, Option<&'a [u8]>)>,
 }
 
 impl<'a> Kind<'a> {
-    fn of_filter(filter: &'a ItemFilter) -> Self {
+    pub(crate) fn of_filter(filter: &'a ItemFilter) -> Self {
         let decision = filter.decision.as_ref();
         Self {
             item_type: filter.item_type.as_deref().map(str::as_bytes),
@@ -106,8 +106,13 @@ fn count_by(connection: &Connection, filter: &ItemFilter, kind: &Kind) -> Result
     Ok(count.cast_unsigned())
 }
 
-/// What counts items by an index. That of the runs is to be used where a run is given, which the plus sees to.
 fn count_sql(filter: &ItemFilter, kind: &Kind) -> String {
+    format!("SELECT count(*) FROM intel_items{}", only(filter, kind))
+}
+
+/// What finds the items to count by an index. That of the runs is to be used where a run is given, which the plus sees
+/// to.
+pub(crate) fn only(filter: &ItemFilter, kind: &Kind) -> String {
     let other = if filter.run_id.is_some() { "+" } else { "" };
     let mut clauses = Vec::new();
     if filter.run_id.is_some() {
@@ -125,8 +130,7 @@ fn count_sql(filter: &ItemFilter, kind: &Kind) -> String {
     if filter.until.is_some() {
         clauses.push("created_at < :until".to_owned());
     }
-    let only = if clauses.is_empty() { String::new() } else { format!(" WHERE {}", clauses.join(" AND ")) };
-    format!("SELECT count(*) FROM intel_items{only}")
+    if clauses.is_empty() { String::new() } else { format!(" WHERE {}", clauses.join(" AND ")) }
 }
 
 #[cfg(test)]

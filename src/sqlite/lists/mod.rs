@@ -2,8 +2,10 @@
 
 pub(crate) mod cursor;
 pub(crate) mod item_count;
+pub(crate) mod item_count_by;
 pub(crate) mod item_filter;
 pub(crate) mod item_groups;
 pub(crate) mod items;
 pub(crate) mod runs;
 pub(crate) mod seek;
+pub(crate) mod tally;

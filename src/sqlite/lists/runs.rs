@@ -11,6 +11,8 @@ use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::columns::RunColumn;
 use crate::model::rows::Runs;
 use crate::sqlite::lists::cursor::{self, Position};
+use crate::sqlite::lists::tally::Tally;
+use crate::sqlite::tables::cells;
 use crate::sqlite::tables::pruned::{NOT_PRUNED, PRUNED};
 use crate::sqlite::tables::runs;
 
@@ -182,6 +184,40 @@ pub(crate) fn count(connection: &Connection, filter: &RunFilter) -> Result<u64> 
             Ok(sum + count(&all)?.saturating_sub(count(&pruned)?))
         })
     })
+}
+
+/// Count the runs that a filter lets through by a column.
+pub(crate) fn count_by(connection: &Connection, filter: &RunFilter, column: RunColumn) -> Result<Tally> {
+    cursor::snapshot(connection, |_| {
+        let mut tally = Tally::default();
+        for status in filter.distinct_statuses() {
+            let conditions = filter.conditions(status, filter.until.as_deref());
+            let [all, pruned] = count_sql(&conditions);
+            each_count(connection, &all, &conditions, column, &mut |value, count| tally.add(value, count))?;
+            each_count(connection, &pruned, &conditions, column, &mut |value, count| {
+                tally.subtract(value, count);
+            })?;
+        }
+        Ok(tally)
+    })
+}
+
+/// Count by a column what a statement counts.
+fn each_count(
+    connection: &Connection,
+    count_all: &str,
+    conditions: &[Clause],
+    column: RunColumn,
+    counted: &mut dyn FnMut(Option<&[u8]>, u64),
+) -> Result<()> {
+    let name = column.name();
+    let sql = count_all.replacen("SELECT", &format!("SELECT {name},"), 1) + " GROUP BY " + name;
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params_from_iter(conditions.iter().map(|(_, value)| value)))?;
+    while let Some(row) = rows.next()? {
+        counted(row.get_ref(0)?.as_bytes_or_null().map_err(rusqlite::Error::from)?, cells::count(row, 1)?);
+    }
+    Ok(())
 }
 
 fn list_sql(conditions: &[Clause]) -> String {

@@ -9,7 +9,7 @@ from orchestrator.state_store.records.page import Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Unpack
+    from typing import Literal, Unpack
 
     from orchestrator.state_store import _core
     from orchestrator.state_store.records.filters import ItemFilters
@@ -148,6 +148,42 @@ class ItemLists:
         0
         """
         return self._core.count_intel_items(_selection("count_intel_items", filters))
+
+    def count_intel_items_by(
+        self, by: Literal["decision", "item_type", "run_id"], **filters: Unpack[ItemFilters]
+    ) -> dict[str | None, int]:
+        """Return how many items there are with each decision, of each type or of each run.
+
+        Parameters
+        ----------
+        by
+            What they are counted by: `decision`, `item_type` or `run_id`.
+        **filters
+            As of `list_intel_items`.
+
+        Returns
+        -------
+        dict
+            The numbers, the largest first, equal ones by name. Items without a decision are counted under None. What no
+            item has is absent.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidValueError
+            When `by` is something else, and as `list_intel_items`.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     run = store.start_run("run-1", "daily", {})
+        ...     note = {"run_id": "run-1", "item_type": "note", "title": "t", "summary": "s"}
+        ...     store.upsert_intel_items_batch({**note, "item_id": f"{number}"} for number in range(5))
+        ...     store.decide_batch({"0": "promote", "1": "monitor", "2": "promote"})
+        ...     store.count_intel_items_by("decision", run_id="run-1")
+        {'promote': 2, None: 2, 'monitor': 1}
+        """
+        return self._core.count_intel_items_by(by, _selection("count_intel_items_by", filters))
 
 
 def _selection(operation: str, filters: ItemFilters, fields: Iterable[str] | None = None) -> ItemSelection:

@@ -10,6 +10,7 @@ from orchestrator.state_store.records.run import RunRecord, record_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
+    from typing import Literal
 
     from orchestrator.state_store import _core
 
@@ -118,3 +119,47 @@ class RunLists:
 
         since, until = utc(since, "count_runs", "since"), utc(until, "count_runs", "until")
         return self._core.count_runs(run_id_prefix, run_type, status, since, until)
+
+    def count_runs_by(
+        self,
+        by: Literal["status", "run_type"],
+        *,
+        run_id_prefix: str | None = None,
+        run_type: str | None = None,
+        status: str | Iterable[str] | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+    ) -> dict[str, int]:
+        """Return how many runs there are of each status, or of each type.
+
+        Parameters
+        ----------
+        by
+            What they are counted by: `status` or `run_type`.
+        run_id_prefix, run_type, status, since, until
+            As of `list_runs`.
+
+        Returns
+        -------
+        dict
+            The numbers, the largest first, equal ones by name. What no run has is absent.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidValueError
+            When `by` is something else, and as `list_runs`.
+
+        Examples
+        --------
+        >>> from orchestrator.state_store import StateStore
+        >>> with StateStore(":memory:") as store:
+        ...     for number in range(3):
+        ...         run = store.start_run(f"run-{number}", "daily", {})
+        ...     store.finish_run("run-1", "completed")
+        ...     store.count_runs_by("status"), store.count_runs_by("run_type", status="completed")
+        ({'running': 2, 'completed': 1}, {'daily': 1})
+        """
+        from orchestrator.state_store.times import utc
+
+        since, until = utc(since, "count_runs_by", "since"), utc(until, "count_runs_by", "until")
+        return self._core.count_runs_by(by, run_id_prefix, run_type, status, since, until)

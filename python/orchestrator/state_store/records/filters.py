@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 
 
 class ItemFilters(TypedDict, total=False):
-    r"""The filters of `StateStore.list_intel_items`, `iter_intel_items` and `count_intel_items`, by keyword.
+    r"""The filters of the calls that list and count intel items, by keyword.
 
     A missing filter is the same as None. An item must pass all filters that are given.
 

@@ -1,0 +1,163 @@
+//! Counts of items by what they have in a column.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::model::columns::ItemColumn;
+use crate::model::rows::Fields;
+use crate::sqlite::lists::cursor;
+use crate::sqlite::lists::item_count::{Kind, only};
+use crate::sqlite::lists::item_filter::ItemFilter;
+use crate::sqlite::lists::items::scan;
+use crate::sqlite::lists::seek::bind;
+use crate::sqlite::lists::tally::Tally;
+use crate::sqlite::tables::cells::{Text, count};
+use crate::sqlite::tables::pruned;
+
+/// Count the items that a filter lets through by a column that has few values, in one state of the file, unless told to
+/// stop.
+pub(crate) fn count_by(
+    connection: &Connection,
+    filter: &ItemFilter,
+    column: ItemColumn,
+    stop: &AtomicBool,
+) -> Result<Tally> {
+    cursor::snapshot(connection, |_| {
+        let mut tally = Tally::default();
+        if !filter.conditions.is_empty() {
+            let fields = Fields::default().with(column);
+            scan(connection, filter, fields, None, &mut |row, kept| {
+                refuse_stopped(stop)?;
+                if kept {
+                    tally.add(value(row.get_ref(column as usize)?, column)?, 1);
+                }
+                Ok(true)
+            })?;
+            return Ok(tally);
+        }
+        count_rows(connection, filter, column, stop, &mut |value, count| tally.add(value, count))?;
+        if pruned::is_any_pruned(connection)? {
+            // The indexes do not know which runs are pruned, and to look at the run of each item would take far longer.
+            let mut of_run = filter.clone();
+            for run_id in pruned::pruned(connection)? {
+                if filter.run_id.as_ref().is_none_or(|wanted| *wanted == run_id) {
+                    of_run.run_id = Some(run_id);
+                    count_rows(connection, &of_run, column, stop, &mut |value, count| {
+                        tally.subtract(value, count);
+                    })?;
+                }
+            }
+        }
+        Ok(tally)
+    })
+}
+
+/// Count the items that a filter without conditions lets through, those of pruned runs too.
+fn count_rows(
+    connection: &Connection,
+    filter: &ItemFilter,
+    column: ItemColumn,
+    stop: &AtomicBool,
+    counted: &mut dyn FnMut(Option<&[u8]>, u64),
+) -> Result<()> {
+    let mut statement = connection.prepare_cached(&count_sql(filter, column))?;
+    bind(
+        &mut statement,
+        &[
+            (":run_id", &filter.run_id),
+            (":item_type", &filter.item_type),
+            (
+                ":decision",
+                &Text(filter.decision.as_ref().and_then(|wanted| wanted.value()).map(str::as_bytes)),
+            ),
+            (":time", &filter.since),
+            (":until", &filter.until),
+        ],
+    )?;
+    let mut rows = statement.raw_query();
+    while let Some(row) = rows.next()? {
+        refuse_stopped(stop)?;
+        counted(value(row.get_ref(0)?, column)?, count(row, 1)?);
+    }
+    Ok(())
+}
+
+/// What counts items by a column: SQLite, where an index has those of each value together; else it is cheaper to take
+/// one after the other than to have them sorted.
+fn count_sql(filter: &ItemFilter, column: ItemColumn) -> String {
+    let (name, only) = (column.name(), only(filter, &Kind::of_filter(filter)));
+    let is_timed = filter.since.is_some() || filter.until.is_some();
+    let together = match column {
+        _ if filter.run_id.is_some() => None,
+        ItemColumn::RunId => (!filter.is_by_kind() && !is_timed).then_some("run_id"),
+        _ => (filter.item_type.is_some() || !is_timed).then_some("item_type, decision"),
+    };
+    match together {
+        Some(group) => format!("SELECT {name}, count(*) FROM intel_items{only} GROUP BY {group}"),
+        None => format!("SELECT {name}, 1 FROM intel_items{only}"),
+    }
+}
+
+fn value(cell: ValueRef<'_>, column: ItemColumn) -> Result<Option<&[u8]>> {
+    match cell {
+        ValueRef::Text(text) => Ok(Some(text)),
+        ValueRef::Null => Ok(None),
+        other => {
+            let (name, found) = (column.name(), other.data_type());
+            let what = format!("an item's {name} holds {found:?}, not text; another program wrote it");
+            Err(StoreError::new(ErrorKind::CorruptDatabase, what))
+        }
+    }
+}
+
+fn refuse_stopped(stop: &AtomicBool) -> Result<()> {
+    if stop.load(Ordering::Relaxed) {
+        return Err(StoreError::new(ErrorKind::Interrupted, "interrupted while counting"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::lists::items::tests::{filters, plan, with_items};
+
+    const COLUMNS: [ItemColumn; 3] = [ItemColumn::Decision, ItemColumn::ItemType, ItemColumn::RunId];
+
+    #[test]
+    fn nothing_is_sorted_to_be_counted() {
+        let connection = with_items(0);
+        for filter in filters() {
+            for column in COLUMNS {
+                let sql = count_sql(&filter, column);
+                let plan = plan(&connection, &sql);
+                let [step] = plan.as_slice() else { panic!("{sql}: {plan:?}") };
+                let index = match (&filter.run_id, column) {
+                    (Some(_), _) => "INDEX idx_intel_items_run_id (run_id=?",
+                    (None, _) if filter.item_type.is_some() => "INDEX idx_intel_items_item_type (item_type=?",
+                    _ => continue,
+                };
+                assert!(step.contains(index), "{sql}: {step}");
+            }
+        }
+        for (column, index) in [
+            (ItemColumn::Decision, "idx_intel_items_item_type"),
+            (ItemColumn::ItemType, "idx_intel_items_item_type"),
+            (ItemColumn::RunId, "idx_intel_items_run_id"),
+        ] {
+            let plan = plan(&connection, &count_sql(&ItemFilter::default(), column));
+            assert_eq!(plan, [format!("SCAN intel_items USING COVERING INDEX {index}")]);
+        }
+    }
+
+    #[test]
+    fn counting_ends_when_it_is_told_to() {
+        let connection = with_items(1);
+        let stopped =
+            count_by(&connection, &ItemFilter::default(), ItemColumn::RunId, &AtomicBool::new(true));
+        assert_eq!(stopped.unwrap_err().kind, ErrorKind::Interrupted);
+    }
+}
