@@ -2,6 +2,7 @@
 
 use std::ffi::c_int;
 use std::fmt::Display;
+use std::path::Path;
 
 /// A result whose error is a [`StoreError`].
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -110,6 +111,36 @@ impl StoreError {
     }
 }
 
+/// The longest path, in bytes, that systems take.
+const LONGEST_PATH: usize = 4096;
+
+/// How many characters of a text messages quote.
+const MOST_QUOTED: usize = 200;
+
+/// A text of the caller's or of the file's, as messages quote it: it may be of any length.
+pub(crate) fn excerpt(text: &(impl AsRef<str> + ?Sized)) -> String {
+    let text = text.as_ref();
+    match text.char_indices().nth(MOST_QUOTED) {
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+/// A text that is whole already, if it is not longer than messages quote one.
+pub(crate) fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MOST_QUOTED) {
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
+}
+
+/// A path of the caller's: whole where a file can have it, since a remedy needs it.
+pub(crate) fn path(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text.len() > LONGEST_PATH { cut(text) } else { text }
+}
+
 fn one_line(text: &str) -> String {
     text.split(['\r', '\n']).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
@@ -117,6 +148,13 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_are_cut_where_a_character_ends() {
+        assert_eq!(excerpt("a\"b"), r#""a\"b""#);
+        assert_eq!(excerpt(&"é".repeat(200)), format!("{:?}", "é".repeat(200)));
+        assert_eq!(excerpt(&"é".repeat(201)), format!("{:?}...", "é".repeat(200)));
+    }
 
     #[test]
     fn messages_are_one_line() {

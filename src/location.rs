@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::{ErrorKind, Result, StoreError, cut};
 
 /// The name that means a store in memory.
 const MEMORY: &[u8] = b":memory:";
@@ -45,7 +45,10 @@ impl Location {
     /// [`ErrorKind::InvalidValue`] for the URL of anything else, and for one that names no file of this host.
     pub fn of_text(text: &OsStr) -> Result<Self> {
         if let Some(scheme) = wrapped(text.as_bytes()) {
-            return Err(refused(format!("a blank or a quotation mark stands before {scheme}://; remove it")));
+            return Err(refused(format!(
+                "a blank or a quotation mark stands before {}://; remove it",
+                cut(scheme.to_owned())
+            )));
         }
         let Some((scheme, rest)) = split(text.as_bytes()) else { return Ok(Self::of_path(text)) };
         match (scheme.to_ascii_lowercase().as_str(), rest.strip_prefix(b"//")) {
@@ -59,11 +62,13 @@ impl Location {
             ("file", _) if rest.iter().any(|byte| b"?#".contains(byte)) => Ok(Self::of_path(text)),
             ("file", _) => file(rest),
             (_, Some(_)) => Err(refused(format!(
-                "{scheme}:// is not a path; a store is one file: give its path, as a pathlib.Path if it begins like that"
+                "{}:// is not a path; a store is one file: give its path, as a pathlib.Path if it begins like that",
+                cut(scheme.to_owned())
             ))),
             (_, None) => match split(rest) {
                 Some((inner, rest)) if rest.starts_with(b"//") => Err(refused(format!(
-                    "{scheme}:{inner}:// is not a path; a store is one file: give its path"
+                    "{}:// is not a path; a store is one file: give its path",
+                    cut(format!("{scheme}:{inner}"))
                 ))),
                 _ => Ok(Self::of_path(text)),
             },

@@ -2,7 +2,7 @@
 //!
 //! If a key occurs twice the last one counts. Nothing recurses, so text may be nested to any depth.
 
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::{ErrorKind, Result, StoreError, excerpt};
 use crate::json::text::{Text, Value, unescape};
 use crate::model::columns::ItemColumn;
 
@@ -30,7 +30,7 @@ impl Path {
         let (name, mut rest) = text.split_at(length);
         let refuse = |why: &str| {
             let shown = String::from_utf8_lossy(text);
-            Err(StoreError::new(ErrorKind::InvalidValue, format!("the path {shown:?}: {why}")))
+            Err(StoreError::new(ErrorKind::InvalidValue, format!("the path {}: {why}", excerpt(&shown))))
         };
         let Some(column) = ItemColumn::JSON.into_iter().find(|column| column.name().as_bytes() == name)
         else {

@@ -1,10 +1,10 @@
 //! Errors as Python exceptions: a class for each kind.
 
 use pyo3::prelude::*;
-use pyo3::types::PyType;
+use pyo3::types::{PyString, PyType};
 
 use super::names::intern;
-use crate::error::{ErrorKind, StoreError};
+use crate::error::{ErrorKind, StoreError, cut, excerpt};
 
 /// The exception classes that the binding raises by itself, beside those of [`ErrorKind`].
 #[derive(Clone, Copy)]
@@ -77,6 +77,17 @@ pub(super) fn noted(py: Python<'_>, error: PyErr, what: &str) -> PyErr {
 /// The class of this name from `orchestrator.state_store.exceptions`.
 pub(super) fn class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyType>> {
     Ok(py.import("orchestrator.state_store.exceptions")?.getattr(name)?.cast_into()?)
+}
+
+/// A value of the caller's as messages quote it, in words where Python does not print it: it may be of any length.
+pub(super) fn shown(value: &Bound<'_, PyAny>) -> String {
+    if let Some(text) = value.cast::<PyString>().ok().and_then(|text| text.to_str().ok()) {
+        return excerpt(text);
+    }
+    match value.repr() {
+        Ok(printed) => cut(printed.to_string_lossy().into_owned()),
+        Err(_) => value.get_type().name().map_or_else(|_| "?".to_owned(), |name| format!("a {name}")),
+    }
 }
 
 fn raise(py: Python<'_>, name: &str, message: &str) -> PyErr {

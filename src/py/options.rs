@@ -8,7 +8,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
 
 use crate::Location;
-use crate::py::errors::Refusal;
+use crate::error::excerpt;
+use crate::py::errors::{Refusal, shown};
 use crate::sqlite::file::connection::Synchronous;
 
 /// The longest `busy_timeout`, in seconds: some thirty years.
@@ -47,7 +48,7 @@ pub(super) fn synchronous(value: &Bound<'_, PyAny>) -> PyResult<Synchronous> {
     match value.cast::<PyString>().map_err(|_| Refusal::InvalidType.error(py, wanted))?.to_str()? {
         "FULL" => Ok(Synchronous::Full),
         "NORMAL" => Ok(Synchronous::Normal),
-        other => Err(Refusal::InvalidValue.error(py, format!("{wanted}, not {other:?}"))),
+        other => Err(Refusal::InvalidValue.error(py, format!("{wanted}, not {}", excerpt(other)))),
     }
 }
 
@@ -63,7 +64,7 @@ pub(super) fn busy_timeout(value: &Bound<'_, PyAny>) -> PyResult<Duration> {
     let seconds = value.extract::<f64>().ok().filter(|seconds| (0.0..=LONGEST_TIMEOUT).contains(seconds));
     match seconds.map(Duration::try_from_secs_f64) {
         Some(Ok(timeout)) => Ok(timeout),
-        _ => Err(Refusal::InvalidValue.error(py, format!("{wanted}, not {}", value.repr()?))),
+        _ => Err(Refusal::InvalidValue.error(py, format!("{wanted}, not {}", shown(value)))),
     }
 }
 
@@ -72,7 +73,7 @@ pub(super) fn pool_size(value: &Bound<'_, PyAny>) -> PyResult<usize> {
     let wanted = format!("pool_size must be an int from 1 to {LARGEST_POOL}");
     match integer(value, &wanted)?.filter(|size| (1..=LARGEST_POOL).contains(size)) {
         Some(size) => Ok(size),
-        None => Err(Refusal::InvalidValue.error(py, format!("{wanted}, not {}", value.repr()?))),
+        None => Err(Refusal::InvalidValue.error(py, format!("{wanted}, not {}", shown(value)))),
     }
 }
 
@@ -81,7 +82,7 @@ pub(super) fn file_mode(value: &Bound<'_, PyAny>) -> PyResult<u32> {
     let wanted = "file_mode must be permission bits that let the owner read and write, such as 0o600";
     match integer(value, wanted)?.filter(|mode| *mode <= 0o777 && mode & 0o600 == 0o600) {
         Some(mode) => Ok(mode as u32),
-        None => Err(Refusal::InvalidValue.error(py, format!("{wanted}, not {}", value.repr()?))),
+        None => Err(Refusal::InvalidValue.error(py, format!("{wanted}, not {}", shown(value)))),
     }
 }
 

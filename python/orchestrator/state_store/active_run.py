@@ -6,6 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from orchestrator.state_store.excerpts import excerpt
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
@@ -59,7 +61,7 @@ class ActiveRun:
         if self._record is None:
             from orchestrator.state_store.exceptions import RunNotFoundError
 
-            raise RunNotFoundError(f"run {self.run_id!r}: it was not started yet: enter its block first")
+            raise RunNotFoundError(f"run {excerpt(self.run_id)}: it was not started yet: enter its block first")
         return self._record
 
     @property
@@ -95,7 +97,9 @@ class ActiveRun:
         if self._process is not None:
             from orchestrator.state_store.exceptions import RunExistsError
 
-            raise RunExistsError(f"run {self.run_id!r}: it was entered before; each `with` needs its own store.run()")
+            raise RunExistsError(
+                f"run {excerpt(self.run_id)}: it was entered before; each `with` needs its own store.run()"
+            )
         self._record = self._start()
         self._process = os.getpid()
         self._core.begin_heartbeats(self.run_id)
@@ -122,12 +126,12 @@ class ActiveRun:
             status = "cancelled" if _cancels(exc) else "failed"
             self._core.finish_run(self.run_id, status, _reason(exc), False, if_running=True)
         except Exception as error:
-            exc.add_note(f"the run {self.run_id!r} could not be finished: {_reason(error)}")
+            exc.add_note(f"the run {excerpt(self.run_id)} could not be finished: {_reason(error)}")
 
     def __repr__(self) -> str:
         """Show the run and its state."""
         state = "over" if self._over else "new" if self._process is None else "running"
-        return f"<ActiveRun {self.run_id!r}, {state}>"
+        return f"<ActiveRun {excerpt(self.run_id)}, {state}>"
 
 
 def _cancels(exc: BaseException) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from orchestrator.state_store.exceptions import InvalidTypeError, InvalidValueError
+from orchestrator.state_store.excerpts import excerpt
 
 
 def utc_now_iso() -> str:
@@ -35,7 +36,7 @@ def utc(value: datetime | str | None, operation: str, name: str) -> str | None:
         try:
             value = datetime.fromisoformat(value)
         except ValueError:
-            raise InvalidValueError(f"{operation}: {name} is not a time in ISO 8601: {value!r}") from None
+            raise InvalidValueError(f"{operation}: {name} is not a time in ISO 8601: {excerpt(value)}") from None
     elif not isinstance(value, datetime):
         found = type(value).__name__
         raise InvalidTypeError(f"{operation}: {name} must be a datetime, a str or None, not {found}")
@@ -67,5 +68,5 @@ def seconds(value: timedelta | float, operation: str, name: str) -> float:
         found = type(value).__name__
         raise InvalidTypeError(f"{operation}: {name} must be a timedelta or a number of seconds, not {found}")
     if not 0 <= value <= 1e11:
-        raise InvalidValueError(f"{operation}: {name} must be from 0 to 1e11 seconds, not {value!r}")
+        raise InvalidValueError(f"{operation}: {name} must be from 0 to 1e11 seconds, not {excerpt(value)}")
     return float(value)

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyTuple};
 
 use super::Store;
+use crate::error::excerpt;
 use crate::model::columns::ItemColumn;
 use crate::py::batch;
 use crate::py::convert::item::{self, Dicts};
@@ -50,7 +51,7 @@ impl Store {
         reason: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let item_id = values::text(item_id, "decide", "item_id")?;
-        let decision = new_decision(item_id, decision, reason, &format!("decide {item_id:?}"))?;
+        let decision = new_decision(item_id, decision, reason, &format!("decide {}", excerpt(item_id)))?;
         call(py, &self.0, |store, caller| store.decide(caller, decision))
     }
 
@@ -67,7 +68,7 @@ impl Store {
         for pair in mapping.items()? {
             let (item_id, decided): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
             let item_id = values::text(&item_id, "decide_batch", "an item_id")?;
-            let operation = format!("decide_batch: item {item_id:?}");
+            let operation = format!("decide_batch: item {}", excerpt(item_id));
             let (decision, reason) = match decided.cast::<PyTuple>() {
                 Ok(both) => both.extract().map_err(|_| {
                     let what = format!("{operation}: must be a decision, or (decision, reason)");

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 use super::Store;
+use crate::error::excerpt;
 use crate::model::columns::RunColumn;
 use crate::model::rows::{IfOver, NewRun, RunEnd};
 use crate::model::time::now;
@@ -30,7 +31,7 @@ impl Store {
         if_exists: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let run_id = values::text(run_id, "start_run", "run_id")?;
-        let operation = format!("start_run {run_id:?}");
+        let operation = format!("start_run {}", excerpt(run_id));
         let may_exist = values::choice(if_exists, &operation, "if_exists", ["error", "return"])? == 1;
         let started_at = now();
         let run = NewRun {
@@ -73,7 +74,7 @@ impl Store {
             false => IfOver::Replace,
         };
         let run_id = values::text(run_id, "finish_run", "run_id")?;
-        let operation = format!("finish_run {run_id:?}");
+        let operation = format!("finish_run {}", excerpt(run_id));
         let end = RunEnd {
             run_id: run_id.to_owned(),
             status: values::text(status, &operation, "status")?.to_owned(),

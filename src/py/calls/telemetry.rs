@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::Store;
+use crate::error::excerpt;
 use crate::model::rows::Telemetry;
 use crate::py::convert::{json, values};
 use crate::py::errors::Refusal;
@@ -22,7 +23,7 @@ impl Store {
         force: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let run_id = values::text(run_id, "write_telemetry", "run_id")?;
-        let operation = format!("write_telemetry {run_id:?}");
+        let operation = format!("write_telemetry {}", excerpt(run_id));
         let document = Telemetry {
             run_id: run_id.to_owned(),
             telemetry_json: values::json_text(telemetry, &self.1, &operation, "telemetry")?,
@@ -40,7 +41,7 @@ impl Store {
         force: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let run_id = values::text(run_id, "merge_telemetry", "run_id")?;
-        let operation = format!("merge_telemetry {run_id:?}");
+        let operation = format!("merge_telemetry {}", excerpt(run_id));
         if !telemetry.is_instance_of::<PyDict>() {
             let found = telemetry.get_type().name()?;
             let what = format!("{operation}: telemetry must be a dict, not {found}");
@@ -89,5 +90,5 @@ impl Store {
 
 fn decode<'py>(py: Python<'py>, document: &[u8], call: &str, run_id: &str) -> PyResult<Bound<'py, PyAny>> {
     json::decode(py, document)
-        .map_err(|error| values::during(py, error, &format!("{call} {run_id:?}: telemetry_json")))
+        .map_err(|error| values::during(py, error, &format!("{call} {}: telemetry_json", excerpt(run_id))))
 }

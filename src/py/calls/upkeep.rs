@@ -10,7 +10,7 @@ use super::Store;
 use crate::Location;
 use crate::error::{ErrorKind, StoreError};
 use crate::py::convert::{json, values};
-use crate::py::errors::Refusal;
+use crate::py::errors::{Refusal, shown};
 use crate::py::open::call;
 use crate::py::options;
 use crate::sqlite::tables::deletion::Deleted;
@@ -172,7 +172,7 @@ fn count(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<u64>> {
     match options::integer(value, &wanted)? {
         Some(count) => Ok(Some(count as u64)),
         None => {
-            let message = format!("{wanted}, not {}", value.repr()?);
+            let message = format!("{wanted}, not {}", shown(value));
             Err(Refusal::InvalidValue.error(value.py(), message))
         }
     }

@@ -5,7 +5,7 @@ use pyo3::types::{PyDict, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::model::columns::ItemColumn;
-use crate::py::errors::Refusal;
+use crate::py::errors::{Refusal, shown};
 use crate::py::options;
 
 /// What a store was told about the values that it is given.
@@ -49,13 +49,9 @@ pub(super) fn unknown_key<'py>(keys: &Bound<'py, PyDict>) -> Option<Bound<'py, P
 /// The error that an item has such a key.
 pub(super) fn unknown(key: &Bound<'_, PyAny>, item: &str) -> PyErr {
     let text = key.cast::<PyString>().ok().and_then(|key| key.to_str().ok());
-    let shown = match text {
-        Some(text) => format!("{text:?}"),
-        None => key.repr().map_or_else(|_| "?".to_owned(), |shown| shown.to_string()),
-    };
     let remedy = match text.and_then(ItemColumn::nearest) {
         Some(column) => format!("did you mean {:?}?", column.name()),
         None => format!("the keys of an item are {}", ItemColumn::names(ItemColumn::NEW)),
     };
-    Refusal::InvalidValue.error(key.py(), format!("{item}: unknown key {shown}; {remedy}"))
+    Refusal::InvalidValue.error(key.py(), format!("{item}: unknown key {}; {remedy}", shown(key)))
 }

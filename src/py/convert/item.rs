@@ -6,9 +6,10 @@ use pyo3::types::{PyDict, PyList, PyString};
 use super::conversion::{Conversion, unknown, unknown_key};
 use super::values::{cell, during, text};
 use super::{json, mapping};
+use crate::error::excerpt;
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Items, NewItems};
-use crate::py::errors::{Refusal, noted};
+use crate::py::errors::{Refusal, noted, shown};
 use crate::py::gil::TimeSlice;
 use crate::py::names::intern;
 
@@ -177,7 +178,7 @@ impl Named<'_, '_> {
     fn name(&self) -> String {
         let context = (self.context)();
         match self.item.get_item(intern!(self.item.py(), "item_id")) {
-            Ok(Some(item_id)) => format!("{context} ({})", quote(&item_id)),
+            Ok(Some(item_id)) => format!("{context} ({})", shown(&item_id)),
             _ => context,
         }
     }
@@ -234,14 +235,6 @@ fn push_any(
     push(&item, &keys)
 }
 
-/// An item's id for messages, as the core quotes it.
-fn quote(item_id: &Bound<'_, PyAny>) -> String {
-    match item_id.cast::<PyString>().map(PyStringMethods::to_str) {
-        Ok(Ok(text)) => format!("{text:?}"),
-        _ => item_id.repr().map_or_else(|_| "?".to_owned(), |shown| shown.to_string()),
-    }
-}
-
 /// Makes dicts of rows, JSON decoded.
 pub(in crate::py) struct Dicts<'py> {
     list: Bound<'py, PyList>,
@@ -290,7 +283,7 @@ impl<'py> Dicts<'py> {
                     during(
                         py,
                         error,
-                        &format!("{operation}: item {item_id:?}, {}", self.keys[column as usize]),
+                        &format!("{operation}: item {}, {}", excerpt(&item_id), self.keys[column as usize]),
                     )
                 })?;
                 dict.set_item(self.keys[column as usize], value)?;

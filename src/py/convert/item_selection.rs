@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyFrozenSet, PyInt, PyList, PyMapping, PySet, PyString, PyTuple};
 
 use super::values::{during, optional_text, text};
+use crate::error::{cut, excerpt};
 use crate::json::condition::{Condition, Scalar, Test};
 use crate::json::number::Number;
 use crate::model::columns::ItemColumn;
@@ -27,7 +28,7 @@ impl ItemSelection {
     /// All fields of the items of a run.
     pub(in crate::py) fn of_run(run_id: &str) -> Self {
         Self {
-            operation: format!("list_intel_items_for_run {run_id:?}"),
+            operation: format!("list_intel_items_for_run {}", excerpt(run_id)),
             filter: ItemFilter::of_run(run_id),
             columns: ItemColumn::ALL.to_vec(),
         }
@@ -113,7 +114,7 @@ fn columns(fields: &Bound<'_, PyAny>, operation: &str) -> PyResult<Vec<ItemColum
         let name = text(&name, operation, "each of fields")?;
         let Some(column) = ItemColumn::ALL.iter().find(|column| column.name() == name) else {
             let known = ItemColumn::names(ItemColumn::ALL);
-            return invalid(format!("there is no {name:?}; there are {known}"));
+            return invalid(format!("there is no {}; there are {known}", excerpt(name)));
         };
         if columns.contains(column) {
             return invalid(format!("{name:?} comes twice"));
@@ -142,7 +143,7 @@ fn all_conditions(conditions: &Bound<'_, PyAny>, operation: &str) -> PyResult<Ve
             return Err(Refusal::InvalidType
                 .error(py, format!("{operation}: where: a path must be a str, not {found}")));
         };
-        let what = format!("{operation}: where {}", name.to_string_lossy().escape_debug());
+        let what = format!("{operation}: where {}", cut(name.to_string_lossy().escape_debug().to_string()));
         let test = parse(&test).map_err(|error| during(py, error, &what))?;
         let condition = Condition::new(&bytes(name)?, test)
             .map_err(|error| error.during(format!("{operation}: where")))?;
@@ -202,7 +203,7 @@ fn parse(test: &Bound<'_, PyAny>) -> PyResult<Test> {
             Err(_) => wrong_type(format!("exists takes a bool, not {found}")),
         },
         _ => Err(Refusal::InvalidValue
-            .error(py, format!("the operator must be one of {OPERATORS}, not {operator:?}"))),
+            .error(py, format!("the operator must be one of {OPERATORS}, not {}", excerpt(&operator)))),
     }
 }
 

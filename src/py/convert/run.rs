@@ -5,6 +5,7 @@ use pyo3::types::{PyList, PyTuple};
 
 use super::json;
 use super::values::{cell, during};
+use crate::error::excerpt;
 use crate::model::columns::RunColumn;
 use crate::model::rows::Runs;
 use crate::py::gil::TimeSlice;
@@ -27,7 +28,7 @@ pub(in crate::py) fn tuples<'py>(
             };
             value.map_err(|error| {
                 let run_id = String::from_utf8_lossy(runs.get(row, RunColumn::RunId).unwrap_or_default());
-                during(py, error, &format!("{operation}: run {run_id:?}, {}", column.name()))
+                during(py, error, &format!("{operation}: run {}, {}", excerpt(&run_id), column.name()))
             })
         };
         let values = RunColumn::ALL.iter().map(value).collect::<PyResult<Vec<_>>>()?;

@@ -10,8 +10,8 @@ use pyo3::types::{
 
 use super::conversion::Conversion;
 use super::json;
-use crate::error::{ErrorKind, StoreError};
-use crate::py::errors::Refusal;
+use crate::error::{ErrorKind, StoreError, cut, excerpt};
+use crate::py::errors::{Refusal, shown};
 use crate::sqlite::engine::adhoc::{Parameters, Rows, Value};
 use crate::sqlite::lists::tally::Tally;
 
@@ -87,7 +87,7 @@ pub(in crate::py) fn choice<const N: usize>(
     choices.iter().position(|choice| *choice == found).ok_or_else(|| {
         let choices = choices.map(|choice| format!("{choice:?}")).join(" or ");
         Refusal::InvalidValue
-            .error(value.py(), format!("{operation}: {name} must be {choices}, not {found:?}"))
+            .error(value.py(), format!("{operation}: {name} must be {choices}, not {}", excerpt(found)))
     })
 }
 
@@ -102,7 +102,7 @@ pub(in crate::py) fn limit(value: &Bound<'_, PyAny>, operation: &str) -> PyResul
         return Err(Refusal::InvalidType.error(value.py(), format!("{wanted}, not {found}")));
     }
     if value.lt(1)? {
-        return Err(Refusal::InvalidValue.error(value.py(), format!("{wanted}, not {}", value.repr()?)));
+        return Err(Refusal::InvalidValue.error(value.py(), format!("{wanted}, not {}", shown(value))));
     }
     Ok(Some(value.extract().unwrap_or(NonZeroUsize::MAX)))
 }
@@ -147,7 +147,7 @@ pub(in crate::py) fn parameters(values: &Bound<'_, PyAny>) -> PyResult<Parameter
         for pair in mapping.items()? {
             let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
             let name = text(&name, "execute", "a parameter's name")?.to_owned();
-            let value = scalar(&value, &name)?;
+            let value = scalar(&value, &cut(name.escape_debug().to_string()))?;
             named.push((name, value));
         }
         return Ok(Parameters::Named(named));

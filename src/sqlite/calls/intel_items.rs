@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::{Sql, Store};
 #[cfg(doc)]
 use crate::error::ErrorKind;
-use crate::error::Result;
+use crate::error::{Result, excerpt};
 use crate::model::caller::Caller;
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Fields, Items, NewItems};
@@ -81,7 +81,7 @@ impl Store {
     /// [`ErrorKind::RunFinished`] when its run was recovered, unless by `force`; [`ErrorKind::InvalidValue`] where a row
     /// of another table refers to it; and as [`Self::start_run`].
     pub fn delete_intel_item(&self, caller: &Caller, item_id: &str, force: bool) -> Result<bool> {
-        let what = || format!("delete_intel_item {item_id:?}");
+        let what = || format!("delete_intel_item {}", excerpt(item_id));
         self.transact(caller, what, "repeating the call is safe", |connection| {
             intel_items::delete(connection, item_id, force)
         })
@@ -93,7 +93,7 @@ impl Store {
     /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::CorruptDatabase`].
     pub fn get_intel_item(&self, caller: &Caller, item_id: &str) -> Result<Items> {
         self.read(caller, Sql::Ours, |connection| intel_items::get(connection, item_id))
-            .map_err(|error| error.during(format!("get_intel_item {item_id:?}")))
+            .map_err(|error| error.during(format!("get_intel_item {}", excerpt(item_id))))
     }
 
     /// Read a run's items, in the order in which they were first recorded.
@@ -102,7 +102,7 @@ impl Store {
     /// As [`Self::get_intel_item`].
     pub fn list_intel_items_for_run(&self, caller: &Caller, run_id: &str) -> Result<Vec<Items>> {
         let list = ItemList {
-            name: format!("list_intel_items_for_run {run_id:?}"),
+            name: format!("list_intel_items_for_run {}", excerpt(run_id)),
             filter: ItemFilter::of_run(run_id),
             fields: Fields::ALL,
             limit: None,

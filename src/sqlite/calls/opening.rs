@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::{Connections, Shared, Store};
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::{self, ErrorKind, Result, StoreError};
 use crate::model::caller::Caller;
 use crate::sqlite::engine::pool::Pool;
 use crate::sqlite::engine::writer::Writer;
@@ -83,7 +83,7 @@ impl Store {
             looked.map_err(|error| creation::explain(error, &path, read_only))?;
             Ok(store)
         };
-        let opened = open().map_err(|error: StoreError| error.during(format!("open {}", path.display())));
+        let opened = open().map_err(|error: StoreError| error.during(format!("open {}", error::path(path))));
         if opened.is_err() {
             made.undo();
         }

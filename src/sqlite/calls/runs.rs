@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Sql, Store};
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::{ErrorKind, Result, StoreError, excerpt};
 use crate::model::caller::Caller;
 use crate::model::columns::RunColumn;
 use crate::model::rows::{NewRun, RUNNING, RunEnd, Runs};
@@ -34,7 +34,7 @@ impl Store {
     /// # Errors
     /// As [`Self::start_run`]; [`ErrorKind::RunExists`] where the run has another type.
     pub fn start_or_get_run(&self, caller: &Caller, run: &NewRun) -> Result<Runs> {
-        let what = || format!("start_run {:?}", run.run_id);
+        let what = || format!("start_run {}", excerpt(&run.run_id));
         self.transact(caller, what, "repeating the call is safe", |connection| {
             runs::insert_or_get(connection, run)
         })
@@ -46,7 +46,8 @@ impl Store {
     /// [`ErrorKind::InvalidValue`] when the status is `running`; [`ErrorKind::RunNotFound`]; [`ErrorKind::RunFinished`]
     /// as [`IfOver`](crate::model::rows::IfOver) says; and as [`Self::start_run`].
     pub fn finish_run(&self, caller: &Caller, end: RunEnd) -> Result<()> {
-        refuse_running(&end.status).map_err(|error| error.during(format!("finish_run {:?}", end.run_id)))?;
+        refuse_running(&end.status)
+            .map_err(|error| error.during(format!("finish_run {}", excerpt(&end.run_id))))?;
         self.write(caller, Write::FinishRun(end))
     }
 
@@ -56,7 +57,7 @@ impl Store {
     /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::CorruptDatabase`].
     pub fn get_run(&self, caller: &Caller, run_id: &str) -> Result<Runs> {
         self.read(caller, Sql::Ours, |connection| runs::get(connection, run_id))
-            .map_err(|error| error.during(format!("get_run {run_id:?}")))
+            .map_err(|error| error.during(format!("get_run {}", excerpt(run_id))))
     }
 
     /// Read runs, the newest first, at most `limit` of them: from the first, or from behind the page that gave

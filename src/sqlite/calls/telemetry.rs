@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use super::{Sql, Store};
 #[cfg(doc)]
 use crate::error::ErrorKind;
-use crate::error::Result;
+use crate::error::{Result, excerpt};
 use crate::model::caller::Caller;
 use crate::model::rows::Telemetry;
 use crate::sqlite::engine::write::Write;
@@ -40,7 +40,7 @@ impl Store {
     /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::CorruptDatabase`].
     pub fn get_telemetry(&self, caller: &Caller, run_id: &str) -> Result<Option<Vec<u8>>> {
         self.read(caller, Sql::Ours, |connection| telemetry::get(connection, run_id))
-            .map_err(|error| error.during(format!("get_telemetry {run_id:?}")))
+            .map_err(|error| error.during(format!("get_telemetry {}", excerpt(run_id))))
     }
 
     /// Read the telemetry documents of these runs as of one moment, JSON text: one a run, or none.

@@ -8,7 +8,7 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 pub use rusqlite::types::Value;
 use rusqlite::{Connection, Statement, ffi};
 
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::{ErrorKind, Result, StoreError, cut};
 use crate::sqlite::file::control;
 
 /// Pragmas that report, whatever argument they are given (<https://www.sqlite.org/pragma.html>).
@@ -147,7 +147,7 @@ fn bind(statement: &mut Statement, parameters: &Parameters) -> Result<()> {
                 else {
                     return Err(StoreError::new(
                         ErrorKind::Query,
-                        format!("no value for the parameter {name}"),
+                        format!("no value for the parameter {}", cut(name)),
                     ));
                 };
                 statement.raw_bind_parameter(index, value)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::{ErrorKind, Result, StoreError, excerpt};
 use crate::model::rows::{NewItems, NewRun, RunEnd, Telemetry};
 use crate::model::time;
 use crate::sqlite::engine::commit::LOOK_UP_THE_RUN;
@@ -80,16 +80,18 @@ impl Write {
     /// Its name in messages.
     pub(crate) fn describe(&self) -> String {
         match self {
-            Self::StartRun(run) => format!("start_run {:?}", run.run_id),
-            Self::FinishRun(end) => format!("finish_run {:?}", end.run_id),
-            Self::UpsertItem(items) => format!("upsert_intel_item {:?}", intel_items::item_id(items, 0)),
+            Self::StartRun(run) => format!("start_run {}", excerpt(&run.run_id)),
+            Self::FinishRun(end) => format!("finish_run {}", excerpt(&end.run_id)),
+            Self::UpsertItem(items) => {
+                format!("upsert_intel_item {}", excerpt(&intel_items::item_id(items, 0)))
+            }
             Self::UpsertBatch(_) | Self::UpsertSlices(_) => "upsert_intel_items_batch".to_owned(),
-            Self::Decide(decision) => format!("decide {:?}", decision.item_id),
+            Self::Decide(decision) => format!("decide {}", excerpt(&decision.item_id)),
             Self::DecideBatch(_) => "decide_batch".to_owned(),
-            Self::Telemetry(document) => format!("write_telemetry {:?}", document.run_id),
-            Self::MergeTelemetry(members) => format!("merge_telemetry {:?}", members.run_id),
-            Self::Heartbeat(run_id) => format!("heartbeat {run_id:?}"),
-            Self::ReopenRun(run_id) => format!("reopen_run {run_id:?}"),
+            Self::Telemetry(document) => format!("write_telemetry {}", excerpt(&document.run_id)),
+            Self::MergeTelemetry(members) => format!("merge_telemetry {}", excerpt(&members.run_id)),
+            Self::Heartbeat(run_id) => format!("heartbeat {}", excerpt(run_id)),
+            Self::ReopenRun(run_id) => format!("reopen_run {}", excerpt(run_id)),
             Self::Heartbeats(_) => "heartbeats".to_owned(),
         }
     }
@@ -106,7 +108,7 @@ impl Write {
 /// Write items of a batch of which `before` are written already; an error names the one that it is about.
 fn upsert(writer: &mut Upsert, items: &NewItems, before: usize) -> Result<()> {
     writer.write(items).map_err(|(row, error)| {
-        error.during(format!("item {} ({:?})", before + row, intel_items::item_id(items, row)))
+        error.during(format!("item {} ({})", before + row, excerpt(&intel_items::item_id(items, row))))
     })
 }
 

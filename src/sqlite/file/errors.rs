@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use rusqlite::ffi;
 
-use crate::error::{ErrorKind, StoreError};
+use crate::error::{ErrorKind, StoreError, cut};
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
@@ -32,7 +32,8 @@ impl From<rusqlite::Error> for StoreError {
         // A user's own table refers to columns that are not a key: SQLite refuses each statement that would use them.
         let mismatch = code == Some(ffi::SQLITE_ERROR) && message.starts_with("foreign key mismatch");
         let kind = if mismatch { ErrorKind::InvalidValue } else { kind };
-        let mut error = Self::new(kind, message);
+        // It may quote what a caller wrote, of whatever length.
+        let mut error = Self::new(kind, cut(message));
         error.sqlite_code = code;
         if code == Some(ffi::SQLITE_IOERR_CORRUPTFS) {
             // It cannot be read, or its log is not what its checksums say, as `log_doubt` found.

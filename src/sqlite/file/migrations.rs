@@ -5,7 +5,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::{ErrorKind, Result, StoreError, excerpt};
 use crate::model::columns::ItemColumn;
 use crate::sqlite::file::connection;
 
@@ -141,8 +141,8 @@ pub(crate) fn refuse_triggers(connection: &Connection) -> Result<()> {
         Some(name) => Err(StoreError::new(
             ErrorKind::ForeignDatabase,
             format!(
-                "it has the trigger {:?}, which each write would run; it was left as it is; drop the trigger, or open the file with read_only=True",
-                name?
+                "it has the trigger {}, which each write would run; it was left as it is; drop the trigger, or open the file with read_only=True",
+                excerpt(&name?)
             ),
         )),
     }

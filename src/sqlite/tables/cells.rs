@@ -3,7 +3,7 @@
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Row, ToSql};
 
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::{ErrorKind, Result, StoreError, excerpt};
 use crate::model::rows::TextRows;
 
 /// Bytes that are known to be UTF-8, or NULL, bound as text.
@@ -31,7 +31,7 @@ pub(crate) fn push_cell<const N: usize>(
             let found = other.data_type();
             return Err(StoreError::new(
                 ErrorKind::CorruptDatabase,
-                format!("{what} {id:?}: {name} holds {found:?}, not text; another program wrote it"),
+                format!("{what} {}: {name} holds {found:?}, not text; another program wrote it", excerpt(id)),
             ));
         }
     }

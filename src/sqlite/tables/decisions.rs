@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::{ErrorKind, Result, StoreError, excerpt};
 use crate::sqlite::tables::pruned::ITEM_PRUNED;
 
 /// A decision on an item.
@@ -24,7 +24,7 @@ pub(crate) fn decide(connection: &Connection, decision: &NewDecision) -> Result<
         ))?
         .execute((&decision.decision, &decision.reason, &decision.item_id))?;
     if decided == 0 {
-        let what = format!("there is no item {:?}; nothing was changed", decision.item_id);
+        let what = format!("there is no item {}; nothing was changed", excerpt(&decision.item_id));
         return Err(StoreError::new(ErrorKind::IntelItemNotFound, what));
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use rusqlite::{Connection, OptionalExtension, Statement};
 
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::{ErrorKind, Result, StoreError, excerpt};
 use crate::model::rows::RUNNING;
 use crate::sqlite::file::control;
 use crate::sqlite::tables::pruned::{self, NOT_PRUNED};
@@ -68,7 +68,7 @@ impl Pruned {
     /// A run that cannot be deleted.
     fn left(run_id: &str, why: &str, marked: bool) -> Self {
         let (held, hidden) = if marked { (0, 1) } else { (1, 0) };
-        Self { held, hidden, named: vec![format!("run {run_id:?} ({why})")], ..Self::default() }
+        Self { held, hidden, named: vec![format!("run {} ({why})", excerpt(run_id))], ..Self::default() }
     }
 
     pub(crate) fn add(&mut self, other: Self) {

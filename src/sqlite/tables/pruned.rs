@@ -5,7 +5,7 @@
 
 use rusqlite::Connection;
 
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::{ErrorKind, Result, StoreError, excerpt};
 use crate::sqlite::tables::cells::Text;
 
 /// Of runs: those that are there.
@@ -55,11 +55,14 @@ pub(crate) fn pruned(connection: &Connection) -> Result<Vec<String>> {
 
 /// The error for a run that one index has and another has not.
 pub(crate) fn indexes_disagree(run_id: &str) -> StoreError {
-    let what = format!("the indexes of the file do not agree on the run {run_id:?}");
+    let what = format!("the indexes of the file do not agree on the run {}", excerpt(run_id));
     StoreError::new(ErrorKind::CorruptDatabase, what)
 }
 
 /// The error of a call about a run that does not exist.
 pub(crate) fn not_found(run_id: &str) -> StoreError {
-    StoreError::new(ErrorKind::RunNotFound, format!("there is no run {run_id:?}; nothing was changed"))
+    StoreError::new(
+        ErrorKind::RunNotFound,
+        format!("there is no run {}; nothing was changed", excerpt(run_id)),
+    )
 }

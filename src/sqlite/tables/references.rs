@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::{Connection, ffi};
 
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::{ErrorKind, Result, StoreError, cut};
 use crate::sqlite::tables::pruned;
 
 /// What a run is made of. Each has its `run_id`.
@@ -151,7 +151,7 @@ impl References {
     pub(crate) fn tables(&self) -> String {
         let mut names: Vec<&str> = self.0.iter().map(|reference| reference.table.as_str()).collect();
         names.dedup();
-        names.join(", ")
+        cut(names.join(", "))
     }
 
     fn find_out(&self, connection: &Connection, run_id: &str) -> Result<Found<'_>> {

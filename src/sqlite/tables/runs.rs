@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::{ErrorKind, Result, StoreError, excerpt};
 use crate::model::columns::RunColumn;
 use crate::model::rows::{IfOver, NewRun, RUNNING, RunEnd, Runs};
 use crate::model::time;
@@ -38,7 +38,8 @@ pub(crate) fn insert_or_get(connection: &Connection, run: &NewRun) -> Result<Run
     Err(StoreError::new(
         ErrorKind::RunExists,
         format!(
-            "there is a run with this run_id already, of another run_type, {run_type:?}; nothing was changed"
+            "there is a run with this run_id already, of another run_type, {}; nothing was changed",
+            excerpt(&run_type)
         ),
     ))
 }
@@ -137,10 +138,12 @@ pub(crate) fn why_over(connection: &Connection, run_id: &str) -> Result<StoreErr
     Ok(match found {
         None => pruned::not_found(run_id),
         Some((status, Some(at))) => over(format!(
-            "the run {run_id:?} was recovered at {at}, as it showed no activity: its status is {status:?}; nothing was changed; stop the work on it, or call reopen_run if its worker is still alive"
+            "the run {} was recovered at {at}, as it showed no activity: its status is {}; nothing was changed; stop the work on it, or call reopen_run if its worker is still alive",
+            excerpt(run_id),
+            excerpt(&status)
         )),
         Some((status, None)) => {
-            over(format!("the run is over: its status is {status:?}; nothing was changed"))
+            over(format!("the run is over: its status is {}; nothing was changed", excerpt(&status)))
         }
     })
 }

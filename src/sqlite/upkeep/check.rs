@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use rusqlite::Connection;
 use rusqlite::types::{Value, ValueRef};
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, excerpt};
 use crate::model::rows::RUNNING;
 use crate::sqlite::engine::adhoc::{self, Parameters, Stop};
 use crate::sqlite::file::place::{self, Place};
@@ -140,7 +140,7 @@ pub(crate) fn orphans(connection: &mut Connection, stop: &Arc<AtomicBool>) -> Re
             kind: FindingKind::ForeignKey,
             table: Some(table),
             id: Some(id),
-            message: format!("it belongs to the run {run_id:?}, which does not exist"),
+            message: format!("it belongs to the run {}, which does not exist", excerpt(&run_id)),
         }));
     }
     Ok(found)

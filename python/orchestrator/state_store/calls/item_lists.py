@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.state_store._core import ItemSelection
+from orchestrator.state_store.excerpts import excerpt
 from orchestrator.state_store.records.page import Page
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def _selection(operation: str, filters: ItemFilters, fields: Iterable[str] | Non
 
     if not filters.keys() <= ItemFilters.__optional_keys__:
         unknown = min(filters.keys() - ItemFilters.__optional_keys__)
-        raise TypeError(f"{operation}() got an unexpected keyword argument {unknown!r}")
+        raise TypeError(f"{operation}() got an unexpected keyword argument {excerpt(unknown)}")
     since, until = filters.get("since"), filters.get("until")
     if since is not None or until is not None:
         from orchestrator.state_store.times import utc

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::types::Value;
 
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::{self, ErrorKind, Result, StoreError};
 use crate::model::caller::Caller;
 use crate::sqlite::calls::Store;
 use crate::sqlite::engine::adhoc::{self, Parameters, Stop};
@@ -34,7 +34,7 @@ impl Store {
         progress: &mut dyn FnMut(Progress) -> Result<()>,
     ) -> Result<()> {
         self.back_up(caller, dest, overwrite, progress)
-            .map_err(|error| error.during(format!("backup to {}", dest.display())))
+            .map_err(|error| error.during(format!("backup to {}", error::path(dest))))
     }
 
     fn back_up(

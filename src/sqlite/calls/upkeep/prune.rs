@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use rusqlite::Connection;
 
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::{ErrorKind, Result, StoreError, excerpt};
 use crate::model::caller::Caller;
 use crate::model::time;
 use crate::sqlite::calls::{Sql, Store};
@@ -21,7 +21,7 @@ impl Store {
     /// [`ErrorKind::RunNotFound`], [`ErrorKind::RunActive`], [`ErrorKind::InvalidValue`] where a row of another table
     /// refers to it, and as [`Self::start_run`].
     pub fn delete_run(&self, caller: &Caller, run_id: &str, force: bool) -> Result<Deleted> {
-        let what = || format!("delete_run {run_id:?}");
+        let what = || format!("delete_run {}", excerpt(run_id));
         let writer = self.writer().map_err(|error| error.during(what()))?;
         let inside = writer.queue.is_owned_by(caller.owner);
         self.transact(caller, what, LOOK_UP_THE_RUN, |connection| {
