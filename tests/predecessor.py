@@ -42,6 +42,8 @@ INDEXES = [
     "CREATE INDEX IF NOT EXISTS idx_intel_items_run_id ON intel_items (run_id)",
     "CREATE INDEX IF NOT EXISTS idx_intel_items_created_at ON intel_items (created_at)",
 ]
+RUN_FIELDS = ["run_id", "run_type", "started_at", "status", "settings_snapshot_json"]
+"""What its RunRecord had."""
 PRIVATE = [
     "_conn",
     "_get_connection",
