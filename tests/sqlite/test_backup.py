@@ -225,3 +225,54 @@ def test_a_damaged_store_gives_no_backup(run_path: Path, dest: Path) -> None:
         store.backup(dest, overwrite=True)
     assert dest.read_text() == "the last good one"
     assert left(dest) == ["copy.db"]
+
+
+def test_a_backup_that_was_looked_at_is_one_file_and_can_be_replaced(run_path: Path, dest: Path) -> None:
+    """Readers of a database with a log leave one beside it, empty, which kept the next backup from its place."""
+    with StateStore(run_path) as store:
+        for number in range(3):
+            put(store, f"{number}")
+            store.backup(dest, overwrite=True)
+            with StateStore(dest, read_only=True) as copy:
+                assert item_ids(copy) == [f"{each}" for each in range(number + 1)]
+                assert left(dest) == ["copy.db"]
+        with StateStore(dest) as restored:
+            put(restored, "a store like any other")
+            assert "copy.db-wal" in left(dest)
+        assert left(dest) == ["copy.db"]
+
+
+@pytest.mark.parametrize("content", ["a store", "no database", None])
+def test_an_empty_log_that_nobody_has_open_is_no_obstacle(
+    run_path: Path, dest: Path, content: str | None
+) -> None:
+    """Backups of earlier versions have one once they were looked at."""
+    if content == "a store":
+        with StateStore(dest) as store:
+            store.start_run("other", "daily", {})
+        with StateStore(dest, read_only=True) as reader:
+            assert reader.get_run("other")
+    elif content:
+        dest.write_text(content)
+    for suffix in ("-wal", "-shm"):
+        dest.with_name(f"copy.db{suffix}").touch()
+    with StateStore(run_path) as store:
+        store.backup(dest, overwrite=True)
+        expected = everything(store)
+    assert left(dest) == ["copy.db"]
+    with StateStore(dest, read_only=True) as copy:
+        assert everything(copy) == expected
+
+
+def test_a_database_that_is_only_being_read_is_not_replaced(run_path: Path, dest: Path) -> None:
+    """Its log is empty, and is not anybody's leavings."""
+    with StateStore(dest) as other:
+        other.start_run("other", "daily", {})
+    before = dest.read_bytes()
+    with StateStore(dest, read_only=True) as other, StateStore(run_path) as store:
+        assert other.get_run("other")
+        assert dest.with_name("copy.db-wal").stat().st_size == 0
+        with pytest.raises(CannotOpenError, match=r"copy\.db-wal is there"):
+            store.backup(dest, overwrite=True)
+        assert other.get_run("other")
+    assert dest.read_bytes() == before

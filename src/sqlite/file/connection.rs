@@ -94,6 +94,16 @@ pub(crate) fn open_copy(path: &Path, trace: &Trace) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Open a file that nobody else has open, and keep it so; nothing of it is changed. What holds its lock elsewhere is
+/// told by a busy error. <https://www.sqlite.org/pragma.html#pragma_locking_mode>
+pub(crate) fn open_alone(path: &Path, trace: &Trace) -> Result<Connection> {
+    let connection = open_file(path, trace)?;
+    keep_log_on_close(&connection)?;
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(connection)
+}
+
 /// Open a file without write permission, from a folder without write permission.
 ///
 /// Without it SQLite must create a -shm file beside the database to read one in WAL mode

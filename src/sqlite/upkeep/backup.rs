@@ -7,6 +7,7 @@
 use std::ffi::c_int;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,12 +18,19 @@ use crate::sqlite::file::connection;
 use crate::sqlite::file::fork::{self, Own};
 use crate::sqlite::file::place::Place;
 use crate::sqlite::file::platform;
+use crate::sqlite::file::sizes;
+use crate::sqlite::file::trace::Trace;
 
 /// Pages copied at a time: a few milliseconds.
 const SLICE_PAGES: c_int = 1024;
 
 /// What SQLite puts beside a database that is open, or was not closed.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// Where a database says how it is written and read, and what it says of a rollback journal: so whoever only reads the
+/// copy puts nothing beside it. <https://www.sqlite.org/fileformat2.html#file_format_version_numbers>
+const FORMAT_VERSIONS: u64 = 18;
+const JOURNAL: [u8; 2] = [1, 1];
 
 /// How far a backup has come, in pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +133,9 @@ pub(crate) struct Destination {
 
 impl Destination {
     /// Where `dest` leads, if the file may be put there.
-    pub(crate) fn find(dest: &Path, source: &Path, overwrite: bool) -> Result<Self> {
+    pub(crate) fn find(dest: &Path, source: &Place, overwrite: bool) -> Result<Self> {
+        let trace = &source.trace;
+        let source = &*source.path;
         let path = platform::resolve(dest).map_err(cannot_create)?;
         let is = |other: &Path| {
             let id = platform::file_id(other);
@@ -140,14 +150,29 @@ impl Destination {
         if path.exists() && !overwrite {
             return Err(is_there());
         }
-        match BESIDE.map(|suffix| beside(&path, suffix)).iter().find(|file| file.exists()) {
-            None => Ok(Self { path, overwrite }),
-            Some(file) => Err(StoreError::new(
-                ErrorKind::CannotOpen,
-                format!("{} is there: a database is open here, or was not closed", file.display()),
-            )),
-        }
+        remove_leftovers(&path, trace)?;
+        Ok(Self { path, overwrite })
     }
+}
+
+/// Remove what is beside a database where nothing is in it, and nobody has it open any more: an empty log, as whoever
+/// only reads leaves it, and its index. SQLite would apply anything else to the copy.
+fn remove_leftovers(path: &Path, trace: &Trace) -> Result<()> {
+    let left = BESIDE.map(|suffix| beside(path, suffix)).into_iter().filter(|file| file.exists());
+    let left: Vec<_> = left.collect();
+    match left.first() {
+        Some(first) if !sizes::is_settled(path) || is_open(path, trace) => Err(StoreError::new(
+            ErrorKind::CannotOpen,
+            format!("{} is there: a database is open here, or was not closed", first.display()),
+        )),
+        _ => left.iter().try_for_each(fs::remove_file).map_err(cannot_create),
+    }
+}
+
+/// Whether somebody has a database open, or may have. Nobody has what is none.
+fn is_open(path: &Path, trace: &Trace) -> bool {
+    let none = |error: StoreError| matches!(error.kind, ErrorKind::NotADatabase | ErrorKind::CorruptDatabase);
+    path.exists() && connection::open_alone(path, trace).is_err_and(|error| !none(error))
 }
 
 /// The file that becomes the backup; removed unless it does.
@@ -170,6 +195,12 @@ impl Partial {
                 Err(error) => return Err(cannot_create(error)),
             }
         }
+    }
+
+    /// Have it read and written without a log, until a store opens it for writing: it is one file.
+    pub(crate) fn do_without_log(&self) -> Result<()> {
+        let set = self.file.write_all_at(&JOURNAL, FORMAT_VERSIONS);
+        set.map_err(|error| StoreError::new(ErrorKind::StorageIO, error))
     }
 
     /// Have it on disk, under its name.

@@ -281,7 +281,8 @@ class Upkeep:
             new file, unless the store was opened with another `file_mode`. A process that is killed may leave a file
             with `dest`, a number and `.partial` as its name.
         overwrite
-            Replace an existing file. A database that is open, or was not closed, is never replaced.
+            Replace an existing file. A database that is open, or was not closed, is never replaced; a backup that is
+            only being read is.
         progress
             Called every few MB with the number of pages copied and the total number. It may use the store; an exception
             that it raises ends the backup, and propagates.

@@ -50,7 +50,7 @@ impl Store {
         };
         self.refuse_inside(caller, "only what is committed is copied")?;
         let _guest = pool.guest()?;
-        let dest = Destination::find(dest, &place.path, overwrite)?;
+        let dest = Destination::find(dest, place, overwrite)?;
         let partial = Partial::create(&dest.path, self.shared.options.file_mode)?;
         let patience = &mut Wait::new(*caller, Duration::MAX);
         let copying = patience.until_free(|| Copying::begin(place, &partial.path))?;
@@ -64,6 +64,7 @@ impl Store {
             }
         }
         drop(copying);
+        partial.do_without_log()?;
         self.check_copy(caller, &partial.path, &place.trace)?;
         partial.publish(&dest)
     }
