@@ -243,9 +243,7 @@ def test_a_backup_that_was_looked_at_is_one_file_and_can_be_replaced(run_path: P
 
 
 @pytest.mark.parametrize("content", ["a store", "no database", None])
-def test_an_empty_log_that_nobody_has_open_is_no_obstacle(
-    run_path: Path, dest: Path, content: str | None
-) -> None:
+def test_an_empty_log_that_nobody_has_open_is_no_obstacle(run_path: Path, dest: Path, content: str | None) -> None:
     """Backups of earlier versions have one once they were looked at."""
     if content == "a store":
         with StateStore(dest) as store:

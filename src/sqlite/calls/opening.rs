@@ -142,9 +142,7 @@ impl Store {
 /// Where the file is, all links followed, as SQLite names what it puts beside it. Creates it if need be.
 fn find(path: &Path, options: &Options, made: &mut Made, wait: &mut Wait) -> Result<PathBuf> {
     let path = platform::resolve(path).map_err(|error| cannot_open(&error))?;
-    if path.is_dir() {
-        return Err(StoreError::new(ErrorKind::CannotOpen, "it is a folder"));
-    }
+    sizes::refuse_irregular(&path)?;
     if std::fs::metadata(&path).is_ok_and(|file| (1..HEADER_BYTES).contains(&file.len())) {
         return Err(StoreError::new(ErrorKind::NotADatabase, "file is not a database: it is too short"));
     }

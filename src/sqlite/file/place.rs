@@ -21,7 +21,7 @@ use rusqlite::{Connection, ffi};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::sqlite::file::gate::FILES;
 use crate::sqlite::file::platform::{self, FileId};
-use crate::sqlite::file::sizes;
+use crate::sqlite::file::sizes::{self, beside};
 use crate::sqlite::file::trace::Trace;
 use crate::sqlite::file::wait::Wait;
 
@@ -316,12 +316,6 @@ fn find(name: &CString, id: FileId) -> Found {
             _ => Found::Unknown,
         },
     }
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 fn name(path: &Path, suffix: &str) -> Result<CString> {

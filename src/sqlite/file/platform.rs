@@ -46,6 +46,13 @@ pub(crate) fn facts(path: &CStr) -> io::Result<Facts> {
     Ok(Facts { id: id_of(&metadata), links: metadata.nlink() })
 }
 
+/// Whether `path` leads to what is there and no regular file.
+pub(crate) fn is_irregular(path: &CStr) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+
+    fs::metadata(std::ffi::OsStr::from_bytes(path.to_bytes())).is_ok_and(|found| !found.is_file())
+}
+
 /// Which file `path` leads to; `None` if there is none.
 pub(crate) fn file_id(path: &Path) -> Option<FileId> {
     fs::metadata(path).ok().map(|metadata| id_of(&metadata))

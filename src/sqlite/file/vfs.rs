@@ -14,6 +14,7 @@ use crate::sqlite::file::log_file::{self, LogFile};
 use crate::sqlite::file::main_file::{self, MainFile};
 use crate::sqlite::file::open_files;
 use crate::sqlite::file::plain_file;
+use crate::sqlite::file::platform;
 use crate::sqlite::file::wrapper::system_file;
 
 /// What the VFS is called.
@@ -55,6 +56,11 @@ unsafe extern "C" fn open(
     unsafe {
         let system = ffi::sqlite3_vfs_find(std::ptr::null());
         let Some(open) = (*system).xOpen else { return ffi::SQLITE_CANTOPEN };
+        // Opening a FIFO would wait without end, and every fork for whoever is inside the gate.
+        if !name.is_null() && platform::is_irregular(CStr::from_ptr(name)) {
+            (*file).pMethods = std::ptr::null();
+            return ffi::SQLITE_CANTOPEN;
+        }
         let gate = FILES.enter();
         if flags & SQLITE_OPEN_MAIN_DB != 0 {
             let code = open(system, name, system_file::<MainFile>(file), flags, out_flags);
@@ -80,5 +86,32 @@ unsafe fn count_in(wrapper: *mut sqlite3_file, system: *mut sqlite3_file, code: 
     if code == SQLITE_OK {
         // SAFETY: as the caller says.
         unsafe { open_files::add(wrapper, system, gate) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CString;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use crate::error::ErrorKind;
+    use crate::sqlite::file::connection;
+    use crate::sqlite::file::trace::Trace;
+
+    /// As where it was put into the place of a file that is open.
+    #[test]
+    fn a_fifo_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        let name = CString::new(path.as_os_str().as_encoded_bytes()).unwrap();
+        // SAFETY: the name ends in NUL.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+        let (told, hear) = mpsc::channel();
+        std::thread::spawn(move || {
+            told.send(connection::open_reader(&path, &Trace::default()).map(drop)).unwrap();
+        });
+        let opened = hear.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!(opened.unwrap_err().kind, ErrorKind::CannotOpen);
     }
 }

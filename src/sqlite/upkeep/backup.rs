@@ -18,14 +18,11 @@ use crate::sqlite::file::connection;
 use crate::sqlite::file::fork::{self, Own};
 use crate::sqlite::file::place::Place;
 use crate::sqlite::file::platform;
-use crate::sqlite::file::sizes;
+use crate::sqlite::file::sizes::{self, BESIDE, beside};
 use crate::sqlite::file::trace::Trace;
 
 /// Pages copied at a time: a few milliseconds.
 const SLICE_PAGES: c_int = 1024;
-
-/// What SQLite puts beside a database that is open, or was not closed.
-const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Where a database says how it is written and read, and what it says of a rollback journal: so whoever only reads the
 /// copy puts nothing beside it. <https://www.sqlite.org/fileformat2.html#file_format_version_numbers>
@@ -144,9 +141,7 @@ impl Destination {
         if is(source) || BESIDE.iter().any(|suffix| is(&beside(source, suffix))) {
             return Err(StoreError::new(ErrorKind::InvalidValue, "that is the store's own file"));
         }
-        if path.is_dir() {
-            return Err(StoreError::new(ErrorKind::CannotOpen, "it is a folder"));
-        }
+        sizes::refuse_irregular(&path)?;
         if path.exists() && !overwrite {
             return Err(is_there());
         }
@@ -229,12 +224,6 @@ impl Drop for Partial {
             let _ = fs::remove_file(&self.path);
         }
     }
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 fn is_there() -> StoreError {
