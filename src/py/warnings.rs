@@ -6,7 +6,8 @@ use super::errors::class;
 
 /// Warn where SQLite's locks and shared memory cannot be relied on.
 pub(super) fn warn_of_network(py: Python<'_>, path: &std::path::Path) -> PyResult<()> {
-    let Some(system) = py.detach(|| crate::network_file_system(path)) else { return Ok(()) };
+    let is_there = || path.ancestors().find(|each| each.exists()).unwrap_or(path);
+    let Some(system) = py.detach(|| crate::network_file_system(is_there())) else { return Ok(()) };
     let message = format!(
         "{} is on a network file system ({system}): stores of several hosts cannot share it, and its locks may not hold",
         path.display()

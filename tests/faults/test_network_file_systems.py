@@ -35,6 +35,8 @@ def test_network_file_systems_are_warned_of_by_name_and_no_others(
         assert str(path) in message
         assert name in message
         path.unlink()
+    assert in_process(disks.open_with_warnings_for_errors, str(path.parent / "new" / path.name)) == kind
+    assert not (path.parent / "new").exists()
     for magic in LOCAL:
         fault(f"statfs {magic:x}")
         assert in_process(disks.open_and_count_warnings, str(path)) == []

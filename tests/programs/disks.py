@@ -92,6 +92,16 @@ def fill(path: str, shape: str, limit: int | None) -> dict[str, Any]:
     return outcome
 
 
+def open_with_warnings_for_errors(path: str) -> str | None:
+    """Open a store where each warning is an error; return which it was."""
+    warnings.simplefilter("error")
+    try:
+        StateStore(path).close()
+    except UserWarning as warning:
+        return type(warning).__name__
+    return None
+
+
 def open_and_count_warnings(path: str) -> list[list[str]]:
     """Open a store and write; return the warnings."""
     with warnings.catch_warnings(record=True) as caught:

@@ -67,10 +67,11 @@ impl Store {
             }
             Location::Memory => py.detach(|| crate::Store::open_in_memory(options))?,
             Location::File(path) => {
-                let open = |caller: &Caller| crate::Store::open(path, options, caller);
-                let store = interruptible(py, Owner::thread(), open)?;
+                // A warning that is made an error tells of a call that has done nothing.
                 warn_of_network(py, path)?;
                 warn_of_mount(py, path)?;
+                let open = |caller: &Caller| crate::Store::open(path, options, caller);
+                let store = interruptible(py, Owner::thread(), open)?;
                 warn(py, "FileLinkedWarning", store.warning())?;
                 store
             }

@@ -46,8 +46,14 @@ impl Store {
             )?,
         };
         if may_exist {
+            // What cannot be returned is refused before its heartbeat is recorded.
+            run::tuples(
+                py,
+                &call(py, &self.0, |store, caller| store.get_run(caller, &run.run_id))?,
+                "start_run",
+            )?;
             let found = call(py, &self.0, |store, caller| store.start_or_get_run(caller, &run))?;
-            if let Some(run) = run::tuples(py, &found, "start_run")?.iter().next() {
+            if let Some(run) = run::changed_tuples(py, &found)?.iter().next() {
                 return Ok(run);
             }
         } else {
@@ -122,7 +128,7 @@ impl Store {
         // No run is older than what a Duration cannot hold.
         let older_than = Duration::try_from_secs_f64(older_than).unwrap_or(Duration::MAX);
         let runs = call(py, &self.0, |store, caller| store.recover_stale_runs(caller, older_than, status))?;
-        run::tuples(py, &runs, "recover_stale_runs")
+        run::changed_tuples(py, &runs)
     }
 
     /// Return the fields of a run's `RunRecord`; None if there is no such run.

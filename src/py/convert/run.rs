@@ -1,7 +1,7 @@
 //! Runs: rows to tuples.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyList, PyString, PyTuple};
 
 use super::json;
 use super::values::{cell, during};
@@ -16,20 +16,36 @@ pub(in crate::py) fn tuples<'py>(
     runs: &Runs,
     operation: &str,
 ) -> PyResult<Bound<'py, PyList>> {
+    convert(py, runs, |row, column, error| {
+        let run_id = String::from_utf8_lossy(runs.get(row, RunColumn::RunId).unwrap_or_default());
+        Err(during(py, error, &format!("{operation}: run {}, {}", excerpt(&run_id), column.name())))
+    })
+}
+
+/// As [`tuples`], for a call that has changed these runs, and has to say so: what cannot be decoded comes as its text.
+pub(in crate::py) fn changed_tuples<'py>(py: Python<'py>, runs: &Runs) -> PyResult<Bound<'py, PyList>> {
+    convert(py, runs, |row, column, _| {
+        let text = String::from_utf8_lossy(runs.get(row, column).unwrap_or_default());
+        Ok(PyString::new(py, &text).into_any())
+    })
+}
+
+/// A tuple a run; `otherwise` says what comes of a cell that cannot be decoded.
+fn convert<'py>(
+    py: Python<'py>,
+    runs: &Runs,
+    otherwise: impl Fn(usize, RunColumn, PyErr) -> PyResult<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyList>> {
     let list = PyList::empty(py);
     let mut time_slice = TimeSlice::begin();
     for row in 0..runs.len() {
         time_slice.yield_gil(py);
         let value = |column: &RunColumn| {
-            let text = runs.get(row, *column);
-            let value = match text {
+            let value = match runs.get(row, *column) {
                 Some(text) if *column == RunColumn::SettingsSnapshot => json::decode(py, text),
-                _ => cell(py, text),
+                text => cell(py, text),
             };
-            value.map_err(|error| {
-                let run_id = String::from_utf8_lossy(runs.get(row, RunColumn::RunId).unwrap_or_default());
-                during(py, error, &format!("{operation}: run {}, {}", excerpt(&run_id), column.name()))
-            })
+            value.or_else(|error| otherwise(row, *column, error))
         };
         let values = RunColumn::ALL.iter().map(value).collect::<PyResult<Vec<_>>>()?;
         list.append(PyTuple::new(py, values)?)?;

@@ -208,11 +208,16 @@ impl Partial {
                 // A file may have appeared meanwhile.
                 platform::rename_new(&self.path, &dest.path)?;
             }
-            platform::sync_parent(&dest.path)
+            Ok(())
         };
-        publish().map_err(|error| match error.kind() {
+        let failed = |error| StoreError::new(ErrorKind::StorageIO, error);
+        publish().map_err(|error: io::Error| match error.kind() {
             io::ErrorKind::AlreadyExists => is_there(),
-            _ => StoreError::new(ErrorKind::StorageIO, error),
+            _ => failed(error),
+        })?;
+        platform::sync_parent(&dest.path).map_err(|error| {
+            failed(error)
+                .note("the copy is whole and in its place, but a power cut may undo that: repeat the backup")
         })
     }
 }

@@ -10,12 +10,13 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
 use crate::error::Result;
 use crate::model::columns::RunColumn;
 use crate::model::rows::Runs;
 use crate::model::time;
+use crate::sqlite::tables::cells::Text;
 use crate::sqlite::tables::pruned::NOT_PRUNED;
 use crate::sqlite::tables::runs;
 
@@ -27,7 +28,7 @@ pub(crate) const PROMPTLY: Duration = Duration::from_secs(1);
 
 /// A run that looks stale.
 pub(crate) struct Stale {
-    run_id: String,
+    run_id: Vec<u8>,
     last_sign: String,
 }
 
@@ -54,8 +55,14 @@ pub(crate) fn stale_sql() -> String {
 pub(crate) fn find(connection: &Connection, older_than: Duration) -> Result<Vec<Stale>> {
     let mut statement = connection.prepare_cached(&stale_sql())?;
     let limit = time::before(Utc::now(), older_than);
-    let stale =
-        statement.query_map([limit], |row| Ok(Stale { run_id: row.get(0)?, last_sign: row.get(1)? }))?;
+    // Whatever another program wrote: one such run must not keep the others from being recovered.
+    let bytes = |row: &Row, column| -> rusqlite::Result<_> {
+        Ok(row.get_ref(column)?.as_bytes().unwrap_or_default().to_vec())
+    };
+    let stale = statement.query_map([limit], |row| {
+        let last_sign = String::from_utf8_lossy(&bytes(row, 1)?).into_owned();
+        Ok(Stale { run_id: bytes(row, 0)?, last_sign })
+    })?;
     Ok(stale.collect::<rusqlite::Result<_>>()?)
 }
 
@@ -72,7 +79,7 @@ pub(crate) fn finish(
     let mut recovered = Runs::new();
     for run in stale {
         let notes = format!("{}{}", runs::RECOVERED, run.last_sign);
-        let mut rows = statement.query((&limit, status, &now, notes, &run.run_id))?;
+        let mut rows = statement.query((&limit, status, &now, notes, Text(Some(&run.run_id))))?;
         while let Some(row) = rows.next()? {
             runs::push_row(row, &mut recovered)?;
         }
@@ -80,11 +87,13 @@ pub(crate) fn finish(
     Ok(recovered)
 }
 
+/// What is returned is text in any case: it must not fail when all is done.
 fn finish_sql() -> String {
+    let columns = RunColumn::ALL.iter().map(|column| format!("CAST({} AS TEXT)", column.name()));
     format!(
         "UPDATE runs SET status = ?2, finished_at = ?3, recovered_at = ?3, notes = coalesce(notes, ?4)
         WHERE run_id = ?5 AND {NOT_PRUNED} AND {SEEMS_DEAD} RETURNING {}",
-        RunColumn::names(RunColumn::ALL)
+        columns.collect::<Vec<_>>().join(", ")
     )
 }
 

@@ -214,7 +214,8 @@ class Runs:
         Returns
         -------
         list of RunRecord
-            The runs that this call finished, the oldest first.
+            The runs that this call finished, the oldest first. Settings that another program wrote and that are not
+            valid JSON come as their text.
 
         Raises
         ------
