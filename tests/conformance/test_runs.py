@@ -209,7 +209,7 @@ def test_runs_are_there_after_reopening(lasting: Engine) -> None:
 @pytest.mark.parametrize("force", [False, True])
 def test_run_is_not_finished_as_running(store: StateStore, force: bool) -> None:
     before = everything(store)
-    with pytest.raises(InvalidValueError, match=r'^finish_run "run-1": status must say that a run is over'):
+    with pytest.raises(InvalidValueError, match=r'^finish_run "run-1": status must be that of a finished run'):
         store.finish_run("run-1", "running", force=force)
     assert everything(store) == before
     with pytest.raises(InvalidValueError, match=r'^finish_run "run-2": status'), store.run("run-2", "daily", {}) as run:
