@@ -37,6 +37,7 @@ pub use sqlite::file::trace::{Traced, TracedStatement, show_traced};
 pub use sqlite::lists::cursor::Position;
 pub use sqlite::lists::item_filter::{Decision, ItemFilter};
 pub use sqlite::lists::items::ItemList;
+pub use sqlite::lists::order::Order;
 pub use sqlite::lists::runs::{Prefix, RunFilter};
 pub use sqlite::lists::tally::Tally;
 pub use sqlite::tables::decisions::NewDecision;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use orchestrator_state_store::{
     Caller, Condition, Decision, Deleted, ErrorKind, Fields, FindingKind, IfOver, ItemColumn, ItemFilter,
-    ItemList, NewDecision, NewItems, NewRun, Options, Parameters, Prune, Result, RunColumn, RunEnd,
+    ItemList, NewDecision, NewItems, NewRun, Options, Order, Parameters, Prune, Result, RunColumn, RunEnd,
     RunFilter, Runs, Store, Telemetry, Test, now,
 };
 
@@ -312,14 +312,17 @@ fn runs_are_read_in_pages_the_newest_first() {
     let ended =
         RunFilter { statuses: Some(vec!["completed".into(), "failed".into()]), ..RunFilter::default() };
     let two = NonZeroUsize::new(2);
-    let (page, next) = store.list_runs(&me, &ended, two, None).unwrap();
+    let (page, next) = store.list_runs(&me, &ended, Order::Newest, two, None).unwrap();
     assert_eq!(ids(&page), ["c", "b"]);
-    let (rest, end) = store.list_runs(&me, &ended, two, next.as_deref()).unwrap();
+    let (rest, end) = store.list_runs(&me, &ended, Order::Newest, two, next.as_deref()).unwrap();
     assert_eq!((ids(&rest), end), (vec!["a".to_owned()], None));
     assert_eq!(store.count_runs(&me, &ended).unwrap(), 3);
     let all = RunFilter::default();
-    assert_eq!(kind(store.list_runs(&me, &all, two, next.as_deref())), Some(ErrorKind::InvalidValue));
-    assert_eq!(ids(&store.list_runs(&me, &all, None, None).unwrap().0), ["d", "c", "b", "a"]);
+    assert_eq!(
+        kind(store.list_runs(&me, &all, Order::Newest, two, next.as_deref())),
+        Some(ErrorKind::InvalidValue)
+    );
+    assert_eq!(ids(&store.list_runs(&me, &all, Order::Newest, None, None).unwrap().0), ["d", "c", "b", "a"]);
     let found = store.get_run(&me, "b").unwrap();
     assert_eq!(found.get(0, RunColumn::Notes), Some(&b"n"[..]));
     assert!(store.get_run(&me, "x").unwrap().is_empty());
@@ -480,6 +483,7 @@ fn items_are_listed_by_what_is_inside_of_them_and_decided_on() {
         name: "list_intel_items".into(),
         filter: ItemFilter { conditions: vec![condition], ..filter(Decision::Undecided) },
         fields: Fields::default().with(ItemColumn::ItemId),
+        order: Order::Oldest,
         limit: NonZeroUsize::new(1),
         cursor: None,
     };

@@ -100,6 +100,7 @@ def optional(*values: Any) -> st.SearchStrategy[Any]:
     optional(0, 3, 2.5, 9, 11),
     optional(5, 9, 10),
     st.integers(1, 70),
+    st.sampled_from(["oldest", "newest"]),
 )
 def test_filters_let_through_what_they_say_in_pages_too(
     many: StateStore,
@@ -110,6 +111,7 @@ def test_filters_let_through_what_they_say_in_pages_too(
     until: float | None,
     total: int | None,
     limit: int,
+    order: Any,
 ) -> None:
     filters: dict[str, Any] = {
         "run_id": run_id,
@@ -130,12 +132,14 @@ def test_filters_let_through_what_they_say_in_pages_too(
         and (until is None or item["created_at"] < time(until))
         and (total is None or json.loads(item["scores_json"])["total"] < total)
     ]
-    whole = many.list_intel_items(**filters)
+    assert many.count_intel_items(**filters) == len(expected)
+    if order == "newest":
+        expected.reverse()
+    whole = many.list_intel_items(**filters, order=order)
     assert ids(whole) == expected
     assert whole.next_cursor is None
-    assert paged(many, limit, **filters) == expected
-    assert [item["item_id"] for item in many.iter_intel_items(**filters)] == expected
-    assert many.count_intel_items(**filters) == len(expected)
+    assert paged(many, limit, **filters, order=order) == expected
+    assert [item["item_id"] for item in many.iter_intel_items(**filters, order=order)] == expected
 
 
 def test_oldest_come_first_and_of_one_time_those_recorded_first(many: StateStore) -> None:
@@ -215,6 +219,8 @@ def test_fields_are_just_those_in_their_order(many: StateStore) -> None:
         (InvalidValueError, "fields", ["no_such_field"]),
         (InvalidValueError, "fields", ["item_id", "title", "item_id"]),
         (InvalidValueError, "fields", []),
+        (InvalidValueError, "order", "best"),
+        (InvalidTypeError, "order", True),
         (InvalidTypeError, "limit", True),
         (InvalidTypeError, "limit", 1.0),
         (InvalidValueError, "limit", 0),
@@ -229,7 +235,7 @@ def test_wrong_arguments_are_refused_by_name(many: StateStore, error: type[Excep
     if name not in ("limit", "cursor"):
         with pytest.raises(error, match=rf"^iter_intel_items: .*{name}"):
             many.iter_intel_items(**{name: wrong})
-        if name != "fields":
+        if name not in ("fields", "order"):
             with pytest.raises(error, match=rf"^count_intel_items: .*{name}"):
                 many.count_intel_items(**{name: wrong})
 
@@ -294,6 +300,29 @@ def test_cursor_of_other_filters_is_refused(many: StateStore) -> None:
             many.list_intel_items(cursor=cursor_of(many, **mine), **other)
     with pytest.raises(InvalidValueError, match=r"^list_intel_items: the cursor belongs to another list"):
         many.list_intel_items(cursor=many.list_runs(limit=1).next_cursor)
+
+
+def test_cursor_of_the_other_order_is_refused_by_name(many: StateStore) -> None:
+    """It would begin to repeat what was there, or leave out what was not."""
+    orders: list[Any] = ["oldest", "newest"]
+    for mine, other in (orders, orders[::-1]):
+        cursor = cursor_of(many, order=mine, item_type="note")
+        message = rf'^list_intel_items: the cursor belongs to this list with order="{mine}", not "{other}"'
+        with pytest.raises(InvalidValueError, match=message):
+            many.list_intel_items(cursor=cursor, order=other, item_type="note")
+        with pytest.raises(InvalidValueError, match=r"^list_intel_items: the cursor belongs to another list"):
+            many.list_intel_items(cursor=cursor, order=other)
+    assert cursor_of(many) == cursor_of(many, order="oldest")
+
+
+def test_newest_first_is_the_list_reversed_where_there_are_many_groups(store: StateStore) -> None:
+    store.upsert_intel_items_batch(
+        make_item(f"{number}", item_type=f"type-{number % 9}", decision=DECISIONS[number % 4]) for number in range(3000)
+    )
+    for filters in ({"undecided": False}, {"item_type": "type-1"}, {"run_id": "run-1"}):
+        wanted = ids(store.list_intel_items(**filters))[::-1]
+        assert ids(store.list_intel_items(**filters, order="newest")) == wanted
+        assert [item["item_id"] for item in store.iter_intel_items(**filters, order="newest")] == wanted
 
 
 def test_cursor_is_of_the_filters_and_not_of_how_they_are_written(many: StateStore) -> None:

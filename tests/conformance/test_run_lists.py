@@ -88,6 +88,7 @@ times = st.none() | st.integers(-1, 11).map(float) | st.sampled_from([2.5, 3.000
     times,
     times,
     st.integers(1, 70),
+    st.sampled_from(["newest", "oldest"]),
 )
 def test_filters_let_through_what_they_say_in_pages_too(
     many: StateStore,
@@ -97,6 +98,7 @@ def test_filters_let_through_what_they_say_in_pages_too(
     since: float | None,
     until: float | None,
     limit: int,
+    order: Any,
 ) -> None:
     expected = [
         run["run_id"]
@@ -114,11 +116,13 @@ def test_filters_let_through_what_they_say_in_pages_too(
         "since": since if since is None else time(since),
         "until": until if until is None else time(until),
     }
-    whole = many.list_runs(**filters)
+    assert many.count_runs(**filters) == len(expected)
+    if order == "oldest":
+        expected.reverse()
+    whole = many.list_runs(**filters, order=order)
     assert ids(whole) == expected
     assert whole.next_cursor is None
-    assert paged(many, limit, **filters) == expected
-    assert many.count_runs(**filters) == len(expected)
+    assert paged(many, limit, **filters, order=order) == expected
 
 
 def test_newest_come_first_and_of_one_time_those_recorded_last(many: StateStore) -> None:
@@ -194,6 +198,8 @@ def test_one_point_in_time_is_the_same_however_it_is_written(many: StateStore, s
         (InvalidTypeError, "status", b"failed"),
         (InvalidTypeError, "status", ["failed", None]),
         (InvalidValueError, "status", ["\ud800"]),
+        (InvalidValueError, "order", "best"),
+        (InvalidTypeError, "order", None),
         (InvalidTypeError, "limit", True),
         (InvalidTypeError, "limit", 1.0),
         (InvalidValueError, "limit", 0),
@@ -205,7 +211,7 @@ def test_wrong_arguments_are_refused_by_name(many: StateStore, error: type[Excep
     with pytest.raises(error, match=rf"^list_runs: .*{name}") as caught:
         many.list_runs(**{name: wrong})
     assert "\n" not in str(caught.value)
-    if name not in ("limit", "cursor"):
+    if name not in ("limit", "cursor", "order"):
         with pytest.raises(error, match=rf"^count_runs: .*{name}"):
             many.count_runs(**{name: wrong})
 
@@ -271,6 +277,19 @@ def test_cursor_is_of_the_filters_and_not_of_how_they_are_written(many: StateSto
         cursor=first.next_cursor,
     )
     assert [*first, *rest] == many.list_runs(status=["failed", "partial"], since=time(1))
+
+
+def test_cursor_of_the_other_order_is_refused_by_name(many: StateStore) -> None:
+    """It would begin to repeat what was there, or leave out what was not."""
+    orders: list[Any] = ["newest", "oldest"]
+    for mine, other in (orders, orders[::-1]):
+        cursor = cursor_of(many, order=mine, run_type="daily")
+        message = rf'^list_runs: the cursor belongs to this list with order="{mine}", not "{other}"'
+        with pytest.raises(InvalidValueError, match=message):
+            many.list_runs(cursor=cursor, order=other, run_type="daily")
+        with pytest.raises(InvalidValueError, match=r"^list_runs: the cursor belongs to another list"):
+            many.list_runs(cursor=cursor, order=other)
+    assert cursor_of(many) == cursor_of(many, order="newest")
 
 
 def test_cursor_of_another_store_is_refused(new_engine: Callable[[], Engine]) -> None:

@@ -133,14 +133,15 @@ def test_every_public_name_is_documented(name: str) -> None:
 
 
 def call(name: str, function: Any) -> str:
-    """Return a method with its parameters, as a caller writes it; the filters of items have one name for all."""
+    """Return a method with its parameters, as a caller writes it; filters of items and runs have one name for all."""
     _, *parameters = inspect.signature(function).parameters.values()
     bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
     if bare and bare[-1].kind == inspect.Parameter.VAR_KEYWORD:
         keywords = [str(each) for each in bare[:-1] if each.kind == inspect.Parameter.KEYWORD_ONLY]
         places = [str(each) for each in bare[:-1] if each.kind != inspect.Parameter.KEYWORD_ONLY]
         return f"{name}({', '.join([*places, '*', 'FILTERS', *keywords])})"
-    return f"{name}{inspect.Signature(bare)}"
+    run_filters = ", ".join(f"{each}=None" for each in table(section(API, "Run filters")))
+    return f"{name}{inspect.Signature(bare)}".replace(run_filters, "RUN_FILTERS")
 
 
 def test_every_method_of_the_store_is_in_the_api_tables() -> None:

@@ -61,6 +61,9 @@ def calls(store: StateStore, folder: str) -> Iterator[Callable[[], object]]:
     yield lambda: store.get_run("run-1")
     yield lambda: store.list_runs(since=now - timedelta(1), status=["running"], limit=1)
     yield lambda: store.count_runs(until="soon")
+    yield lambda: store.list_runs(order="oldest")
+    yield lambda: store.list_intel_items(order="newest")
+    yield lambda: store.iter_intel_items(order="best")  # type: ignore[arg-type]
     yield lambda: store.count_runs(run_id_prefix="run-")
     yield lambda: store.count_runs_by("status", since=now)
     yield lambda: store.count_runs_by("started_at")  # type: ignore[arg-type]

@@ -41,6 +41,7 @@ class ItemSelection:
         fields: Iterable[str] | None,
         since: str | None,
         until: str | None,
+        order: str,
         /,
     ) -> Self: ...
 
@@ -100,10 +101,11 @@ class Store:
         status: str | Iterable[str] | None,
         since: str | None,
         until: str | None,
+        order: str,
         limit: int | None,
         cursor: str | None,
     ) -> tuple[list[tuple[Any, ...]], str | None]:
-        """Return the fields of runs, the newest first, and the cursor of the next page."""
+        """Return the fields of runs, and the cursor of the next page."""
 
     def count_runs(
         self,
@@ -141,12 +143,12 @@ class Store:
     def list_intel_items(
         self, selection: ItemSelection, limit: int | None, cursor: str | None
     ) -> tuple[list[IntelItem], str | None]:
-        """Return items, the oldest first, and the cursor of the next page."""
+        """Return items, and the cursor of the next page."""
 
     def page_intel_items(
         self, selection: ItemSelection, after: tuple[str, int] | None, limit: int
     ) -> tuple[list[IntelItem], tuple[str, int] | None]:
-        """Return the next items, the oldest first, and the position after them; None on the last page."""
+        """Return the next items, and the position after them; None on the last page."""
 
     def count_intel_items(self, selection: ItemSelection) -> int:
         """Return the number of items."""

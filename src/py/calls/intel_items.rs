@@ -116,7 +116,7 @@ impl Store {
         Ok(list(py, &self.0, &ItemSelection::of_run(run_id), None, None)?.0)
     }
 
-    /// Return items, the oldest first, and the cursor of the next page.
+    /// Return items, and the cursor of the next page.
     fn list_intel_items<'py>(
         &self,
         py: Python<'py>,
@@ -129,7 +129,7 @@ impl Store {
         list(py, &self.0, selection, limit, cursor)
     }
 
-    /// Return the next items, the oldest first, and the position after them; None on the last page.
+    /// Return the next items, and the position after them; None on the last page.
     fn page_intel_items<'py>(
         &self,
         py: Python<'py>,
@@ -139,7 +139,14 @@ impl Store {
     ) -> PyResult<ItemPage<'py>> {
         let after = after.map(|(time, rowid)| Position { time, rowid });
         let (items, end) = call(py, &self.0, |store, caller| {
-            store.page_intel_items(caller, &selection.filter, selection.fields(), after.as_ref(), limit)
+            store.page_intel_items(
+                caller,
+                &selection.filter,
+                selection.fields(),
+                selection.order,
+                after.as_ref(),
+                limit,
+            )
         })?;
         let mut dicts = Dicts::new(py, &selection.columns)?;
         dicts.extend(items, &selection.operation)?;
@@ -167,7 +174,7 @@ impl Store {
     }
 }
 
-/// The dicts of the selected items, the oldest first, and the cursor of the next page.
+/// The dicts of the selected items, and the cursor of the next page.
 fn list<'py>(
     py: Python<'py>,
     open: &Open,
@@ -179,6 +186,7 @@ fn list<'py>(
         name: selection.operation.clone(),
         filter: selection.filter.clone(),
         fields: selection.fields(),
+        order: selection.order,
         limit,
         cursor: cursor.map(str::to_owned),
     };

@@ -143,7 +143,7 @@ impl Store {
         run.map(|run| Ok(run.cast_into()?)).transpose()
     }
 
-    /// Return the fields of runs, the newest first, and the cursor of those that are left.
+    /// Return the fields of runs, and the cursor of those that are left.
     #[expect(clippy::too_many_arguments, reason = "each is an argument of the call in Python")]
     fn list_runs<'py>(
         &self,
@@ -153,14 +153,16 @@ impl Store {
         status: &Bound<'py, PyAny>,
         since: &Bound<'py, PyAny>,
         until: &Bound<'py, PyAny>,
+        order: &Bound<'py, PyAny>,
         limit: &Bound<'py, PyAny>,
         cursor: &Bound<'py, PyAny>,
     ) -> PyResult<RunPage<'py>> {
         let filter = filter("list_runs", run_id_prefix, run_type, status, since, until)?;
+        let order = values::order(order, "list_runs")?;
         let limit = values::limit(limit, "list_runs")?;
         let cursor = values::optional_text(cursor, "list_runs", "cursor")?;
         let (found, next) =
-            call(py, &self.0, |store, caller| store.list_runs(caller, &filter, limit, cursor))?;
+            call(py, &self.0, |store, caller| store.list_runs(caller, &filter, order, limit, cursor))?;
         Ok((run::tuples(py, &found, "list_runs")?, next))
     }
 

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyFrozenSet, PyInt, PyList, PyMapping, PySet, PyString, PyTuple};
 
-use super::values::{during, optional_text, text};
+use super::values::{self, during, optional_text, text};
 use crate::error::{cut, excerpt};
 use crate::json::condition::{Condition, Scalar, Test};
 use crate::json::number::Number;
@@ -11,6 +11,7 @@ use crate::model::columns::ItemColumn;
 use crate::model::rows::Fields;
 use crate::py::errors::Refusal;
 use crate::sqlite::lists::item_filter::{Decision, ItemFilter};
+use crate::sqlite::lists::order::Order;
 
 const OPERATORS: &str = "= != < <= > >= in contains exists";
 
@@ -22,6 +23,7 @@ pub(in crate::py) struct ItemSelection {
     pub(in crate::py) filter: ItemFilter,
     /// The columns that the dicts have, in their order.
     pub(in crate::py) columns: Vec<ItemColumn>,
+    pub(in crate::py) order: Order,
 }
 
 impl ItemSelection {
@@ -31,6 +33,7 @@ impl ItemSelection {
             operation: format!("list_intel_items_for_run {}", excerpt(run_id)),
             filter: ItemFilter::of_run(run_id),
             columns: ItemColumn::ALL.to_vec(),
+            order: Order::Oldest,
         }
     }
 
@@ -45,7 +48,7 @@ impl ItemSelection {
 #[pymethods]
 impl ItemSelection {
     #[new]
-    #[pyo3(signature = (operation, run_id, item_type, decision, undecided, conditions, fields, since, until, /))]
+    #[pyo3(signature = (operation, run_id, item_type, decision, undecided, conditions, fields, since, until, order, /))]
     #[expect(clippy::too_many_arguments, reason = "each is an argument of the calls in Python")]
     fn new(
         operation: String,
@@ -57,6 +60,7 @@ impl ItemSelection {
         fields: &Bound<'_, PyAny>,
         since: &Bound<'_, PyAny>,
         until: &Bound<'_, PyAny>,
+        order: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
         let text = |value, name| Ok::<_, PyErr>(optional_text(value, &operation, name)?.map(str::to_owned));
         let filter = ItemFilter {
@@ -68,7 +72,8 @@ impl ItemSelection {
             conditions: all_conditions(conditions, &operation)?,
         };
         let columns = columns(fields, &operation)?;
-        Ok(Self { operation, filter, columns })
+        let order = values::order(order, &operation)?;
+        Ok(Self { operation, filter, columns, order })
     }
 }
 

@@ -13,6 +13,7 @@ use super::json;
 use crate::error::{ErrorKind, StoreError, cut, excerpt};
 use crate::py::errors::{Refusal, shown};
 use crate::sqlite::engine::adhoc::{Parameters, Rows, Value};
+use crate::sqlite::lists::order::Order;
 use crate::sqlite::lists::tally::Tally;
 
 /// The text of a required argument.
@@ -89,6 +90,11 @@ pub(in crate::py) fn choice<const N: usize>(
         Refusal::InvalidValue
             .error(value.py(), format!("{operation}: {name} must be {choices}, not {}", excerpt(found)))
     })
+}
+
+/// Which end of a list comes first.
+pub(in crate::py) fn order(value: &Bound<'_, PyAny>, operation: &str) -> PyResult<Order> {
+    Ok(Order::ALL[choice(value, operation, "order", Order::ALL.map(Order::name))?])
 }
 
 /// How long a list may be; `None` is as long as there are rows.

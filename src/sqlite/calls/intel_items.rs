@@ -20,6 +20,7 @@ use crate::sqlite::lists::item_count;
 use crate::sqlite::lists::item_count_by;
 use crate::sqlite::lists::item_filter::ItemFilter;
 use crate::sqlite::lists::items::ItemList;
+use crate::sqlite::lists::order::Order;
 use crate::sqlite::lists::tally::Tally;
 use crate::sqlite::tables::decisions::NewDecision;
 use crate::sqlite::tables::intel_items;
@@ -105,13 +106,14 @@ impl Store {
             name: format!("list_intel_items_for_run {}", excerpt(run_id)),
             filter: ItemFilter::of_run(run_id),
             fields: Fields::ALL,
+            order: Order::Oldest,
             limit: None,
             cursor: None,
         };
         self.list_intel_items(caller, &list).map(|(items, _)| items)
     }
 
-    /// Read items, the oldest first, and the cursor of the page behind, `None` where nothing is left.
+    /// Read items, and the cursor of the page behind, `None` where nothing is left.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidValue`] when the cursor is not one of this list, [`ErrorKind::Interrupted`], and as
@@ -134,7 +136,7 @@ impl Store {
         found.map_err(|error| error.during(&list.name))
     }
 
-    /// Read the next items, at most `limit`, the oldest first; and where they end, `None` where none are left. Nothing
+    /// Read the next items, at most `limit`; and where they end, `None` where none are left. Nothing
     /// is held between two pages, and a page of a filter that lets little through ends early, so that no read stays
     /// open for long.
     ///
@@ -145,11 +147,12 @@ impl Store {
         caller: &Caller,
         filter: &ItemFilter,
         fields: Fields,
+        order: Order,
         after: Option<&Position>,
         limit: NonZeroUsize,
     ) -> Result<(Vec<Items>, Option<Position>)> {
         self.read(caller, Sql::Ours, |connection| {
-            lists::items::page(connection, filter, fields, after, limit.get(), MAX_SCANNED)
+            lists::items::page(connection, filter, fields, order, after, limit.get(), MAX_SCANNED)
         })
         .map_err(|error| error.during("iter_intel_items"))
     }

@@ -12,6 +12,7 @@ use crate::model::rows::{NewRun, RUNNING, RunEnd, Runs};
 use crate::sqlite::engine::commit::advise;
 use crate::sqlite::engine::write::Write;
 use crate::sqlite::file::wait::Wait;
+use crate::sqlite::lists::order::Order;
 use crate::sqlite::lists::tally::Tally;
 use crate::sqlite::lists::{self, runs::RunFilter};
 use crate::sqlite::tables::runs;
@@ -60,7 +61,7 @@ impl Store {
             .map_err(|error| error.during(format!("get_run {}", excerpt(run_id))))
     }
 
-    /// Read runs, the newest first, at most `limit` of them: from the first, or from behind the page that gave
+    /// Read runs, at most `limit` of them: from the first, or from behind the page that gave
     /// `cursor`, with the same filter. With them comes the cursor of the page behind, `None` where nothing is left.
     ///
     /// # Errors
@@ -69,10 +70,11 @@ impl Store {
         &self,
         caller: &Caller,
         filter: &RunFilter,
+        order: Order,
         limit: Option<NonZeroUsize>,
         cursor: Option<&str>,
     ) -> Result<(Runs, Option<String>)> {
-        self.read(caller, Sql::Ours, |connection| lists::runs::list(connection, filter, limit, cursor))
+        self.read(caller, Sql::Ours, |connection| lists::runs::list(connection, filter, order, limit, cursor))
             .map_err(|error| error.during("list_runs"))
     }
 

@@ -9,11 +9,12 @@ use std::fmt::Write as _;
 use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result, StoreError};
+use crate::sqlite::lists::order::Order;
 
 /// Where a page of a list ended: the next one continues after it, whatever was written meanwhile.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    /// The last row's time; empty before the first of a list that begins with the oldest.
+    /// The last row's time.
     pub time: String,
     /// The last row's place among those of the same time.
     pub rowid: i64,
@@ -50,6 +51,41 @@ impl Position {
             ));
         }
         Ok(parts.position)
+    }
+}
+
+/// A list of one order, as its cursors know it.
+pub(crate) struct Described {
+    text: String,
+    /// The same list from the other end.
+    reversed: String,
+    order: Order,
+}
+
+impl Described {
+    /// The list that [`describe`] describes, in this order; the `usual` one is not mentioned.
+    pub(crate) fn new(list: String, order: Order, usual: Order) -> Self {
+        let unusual = format!("{list} in order {}", usual.other().name());
+        let (text, reversed) = if order == usual { (list, unusual) } else { (unusual, list) };
+        Self { text, reversed, order }
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The position that [`Position::encode`] made text of, for the same list and file.
+    pub(crate) fn decode(&self, cursor: &str, store_id: &str) -> Result<Position> {
+        Position::decode(cursor, &self.text, store_id).map_err(|error| {
+            match Position::decode(cursor, &self.reversed, store_id) {
+                Ok(_) => refusal(&format!(
+                    "the cursor belongs to this list with order={:?}, not {:?}: take next_cursor from the same call with the same order",
+                    self.order.other().name(),
+                    self.order.name()
+                )),
+                Err(_) => error,
+            }
+        })
     }
 }
 
@@ -176,6 +212,20 @@ mod tests {
     fn a_cursor_of_another_list_or_file_is_refused() {
         assert!(refused(&position("t", 1).encode("other list", "file")).contains("belongs to another list"));
         assert!(refused(&position("t", 1).encode("list", "other file")).contains("belongs to another file"));
+    }
+
+    #[test]
+    fn a_cursor_of_the_other_order_is_refused_by_name() {
+        let list = |order| Described::new("list".to_owned(), order, Order::Oldest);
+        for order in Order::ALL {
+            let cursor = position("t", 1).encode(list(order).text(), "file");
+            assert_eq!(list(order).decode(&cursor, "file").unwrap(), position("t", 1));
+            let error = list(order.other()).decode(&cursor, "file").unwrap_err().to_string();
+            assert!(error.contains(&format!("with order={:?}, not", order.name())), "{error}");
+            let error = list(order).decode(&cursor, "other file").unwrap_err().to_string();
+            assert!(error.contains("belongs to another file"), "{error}");
+        }
+        assert_eq!(list(Order::Oldest).text(), "list", "cursors of earlier versions go on");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::sqlite::lists::cursor;
 use crate::sqlite::lists::item_filter::ItemFilter;
 use crate::sqlite::lists::item_groups::{self, Group};
 use crate::sqlite::lists::items::scan;
+use crate::sqlite::lists::order::Order;
 use crate::sqlite::lists::seek::bind;
 use crate::sqlite::tables::cells::Text;
 use crate::sqlite::tables::pruned;
@@ -21,7 +22,7 @@ pub(crate) fn count(connection: &Connection, filter: &ItemFilter) -> Result<u64>
 fn count_now(connection: &Connection, filter: &ItemFilter) -> Result<u64> {
     if !filter.conditions.is_empty() {
         let mut count = 0;
-        scan(connection, filter, Fields::default(), None, &mut |_, kept| {
+        scan(connection, filter, Fields::default(), Order::Oldest, None, &mut |_, kept| {
             count += u64::from(kept);
             Ok(true)
         })?;

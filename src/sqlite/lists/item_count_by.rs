@@ -12,6 +12,7 @@ use crate::sqlite::lists::cursor;
 use crate::sqlite::lists::item_count::{Kind, only};
 use crate::sqlite::lists::item_filter::ItemFilter;
 use crate::sqlite::lists::items::scan;
+use crate::sqlite::lists::order::Order;
 use crate::sqlite::lists::seek::bind;
 use crate::sqlite::lists::tally::Tally;
 use crate::sqlite::tables::cells::{Text, count};
@@ -29,7 +30,7 @@ pub(crate) fn count_by(
         let mut tally = Tally::default();
         if !filter.conditions.is_empty() {
             let fields = Fields::default().with(column);
-            scan(connection, filter, fields, None, &mut |row, kept| {
+            scan(connection, filter, fields, Order::Oldest, None, &mut |row, kept| {
                 refuse_stopped(stop)?;
                 if kept {
                     tally.add(value(row.get_ref(column as usize)?, column)?, 1);

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::sqlite::file::migrations;
 use crate::sqlite::lists::cursor::Position;
 use crate::sqlite::lists::item_filter::{Decision, ItemFilter};
+use crate::sqlite::lists::order::Order;
 use crate::sqlite::lists::seek::{bind, seeks};
 use crate::sqlite::tables::cells::Text;
 
@@ -95,10 +96,11 @@ fn distinct(connection: &Connection, next: &str, item_type: &[u8]) -> Result<Vec
     Ok(found)
 }
 
-/// The items of several groups as one list, the oldest first.
+/// The items of several groups as one list.
 pub(crate) struct MergedGroups<'a> {
     connection: &'a Connection,
     filter: &'a ItemFilter,
+    order: Order,
     lists: Vec<List>,
 }
 
@@ -117,32 +119,38 @@ impl<'a> MergedGroups<'a> {
         connection: &'a Connection,
         filter: &'a ItemFilter,
         groups: Vec<Group>,
+        order: Order,
         after: Option<&Position>,
     ) -> Self {
         let list = |group| List { group, ready: VecDeque::new(), after: after.cloned(), fetch: FIRST_FETCH };
-        Self { connection, filter, lists: groups.into_iter().map(list).collect() }
+        Self { connection, filter, order, lists: groups.into_iter().map(list).collect() }
     }
 
     /// The rowid of the next item.
     pub(crate) fn next(&mut self) -> Result<Option<i64>> {
         for list in self.lists.iter_mut().filter(|list| list.ready.is_empty()) {
-            list.look_up(self.connection, self.filter)?;
+            list.look_up(self.connection, self.filter, self.order)?;
         }
         self.lists.retain(|list| !list.ready.is_empty());
-        let first = self.lists.iter_mut().min_by(|a, b| order(a.ready.front()).cmp(&order(b.ready.front())));
+        let order = self.order;
+        let first = self
+            .lists
+            .iter_mut()
+            .min_by(|a, b| order.compare(&place(a.ready.front()), &place(b.ready.front())));
         Ok(first.and_then(|list| list.ready.pop_front()).map(|item| item.rowid))
     }
 }
 
-fn order(position: Option<&Position>) -> Option<(&str, i64)> {
+fn place(position: Option<&Position>) -> Option<(&str, i64)> {
     position.map(|position| (position.time.as_str(), position.rowid))
 }
 
 impl List {
-    fn look_up(&mut self, connection: &Connection, filter: &ItemFilter) -> Result<()> {
-        for seek in seeks(filter, self.after.as_ref()) {
+    fn look_up(&mut self, connection: &Connection, filter: &ItemFilter, order: Order) -> Result<()> {
+        for seek in seeks(filter, order, self.after.as_ref()) {
             let left = self.fetch - self.ready.len();
-            let mut statement: CachedStatement = connection.prepare_cached(&look_up_sql(&seek.clause))?;
+            let mut statement: CachedStatement =
+                connection.prepare_cached(&look_up_sql(&seek.clause, order))?;
             bind(
                 &mut statement,
                 &[
@@ -167,10 +175,11 @@ impl List {
     }
 }
 
-fn look_up_sql(seek: &str) -> String {
+fn look_up_sql(seek: &str, order: Order) -> String {
+    let order = order.sql();
     format!(
         "SELECT created_at, rowid FROM intel_items WHERE item_type = :item_type AND decision IS :decision AND {seek}
-         ORDER BY created_at, rowid LIMIT :left"
+         ORDER BY created_at {order}, rowid {order} LIMIT :left"
     )
 }
 
@@ -195,9 +204,12 @@ mod tests {
     fn each_group_is_found_in_its_order() {
         let connection = with_items(0);
         for filter in times() {
-            for after in [None, Some(position())] {
-                for seek in seeks(&filter, after.as_ref()) {
-                    let [step] = plan(&connection, &look_up_sql(&seek.clause)).try_into().unwrap();
+            for (after, order) in [None, Some(position())]
+                .into_iter()
+                .flat_map(|after| Order::ALL.map(|order| (after.clone(), order)))
+            {
+                for seek in seeks(&filter, order, after.as_ref()) {
+                    let [step] = plan(&connection, &look_up_sql(&seek.clause, order)).try_into().unwrap();
                     assert!(
                         step.starts_with(
                             "SEARCH intel_items USING COVERING INDEX idx_intel_items_item_type (item_type=? AND decision=?"
@@ -209,7 +221,8 @@ mod tests {
                         seek.time.is_some() || seek.until.is_some(),
                         "{step}"
                     );
-                    assert_eq!(step.contains("rowid>?"), seek.rowid.is_some(), "{step}");
+                    let tied = ["rowid>?", "rowid<?"][order as usize];
+                    assert_eq!(step.contains(tied), seek.rowid.is_some(), "{step}");
                 }
             }
         }

@@ -8,9 +8,10 @@ use rusqlite::{Connection, Row};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Fields, Items};
-use crate::sqlite::lists::cursor::{self, Position};
+use crate::sqlite::lists::cursor::{self, Described, Position};
 use crate::sqlite::lists::item_filter::{ItemFilter, RowFilter};
 use crate::sqlite::lists::item_groups::{self, MergedGroups};
+use crate::sqlite::lists::order::Order;
 use crate::sqlite::lists::seek::{bind, seeks};
 use crate::sqlite::tables::cells::push_cell;
 
@@ -20,7 +21,7 @@ const BUFFER_ROWS: usize = 256;
 /// The column behind those of [`Items`].
 const ROWID: usize = ItemColumn::ALL.len();
 
-/// A list of items, the oldest first.
+/// A list of items.
 #[derive(Debug, Clone)]
 pub struct ItemList {
     /// Its name in messages.
@@ -29,6 +30,8 @@ pub struct ItemList {
     pub filter: ItemFilter,
     /// The columns that are read; the rest is NULL.
     pub fields: Fields,
+    /// Which of them comes first.
+    pub order: Order,
     /// The most items that it has.
     pub limit: Option<NonZeroUsize>,
     /// The cursor of the page before.
@@ -39,6 +42,7 @@ pub struct ItemList {
 struct Part<'a> {
     filter: &'a ItemFilter,
     fields: Fields,
+    order: Order,
     after: Option<&'a Position>,
     limit: usize,
     /// The most items that are scanned.
@@ -51,22 +55,19 @@ pub(crate) fn list(
     wanted: &ItemList,
     stop: &AtomicBool,
 ) -> Result<(Vec<Items>, Option<String>)> {
-    let described = wanted.filter.describe("list_intel_items");
+    let list = Described::new(wanted.filter.describe("list_intel_items"), wanted.order, Order::Oldest);
     cursor::snapshot(connection, |store_id| {
-        let after = wanted
-            .cursor
-            .as_ref()
-            .map(|cursor| Position::decode(cursor, &described, store_id))
-            .transpose()?;
+        let after = wanted.cursor.as_ref().map(|cursor| list.decode(cursor, store_id)).transpose()?;
         let part = Part {
             filter: &wanted.filter,
             fields: wanted.fields,
+            order: wanted.order,
             after: after.as_ref(),
             limit: wanted.limit.map_or(usize::MAX, NonZeroUsize::get),
             max_scanned: usize::MAX,
         };
         let (items, end) = read(connection, &part, stop)?;
-        Ok((items, end.map(|end| end.encode(&described, store_id))))
+        Ok((items, end.map(|end| end.encode(list.text(), store_id))))
     })
 }
 
@@ -76,14 +77,16 @@ pub(crate) fn page(
     connection: &Connection,
     filter: &ItemFilter,
     fields: Fields,
+    order: Order,
     after: Option<&Position>,
     limit: usize,
     max_scanned: usize,
 ) -> Result<(Vec<Items>, Option<Position>)> {
     cursor::snapshot(connection, |_| {
-        let part = Part { filter, fields, after, limit, max_scanned };
+        let part = Part { filter, fields, order, after, limit, max_scanned };
         let (items, end) = read(connection, &part, &AtomicBool::default())?;
-        if end.is_some() && end.as_ref() <= after {
+        let goes_on = |end: &Position| after.is_none_or(|after| order.compare(end, after).is_gt());
+        if end.as_ref().is_some_and(|end| !goes_on(end)) {
             // A reader that continued from there would never come to an end.
             let what = "an index of intel_items is not in order: the file is damaged";
             return Err(StoreError::new(ErrorKind::CorruptDatabase, what));
@@ -106,7 +109,7 @@ pub(crate) fn may_have_more_than(connection: &Connection, filter: &ItemFilter, c
 fn read(connection: &Connection, part: &Part, stop: &AtomicBool) -> Result<(Vec<Items>, Option<Position>)> {
     let (mut items, mut count, mut scanned) = (Vec::new(), 0, 0);
     let (mut end, mut more) = (None, false);
-    scan(connection, part.filter, part.fields, part.after, &mut |row, kept| {
+    scan(connection, part.filter, part.fields, part.order, part.after, &mut |row, kept| {
         if stop.load(Ordering::Relaxed) {
             return Err(StoreError::new(ErrorKind::Interrupted, "interrupted while reading"));
         }
@@ -142,12 +145,13 @@ fn push(row: &Row, fields: Fields, items: &mut Items) -> Result<()> {
     Ok(())
 }
 
-/// Scan the items that an index finds for a filter, the oldest first, and give each, and whether it passes the filter,
+/// Scan the items that an index finds for a filter, in their order, and give each, and whether it passes the filter,
 /// to the caller, until no more are wanted.
 pub(crate) fn scan(
     connection: &Connection,
     filter: &ItemFilter,
     fields: Fields,
+    order: Order,
     after: Option<&Position>,
     look: &mut dyn FnMut(&Row, bool) -> Result<bool>,
 ) -> Result<()> {
@@ -162,7 +166,7 @@ pub(crate) fn scan(
         && let Some(groups) = item_groups::groups(connection, filter)?
     {
         let mut item = connection.prepare_cached(&item_sql(columns))?;
-        let mut merge = MergedGroups::new(connection, filter, groups, after);
+        let mut merge = MergedGroups::new(connection, filter, groups, order, after);
         while let Some(rowid) = merge.next()? {
             bind(&mut item, &[(":rowid", &rowid)])?;
             let mut rows = item.raw_query();
@@ -175,8 +179,8 @@ pub(crate) fn scan(
         }
         return Ok(());
     }
-    for seek in seeks(filter, after) {
-        let mut items = connection.prepare_cached(&list_sql(columns, filter, &seek.clause))?;
+    for seek in seeks(filter, order, after) {
+        let mut items = connection.prepare_cached(&list_sql(columns, filter, order, &seek.clause))?;
         bind(
             &mut items,
             &[
@@ -204,9 +208,10 @@ fn select(columns: Fields) -> String {
     format!("SELECT {}, rowid FROM intel_items", names.collect::<Vec<_>>().join(", "))
 }
 
-fn list_sql(columns: Fields, filter: &ItemFilter, seek: &str) -> String {
+fn list_sql(columns: Fields, filter: &ItemFilter, order: Order, seek: &str) -> String {
+    let order = order.sql();
     let of_run = if filter.run_id.is_some() { "run_id = :run_id AND " } else { "" };
-    format!("{} WHERE {of_run}{seek} ORDER BY created_at, rowid", select(columns))
+    format!("{} WHERE {of_run}{seek} ORDER BY created_at {order}, rowid {order}", select(columns))
 }
 
 fn item_sql(columns: Fields) -> String {
@@ -306,9 +311,12 @@ pub(crate) mod tests {
                 Some(_) => ("idx_intel_items_run_id", "run_id=?"),
                 None => ("idx_intel_items_created_at", ""),
             };
-            for after in [None, Some(position())] {
-                for seek in seeks(&filter, after.as_ref()) {
-                    let sql = list_sql(Fields::ALL, &filter, &seek.clause);
+            for (after, order) in [None, Some(position())]
+                .into_iter()
+                .flat_map(|after| Order::ALL.map(|order| (after.clone(), order)))
+            {
+                for seek in seeks(&filter, order, after.as_ref()) {
+                    let sql = list_sql(Fields::ALL, &filter, order, &seek.clause);
                     let [step] = plan(&connection, &sql).try_into().unwrap();
                     let (by, sought) = step.split_once(" (").unwrap_or((&step, ""));
                     assert!(by.ends_with(&format!(" intel_items USING INDEX {index}")), "{step}");
@@ -318,7 +326,8 @@ pub(crate) mod tests {
                         seek.time.is_some() || seek.until.is_some(),
                         "{step}"
                     );
-                    assert_eq!(sought.contains("rowid>?"), seek.rowid.is_some(), "{step}");
+                    let tied = ["rowid>?", "rowid<?"][order as usize];
+                    assert_eq!(sought.contains(tied), seek.rowid.is_some(), "{step}");
                 }
             }
         }
@@ -331,9 +340,10 @@ pub(crate) mod tests {
         let connection = with_items(10);
         let filter = ItemFilter::of_run("run");
         for _ in 0..5 {
-            page(&connection, &filter, Fields::ALL, None, 5, 1000).unwrap();
+            page(&connection, &filter, Fields::ALL, Order::Oldest, None, 5, 1000).unwrap();
         }
-        let statement = connection.prepare_cached(&list_sql(Fields::ALL, &filter, "TRUE")).unwrap();
+        let statement =
+            connection.prepare_cached(&list_sql(Fields::ALL, &filter, Order::Oldest, "TRUE")).unwrap();
         assert_eq!(statement.get_status(StatementStatus::Run), 5);
         assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
     }
@@ -368,13 +378,19 @@ pub(crate) mod tests {
                 .collect::<rusqlite::Result<_>>()
                 .unwrap();
             assert_eq!(count(&connection, &filter).unwrap(), wanted.len() as u64, "{filter:?}");
-            for (limit, max_scanned) in [(1, 1000), (7, 1000), (7, 3), (1000, 1), (1000, 1000)] {
+            let reversed: Vec<String> = wanted.iter().rev().cloned().collect();
+            let limits = [(1, 1000), (7, 1000), (7, 3), (1000, 1), (1000, 1000)];
+            for (limit, max_scanned, order) in
+                limits.into_iter().flat_map(|(limit, most)| Order::ALL.map(|order| (limit, most, order)))
+            {
+                let wanted = if order == Order::Oldest { &wanted } else { &reversed };
                 let (mut found, mut after) = (Vec::new(), None);
                 loop {
                     let (items, end) = page(
                         &connection,
                         &filter,
                         Fields::default().with(ItemColumn::ItemId),
+                        order,
                         after.as_ref(),
                         limit,
                         max_scanned,
@@ -394,7 +410,7 @@ pub(crate) mod tests {
                         break;
                     }
                 }
-                assert_eq!(found, wanted, "{filter:?}, limit {limit}, max_scanned {max_scanned}");
+                assert_eq!(&found, wanted, "{filter:?}, {order:?}, limit {limit}, max_scanned {max_scanned}");
             }
         }
     }

@@ -6,6 +6,7 @@ pub(crate) mod item_count_by;
 pub(crate) mod item_filter;
 pub(crate) mod item_groups;
 pub(crate) mod items;
+pub(crate) mod order;
 pub(crate) mod runs;
 pub(crate) mod seek;
 pub(crate) mod tally;

@@ -1,5 +1,6 @@
 //! Lists and counts of runs: filters, pages, and several statuses merged into one list.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::num::NonZeroUsize;
 
@@ -10,7 +11,8 @@ use rusqlite::{Connection, Row, Rows, params_from_iter};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::columns::RunColumn;
 use crate::model::rows::Runs;
-use crate::sqlite::lists::cursor::{self, Position};
+use crate::sqlite::lists::cursor::{self, Described, Position};
+use crate::sqlite::lists::order::Order;
 use crate::sqlite::lists::tally::Tally;
 use crate::sqlite::tables::cells;
 use crate::sqlite::tables::pruned::{NOT_PRUNED, PRUNED};
@@ -99,25 +101,36 @@ impl RunFilter {
         ]))
     }
 
-    /// The conditions on runs of one status, or of any, that started before `until`.
-    fn conditions<'a>(&'a self, status: Option<&'a str>, until: Option<&'a str>) -> Vec<Clause<'a>> {
-        let times = given([("started_at >= ?", self.since.as_deref()), ("started_at < ?", until)]);
+    /// The conditions on runs of one status, or of any.
+    fn conditions<'a>(&'a self, status: Option<&'a str>) -> Vec<Clause<'a>> {
+        let times =
+            given([("started_at >= ?", self.since.as_deref()), ("started_at < ?", self.until.as_deref())]);
         self.of_kind(status).chain(times).collect()
     }
 
+    /// The same, on those of a time that comes behind another.
+    fn behind<'a>(&'a self, status: Option<&'a str>, order: Order, time: &'a str) -> Vec<Clause<'a>> {
+        let times = match order {
+            Order::Oldest => [("started_at > ?", Some(time)), ("started_at < ?", self.until.as_deref())],
+            Order::Newest => [("started_at >= ?", self.since.as_deref()), ("started_at < ?", Some(time))],
+        };
+        self.of_kind(status).chain(given(times)).collect()
+    }
+
     /// The conditions on the runs behind a position, or on all, in parts of which an index has each in its order.
-    fn parts<'a>(&'a self, after: Option<&'a Position>) -> Vec<Vec<Clause<'a>>> {
+    fn parts<'a>(&'a self, order: Order, after: Option<&'a Position>) -> Vec<Vec<Clause<'a>>> {
         let mut parts = Vec::new();
         for status in self.distinct_statuses() {
             let Some(after) = after else {
-                parts.push(self.conditions(status, self.until.as_deref()));
+                parts.push(self.conditions(status));
                 continue;
             };
             // SQLite would go through all runs of one time to compare the pair of time and rowid.
+            let rowid = if order == Order::Oldest { "rowid > ?" } else { "rowid < ?" };
             let of_the_same_time: [Clause; 2] =
-                [("started_at = ?", after.time.as_str().into()), ("rowid < ?", after.rowid.into())];
+                [("started_at = ?", after.time.as_str().into()), (rowid, after.rowid.into())];
             parts.push(self.of_kind(status).chain(of_the_same_time).collect());
-            parts.push(self.conditions(status, Some(&after.time)));
+            parts.push(self.behind(status, order, &after.time));
         }
         parts
     }
@@ -128,24 +141,25 @@ fn given<'a>(conditions: [(&'static str, Option<&'a str>); 2]) -> impl Iterator<
     conditions.into_iter().filter_map(|(condition, value)| Some((condition, value?.into())))
 }
 
-/// Read runs, the newest first, at most `limit` from behind `cursor` on; and the cursor of what is left, if anything
+/// Read runs, at most `limit` from behind `cursor` on; and the cursor of what is left, if anything
 /// is.
 pub(crate) fn list(
     connection: &Connection,
     filter: &RunFilter,
+    order: Order,
     limit: Option<NonZeroUsize>,
     cursor: Option<&str>,
 ) -> Result<(Runs, Option<String>)> {
-    let described = filter.describe();
+    let described = Described::new(filter.describe(), order, Order::Newest);
     cursor::snapshot(connection, |store_id| {
-        let after = cursor.map(|cursor| Position::decode(cursor, &described, store_id)).transpose()?;
-        let parts = filter.parts(after.as_ref());
+        let after = cursor.map(|cursor| described.decode(cursor, store_id)).transpose()?;
+        let parts = filter.parts(order, after.as_ref());
         let mut statements = parts
             .iter()
-            .map(|conditions| Ok(connection.prepare_cached(&list_sql(conditions))?))
+            .map(|conditions| Ok(connection.prepare_cached(&list_sql(conditions, order))?))
             .collect::<Result<Vec<_>>>()?;
         let most = limit.and_then(|limit| i64::try_from(limit.get()).ok()?.checked_add(1)).unwrap_or(-1);
-        let mut merge = MergedLists::default();
+        let mut merge = MergedLists::new(order);
         for (statement, conditions) in statements.iter_mut().zip(parts) {
             let values = conditions.into_iter().map(|(_, value)| value);
             merge.add(statement.query(params_from_iter(values.chain([most.into()])))?)?;
@@ -165,7 +179,7 @@ pub(crate) fn list(
         let time = String::from_utf8(time).map_err(|_| {
             StoreError::new(ErrorKind::CorruptDatabase, "a started_at is not UTF-8; another program wrote it")
         })?;
-        Ok((found, Some(Position { time, rowid }.encode(&described, store_id))))
+        Ok((found, Some(Position { time, rowid }.encode(described.text(), store_id))))
     })
 }
 
@@ -173,7 +187,7 @@ pub(crate) fn list(
 pub(crate) fn count(connection: &Connection, filter: &RunFilter) -> Result<u64> {
     cursor::snapshot(connection, |_| {
         filter.distinct_statuses().into_iter().try_fold(0, |sum, status| {
-            let conditions = filter.conditions(status, filter.until.as_deref());
+            let conditions = filter.conditions(status);
             let count = |sql: &str| -> Result<u64> {
                 let values = params_from_iter(conditions.iter().map(|(_, value)| value));
                 let count: i64 = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
@@ -191,7 +205,7 @@ pub(crate) fn count_by(connection: &Connection, filter: &RunFilter, column: RunC
     cursor::snapshot(connection, |_| {
         let mut tally = Tally::default();
         for status in filter.distinct_statuses() {
-            let conditions = filter.conditions(status, filter.until.as_deref());
+            let conditions = filter.conditions(status);
             let [all, pruned] = count_sql(&conditions);
             each_count(connection, &all, &conditions, column, &mut |value, count| tally.add(value, count))?;
             each_count(connection, &pruned, &conditions, column, &mut |value, count| {
@@ -220,14 +234,15 @@ fn each_count(
     Ok(())
 }
 
-fn list_sql(conditions: &[Clause]) -> String {
+fn list_sql(conditions: &[Clause], order: Order) -> String {
     let columns = RunColumn::names(RunColumn::ALL);
     let only =
         all_of(conditions).into_iter().map(|condition| format!(" AND {condition}")).collect::<String>();
     // Those of a prefix are sorted: the index of the times would have all runs gone through.
     let time = if is_by_id(conditions) { "+started_at" } else { "started_at" };
+    let order = order.sql();
     format!(
-        "SELECT {columns}, rowid FROM runs WHERE {NOT_PRUNED}{only} ORDER BY {time} DESC, rowid DESC LIMIT ?"
+        "SELECT {columns}, rowid FROM runs WHERE {NOT_PRUNED}{only} ORDER BY {time} {order}, rowid {order} LIMIT ?"
     )
 }
 
@@ -253,15 +268,40 @@ fn is_by_id(conditions: &[Clause]) -> bool {
     conditions.iter().any(|(condition, _)| condition.starts_with("run_id"))
 }
 
-/// Lists that are each in order, the newest run first, as one: the newest of all that come next comes first.
-#[derive(Default)]
+/// Lists that are each in order as one: the first of all that come next comes first.
 struct MergedLists<'statement> {
+    order: Order,
     lists: Vec<Rows<'statement>>,
-    /// The time and rowid of what comes next in each list that is not at its end, and which list that is.
-    next: BinaryHeap<(Vec<u8>, i64, usize)>,
+    /// What comes next in each list that is not at its end.
+    next: BinaryHeap<Next>,
+}
+
+/// What comes next in a list.
+#[derive(PartialEq, Eq)]
+struct Next {
+    order: Order,
+    place: (Vec<u8>, i64),
+    list: usize,
+}
+
+impl Ord for Next {
+    /// The one that comes first is the greatest.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.order.compare(&other.place, &self.place).then(self.list.cmp(&other.list))
+    }
+}
+
+impl PartialOrd for Next {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl<'statement> MergedLists<'statement> {
+    fn new(order: Order) -> Self {
+        Self { order, lists: Vec::new(), next: BinaryHeap::new() }
+    }
+
     fn add(&mut self, list: Rows<'statement>) -> Result<()> {
         self.lists.push(list);
         self.advance(self.lists.len() - 1)
@@ -269,12 +309,12 @@ impl<'statement> MergedLists<'statement> {
 
     /// Hand the next row to `take`; its position, or `None` where all lists are at their end.
     fn next(&mut self, take: impl FnOnce(&Row) -> Result<()>) -> Result<Option<(Vec<u8>, i64)>> {
-        let Some((time, rowid, list)) = self.next.pop() else { return Ok(None) };
+        let Some(Next { place, list, .. }) = self.next.pop() else { return Ok(None) };
         if let Some(row) = self.lists[list].get() {
             take(row)?;
         }
         self.advance(list)?;
-        Ok(Some((time, rowid)))
+        Ok(Some(place))
     }
 
     fn is_more(&self) -> bool {
@@ -285,7 +325,8 @@ impl<'statement> MergedLists<'statement> {
         if let Some(row) = self.lists[list].next()? {
             // What is no text is refused once the row is taken.
             let time = row.get_ref(RunColumn::StartedAt as usize)?.as_bytes().unwrap_or_default();
-            self.next.push((time.to_vec(), row.get(ROWID)?, list));
+            let place = (time.to_vec(), row.get(ROWID)?);
+            self.next.push(Next { order: self.order, place, list });
         }
         Ok(())
     }
@@ -341,9 +382,11 @@ mod tests {
         let position = Position { time: "2026-06".into(), rowid: 7 };
         for filter in filters() {
             let (index, equal) = index(&filter);
-            for after in [None, Some(&position)] {
-                for part in filter.parts(after) {
-                    let plan = plan(&connection, &list_sql(&part));
+            for (after, order) in
+                [None, Some(&position)].into_iter().flat_map(|after| Order::ALL.map(|order| (after, order)))
+            {
+                for part in filter.parts(order, after) {
+                    let plan = plan(&connection, &list_sql(&part, order));
                     let by_id = filter.run_id_prefix.is_some();
                     let [step, sorted @ ..] = plan.as_slice() else { panic!("{filter:?}: {plan:?}") };
                     assert_eq!(sorted.is_empty(), !by_id, "{filter:?}: {plan:?}");
@@ -357,7 +400,8 @@ mod tests {
                     let bounded = part.iter().any(|(condition, _)| condition.starts_with("started_at"));
                     assert_eq!(sought.contains("started_at"), bounded, "{filter:?}: {step}");
                     let tied = part.iter().any(|(condition, _)| condition.starts_with("rowid"));
-                    assert_eq!(sought.contains("rowid<?"), tied, "{filter:?}: {step}");
+                    let rowid = ["rowid>?", "rowid<?"][order as usize];
+                    assert_eq!(sought.contains(rowid), tied, "{filter:?}: {step}");
                 }
             }
         }
@@ -369,7 +413,7 @@ mod tests {
         for filter in filters() {
             let (_, equal) = index(&filter);
             for status in filter.distinct_statuses() {
-                let conditions = filter.conditions(status, filter.until.as_deref());
+                let conditions = filter.conditions(status);
                 let [all, pruned] = count_sql(&conditions).map(|sql| plan(&connection, &sql).concat());
                 let how = if conditions.is_empty() { "SCAN" } else { "SEARCH" };
                 let by_id = filter.run_id_prefix.is_some();
@@ -420,7 +464,7 @@ mod tests {
         for prefix in ids {
             let filter = RunFilter { run_id_prefix: Prefix::new(prefix), ..RunFilter::default() };
             let expected: Vec<&str> = ids.into_iter().filter(|id| id.starts_with(prefix)).rev().collect();
-            let (found, _) = list(&connection, &filter, None, None).unwrap();
+            let (found, _) = list(&connection, &filter, Order::Newest, None, None).unwrap();
             let found: Vec<&[u8]> =
                 (0..found.len()).map(|row| found.get(row, RunColumn::RunId).unwrap()).collect();
             let mut expected: Vec<&[u8]> = expected.into_iter().map(str::as_bytes).collect();
@@ -443,7 +487,7 @@ mod tests {
             )
             .unwrap();
         for filter in filters().into_iter().filter(|filter| filter.run_id_prefix.is_none()) {
-            let (found, next) = list(&connection, &filter, None, None).unwrap();
+            let (found, next) = list(&connection, &filter, Order::Newest, None, None).unwrap();
             let ids: Vec<_> = (0..found.len()).map(|row| found.get(row, RunColumn::RunId).unwrap()).collect();
             assert_eq!(ids, [b"c", b"a"], "{filter:?}");
             assert_eq!(next, None);

@@ -5,6 +5,7 @@ use rusqlite::{Statement, ToSql};
 use crate::error::Result;
 use crate::sqlite::lists::cursor::Position;
 use crate::sqlite::lists::item_filter::ItemFilter;
+use crate::sqlite::lists::order::Order;
 
 /// What finds the items of a time in the order of an index.
 pub(crate) struct Seek<'a> {
@@ -15,25 +16,28 @@ pub(crate) struct Seek<'a> {
 }
 
 /// What finds the items of a filter's time behind a position, one after the other.
-pub(crate) fn seeks<'a>(filter: &'a ItemFilter, after: Option<&'a Position>) -> Vec<Seek<'a>> {
-    let until = filter.until.as_deref();
-    let seek = |beginning: Option<&str>, time| {
-        let clauses: Vec<&str> = beginning.into_iter().chain(until.map(|_| "created_at < :until")).collect();
+pub(crate) fn seeks<'a>(filter: &'a ItemFilter, order: Order, after: Option<&'a Position>) -> Vec<Seek<'a>> {
+    let between = |from: Option<(&'static str, &'a str)>, until: Option<&'a str>| {
+        let clauses: Vec<&str> =
+            from.map(|(clause, _)| clause).into_iter().chain(until.map(|_| "created_at < :until")).collect();
         let clause = if clauses.is_empty() { "TRUE".to_owned() } else { clauses.join(" AND ") };
-        Seek { clause, time, rowid: None, until }
+        Seek { clause, time: from.map(|(_, time)| time), rowid: None, until }
     };
-    let Some(after) = after else {
-        let since = filter.since.as_deref();
-        return vec![seek(since.map(|_| "created_at >= :time"), since)];
+    let since = filter.since.as_deref().map(|since| ("created_at >= :time", since));
+    let until = filter.until.as_deref();
+    let Some(after) = after else { return vec![between(since, until)] };
+    let (rowid, rest) = match order {
+        Order::Oldest => ("rowid > :rowid", between(Some(("created_at > :time", &after.time)), until)),
+        Order::Newest => ("rowid < :rowid", between(since, Some(&after.time))),
     };
     // A whole batch has one time. Two seeks find the place within it, where comparing the pair would scan it.
     let same_time = Seek {
-        clause: "created_at = :time AND rowid > :rowid".to_owned(),
+        clause: format!("created_at = :time AND {rowid}"),
         time: Some(&after.time),
         rowid: Some(after.rowid),
         until: None,
     };
-    vec![same_time, seek(Some("created_at > :time"), Some(&after.time))]
+    vec![same_time, rest]
 }
 
 /// Bind those of these values that the statement has parameters for.

@@ -29,11 +29,12 @@ class ItemLists:
         self,
         *,
         fields: Iterable[str] | None = None,
+        order: Literal["oldest", "newest"] = "oldest",
         limit: int | None = None,
         cursor: str | None = None,
         **filters: Unpack[ItemFilters],
     ) -> Page[IntelItem]:
-        """Return items, JSON decoded, in the order in which they were first recorded.
+        """Return items, JSON decoded, in the order in which they were first recorded, or the newest first.
 
         With a `limit` the list is a page; pass its `next_cursor` to get the next one. No read stays open between two
         pages. While others write, each item that exists all the time is returned exactly once.
@@ -42,11 +43,13 @@ class ItemLists:
         ----------
         fields
             The keys of the dicts, in this order; None for all. Other columns are not decoded.
+        order
+            Which of them comes first: the `oldest`, or the `newest`.
         limit
             The most items, 1 or more; None for all of them.
         cursor
-            The `next_cursor` of the page before, from this method with the same filters on this file; None for the
-            first page. The limit and the fields may differ.
+            The `next_cursor` of the page before, from this method with the same filters and order on this file; None
+            for the first page. The limit and the fields may differ.
         **filters
             `run_id`, `item_type`, `decision`, `undecided`, `where`, `since` and `until`, as in `ItemFilters`. An item
             must pass all that are given.
@@ -61,7 +64,7 @@ class ItemLists:
         InvalidValueError
             When a path, an operator or a value of `where` is invalid, `fields` is empty or has an unknown or repeated
             name, `decision` and `undecided` are both given, a time has no offset, the limit is less than 1, or the
-            cursor was changed or belongs to another list.
+            cursor was changed or belongs to another list or order.
         InvalidTypeError
             When an argument has the wrong type.
         InvalidJSONError
@@ -81,21 +84,25 @@ class ItemLists:
         >>> page, [item["item_id"] for item in rest], rest.next_cursor
         ([{'item_id': '2'}, {'item_id': '3'}], ['4'], None)
         """
-        selection = _selection("list_intel_items", filters, fields)
+        selection = _selection("list_intel_items", filters, fields, order)
         items, next_cursor = self._core.list_intel_items(selection, limit, cursor)
         return Page(items, next_cursor)
 
     def iter_intel_items(
-        self, *, fields: Iterable[str] | None = None, **filters: Unpack[ItemFilters]
+        self,
+        *,
+        fields: Iterable[str] | None = None,
+        order: Literal["oldest", "newest"] = "oldest",
+        **filters: Unpack[ItemFilters],
     ) -> Iterator[IntelItem]:
-        """Iterate over items, JSON decoded, in the order in which they were first recorded, in bounded memory.
+        """Iterate over items, JSON decoded, in bounded memory: as they were first recorded, or the newest first.
 
         Items are read page by page, and no read stays open between pages. While others write, each item that exists all
         the time is returned exactly once.
 
         Parameters
         ----------
-        fields
+        fields, order
             As of `list_intel_items`.
         **filters
             As of `list_intel_items`. They are checked by the call itself, before the first item is read.
@@ -116,7 +123,7 @@ class ItemLists:
         ...     [item["item_id"] for item in store.iter_intel_items(run_id="run-1")]
         ['a']
         """
-        return self._pages(_selection("iter_intel_items", filters, fields))
+        return self._pages(_selection("iter_intel_items", filters, fields, order))
 
     def _pages(self, selection: ItemSelection) -> Iterator[IntelItem]:
         end = None
@@ -187,8 +194,13 @@ class ItemLists:
         return self._core.count_intel_items_by(by, _selection("count_intel_items_by", filters))
 
 
-def _selection(operation: str, filters: ItemFilters, fields: Iterable[str] | None = None) -> ItemSelection:
-    """Check the filters and fields of a call."""
+def _selection(
+    operation: str,
+    filters: ItemFilters,
+    fields: Iterable[str] | None = None,
+    order: Literal["oldest", "newest"] = "oldest",
+) -> ItemSelection:
+    """Check the filters, fields and order of a call."""
     from orchestrator.state_store.records.filters import ItemFilters
 
     if not filters.keys() <= ItemFilters.__optional_keys__:
@@ -209,4 +221,5 @@ def _selection(operation: str, filters: ItemFilters, fields: Iterable[str] | Non
         fields,
         since,
         until,
+        order,
     )

@@ -28,10 +28,11 @@ class RunLists:
         status: str | Iterable[str] | None = None,
         since: datetime | str | None = None,
         until: datetime | str | None = None,
+        order: Literal["oldest", "newest"] = "newest",
         limit: int | None = None,
         cursor: str | None = None,
     ) -> Page[RunRecord]:
-        """Return runs, the newest first, by `started_at`; of runs with the same time, the last recorded first.
+        """Return runs, the newest or the oldest first, by `started_at`; at the same time, by the order of recording.
 
         With a `limit` the list is a page; pass its `next_cursor` to get the next one. No read stays open between two
         pages. While others write, each run that exists all the time is returned exactly once.
@@ -48,11 +49,13 @@ class RunLists:
         since, until
             Only runs that started at `since` or later, and before `until`: a datetime, or a str in ISO 8601, with an
             offset from UTC.
+        order
+            Which of them comes first: the `newest`, or the `oldest`.
         limit
             The most runs, 1 or more; None for all of them.
         cursor
-            The `next_cursor` of the page before, from this method with the same filters on this file; None for the
-            first page. The limit may differ.
+            The `next_cursor` of the page before, from this method with the same filters and order on this file; None
+            for the first page. The limit may differ.
 
         Returns
         -------
@@ -62,7 +65,8 @@ class RunLists:
         Raises
         ------
         InvalidValueError
-            When a time has no offset, the limit is less than 1, or the cursor was changed or belongs to another list.
+            When a time has no offset, the limit is less than 1, or the cursor was changed or belongs to another list or
+            order.
         InvalidTypeError
             When an argument has the wrong type.
         InvalidJSONError
@@ -83,7 +87,7 @@ class RunLists:
         from orchestrator.state_store.times import utc
 
         since, until = utc(since, "list_runs", "since"), utc(until, "list_runs", "until")
-        runs, next_cursor = self._core.list_runs(run_id_prefix, run_type, status, since, until, limit, cursor)
+        runs, next_cursor = self._core.list_runs(run_id_prefix, run_type, status, since, until, order, limit, cursor)
         return Page(map(record_of, runs), next_cursor)
 
     def count_runs(

@@ -1,0 +1,49 @@
+//! Which end of a list comes first.
+
+use std::cmp::Ordering;
+
+/// Which end of a list comes first, by time and, of one time, by the order of recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The oldest row.
+    Oldest,
+    /// The newest row.
+    Newest,
+}
+
+impl Order {
+    /// Both, by their names.
+    pub const ALL: [Self; 2] = [Self::Oldest, Self::Newest];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Oldest => "oldest",
+            Self::Newest => "newest",
+        }
+    }
+
+    /// The other one.
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Oldest => Self::Newest,
+            Self::Newest => Self::Oldest,
+        }
+    }
+
+    /// What it is in ORDER BY.
+    pub(crate) const fn sql(self) -> &'static str {
+        match self {
+            Self::Oldest => "ASC",
+            Self::Newest => "DESC",
+        }
+    }
+
+    /// How two rows come, of which these are the times and places.
+    pub(crate) fn compare<T: Ord>(self, a: &T, b: &T) -> Ordering {
+        match self {
+            Self::Oldest => a.cmp(b),
+            Self::Newest => b.cmp(a),
+        }
+    }
+}
