@@ -71,6 +71,39 @@ def test_numbers_are_those_of_the_list(
     assert sum(counted.values()) == many.count_intel_items(**filters)
 
 
+def test_run_is_counted_by_itself_whether_others_came_between_or_not(store: StateStore) -> None:
+    """Where none did, its items are found by their times."""
+
+    def put(run_id: str, *names: str) -> None:
+        kinds = [("note", None), ("paper", "promote"), ("note", "promote"), ("paper", None), ("note", "")]
+        store.upsert_intel_items_batch(
+            make_item(name, run_id, item_type=kinds[number % 5][0], decision=kinds[number % 5][1])
+            for number, name in enumerate(names)
+        )
+
+    def check() -> None:
+        for run_id in ("run-1", "run-2", "run-3", "none"):
+            for by in BY:
+                for filters in ({}, {"item_type": "note"}, {"undecided": False}, {"decision": ""}):
+                    listed = store.list_intel_items(run_id=run_id, **filters)
+                    counted = store.count_intel_items_by(by, run_id=run_id, **filters)
+                    assert list(counted.items()) == expected([dict(item)[by] for item in listed])
+
+    store.start_run("run-2", "daily", {})
+    store.start_run("run-3", "daily", {})
+    put("run-1", *"abcdefg")
+    check()
+    put("run-2", *"hijk")
+    put("run-3", "l")
+    check()
+    put("run-1", "m", "n")
+    check()
+    with store.transaction():
+        put("run-2", "o")
+        put("run-3", "p")
+        check()
+
+
 @given(
     st.sampled_from(RUNS_BY),
     st.fixed_dictionaries(

@@ -43,7 +43,7 @@ fn count_now(connection: &Connection, filter: &ItemFilter) -> Result<u64> {
 }
 
 /// Count the items that a filter lets through, those of pruned runs too.
-fn count_rows(connection: &Connection, filter: &ItemFilter) -> Result<u64> {
+pub(crate) fn count_rows(connection: &Connection, filter: &ItemFilter) -> Result<u64> {
     // The index has the items of one type and one decision in the order of their times, and no others.
     if filter.is_by_kind()
         && is_timed(filter)
@@ -84,13 +84,13 @@ impl<'a> Kind<'a> {
         }
     }
 
-    fn of_group(group: &'a Group) -> Self {
+    pub(crate) fn of_group(group: &'a Group) -> Self {
         let decision = Some(("decision IS :decision", group.decision.as_deref()));
         Self { item_type: Some(&group.item_type), decision }
     }
 }
 
-fn count_by(connection: &Connection, filter: &ItemFilter, kind: &Kind) -> Result<u64> {
+pub(crate) fn count_by(connection: &Connection, filter: &ItemFilter, kind: &Kind) -> Result<u64> {
     let mut statement = connection.prepare_cached(&count_sql(filter, kind))?;
     bind(
         &mut statement,

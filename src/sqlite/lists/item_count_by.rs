@@ -2,15 +2,16 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rusqlite::Connection;
 use rusqlite::types::ValueRef;
+use rusqlite::{Connection, ToSql};
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::Fields;
 use crate::sqlite::lists::cursor;
-use crate::sqlite::lists::item_count::{Kind, only};
-use crate::sqlite::lists::item_filter::ItemFilter;
+use crate::sqlite::lists::item_count::{self, Kind, only};
+use crate::sqlite::lists::item_filter::{Decision, ItemFilter};
+use crate::sqlite::lists::item_groups::{self, Group};
 use crate::sqlite::lists::items::scan;
 use crate::sqlite::lists::order::Order;
 use crate::sqlite::lists::seek::bind;
@@ -64,6 +65,9 @@ fn count_rows(
     stop: &AtomicBool,
     counted: &mut dyn FnMut(Option<&[u8]>, u64),
 ) -> Result<()> {
+    if count_undisturbed(connection, filter, column, stop, counted)? {
+        return Ok(());
+    }
     let mut statement = connection.prepare_cached(&count_sql(filter, column))?;
     bind(
         &mut statement,
@@ -84,6 +88,68 @@ fn count_rows(
         counted(value(row.get_ref(0)?, column)?, count(row, 1)?);
     }
     Ok(())
+}
+
+/// Count the items of a run in the index of types and decisions, which does not know runs: where no item of another run
+/// came between the first and the last of this one, its items are those of that time. Whether it was so.
+fn count_undisturbed(
+    connection: &Connection,
+    filter: &ItemFilter,
+    column: ItemColumn,
+    stop: &AtomicBool,
+    counted: &mut dyn FnMut(Option<&[u8]>, u64),
+) -> Result<bool> {
+    if filter.run_id.is_none() || column == ItemColumn::RunId {
+        return Ok(false);
+    }
+    let of_run = ItemFilter { item_type: None, decision: None, ..filter.clone() };
+    let end = |which: &str| -> Result<Option<String>> {
+        let only = only(&of_run, &Kind::of_filter(&of_run));
+        let mut statement =
+            connection.prepare_cached(&format!("SELECT {which}(created_at) FROM intel_items{only}"))?;
+        let values: [(&str, &dyn ToSql); 3] =
+            [(":run_id", &of_run.run_id), (":time", &of_run.since), (":until", &of_run.until)];
+        bind(&mut statement, &values)?;
+        let mut rows = statement.raw_query();
+        Ok(rows.next()?.map_or(Ok(None), |row| row.get(0))?)
+    };
+    let (Some(first), Some(last)) = (end("min")?, end("max")?) else { return Ok(false) };
+    // No text is between one and the same with a NUL at its end.
+    let of_time = ItemFilter {
+        run_id: None,
+        item_type: None,
+        decision: None,
+        since: Some(first),
+        until: Some(last + "\0"),
+        conditions: Vec::new(),
+    };
+    let mut tally = Vec::new();
+    let mut left = item_count::count_rows(connection, &of_run)?;
+    for decision in [Decision::Undecided, Decision::Made] {
+        let of_decision = ItemFilter { decision: Some(decision), ..of_time.clone() };
+        let Some(groups) = item_groups::groups(connection, &of_decision)? else { return Ok(false) };
+        for group in groups {
+            refuse_stopped(stop)?;
+            let count = item_count::count_by(connection, &of_time, &Kind::of_group(&group))?;
+            if count > left {
+                return Ok(false);
+            }
+            left -= count;
+            tally.push((group, count));
+        }
+    }
+    if left > 0 {
+        return Ok(false);
+    }
+    let lets_through = |group: &Group| {
+        filter.item_type.as_ref().is_none_or(|wanted| wanted.as_bytes() == group.item_type)
+            && filter.decision.as_ref().is_none_or(|wanted| wanted.is(group.decision.as_deref()))
+    };
+    for (group, count) in tally.iter().filter(|(group, _)| lets_through(group)) {
+        let is_decision = column == ItemColumn::Decision;
+        counted(if is_decision { group.decision.as_deref() } else { Some(&*group.item_type) }, *count);
+    }
+    Ok(true)
 }
 
 /// What counts items by a column: SQLite, where an index has those of each value together; else it is cheaper to take

@@ -57,7 +57,7 @@ impl Decision {
         }
     }
 
-    fn is(&self, found: Option<&[u8]>) -> bool {
+    pub(crate) fn is(&self, found: Option<&[u8]>) -> bool {
         match self {
             Self::Is(decision) => found == Some(decision.as_bytes()),
             Self::Made => found.is_some(),
