@@ -17,6 +17,7 @@ from tests.programs import damaged_logs, hostile
 OPENING = {"", "NotADatabaseError", "CorruptDatabaseError", "ForeignDatabaseError", "SchemaTooNewError"}
 CALLS = {
     "CorruptDatabaseError",
+    "ForeignDatabaseError",  # Of a schema that the damage has made.
     "OutOfMemoryError",
     "InvalidJSONError",
     "RunNotFoundError",

@@ -60,8 +60,8 @@ fn kind_of(extended_code: c_int) -> ErrorKind {
         ffi::SQLITE_TOOBIG => ErrorKind::InvalidValue,
         // Our constraints are checked before, so this is one that a user has added to the file.
         ffi::SQLITE_CONSTRAINT => ErrorKind::InvalidValue,
-        // Our own statements are right, so that what SQLite cannot make of them is the file's fault.
-        ffi::SQLITE_ERROR => ErrorKind::CorruptDatabase,
+        // Our own statements are right, so that what SQLite cannot make of them is what somebody did to the schema.
+        ffi::SQLITE_ERROR => ErrorKind::ForeignDatabase,
         _ => ErrorKind::Other,
     }
 }

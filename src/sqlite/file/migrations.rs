@@ -161,7 +161,15 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<()> {
     }
     let done = usize::try_from(user_version(&transaction)?).unwrap_or(0);
     for step in STEPS.iter().skip(done) {
-        transaction.execute_batch(step)?;
+        transaction.execute_batch(step).map_err(|error| {
+            let error = StoreError::from(error);
+            match error.is_of_schema() {
+                true => error.note(format_args!(
+                    "its tables are not those of schema version {done}, as its user_version has it; it was left as it is"
+                )),
+                false => error,
+            }
+        })?;
     }
     transaction.pragma_update(None, "user_version", LATEST)?;
     transaction.commit()?;

@@ -19,7 +19,7 @@ const OURS: [&str; 3] = ["intel_items", "telemetry", "runs"];
 /// How many references a message names.
 const NAMED: usize = 3;
 
-/// A FOREIGN KEY of a table of the user's own.
+/// A FOREIGN KEY of the user's own: of a table of theirs, or of a column that they added to one of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reference {
     table: String,
@@ -79,7 +79,8 @@ impl References {
         let mut statement = connection.prepare_cached(
             r#"SELECT m.name, f.id, f."table", f."from", f."to", f.on_delete
             FROM main.sqlite_schema m JOIN pragma_foreign_key_list(m.name, 'main') f
-            WHERE m.type = 'table' AND lower(m.name) NOT IN ('intel_items', 'telemetry', 'runs')
+            WHERE m.type = 'table' AND NOT (lower(m.name) IN ('intel_items', 'telemetry')
+                AND lower(f."from") = 'run_id' AND lower(f."table") = 'runs')
             ORDER BY m.rowid, f.id, f.seq"#,
         )?;
         let mut rows = statement.query([])?;
@@ -193,7 +194,7 @@ impl References {
 
 impl Reference {
     fn is_to_ours(&self) -> bool {
-        OURS.iter().any(|table| self.parent.eq_ignore_ascii_case(table))
+        is_ours(&self.parent)
     }
 
     /// Whether it refers to the table of another.
@@ -250,13 +251,21 @@ impl<'a> Path<'a> {
         if self.steps.iter().any(|step| step.parent_columns.is_empty()) {
             return Ok(true);
         }
-        let sql = format!("SELECT 1 FROM {} WHERE t0.run_id = ?1", self.joins);
+        // A column that somebody has added to a table of ours: rows of the same run go with it.
+        let depth = self.steps.len();
+        let is_ours = self.steps.last().is_some_and(|step| is_ours(&step.table));
+        let other = if is_ours { format!(" AND t{depth}.run_id IS NOT ?1") } else { String::new() };
+        let sql = format!("SELECT 1 FROM {} WHERE t0.run_id = ?1{other}", self.joins);
         let found = connection.prepare_cached(&sql).and_then(|mut statement| statement.exists([run_id]));
         match found.map_err(StoreError::from) {
             Err(error) if error.is_of_schema() => Ok(true),
             found => found,
         }
     }
+}
+
+fn is_ours(table: &str) -> bool {
+    OURS.iter().any(|ours| table.eq_ignore_ascii_case(ours))
 }
 
 /// The first of these, for a message.

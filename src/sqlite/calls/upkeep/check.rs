@@ -94,7 +94,7 @@ impl Store {
 /// A file that is too damaged to be read is a finding.
 fn or_found(result: Result<Vec<Finding>>) -> Result<Vec<Finding>> {
     match result {
-        Err(error) if error.kind == ErrorKind::CorruptDatabase => {
+        Err(error) if error.kind == ErrorKind::CorruptDatabase || error.is_of_schema() => {
             Ok(vec![Finding::integrity(error.to_string())])
         }
         other => other,
