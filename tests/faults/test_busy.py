@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -51,3 +52,23 @@ def test_threads_that_queue_share_one_deadline_with_the_lock(run_path: Path) -> 
             return time.monotonic() - started
 
         assert all(0.8 <= seconds < 2.5 for seconds in in_threads([write] * 4))
+
+
+LONG = {
+    "vacuum": lambda store: store.vacuum(),
+    "vacuum, full": lambda store: store.vacuum(full=True),
+    "recover_stale_runs": lambda store: store.recover_stale_runs(0),
+    "checkpoint": lambda store: store.checkpoint(),
+    "prune": lambda store: store.prune(keep_last=0),
+}
+
+
+@pytest.mark.parametrize("call", LONG)
+def test_a_call_of_several_steps_waits_one_timeout(run_path: Path, call: str) -> None:
+    """Each step had a timeout of its own."""
+    with StateStore(run_path, busy_timeout=1.5) as store, Peer(plain.hold, str(run_path)) as holder:
+        assert holder.hear() == "ready"
+        started = time.monotonic()
+        with contextlib.suppress(StoreBusyError):
+            LONG[call](store)
+        assert 1.2 <= time.monotonic() - started < 2.6

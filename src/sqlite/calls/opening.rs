@@ -70,7 +70,8 @@ impl Store {
         let mut made = Made::default();
         let open = || {
             connection::check_sqlite_version()?;
-            let path = find(path, &options, &mut made, &mut Wait::new(*caller, options.busy_timeout))?;
+            let mut wait = Wait::new(*caller, options.busy_timeout);
+            let path = find(path, &options, &mut made, &mut wait)?;
             let read_only = options.read_only;
             let place = Arc::new(Place::new(path.clone(), Trace::new(options.trace_sql))?);
             let file =
@@ -79,7 +80,7 @@ impl Store {
             let writer = file.map(|file| Writer::new(None, Some(file)));
             let trace = place.trace.clone();
             let store = Self::new(Some(place), options, writer, Some(pool), trace);
-            let looked = store.look(caller);
+            let looked = store.look(&mut wait);
             looked.map_err(|error| creation::explain(error, &path, read_only))?;
             Ok(store)
         };
@@ -91,13 +92,12 @@ impl Store {
     }
 
     /// Make sure that the file is a store, and bring it up to date unless it is only to be read.
-    fn look(&self, caller: &Caller) -> Result<()> {
-        let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
+    fn look(&self, wait: &mut Wait) -> Result<()> {
         let current = self.connections()?;
         match (&current.writer, &current.place, &current.pool) {
             (Some(writer), ..) => wait.until_free(|| writer.open_with(open_writer)),
             (None, Some(place), Some(pool)) => {
-                pool.read(place, &mut wait, |connection| match migrations::inspect(connection)? {
+                pool.read(place, wait, |connection| match migrations::inspect(connection)? {
                     Found::Store(_) => Ok(()),
                     Found::Empty => Err(StoreError::new(ErrorKind::NotADatabase, "nothing is in it yet")),
                 })

@@ -159,16 +159,16 @@ impl Store {
                 "no run can record a heartbeat while a transaction is open: leave it first",
             ));
         }
-        let wait = || Wait::new(*caller, self.shared.options.busy_timeout);
         let stale = self.read(caller, Sql::Ours, |connection| recovery::find(connection, older_than))?;
         if stale.is_empty() {
             return Ok(Runs::new());
         }
-        let patience = wait();
-        let mut had = writer.transact(caller.owner, &mut wait(), |_| Ok(Instant::now()))?;
+        let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
+        let mut had = writer.transact(caller.owner, &mut wait, |_| Ok(Instant::now()))?;
+        wait.extend(MOMENT);
         loop {
             self.give_a_moment(caller)?;
-            let recovered = writer.transact(caller.owner, &mut wait(), |connection| {
+            let recovered = writer.transact(caller.owner, &mut wait, |connection| {
                 let before = std::mem::replace(&mut had, Instant::now());
                 if had.duration_since(before) > MOMENT + PROMPTLY {
                     return Ok(None);
@@ -180,7 +180,7 @@ impl Store {
             if let Some(runs) = recovered.map_err(|error| advise(error, advice))? {
                 return Ok(runs);
             }
-            patience.slice()?;
+            wait.slice()?;
         }
     }
 

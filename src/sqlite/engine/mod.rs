@@ -6,6 +6,7 @@ pub(crate) mod checkpointer;
 pub(crate) mod commit;
 pub(crate) mod counters;
 pub(crate) mod heartbeats;
+pub(crate) mod holders;
 pub(crate) mod pool;
 pub(crate) mod queue;
 pub(crate) mod slot;

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::caller::Owner;
 use crate::sqlite::engine::commit;
+use crate::sqlite::engine::holders;
 use crate::sqlite::engine::queue::{Admission, Turn};
 use crate::sqlite::engine::slot::Slot;
 use crate::sqlite::engine::write::Write;
@@ -21,6 +22,8 @@ pub struct Transaction {
     generation: u64,
     /// The turn of the outermost one, until it is over.
     turn: Option<Turn<Write>>,
+    /// Of the outermost one on a file, for as long as it holds the file's lock.
+    holds: Option<Arc<()>>,
     open: bool,
 }
 
@@ -34,11 +37,20 @@ impl Transaction {
                 return Err(StoreError::closed());
             };
             writer.throttle(wait)?;
-            let level = wait.until_free(|| writer.with_slot(|slot| slot.begin()))?;
+            let level = writer.until_free(wait, || writer.with_slot(|slot| slot.begin()))?;
             turn.set_owner(owner);
             (level, Some(turn))
         };
-        Ok(Self { writer: Arc::clone(writer), level, generation: fork::generation(), turn, open: true })
+        let file = writer.file_id().filter(|_| turn.is_some());
+        let holds = file.map(|file| holders::hold(file, owner.thread));
+        Ok(Self {
+            holds,
+            writer: Arc::clone(writer),
+            level,
+            generation: fork::generation(),
+            turn,
+            open: true,
+        })
     }
 
     /// Whether it is the transaction itself, and no savepoint within one.
@@ -76,6 +88,7 @@ impl Transaction {
             return Err(misuse("this process was forked inside it; it continues in the parent only"));
         }
         let result = self.writer.with_slot(|slot| how(slot, self.level));
+        self.holds = None;
         self.turn = None;
         result
     }

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use rusqlite::Connection;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::model::caller::Owner;
 use crate::sqlite::engine::commit::{abandon, advise, begin};
 use crate::sqlite::engine::counters::Counters;
 use crate::sqlite::engine::heartbeats::{Heartbeats, Held};
+use crate::sqlite::engine::holders;
 use crate::sqlite::engine::queue::{Admission, Queue, Taken};
 use crate::sqlite::engine::slot::Slot;
 use crate::sqlite::engine::write::Write;
@@ -18,6 +19,7 @@ use crate::sqlite::file::control::atomically;
 use crate::sqlite::file::fork::Own;
 use crate::sqlite::file::gate;
 use crate::sqlite::file::gate::Inside;
+use crate::sqlite::file::platform::FileId;
 use crate::sqlite::file::wait::Wait;
 use crate::sync::lock;
 
@@ -176,12 +178,34 @@ impl Writer {
     /// is never begun again.
     fn begun(&self, wait: &mut Wait) -> Result<(Option<Inside>, MutexGuard<'_, Slot>, Held)> {
         self.throttle(wait)?;
-        wait.until_free(|| {
+        self.until_free(wait, || {
             let gate = self.gate();
             let mut slot = lock(&self.slot);
             let held = begin(slot.open()?)?;
             Ok((gate, slot, held))
         })
+    }
+
+    /// Do `attempt` until the file's lock is had; fail at once where this very thread holds it.
+    pub(crate) fn until_free<T>(&self, wait: &mut Wait, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+        let thread = wait.thread();
+        wait.until_free(|| match attempt() {
+            Err(busy) if busy.kind == ErrorKind::StoreBusy => match self.refuse_own_file(thread) {
+                Ok(()) => Err(busy),
+                Err(own) => Ok(Err(own)),
+            },
+            done => done.map(Ok),
+        })?
+    }
+
+    /// Fail where a transaction of this thread holds the file, by another store.
+    pub(crate) fn refuse_own_file(&self, thread: u64) -> Result<()> {
+        self.file_id().map_or(Ok(()), |file| holders::refuse_own(file, thread))
+    }
+
+    /// Which file is written; `None` for a store in memory.
+    pub(crate) fn file_id(&self) -> Option<FileId> {
+        self.file.as_ref().map(|file| file.place.id)
     }
 
     /// Close the connection, as [`Slot::close`] does, and refuse further writes.
@@ -220,7 +244,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::error::ErrorKind;
     use crate::model::caller::Caller;
     use crate::sqlite::calls::opening;
     use crate::sqlite::file::connection::{self, Synchronous};

@@ -68,6 +68,22 @@ impl<'a> Wait<'a> {
         Ok(())
     }
 
+    /// Do not count so long a time, in which nothing was waited for.
+    pub(crate) fn extend(&mut self, by: Duration) {
+        self.deadline = self.deadline.and_then(|deadline| deadline.checked_add(by));
+    }
+
+    /// A wait of which so much is over.
+    pub(crate) fn after(mut self, waited: Duration) -> Self {
+        self.deadline = self.deadline.map(|deadline| deadline.checked_sub(waited).unwrap_or(deadline));
+        self
+    }
+
+    /// The thread that waits, or for which another one does.
+    pub(crate) fn thread(&self) -> u64 {
+        self.caller.owner.thread
+    }
+
     /// Another wait of the same length, begun now, that nothing interrupts.
     pub(crate) fn of_another(&self) -> Wait<'static> {
         Wait::new(Caller { owner: self.caller.owner, interrupted: &|| false }, self.timeout)

@@ -41,6 +41,7 @@ impl Store {
     pub(super) fn empty_log(&self, caller: &Caller, timeout: Duration) -> Result<bool> {
         let writer = self.writer()?;
         writer.queue.refuse_own(caller.owner)?;
+        writer.refuse_own_file(caller.owner.thread)?;
         writer.empty_log(caller.owner, &mut Wait::new(*caller, timeout))
     }
 

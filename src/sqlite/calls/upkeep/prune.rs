@@ -74,6 +74,7 @@ impl Store {
         }
         self.write_in_slices(
             caller,
+            Duration::ZERO,
             |connection, until| {
                 let (slice, more) = sweep.go_on(connection, until)?;
                 Ok((more, slice))
@@ -101,6 +102,7 @@ impl Store {
             let mut marked = 0;
             self.write_in_slices(
                 caller,
+                Duration::ZERO,
                 |connection, until| {
                     left = &left[marked..];
                     let slice;
@@ -134,9 +136,12 @@ impl Store {
     /// those who wait already. Other processes are not in the queue: between two writes there is time for them. `work`
     /// is told until when it may work, and returns whether there is more to do; `done` is given the result of a
     /// transaction once it is committed.
+    ///
+    /// So much of the timeout of the first was `waited` already; once it is done, the next has all of it.
     pub(super) fn write_in_slices<T>(
         &self,
         caller: &Caller,
+        mut waited: Duration,
         mut work: impl FnMut(&Connection, Instant) -> Result<(bool, T)>,
         mut done: impl FnMut(T),
     ) -> Result<()> {
@@ -145,7 +150,8 @@ impl Store {
         let mut time_slice = TimeSlice::new();
         loop {
             writer.wait_for_checkpoint(&patience)?;
-            let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
+            let mut wait = Wait::new(*caller, self.shared.options.busy_timeout).after(waited);
+            waited = Duration::ZERO;
             let (more, came) = writer
                 .transact(caller.owner, &mut wait, |connection| work(connection, time_slice.begin()))?;
             time_slice.end();
@@ -182,7 +188,7 @@ mod tests {
                 .on_worker("list-reader", &me, &never, |_, _| -> Result<()> { panic!("on purpose") })
                 .unwrap_err();
         };
-        let told = store.write_in_slices(&me, work, panics).unwrap_err().to_string();
+        let told = store.write_in_slices(&me, Duration::ZERO, work, panics).unwrap_err().to_string();
         assert!(told.contains("list-reader panicked, and this call has written nothing since;"), "{told}");
         assert_eq!(store.stats(&me).unwrap().runs_by_status, [("running".to_owned(), 1)]);
     }

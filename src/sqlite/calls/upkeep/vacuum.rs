@@ -1,6 +1,6 @@
 //! Returning free pages to the file system.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{ErrorKind, Result};
 use crate::model::caller::{Caller, Owner};
@@ -32,11 +32,15 @@ impl Store {
         }
         // What is only in the log yet is no part of the file that could be given back. Where that cannot be done soon,
         // less is counted as freed.
-        let timeout = self.shared.options.busy_timeout;
+        let (began, timeout) = (Instant::now(), self.shared.options.busy_timeout);
         self.empty_log(caller, timeout.min(CHECKPOINT_WITHIN))?;
+        // What is waited for without getting on is one timeout in all.
+        let waited = began.elapsed();
         let before = self.file_bytes();
-        let done = if full { self.rewrite(caller) } else { self.give_back_in_slices(caller) };
-        let emptied = self.empty_log(caller, timeout)?;
+        let done = if full { self.rewrite(caller, waited) } else { self.give_back_in_slices(caller, waited) };
+        let is_busy = done.as_ref().is_err_and(|error| error.kind == ErrorKind::StoreBusy);
+        let emptied =
+            self.empty_log(caller, if is_busy { Duration::ZERO } else { timeout.saturating_sub(waited) })?;
         let reason = match done {
             Ok(None) if emptied => None,
             Ok(None) => Some("the log could not be checkpointed within busy_timeout, as others read or write; the file shrinks when it is".to_owned()),
@@ -48,7 +52,7 @@ impl Store {
     }
 
     /// Give free pages back, as far as the file is made for it; why not, where it is not.
-    fn give_back_in_slices(&self, caller: &Caller) -> Result<Option<String>> {
+    fn give_back_in_slices(&self, caller: &Caller, waited: Duration) -> Result<Option<String>> {
         if !self.read(caller, Sql::Ours, |connection| vacuum::is_incremental(connection))? {
             let why =
                 "the file was made without auto_vacuum, as the predecessor's are: only full=True shrinks it";
@@ -56,19 +60,21 @@ impl Store {
         }
         self.write_in_slices(
             caller,
+            waited,
             |connection, until| Ok((vacuum::give_back(connection, until)?, ())),
             |()| {},
         )?;
         Ok(None)
     }
 
-    fn rewrite(&self, caller: &Caller) -> Result<Option<String>> {
+    fn rewrite(&self, caller: &Caller, waited: Duration) -> Result<Option<String>> {
         let writer = self.writer()?;
         let timeout = self.shared.options.busy_timeout;
         self.on_worker_until_closed("vacuum", caller, |caller, stop| {
             let me = Caller { owner: Owner::thread(), ..*caller };
-            let _turn = writer.queue.enter(None, me.owner, &Wait::new(me, timeout))?;
-            Wait::new(me, timeout).until_free(|| {
+            let mut wait = Wait::new(me, timeout).after(waited);
+            let _turn = writer.queue.enter(None, me.owner, &wait)?;
+            wait.until_free(|| {
                 writer.with(|connection| {
                     writer.look()?;
                     let held = Held::begin();
