@@ -8,7 +8,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from orchestrator.state_store import Finding, InvalidTypeError, InvalidValueError, StateStore, StoreClosedError
+from orchestrator.state_store import (
+    CorruptDatabaseError,
+    Finding,
+    InvalidJSONError,
+    InvalidTypeError,
+    InvalidValueError,
+    StateStore,
+    StoreClosedError,
+)
 
 from tests import predecessor
 from tests.helpers import make_item, plain_sqlite
@@ -62,7 +70,7 @@ BAD_JSON = [
     "'\"\\x\"'",
     "'nan'",
     "'01'",
-    "x'5b5d'",
+    "x'5bff5d'",
     "CAST(x'22ff22' AS TEXT)",
     "'\"a' || char(10) || 'b\"'",
     "printf('%.*c', 5000, '9')",
@@ -80,6 +88,55 @@ def test_what_is_no_json_is_found(damaged: Callable[..., list[Finding]], text: s
     assert kinds(found) == [("json", "runs", "run-2"), ("json", "intel_items", "345"), ("json", "telemetry", "run-1")]
     assert found[1].message.startswith("scores_json is not JSON (")
     assert all(len(each.message.splitlines()) == 1 for each in found)
+
+
+READ = {
+    "runs": ("run_id", "run_type", "started_at", "status", "finished_at", "notes", "heartbeat_at"),
+    "intel_items": ("item_id", "item_type", "title", "summary", "decision", "decision_reason", "created_at"),
+}
+"""The columns of text that reads decode."""
+
+
+@pytest.mark.parametrize("value", ["CAST(x'e29c' AS TEXT)", "x'e29c'"])
+@pytest.mark.parametrize(("table", "column"), [(table, column) for table in READ for column in READ[table]])
+def test_what_a_list_refuses_is_found(
+    damaged: Callable[..., list[Finding]], path: Path, table: str, column: str, value: str
+) -> None:
+    """One bad cell fails the list that it is in: check has to say which one it is."""
+    damaged(f"UPDATE {table} SET {column} = {value} WHERE rowid = 2")
+    with StateStore(path, read_only=True) as store:
+        found = [each for each in store.check() if each.kind == "text"]
+        with pytest.raises(CorruptDatabaseError, match=rf"{column}.* all such rows of {table}; .*salvage\(\)"):
+            store.list_runs() if table == "runs" else store.list_intel_items()
+    key = {"runs": "run-2", "intel_items": "001"}[table]
+    assert [(each.table, each.id) for each in found] == [(table, None if column.endswith("_id") else key)]
+    assert found[0].message.startswith(f"{column} is not ")
+    assert found[0].message.endswith("at rowid 2")
+
+
+def test_null_where_none_may_be_is_found(damaged: Callable[..., list[Finding]], path: Path) -> None:
+    found = damaged(
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_schema SET sql = replace(sql, 'title TEXT NOT NULL', 'title TEXT') WHERE name = 'intel_items'",
+    )
+    assert found == []
+    plain_sqlite(path, "UPDATE intel_items SET title = NULL WHERE item_id = '007'")
+    with StateStore(path, read_only=True) as store:
+        assert kinds(store.check()) == [("text", "intel_items", "007")]
+
+
+def test_list_goes_on_without_the_column_or_the_row_that_is_bad(
+    damaged: Callable[..., list[Finding]], path: Path
+) -> None:
+    damaged("UPDATE intel_items SET title = CAST(x'e29c' AS TEXT), scores_json = '{' WHERE item_id = '345'")
+    with StateStore(path, read_only=True) as store:
+        with pytest.raises(
+            CorruptDatabaseError, match=r'item "345", title: not UTF-8 text.* leave the column out by fields='
+        ):
+            list(store.iter_intel_items())
+        with pytest.raises(InvalidJSONError, match='item "345", scores_json: not JSON'):
+            list(store.iter_intel_items(fields=["scores_json"]))
+        assert len(list(store.iter_intel_items(fields=["item_id", "summary"]))) == 700
 
 
 @pytest.mark.parametrize("text", ["NaN", "-Infinity", '"\\ud800"', "1e999", " [1] ", "9" * 4000, '{"a":{},"a":[]}'])

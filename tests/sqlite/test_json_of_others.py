@@ -108,3 +108,18 @@ def test_what_is_written_is_read_by_the_json_module(path: Path) -> None:
         store.upsert_intel_items_batch(make_item(f"{index}", claims_json=each) for index, each in enumerate(contents))
     texts = plain_sqlite(path, "SELECT claims_json FROM intel_items ORDER BY item_id")
     assert [repr(json.loads(row[0])) for row in texts] == [repr(json.loads(json.dumps(each))) for each in contents]
+
+
+@pytest.mark.parametrize("content", [b"[1]", b"\xef\xbb\xbf[1]"])
+def test_json_that_was_bound_as_bytes_is_read(path: Path, content: bytes) -> None:
+    """`orjson.dumps` returns bytes, and the predecessor's `json.loads` reads them."""
+    write_texts(path, ["[]", "[2]"])
+    plain_sqlite(path, f"UPDATE intel_items SET claims_json = x'{content.hex()}' WHERE item_id = '00'")
+    plain_sqlite(path, "UPDATE runs SET settings_snapshot_json = x'7b7d'")
+    with StateStore(path) as store:
+        assert [item["claims_json"] for item in store.iter_intel_items()] == [json.loads(content), [2]]
+        found = store.list_intel_items(where={"claims_json[0]": ("=", 1)})
+        assert [item["item_id"] for item in found] == ["00"]
+        assert store.count_intel_items(where={"claims_json[0]": ("=", 1)}) == 1
+        assert store.list_runs()[0].settings_snapshot_json == {}
+        assert {each.kind for each in store.check()} == {"stale_run"}

@@ -69,7 +69,7 @@ def test_settings_of_another_program_that_are_no_json_name_the_run(path: Path) -
         assert store.count_runs() == 2
 
 
-@pytest.mark.parametrize("column", ["run_type", "started_at", "settings_snapshot_json", "notes"])
+@pytest.mark.parametrize("column", ["run_type", "started_at", "notes"])
 def test_blob_of_another_program_is_an_error_that_names_the_column(path: Path, column: str) -> None:
     StateStore(path).close()
     record(path, made(1))

@@ -200,7 +200,12 @@ class Store:
     def check(
         self, stale_after: float
     ) -> list[
-        tuple[Literal["integrity", "foreign_key", "json", "stale_run", "held_run", "sync"], str | None, str | None, str]
+        tuple[
+            Literal["integrity", "foreign_key", "json", "text", "stale_run", "held_run", "sync"],
+            str | None,
+            str | None,
+            str,
+        ]
     ]:
         """Return the problems: kind, table, id and message of each finding."""
 

@@ -89,6 +89,8 @@ impl Store {
 }
 
 fn decode<'py>(py: Python<'py>, document: &[u8], call: &str, run_id: &str) -> PyResult<Bound<'py, PyAny>> {
-    json::decode(py, document)
-        .map_err(|error| values::during(py, error, &format!("{call} {}: telemetry_json", excerpt(run_id))))
+    json::decode(py, document).map_err(|error| {
+        let what = format!("{call} {}: telemetry_json", excerpt(run_id));
+        values::unreadable(py, error, &what, "telemetry")
+    })
 }

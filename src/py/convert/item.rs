@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
 use super::conversion::{Conversion, unknown, unknown_key};
-use super::values::{cell, during, text};
+use super::values::{cell, during, text, unreadable};
 use super::{json, mapping};
 use crate::error::excerpt;
 use crate::model::columns::ItemColumn;
@@ -280,11 +280,9 @@ impl<'py> Dicts<'py> {
                 let value = self.value(column, text).map_err(|error| {
                     let item_id =
                         String::from_utf8_lossy(items.get(row, ItemColumn::ItemId).unwrap_or_default());
-                    during(
-                        py,
-                        error,
-                        &format!("{operation}: item {}, {}", excerpt(&item_id), self.keys[column as usize]),
-                    )
+                    let what =
+                        format!("{operation}: item {}, {}", excerpt(&item_id), self.keys[column as usize]);
+                    unreadable(py, error, &what, "intel_items")
                 })?;
                 dict.set_item(self.keys[column as usize], value)?;
             }

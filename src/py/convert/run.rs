@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 
 use super::json;
-use super::values::{cell, during};
+use super::values::{cell, unreadable};
 use crate::error::excerpt;
 use crate::model::columns::RunColumn;
 use crate::model::rows::Runs;
@@ -18,7 +18,8 @@ pub(in crate::py) fn tuples<'py>(
 ) -> PyResult<Bound<'py, PyList>> {
     convert(py, runs, |row, column, error| {
         let run_id = String::from_utf8_lossy(runs.get(row, RunColumn::RunId).unwrap_or_default());
-        Err(during(py, error, &format!("{operation}: run {}, {}", excerpt(&run_id), column.name())))
+        let what = format!("{operation}: run {}, {}", excerpt(&run_id), column.name());
+        Err(unreadable(py, error, &what, "runs"))
     })
 }
 

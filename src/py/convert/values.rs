@@ -15,6 +15,7 @@ use crate::py::errors::{Refusal, shown};
 use crate::sqlite::engine::adhoc::{Parameters, Rows, Value};
 use crate::sqlite::lists::order::Order;
 use crate::sqlite::lists::tally::Tally;
+use crate::sqlite::tables::cells::described;
 
 /// The text of a required argument.
 pub(in crate::py) fn text<'a>(value: &'a Bound<'_, PyAny>, operation: &str, name: &str) -> PyResult<&'a str> {
@@ -117,7 +118,7 @@ pub(in crate::py) fn limit(value: &Bound<'_, PyAny>, operation: &str) -> PyResul
 pub(in crate::py) fn cell<'py>(py: Python<'py>, text: Option<&[u8]>) -> PyResult<Bound<'py, PyAny>> {
     let Some(text) = text else { return Ok(py.None().into_bound(py)) };
     let not_text = |_| {
-        let what = "not UTF-8; another program wrote it, or the file is damaged";
+        let what = "not UTF-8 text; another program wrote it, or the file is damaged";
         StoreError::new(ErrorKind::CorruptDatabase, what)
     };
     Ok(PyString::from_bytes(py, text).map_err(not_text)?.into_any())
@@ -219,10 +220,19 @@ pub(in crate::py) fn rows<'py>(
 
 /// The same exception with its message headed by what was being done, where it is one of ours.
 pub(in crate::py) fn during(py: Python<'_>, error: PyErr, what: &str) -> PyErr {
+    reworded(py, error, |message| format!("{what}: {message}"))
+}
+
+/// The same for a cell of `table` that cannot be decoded, with how to go on past it.
+pub(in crate::py) fn unreadable(py: Python<'_>, error: PyErr, what: &str, table: &str) -> PyErr {
+    reworded(py, error, |message| format!("{what}: {message}; {}", described(table).1))
+}
+
+fn reworded(py: Python<'_>, error: PyErr, reword: impl FnOnce(String) -> String) -> PyErr {
     let kind = error.get_type(py);
     let ours = crate::py::errors::class(py, "StateStoreError")
         .is_ok_and(|root| kind.is_subclass(&root).unwrap_or(false));
-    let message = format!("{what}: {}", error.value(py));
+    let message = reword(error.value(py).to_string());
     if ours {
         PyErr::from_type(kind, (message,))
     } else if error.is_instance_of::<PyTypeError>(py) {

@@ -8,6 +8,7 @@ use crate::json::condition::Condition;
 use crate::model::columns::ItemColumn;
 use crate::model::rows::Fields;
 use crate::sqlite::lists::cursor;
+use crate::sqlite::tables::cells::json_of_blob;
 use crate::sqlite::tables::pruned;
 
 /// The filters of a list or a count of items; an item must pass all that are given.
@@ -147,6 +148,7 @@ impl<'a> RowFilter<'a> {
         let text = |column: ItemColumn| -> Result<Option<&[u8]>> {
             match row.get_ref(column as usize)? {
                 ValueRef::Text(text) => Ok(Some(text)),
+                ValueRef::Blob(json) if ItemColumn::JSON.contains(&column) => Ok(Some(json_of_blob(json))),
                 // Another program can have put what is no text there, which is nothing that a filter knows.
                 _ => Ok(None),
             }

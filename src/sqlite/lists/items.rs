@@ -13,7 +13,7 @@ use crate::sqlite::lists::item_filter::{ItemFilter, RowFilter};
 use crate::sqlite::lists::item_groups::{self, MergedGroups};
 use crate::sqlite::lists::order::Order;
 use crate::sqlite::lists::seek::{bind, seeks};
-use crate::sqlite::tables::cells::push_cell;
+use crate::sqlite::tables::cells::{push_cell, text};
 
 /// How many items are in one buffer: the conversion frees one buffer after the other.
 const BUFFER_ROWS: usize = 256;
@@ -127,17 +127,23 @@ fn read(connection: &Connection, part: &Part, stop: &AtomicBool) -> Result<(Vec<
         }
         more = scanned == part.max_scanned;
         if more || kept && count == part.limit {
-            end = Some(Position { time: row.get(ItemColumn::CreatedAt as usize)?, rowid: row.get(ROWID)? });
+            end = Some(Position {
+                time: text(row, ItemColumn::CreatedAt as usize, "intel_items")?,
+                rowid: row.get(ROWID)?,
+            });
         }
         Ok(!more)
     })?;
     Ok((items, end.filter(|_| more)))
 }
 
+/// Append a row. Its id is there whether or not it is wanted, for messages about the rest.
 fn push(row: &Row, fields: Fields, items: &mut Items) -> Result<()> {
     for column in ItemColumn::ALL {
         if fields.has(*column) {
-            push_cell(row, *column as usize, items, "item")?;
+            push_cell(row, *column as usize, items, "intel_items")?;
+        } else if *column == ItemColumn::ItemId {
+            items.push_option(row.get_ref(*column as usize)?.as_bytes().ok());
         } else {
             items.push_null();
         }

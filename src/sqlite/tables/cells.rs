@@ -15,27 +15,62 @@ impl ToSql for Text<'_> {
     }
 }
 
-/// Append a column's text or NULL to `rows`. For messages, `what` is what the row is of, and its first column the id.
+/// What the rows of a table are called in messages, and how to go on past one that cannot be read.
+pub(crate) fn described(table: &str) -> (&'static str, &'static str) {
+    match table {
+        "runs" => (
+            "run",
+            "check() finds all such rows of runs; leave this one out by a filter, or copy the rest with salvage()",
+        ),
+        "telemetry" => (
+            "telemetry of run",
+            "check() finds all such rows of telemetry; write it anew, or copy the rest with salvage()",
+        ),
+        _ => (
+            "item",
+            "check() finds all such rows of intel_items; leave the column out by fields= or the row by a filter, or copy the rest with salvage()",
+        ),
+    }
+}
+
+/// Append a column's text or NULL to `rows`. For messages, the row is one of `table`, and its first column the id.
 pub(crate) fn push_cell<const N: usize>(
     row: &Row,
     column: usize,
     rows: &mut TextRows<N>,
-    what: &str,
+    table: &str,
 ) -> Result<()> {
     match row.get_ref(column)? {
         ValueRef::Text(text) => rows.push(text),
         ValueRef::Null => rows.push_null(),
+        ValueRef::Blob(json) if is_json(row, column) => rows.push(json_of_blob(json)),
         other => {
-            let id = row.get_ref(0)?.as_str().unwrap_or_default();
-            let name = row.as_ref().column_name(column).unwrap_or_default();
-            let found = other.data_type();
-            return Err(StoreError::new(
-                ErrorKind::CorruptDatabase,
-                format!("{what} {}: {name} holds {found:?}, not text; another program wrote it", excerpt(id)),
-            ));
+            return Err(refused(row, column, table, &format!("holds {:?}, not text", other.data_type())));
         }
     }
     Ok(())
+}
+
+/// A column's text.
+pub(crate) fn text(row: &Row, column: usize, table: &str) -> Result<String> {
+    row.get(column).map_err(|_| refused(row, column, table, "is not UTF-8 text"))
+}
+
+fn is_json(row: &Row, column: usize) -> bool {
+    row.as_ref().column_name(column).is_ok_and(|name| name.ends_with("_json"))
+}
+
+/// JSON that another program has bound as bytes, as the `json` module reads bytes.
+pub(crate) fn json_of_blob(json: &[u8]) -> &[u8] {
+    json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json)
+}
+
+fn refused(row: &Row, column: usize, table: &str, why: &str) -> StoreError {
+    let (what, remedy) = described(table);
+    let id = row.get_ref(0).ok().and_then(|id| id.as_bytes().ok()).unwrap_or_default();
+    let (id, name) = (String::from_utf8_lossy(id), row.as_ref().column_name(column).unwrap_or_default());
+    let message = format!("{what} {}: {name} {why}; another program wrote it", excerpt(&id));
+    StoreError::new(ErrorKind::CorruptDatabase, message).note(remedy)
 }
 
 /// A column that counts something, and so is never negative.

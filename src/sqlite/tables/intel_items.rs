@@ -123,7 +123,8 @@ pub(crate) fn get(connection: &Connection, item_id: &str) -> Result<Items> {
     let mut rows = statement.query([item_id])?;
     let mut items = Items::new();
     if let Some(row) = rows.next()? {
-        (0..ItemColumn::ALL.len()).try_for_each(|column| push_cell(row, column, &mut items, "item"))?;
+        (0..ItemColumn::ALL.len())
+            .try_for_each(|column| push_cell(row, column, &mut items, "intel_items"))?;
     }
     Ok(items)
 }

@@ -105,7 +105,7 @@ pub(crate) fn get(connection: &Connection, run_id: &str) -> Result<Runs> {
 
 /// Append a row whose first columns are [`RunColumn::ALL`].
 pub(crate) fn push_row(row: &Row, runs: &mut Runs) -> Result<()> {
-    (0..RunColumn::ALL.len()).try_for_each(|column| push_cell(row, column, runs, "run"))
+    (0..RunColumn::ALL.len()).try_for_each(|column| push_cell(row, column, runs, "runs"))
 }
 
 /// Fail unless there is such a run, and it was not recovered or `force` is set; record its heartbeat if it has none in

@@ -57,7 +57,7 @@ pub(crate) fn get(connection: &Connection, run_id: &str) -> Result<Option<Vec<u8
     let mut rows = statement.query([run_id])?;
     let mut document = TextRows::<2>::new();
     while let Some(row) = rows.next()? {
-        (0..2).try_for_each(|column| push_cell(row, column, &mut document, "telemetry of run"))?;
+        (0..2).try_for_each(|column| push_cell(row, column, &mut document, "telemetry"))?;
     }
     Ok(document.get(0, 1_usize).map(<[u8]>::to_vec))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use rusqlite::Connection;
-use rusqlite::types::{Value, ValueRef};
+use rusqlite::types::Value;
 
 use crate::error::{ErrorKind, Result, excerpt};
 use crate::model::rows::RUNNING;
@@ -12,6 +12,7 @@ use crate::sqlite::engine::adhoc::{self, Parameters, Stop};
 use crate::sqlite::file::place::{self, Place};
 use crate::sqlite::tables::pruned::PRUNED_RUNS;
 use crate::sqlite::tables::references;
+use crate::sqlite::upkeep::readable::{self, Table};
 use crate::sqlite::upkeep::recovery;
 
 /// Bytes of JSON, and rows, that are read before they are checked.
@@ -28,6 +29,8 @@ pub enum FindingKind {
     ForeignKey,
     /// A JSON column holds text that is not JSON.
     Json,
+    /// A column of text holds what is no text.
+    Text,
     /// A run is `running`, but has shown no activity for long.
     StaleRun,
     /// The file has several names.
@@ -45,6 +48,7 @@ impl FindingKind {
             Self::Integrity => "integrity",
             Self::ForeignKey => "foreign_key",
             Self::Json => "json",
+            Self::Text => "text",
             Self::StaleRun => "stale_run",
             Self::HardLink => "hard_link",
             Self::HeldRun => "held_run",
@@ -66,29 +70,13 @@ pub struct Finding {
     pub message: String,
 }
 
-/// A table with JSON in it.
-pub(crate) struct Table {
-    pub(crate) name: &'static str,
-    key: &'static str,
-    columns: &'static [&'static str],
-}
-
-/// All JSON that there is.
-pub(crate) const TABLES: [Table; 3] = [
-    Table { name: "runs", key: "run_id", columns: &["settings_snapshot_json"] },
-    Table {
-        name: "intel_items",
-        key: "item_id",
-        columns: &["claims_json", "evidence_json", "scores_json", "risk_flags_json", "explainability_json"],
-    },
-    Table { name: "telemetry", key: "run_id", columns: &["telemetry_json"] },
-];
-
-/// What a JSON column holds: text, or else what is no text.
+/// A cell that a read decodes: JSON that is yet to be looked at, or what is wrong with it.
 pub(crate) struct Cell {
-    pub(crate) id: String,
+    pub(crate) rowid: i64,
+    /// The key of its row, unless that is no text itself.
+    pub(crate) id: Option<String>,
     pub(crate) column: &'static str,
-    pub(crate) text: Result<Vec<u8>, String>,
+    pub(crate) json: Result<Vec<u8>, String>,
 }
 
 impl Finding {
@@ -112,10 +100,11 @@ impl Finding {
         Self { kind: FindingKind::Sync, table: None, id: None, message }
     }
 
-    /// What is no JSON.
-    pub(crate) fn json(table: &'static str, cell: &Cell, why: &str) -> Self {
-        let message = format!("{} is not JSON ({why}); another program wrote it", cell.column);
-        Self { kind: FindingKind::Json, table: Some(table), id: Some(cell.id.clone()), message }
+    /// What a read refuses.
+    pub(crate) fn cell(table: &'static str, cell: &Cell, why: &str) -> Self {
+        let kind = if readable::is_json(cell.column) { FindingKind::Json } else { FindingKind::Text };
+        let message = format!("{} is {why}, at rowid {}", cell.column, cell.rowid);
+        Self { kind, table: Some(table), id: cell.id.clone(), message }
     }
 }
 
@@ -174,13 +163,10 @@ pub(crate) fn held_runs(connection: &mut Connection, stop: &Arc<AtomicBool>) -> 
     Ok(held.collect())
 }
 
-/// The next JSON of a table, behind a row; and the last row, `None` where none are left.
-pub(crate) fn json_slice(
-    connection: &Connection,
-    table: &Table,
-    after: i64,
-) -> Result<(Vec<Cell>, Option<i64>)> {
-    let mut statement = connection.prepare_cached(&json_sql(table))?;
+/// The next cells of a table, behind a row: all its JSON, and what is no text where text has to be. And the last row,
+/// `None` where none are left.
+pub(crate) fn slice(connection: &Connection, table: &Table, after: i64) -> Result<(Vec<Cell>, Option<i64>)> {
+    let mut statement = connection.prepare_cached(&slice_sql(table))?;
     let mut rows = statement.query([after])?;
     let (mut cells, mut last, mut read, mut bytes) = (Vec::new(), None, 0, 0);
     while read < SLICE_ROWS
@@ -194,24 +180,24 @@ pub(crate) fn json_slice(
         }
         last = Some(rowid);
         read += 1;
-        let id = String::from_utf8_lossy(row.get_ref(1)?.as_bytes().unwrap_or_default()).into_owned();
-        for (index, column) in table.columns.iter().copied().enumerate() {
-            let text = match row.get_ref(2 + index)? {
-                ValueRef::Text(text) => Ok(text.to_vec()),
-                other => Err(format!("{:?}, no text", other.data_type())),
+        for (index, column) in table.columns().enumerate() {
+            let value = row.get_ref(1 + index)?;
+            let json = match readable::cell(column, value) {
+                Ok(None) => continue,
+                Ok(Some(json)) => Ok(json.to_vec()),
+                Err(why) => Err(why),
             };
-            bytes += text.as_ref().map_or(0, Vec::len);
-            cells.push(Cell { id: id.clone(), column, text });
+            bytes += json.as_ref().map_or(0, Vec::len);
+            cells.push(Cell { rowid, id: row.get_ref(1)?.as_str().ok().map(str::to_owned), column, json });
         }
     }
     Ok((cells, last))
 }
 
-fn json_sql(table: &Table) -> String {
+fn slice_sql(table: &Table) -> String {
     format!(
-        "SELECT rowid, {}, {} FROM {} WHERE rowid > ? AND run_id NOT IN ({PRUNED_RUNS}) ORDER BY rowid",
-        table.key,
-        table.columns.join(", "),
+        "SELECT rowid, {} FROM {} WHERE rowid > ? AND coalesce(run_id, '') NOT IN ({PRUNED_RUNS}) ORDER BY rowid",
+        table.columns().collect::<Vec<_>>().join(", "),
         table.name,
     )
 }
@@ -246,6 +232,7 @@ mod tests {
     use super::*;
     use crate::sqlite::file::connection;
     use crate::sqlite::file::migrations;
+    use crate::sqlite::upkeep::readable::TABLES;
 
     #[test]
     fn a_slice_ends_where_it_is_large_and_the_next_goes_on_behind_it() {
@@ -257,11 +244,11 @@ mod tests {
                  SELECT value, 't', '', 's', printf('%.*c', 700000, '0') FROM json_each('[1, 2, 3]')",
             )
             .unwrap();
-        let (cells, last) = json_slice(&connection, &TABLES[0], i64::MIN).unwrap();
+        let (cells, last) = slice(&connection, &TABLES[0], i64::MIN).unwrap();
         assert_eq!((cells.len(), last), (2, Some(2)));
-        let (cells, last) = json_slice(&connection, &TABLES[0], 2).unwrap();
+        let (cells, last) = slice(&connection, &TABLES[0], 2).unwrap();
         assert_eq!((cells.len(), last), (1, Some(3)));
-        assert_eq!(json_slice(&connection, &TABLES[0], 3).unwrap().1, None);
+        assert_eq!(slice(&connection, &TABLES[0], 3).unwrap().1, None);
     }
 
     #[test]
@@ -274,7 +261,7 @@ mod tests {
             steps.collect::<rusqlite::Result<Vec<_>>>().unwrap().join("; ")
         };
         for table in &TABLES {
-            let plan = plan(&json_sql(table));
+            let plan = plan(&slice_sql(table));
             assert!(
                 plan.starts_with("SEARCH") && plan.contains("USING INTEGER PRIMARY KEY (rowid>?)"),
                 "{plan}"

@@ -3,6 +3,7 @@
 pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod prune;
+pub(crate) mod readable;
 pub(crate) mod recovery;
 pub(crate) mod stats;
 pub(crate) mod vacuum;

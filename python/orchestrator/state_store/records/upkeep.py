@@ -136,10 +136,11 @@ class Finding:
     ----------
     kind
         `"integrity"`: the file's structure is damaged. `"foreign_key"`: a row belongs to a run that does not exist.
-        `"json"`: a JSON column holds text that is not valid JSON. `"stale_run"`: a run is `running`, but has had no
-        heartbeat and no write for `stale_after`. `"hard_link"`: the file has several names, each of which would have a
-        log of its own. `"held_run"`: a run is being pruned, but a row of your own table forbids its deletion. `"sync"`:
-        the disk failed syncs of this store, and the log has not been checkpointed as a whole since.
+        `"json"`: a JSON column holds what is not valid JSON. `"text"`: another column holds text that is not UTF-8, or
+        no text. `"stale_run"`: a run is `running`, but has had no heartbeat and no write for `stale_after`.
+        `"hard_link"`: the file has several names, each of which would have a log of its own. `"held_run"`: a run is
+        being pruned, but a row of your own table forbids its deletion. `"sync"`: the disk failed syncs of this store,
+        and the log has not been checkpointed as a whole since.
     table
         The table that it is in, or None.
     id
@@ -150,7 +151,7 @@ class Finding:
 
     __module__ = "orchestrator.state_store"
 
-    kind: Literal["integrity", "foreign_key", "json", "stale_run", "hard_link", "held_run", "sync"]
+    kind: Literal["integrity", "foreign_key", "json", "text", "stale_run", "hard_link", "held_run", "sync"]
     table: str | None
     id: str | None
     message: str

@@ -12,12 +12,14 @@ use crate::model::caller::Caller;
 use crate::model::time;
 use crate::sqlite::calls::{Sql, Store};
 use crate::sqlite::file::wait::Wait;
-use crate::sqlite::upkeep::check::{self, Finding, TABLES};
+use crate::sqlite::upkeep::check::{self, Finding};
+use crate::sqlite::upkeep::readable::TABLES;
 
 impl Store {
-    /// Check the file's structure, its references and its JSON, and find runs that are `running` without activity for
-    /// `stale_after`, runs that a prune has hidden and cannot delete, and syncs of this store that failed and were not
-    /// made up for. `is_json` returns the problem of a text that is not JSON; it is called with no lock held.
+    /// Check the file's structure, its references and each cell that a read decodes, and find runs that are `running`
+    /// without activity for `stale_after`, runs that a prune has hidden and cannot delete, and syncs of this store that
+    /// failed and were not made up for. `is_json` returns the problem of a text that is not JSON; it is called with no
+    /// lock held.
     ///
     /// # Errors
     /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::Interrupted`], and what `is_json` fails with.
@@ -40,8 +42,8 @@ impl Store {
         let mut found = self.look_on_worker(caller, check::integrity)?;
         found.extend(self.connections()?.place.as_ref().and_then(|place| Finding::hard_link(place)));
         found.extend(self.look_on_worker(caller, check::orphans)?);
-        let json = self.look_at_json(caller, is_json, &mut found);
-        found.extend(or_found(json.map(|()| Vec::new()))?);
+        let cells = self.look_at_cells(caller, is_json, &mut found);
+        found.extend(or_found(cells.map(|()| Vec::new()))?);
         found.extend(
             self.look_on_worker(caller, |connection, stop| check::stale_runs(connection, &before, stop))?,
         );
@@ -64,7 +66,7 @@ impl Store {
         }))
     }
 
-    fn look_at_json(
+    fn look_at_cells(
         &self,
         caller: &Caller,
         is_json: &dyn Fn(&[u8]) -> Result<Option<String>>,
@@ -76,13 +78,13 @@ impl Store {
             while let Some(behind) = after {
                 patience.slice()?;
                 let (cells, last) =
-                    self.read(caller, Sql::Ours, |connection| check::json_slice(connection, table, behind))?;
+                    self.read(caller, Sql::Ours, |connection| check::slice(connection, table, behind))?;
                 for cell in &cells {
-                    let fault = match &cell.text {
+                    let fault = match &cell.json {
                         Ok(text) => is_json(text)?,
                         Err(what) => Some(what.clone()),
                     };
-                    found.extend(fault.map(|why| Finding::json(table.name, cell, &why)));
+                    found.extend(fault.map(|why| Finding::cell(table.name, cell, &why)));
                 }
                 after = last;
             }

@@ -1,0 +1,55 @@
+//! What a read takes from a cell, and what it refuses.
+
+use rusqlite::types::ValueRef;
+
+use crate::model::columns::{ItemColumn, RunColumn};
+use crate::sqlite::tables::cells::json_of_blob;
+
+/// A table, and what reads take from it.
+pub(crate) struct Table {
+    pub(crate) name: &'static str,
+    /// The names of its columns, the key first.
+    columns: fn(usize) -> Option<&'static str>,
+}
+
+/// All tables whose rows are read.
+pub(crate) const TABLES: [Table; 3] = [
+    Table { name: "runs", columns: |index| RunColumn::ALL.get(index).map(|column| column.name()) },
+    Table { name: "intel_items", columns: |index| ItemColumn::ALL.get(index).map(|column| column.name()) },
+    Table {
+        name: "telemetry",
+        columns: |index| ["run_id", "telemetry_json", "created_at"].get(index).copied(),
+    },
+];
+
+/// Those of their columns that may be NULL.
+const OPTIONAL: [&str; 5] = ["finished_at", "notes", "heartbeat_at", "decision", "decision_reason"];
+
+impl Table {
+    /// The names of its columns, the key first.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &'static str> {
+        (0..).map_while(self.columns)
+    }
+}
+
+/// Whether a column holds JSON.
+pub(crate) fn is_json(column: &str) -> bool {
+    column.ends_with("_json")
+}
+
+/// The JSON in a cell, that may be any text; `None` for text that is read as it is, and for NULL where that may be.
+///
+/// # Errors
+/// What it is instead.
+pub(crate) fn cell<'a>(column: &str, value: ValueRef<'a>) -> Result<Option<&'a [u8]>, String> {
+    match value {
+        ValueRef::Text(json) if is_json(column) => Ok(Some(json)),
+        ValueRef::Blob(json) if is_json(column) => Ok(Some(json_of_blob(json))),
+        ValueRef::Text(text) => match std::str::from_utf8(text) {
+            Ok(_) => Ok(None),
+            Err(error) => Err(format!("not UTF-8 ({error}); another program wrote it")),
+        },
+        ValueRef::Null if OPTIONAL.contains(&column) => Ok(None),
+        other => Err(format!("not text but {:?}; another program wrote it", other.data_type())),
+    }
+}
