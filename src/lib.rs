@@ -45,5 +45,7 @@ pub use sqlite::tables::deletion::Deleted;
 pub use sqlite::upkeep::backup::Progress;
 pub use sqlite::upkeep::check::{Finding, FindingKind};
 pub use sqlite::upkeep::prune::Prune;
+pub use sqlite::upkeep::salvage::salvage;
+pub use sqlite::upkeep::salvage_report::{Callbacks, Loss, Salvaged};
 pub use sqlite::upkeep::stats::Stats;
 pub use sqlite::upkeep::vacuum::Vacuumed;

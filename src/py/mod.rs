@@ -9,6 +9,7 @@ mod names;
 mod open;
 mod options;
 mod owner;
+mod salvage;
 mod transaction;
 mod warnings;
 
@@ -25,6 +26,8 @@ mod _core {
     use super::calls::Store;
     #[pymodule_export]
     use super::convert::item_selection::ItemSelection;
+    #[pymodule_export]
+    use super::salvage::salvage;
     #[pymodule_export]
     use super::transaction::Transaction;
 

@@ -42,6 +42,15 @@ pub(super) fn location(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Locatio
     Ok(Location::of_text(path.as_os_str()).map_err(|error| error.during(name))?)
 }
 
+/// What is to be called, if anything is.
+pub(super) fn callback(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<Py<PyAny>>> {
+    if !value.is_none() && !value.is_callable() {
+        let message = format!("{name} must be callable, or None, not {}", value.get_type().name()?);
+        return Err(Refusal::InvalidType.error(value.py(), message));
+    }
+    Ok((!value.is_none()).then(|| value.clone().unbind()))
+}
+
 pub(super) fn synchronous(value: &Bound<'_, PyAny>) -> PyResult<Synchronous> {
     let py = value.py();
     let wanted = "synchronous must be \"FULL\" or \"NORMAL\"";

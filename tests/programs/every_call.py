@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import orchestrator.state_store as package
-from orchestrator.state_store import StateStore
+from orchestrator.state_store import StateStore, salvage
 
 
 class Odd:
@@ -58,6 +58,8 @@ def calls(store: StateStore, folder: str) -> Iterator[Callable[[], object]]:
     yield lambda: store.decide_batch({"0": None, "1": ("block", "why")})
     yield lambda: store.delete_intel_item("1")
     yield lambda: store.delete_intel_item("none", force=1)  # type: ignore[arg-type]
+    yield lambda: salvage(path, os.path.join(folder, "salvaged.db"))  # noqa: PTH118 - pathlib would be imported
+    yield lambda: salvage(path, path)
     yield lambda: store.get_run("run-1")
     yield lambda: store.list_runs(since=now - timedelta(1), status=["running"], limit=1)
     yield lambda: store.count_runs(until="soon")

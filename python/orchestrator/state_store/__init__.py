@@ -57,7 +57,8 @@ if TYPE_CHECKING:
         TransactionError,
     )
     from orchestrator.state_store.records.filters import ItemFilters
-    from orchestrator.state_store.records.upkeep import Checkpointed, Deleted, Finding, Stats, Vacuumed
+    from orchestrator.state_store.records.upkeep import Checkpointed, Deleted, Finding, Loss, Salvaged, Stats, Vacuumed
+    from orchestrator.state_store.salvaging import salvage
     from orchestrator.state_store.times import utc_now_iso
 
 __all__ = [
@@ -82,6 +83,7 @@ __all__ = [
     "InvalidTypeError",
     "InvalidValueError",
     "ItemFilters",
+    "Loss",
     "MissingFieldError",
     "NestingTooDeepError",
     "NetworkFileSystemWarning",
@@ -96,6 +98,7 @@ __all__ = [
     "RunFinishedError",
     "RunNotFoundError",
     "RunRecord",
+    "Salvaged",
     "SchemaTooNewError",
     "StateStore",
     "StateStoreError",
@@ -108,14 +111,15 @@ __all__ = [
     "TransactionError",
     "Vacuumed",
     "__version__",
+    "salvage",
     "utc_now_iso",
 ]
 
 _LATE = (
     dict.fromkeys(__all__, "exceptions")
     | dict.fromkeys(("Connection", "Cursor", "Row"), "connection")
-    | dict.fromkeys(("Checkpointed", "Deleted", "Finding", "Stats", "Vacuumed"), "records.upkeep")
-    | {"ItemFilters": "records.filters", "utc_now_iso": "times"}
+    | dict.fromkeys(("Checkpointed", "Deleted", "Finding", "Loss", "Salvaged", "Stats", "Vacuumed"), "records.upkeep")
+    | {"ItemFilters": "records.filters", "salvage": "salvaging", "utc_now_iso": "times"}
 )
 """Where a name is that is not imported above: a program that writes once and ends needs none of these modules."""
 

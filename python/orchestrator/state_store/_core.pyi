@@ -15,6 +15,7 @@ __all__ = [
     "Store",
     "Transaction",
     "__version__",
+    "salvage",
 ]
 
 DEBUG_BUILD: Final[bool]
@@ -25,6 +26,16 @@ SQLITE_VERSION: Final[str]
 
 __version__: Final[str]
 """Version of this package."""
+
+def salvage(
+    path: str | os.PathLike[str], dest: str | os.PathLike[str], progress: Callable[[int, int], object] | None
+) -> tuple[
+    list[tuple[str, int]],
+    list[tuple[str, int | None, str | None, str | None, str]],
+    list[tuple[str, int | None, str | None, str | None, str]],
+    list[str],
+]:
+    """Copy what can be read of a damaged file into a new one; return the rows kept, lost and mended, and remarks."""
 
 @final
 class ItemSelection:

@@ -138,12 +138,7 @@ impl Store {
             return Err(Refusal::InvalidValue.error(py, message));
         };
         let overwrite = options::flag(overwrite, "overwrite")?;
-        if !progress.is_none() && !progress.is_callable() {
-            let found = progress.get_type().name()?;
-            let message = format!("progress must be callable, or None, not {found}");
-            return Err(Refusal::InvalidType.error(py, message));
-        }
-        let callback = (!progress.is_none()).then(|| progress.clone().unbind());
+        let callback = options::callback(progress, "progress")?;
         let mut raised = None;
         let mut report = |progress: Progress| {
             let Some(callback) = &callback else { return Ok(()) };

@@ -73,7 +73,11 @@ pub(in crate::py) fn fault(text: &[u8]) -> PyResult<Option<String>> {
     }
     Python::attach(|py| match decode(py, text) {
         Ok(_) => Ok(None),
-        Err(error) if error.is_instance_of::<PyValueError>(py) => Ok(Some(error.value(py).to_string())),
+        Err(error)
+            if error.is_instance_of::<PyValueError>(py) || error.is_instance_of::<PyRecursionError>(py) =>
+        {
+            Ok(Some(error.value(py).to_string()))
+        }
         Err(error) => Err(error),
     })
 }

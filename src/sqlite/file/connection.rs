@@ -123,6 +123,14 @@ pub(crate) fn open_immutable(path: &Path, trace: &Trace) -> Result<Connection> {
     open(Path::new(&uri), flags, trace)
 }
 
+/// Have no row read that is longer than this: a damaged one may claim to be far longer than its file.
+/// <https://www.sqlite.org/c3ref/limit.html>
+pub(crate) fn limit_row_bytes(connection: &Connection, bytes: i64) {
+    let bytes = c_int::try_from(bytes).unwrap_or(c_int::MAX);
+    // SAFETY: the handle is open for as long as `connection` is borrowed. What is more than SQLite takes is cut down.
+    unsafe { ffi::sqlite3_limit(connection.handle(), ffi::SQLITE_LIMIT_LENGTH, bytes) };
+}
+
 /// Set a connection up for writing a file of ours.
 pub(crate) fn configure_writer(connection: &Connection, synchronous: Synchronous) -> Result<()> {
     foreign_keys(connection)?;

@@ -126,11 +126,13 @@ fn failure(code: c_int) -> StoreError {
 pub(crate) struct Destination {
     pub(crate) path: PathBuf,
     overwrite: bool,
+    /// What to do where there is a file already.
+    remedy: &'static str,
 }
 
 impl Destination {
     /// Where `dest` leads, if the file may be put there.
-    pub(crate) fn find(dest: &Path, source: &Place, overwrite: bool) -> Result<Self> {
+    pub(crate) fn find(dest: &Path, source: &Place, overwrite: bool, remedy: &'static str) -> Result<Self> {
         let trace = &source.trace;
         let source = &*source.path;
         let path = platform::resolve(dest).map_err(cannot_create)?;
@@ -143,10 +145,10 @@ impl Destination {
         }
         sizes::refuse_irregular(&path)?;
         if path.exists() && !overwrite {
-            return Err(is_there());
+            return Err(is_there(remedy));
         }
         remove_leftovers(&path, trace)?;
-        Ok(Self { path, overwrite })
+        Ok(Self { path, overwrite, remedy })
     }
 }
 
@@ -212,7 +214,7 @@ impl Partial {
         };
         let failed = |error| StoreError::new(ErrorKind::StorageIO, error);
         publish().map_err(|error: io::Error| match error.kind() {
-            io::ErrorKind::AlreadyExists => is_there(),
+            io::ErrorKind::AlreadyExists => is_there(dest.remedy),
             _ => failed(error),
         })?;
         platform::sync_parent(&dest.path).map_err(|error| {
@@ -231,8 +233,8 @@ impl Drop for Partial {
     }
 }
 
-fn is_there() -> StoreError {
-    StoreError::new(ErrorKind::CannotOpen, "there is a file already; pass overwrite=True to replace it")
+fn is_there(remedy: &str) -> StoreError {
+    StoreError::new(ErrorKind::CannotOpen, "there is a file already").note(remedy)
 }
 
 fn cannot_create(error: io::Error) -> StoreError {

@@ -30,11 +30,25 @@ impl Table {
     pub(crate) fn columns(&self) -> impl Iterator<Item = &'static str> {
         (0..).map_while(self.columns)
     }
+
+    /// Those that may not be NULL, which each version of the file has.
+    pub(crate) fn required(&self) -> impl Iterator<Item = &'static str> {
+        self.columns().filter(|column| !OPTIONAL.contains(column))
+    }
 }
 
 /// Whether a column holds JSON.
 pub(crate) fn is_json(column: &str) -> bool {
     column.ends_with("_json")
+}
+
+/// What stands in for JSON of an item or a run that could not be read; telemetry has nothing else.
+pub(crate) fn empty_json(column: &str) -> Option<&'static str> {
+    match column {
+        "telemetry_json" => None,
+        "scores_json" | "settings_snapshot_json" => Some("{}"),
+        _ => Some("[]"),
+    }
 }
 
 /// The JSON in a cell, that may be any text; `None` for text that is read as it is, and for NULL where that may be.

@@ -155,3 +155,55 @@ class Finding:
     table: str | None
     id: str | None
     message: str
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A row that `salvage` lost, or what it lost of a row.
+
+    Attributes
+    ----------
+    table
+        The table that it was in.
+    rowid
+        Where it was in the table, or None.
+    id
+        The `run_id` or `item_id` of the row, or None where it is not known.
+    column
+        The column that could not be decoded; None where the row could not be read.
+    why
+        Why it was lost, in one line.
+    """
+
+    __module__ = "orchestrator.state_store"
+
+    table: str
+    rowid: int | None
+    id: str | None
+    column: str | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Salvaged:
+    """The result of `salvage`.
+
+    Attributes
+    ----------
+    kept
+        How many rows of each table are in the new file.
+    lost
+        Rows that are known to have been in the file, and are not in the new one.
+    mended
+        What was lost of rows that are in the new file; and runs that stand in for lost ones whose items are kept.
+    remarks
+        What else is not in the new file, or may not be: rowids that cannot be read and that no index names, a log that
+        cannot be read, tables and columns of your own. One line each.
+    """
+
+    __module__ = "orchestrator.state_store"
+
+    kept: dict[str, int]
+    lost: list[Loss]
+    mended: list[Loss]
+    remarks: list[str]

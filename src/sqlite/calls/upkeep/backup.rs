@@ -50,7 +50,7 @@ impl Store {
         };
         self.refuse_inside(caller, "only what is committed is copied")?;
         let _guest = pool.guest()?;
-        let dest = Destination::find(dest, place, overwrite)?;
+        let dest = Destination::find(dest, place, overwrite, "pass overwrite=True to replace it")?;
         let partial = Partial::create(&dest.path, self.shared.options.file_mode)?;
         let patience = &mut Wait::new(*caller, Duration::MAX);
         let copying = patience.until_free(|| Copying::begin(place, &partial.path))?;

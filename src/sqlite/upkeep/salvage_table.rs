@@ -1,0 +1,334 @@
+//! Reading a table that may be damaged, by ranges of rowids.
+//!
+//! A scan goes up until it meets damage, and another comes down from the end. What is left between them is halved, until
+//! the parts are short. Then the rows that the key's index names, and last all rowids that are left, are looked up one
+//! by one. A damaged tree may lead in circles: whatever does not rise (or fall) ends a scan, and the number of look-ups
+//! is limited.
+
+use std::collections::{BTreeMap, HashSet};
+
+use rusqlite::{ToSql, params_from_iter};
+
+use crate::error::Result;
+use crate::sqlite::tables::cells::Text;
+use crate::sqlite::upkeep::readable::{self, Table};
+use crate::sqlite::upkeep::salvage_report::{Loss, Salvage};
+use crate::sqlite::upkeep::salvage_source::{
+    BATCH, Cell, Found, Key, Read, columns, damage, gaps, read, read_keys,
+};
+
+/// How many rowids of a table are looked up one by one, at the most.
+const MOST_LOOKED_UP: u64 = 2_000_000;
+
+/// Rowids from which on a row gets another: SQLite could not go on counting behind them.
+const WILD: i64 = 1 << 62;
+
+/// How far a scan came.
+enum Scanned {
+    Through,
+    UpTo(i64),
+}
+
+/// A table that is being copied.
+struct Copying<'s, 'a> {
+    salvage: &'s mut Salvage<'a>,
+    table: &'static Table,
+    columns: Vec<String>,
+    kept: u64,
+    /// Rows that have another rowid in the new file, and rows that are known to be lost.
+    settled: HashSet<i64>,
+}
+
+/// Copy what can be read of a table; say how many rows, `None` where it has no such table.
+pub(crate) fn copy(salvage: &mut Salvage, table: &'static Table) -> Result<Option<u64>> {
+    let known = columns(&salvage.parts.target, table.name)?;
+    let found = columns(&salvage.parts.source, table.name);
+    let found = match found {
+        Ok(found) if table.required().all(|column| found.iter().any(|name| name == column)) => found,
+        other => {
+            let why = match other {
+                Ok(_) => "it is not there as a store has it".to_owned(),
+                Err(error) => damage(error)?.to_string(),
+            };
+            salvage.report.remarks.push(format!("nothing of the table {} is kept: {why}", table.name));
+            return Ok(None);
+        }
+    };
+    let (columns, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|name| known.contains(name));
+    for other in others {
+        let remark =
+            format!("the column {other:?} of {} is no part of a store, and was not copied", table.name);
+        salvage.report.remarks.push(remark);
+    }
+    let mut copying = Copying { salvage, table, columns, kept: 0, settled: HashSet::new() };
+    copying.run()?;
+    Ok(Some(copying.kept))
+}
+
+impl Copying<'_, '_> {
+    fn run(&mut self) -> Result<()> {
+        if let Scanned::UpTo(low) = self.scan(i64::MIN, i64::MAX, true)? {
+            let high = match self.scan(low, i64::MAX, false)? {
+                Scanned::UpTo(high) => high,
+                Scanned::Through => low,
+            };
+            let (first, last) = self.bounds()?;
+            self.halve(low.max(first - 1), high.min(last.saturating_add(1)))?;
+            self.look_up_keys()?;
+            self.look_up_gaps(first, last)
+        } else {
+            self.look_up_keys()?;
+            let (first, last) = self.copied()?;
+            self.look_up_gaps(first, last)
+        }
+    }
+
+    /// Keep the rows between two rowids, upward or downward, as far as they can be read.
+    fn scan(&mut self, low: i64, high: i64, up: bool) -> Result<Scanned> {
+        let (mut low, mut high) = (low, high);
+        let order = if up { "" } else { " DESC" };
+        // The ends themselves can be rowids, too.
+        let mut above = if low == i64::MIN { ">=" } else { ">" };
+        let mut below = if high == i64::MAX { "<=" } else { "<" };
+        loop {
+            let condition =
+                format!("rowid {above} ?1 AND rowid {below} ?2 ORDER BY rowid{order} LIMIT {BATCH}");
+            let Read { rows, stray, error } = self.read(&condition, &[low, high], Some(up))?;
+            let count = rows.len();
+            for row in rows {
+                if up {
+                    (low, above) = (row.rowid, ">");
+                } else {
+                    (high, below) = (row.rowid, "<");
+                }
+                self.keep(row)?;
+            }
+            let strayed = stray.is_some();
+            stray.map_or(Ok(()), |row| self.keep(row))?;
+            self.salvage.tell(self.kept)?;
+            if strayed || error.is_some() {
+                return Ok(Scanned::UpTo(if up { low } else { high }));
+            }
+            if count < BATCH {
+                return Ok(Scanned::Through);
+            }
+        }
+    }
+
+    /// Scan the halves of a range that cannot be read as a whole, and so on.
+    fn halve(&mut self, low: i64, high: i64) -> Result<()> {
+        let mut ranges = vec![(low, high)];
+        let mut scans = 0;
+        while let Some((low, high)) = ranges.pop() {
+            if high.saturating_sub(low) <= BATCH as i64 || scans > MOST_LOOKED_UP / 8 {
+                continue;
+            }
+            let middle = low + (high - low) / 2;
+            for (low, high) in [(low, middle), (middle - 1, high)] {
+                scans += 1;
+                let Scanned::UpTo(from) = self.scan(low, high, true)? else { continue };
+                let Scanned::UpTo(to) = self.scan(from, high, false)? else { continue };
+                ranges.push((from, to));
+            }
+        }
+        Ok(())
+    }
+
+    /// Between which rowids there can be rows: what the key's index names, or else as many as fit into the file.
+    fn bounds(&mut self) -> Result<(i64, i64)> {
+        let (mut first, mut last) = self.copied()?;
+        let mut named = false;
+        let whole = self.keys(|_, Key { rowid, .. }| {
+            named = true;
+            (first, last) = (first.min(rowid), last.max(rowid));
+            Ok(())
+        })?;
+        if !whole || !named {
+            (first, last) = (first.min(1), last.max(0).saturating_add(self.salvage.bytes / 8));
+        }
+        Ok((first, last))
+    }
+
+    /// The first and the last rowid that was kept.
+    fn copied(&self) -> Result<(i64, i64)> {
+        let sql = format!("SELECT coalesce(min(rowid), 1), coalesce(max(rowid), 0) FROM {}", self.table.name);
+        Ok(self.salvage.parts.target.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?)
+    }
+
+    /// Go through what the index of the key names, from both ends as far as it can be read; whether that was all.
+    fn keys(&mut self, mut look: impl FnMut(&mut Self, Key) -> Result<()>) -> Result<bool> {
+        for up in [true, false] {
+            let mut last: Option<Vec<u8>> = None;
+            loop {
+                let (found, broken) = read_keys(&self.salvage.parts.source, self.table, last.as_deref(), up)?;
+                let count = found.len();
+                for key in found {
+                    last = Some(key.text.clone());
+                    look(self, key)?;
+                }
+                self.salvage.tell(self.kept)?;
+                if broken {
+                    break;
+                }
+                if count < BATCH {
+                    return Ok(up);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Look up the rows that the index of the key names and that are not there yet.
+    fn look_up_keys(&mut self) -> Result<()> {
+        self.keys(|copying, Key { text, rowid }| {
+            if copying.is_there(rowid)? {
+                return Ok(());
+            }
+            let why = match copying.look_up(rowid)? {
+                Ok(true) => return Ok(()),
+                Ok(false) => "its index names it, but it is not in the table".to_owned(),
+                Err(why) => why,
+            };
+            copying.settled.insert(rowid);
+            copying.lose(rowid, Some(String::from_utf8_lossy(&text).into_owned()), None, why);
+            Ok(())
+        })
+        .map(drop)
+    }
+
+    /// Look up each rowid that is not there yet, the shortest gaps first.
+    fn look_up_gaps(&mut self, first: i64, last: i64) -> Result<()> {
+        let mut gaps = gaps(&self.salvage.parts.target, self.table, first, last)?;
+        gaps.sort_by_key(|(from, to)| to.saturating_sub(*from));
+        let (mut left, mut damaged) = (MOST_LOOKED_UP, BTreeMap::<i64, i64>::new());
+        for (from, to) in gaps {
+            for rowid in from..=to {
+                if left == 0 {
+                    if !damaged.is_empty() {
+                        let remark = format!(
+                            "rowids {rowid} to {to} of {} were not looked up one by one",
+                            self.table.name
+                        );
+                        self.salvage.report.remarks.push(remark);
+                    }
+                    break;
+                }
+                left -= 1;
+                if left.is_multiple_of(1024) {
+                    self.salvage.tell(self.kept)?;
+                }
+                if self.settled.contains(&rowid) || self.look_up(rowid)?.is_ok() {
+                    continue;
+                }
+                match damaged.last_entry() {
+                    Some(mut range) if *range.get() + 1 == rowid => {
+                        range.insert(rowid);
+                    }
+                    _ => {
+                        damaged.insert(rowid, rowid);
+                    }
+                }
+            }
+        }
+        // That an index was read to its end does not say that it names all rows that there were.
+        for (from, to) in damaged {
+            let remark = format!(
+                "rowids {from} to {to} of {} cannot be read: up to {} rows that no index names",
+                self.table.name,
+                to - from + 1
+            );
+            self.salvage.report.remarks.push(remark);
+        }
+        Ok(())
+    }
+
+    /// Keep the row of this rowid; whether there is one, or why it cannot be read.
+    fn look_up(&mut self, rowid: i64) -> Result<Result<bool, String>> {
+        let Read { rows, error, .. } = self.read("rowid = ?1", &[rowid], None)?;
+        let found = !rows.is_empty();
+        for row in rows {
+            self.keep(row)?;
+        }
+        Ok(if found { Ok(true) } else { error.map_or(Ok(false), |error| Err(error.to_string())) })
+    }
+
+    fn read(&self, condition: &str, values: &[i64], up: Option<bool>) -> Result<Read> {
+        read(&self.salvage.parts.source, self.table, &self.columns, condition, values, up)
+    }
+
+    fn is_there(&self, rowid: i64) -> Result<bool> {
+        if self.settled.contains(&rowid) {
+            return Ok(true);
+        }
+        let sql = format!("SELECT 1 FROM {} WHERE rowid = ?", self.table.name);
+        Ok(self.salvage.parts.target.prepare_cached(&sql)?.exists([rowid])?)
+    }
+
+    /// Put a row into the new file, unless it is there, with what can be decoded of it.
+    fn keep(&mut self, mut row: Found) -> Result<()> {
+        if self.is_there(row.rowid)? {
+            return Ok(());
+        }
+        let id = row.cells[self.key()].text.as_deref().map(|id| String::from_utf8_lossy(id).into_owned());
+        let mut mended = Vec::new();
+        for (column, cell) in self.columns.iter().zip(&mut row.cells) {
+            let mut fault = cell.fault.take();
+            if let (None, Some(json)) = (&fault, &cell.text)
+                && readable::is_json(column)
+            {
+                fault = (self.salvage.callbacks.is_json)(json)?;
+            }
+            let Some(why) = fault else { continue };
+            if let Some(empty) = readable::is_json(column).then(|| readable::empty_json(column)).flatten() {
+                cell.text = Some(empty.into());
+            } else if readable::is_json(column) || column == "run_id" || column == "item_id" {
+                let (column, why) = (column.clone(), format!("{column} is {why}"));
+                self.settled.insert(row.rowid);
+                self.lose(row.rowid, id, Some(column), why);
+                return Ok(());
+            }
+            mended.push((column.clone(), format!("{column} is {why}")));
+        }
+        let rowid = if row.rowid >= WILD { None } else { Some(row.rowid) };
+        if rowid.is_none() {
+            self.settled.insert(row.rowid);
+        }
+        if !self.insert(rowid, &row.cells)? {
+            self.settled.insert(row.rowid);
+            self.lose(row.rowid, id, None, "another row has its key".to_owned());
+            return Ok(());
+        }
+        self.kept += 1;
+        let (table, rowid) = (self.table.name, Some(row.rowid));
+        self.salvage.report.mended.extend(mended.into_iter().map(|(column, why)| Loss {
+            table,
+            rowid,
+            id: id.clone(),
+            column: Some(column),
+            why,
+        }));
+        Ok(())
+    }
+
+    fn key(&self) -> usize {
+        let key = self.table.columns().next().unwrap_or_default();
+        self.columns.iter().position(|column| column == key).unwrap_or_default()
+    }
+
+    fn insert(&self, rowid: Option<i64>, cells: &[Cell]) -> Result<bool> {
+        let sql = format!(
+            "INSERT INTO {}(rowid, {}) VALUES (?{}) ON CONFLICT DO NOTHING",
+            self.table.name,
+            self.columns.join(", "),
+            ", ?".repeat(cells.len())
+        );
+        let texts: Vec<Text> = cells.iter().map(|cell| Text(cell.text.as_deref())).collect();
+        let values = std::iter::once(&rowid as &dyn ToSql).chain(texts.iter().map(|text| text as &dyn ToSql));
+        Ok(self.salvage.parts.target.prepare_cached(&sql)?.execute(params_from_iter(values))? > 0)
+    }
+
+    fn lose(&mut self, rowid: i64, id: Option<String>, column: Option<String>, why: String) {
+        let table = self.table.name;
+        self.salvage.report.lost.push(Loss { table, rowid: Some(rowid), id, column, why });
+    }
+}

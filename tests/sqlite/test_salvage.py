@@ -1,0 +1,187 @@
+"""salvage: a new file of what can be read, a report of the rest, and the old file as it was."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from orchestrator.state_store import (
+    CannotOpenError,
+    ForeignDatabaseError,
+    InvalidTypeError,
+    InvalidValueError,
+    Loss,
+    NotADatabaseError,
+    StateStore,
+    salvage,
+)
+
+from tests import predecessor
+from tests.faults.test_hostile_files import FOR_EVER
+from tests.helpers import Boom, everything, folder_bytes, in_process, make_item, plain_sqlite
+from tests.programs import salvages
+
+
+@pytest.fixture
+def dest(tmp_path: Path) -> Path:
+    return tmp_path / "salvaged.db"
+
+
+def write(path: Path, items: int = 10) -> None:
+    with StateStore(path) as store:
+        store.start_run("run-1", "daily", {"a": 1})
+        store.start_run("run-2", "daily", {})
+        store.upsert_intel_items_batch(make_item(f"{index:05}", scores_json={"n": index}) for index in range(items))
+        store.delete_run("run-2", force=True)
+        store.write_telemetry("run-1", {"a": 1})
+
+
+def test_sound_file_is_copied_whole_and_left_as_it_was(path: Path, dest: Path) -> None:
+    write(path, 1000)
+    before = folder_bytes(path.parent)
+    told: list[tuple[int, int]] = []
+    report = salvage(path, str(dest), progress=lambda kept, lost: told.append((kept, lost)))
+    assert report.kept == {"runs": 1, "intel_items": 1000, "telemetry": 1}
+    assert (report.lost, report.mended, report.remarks) == ([], [], [])
+    assert told[-1] == (1002, 0)
+    assert told == sorted(told)
+    after = folder_bytes(path.parent)
+    assert after.pop(dest.name)
+    assert after == before
+    with StateStore(path, read_only=True) as old, StateStore(dest) as new:
+        assert everything(new) == everything(old)
+        assert {each.kind for each in new.check()} == set()
+
+
+def test_what_no_list_can_read_is_mended_and_what_has_no_key_is_lost(path: Path, dest: Path) -> None:
+    write(path)
+    plain_sqlite(
+        path,
+        "UPDATE intel_items SET title = CAST(x'41e29c' AS TEXT) WHERE rowid = 2",
+        "UPDATE intel_items SET scores_json = '{' WHERE rowid = 3",
+        "UPDATE intel_items SET claims_json = x'5b315d' WHERE rowid = 4",
+        "UPDATE intel_items SET item_id = x'ff' WHERE rowid = 5",
+        "UPDATE telemetry SET telemetry_json = 'x'",
+    )
+    report = salvage(path, dest)
+    assert report.kept == {"runs": 1, "intel_items": 9, "telemetry": 0}
+    assert [(each.table, each.rowid, each.column) for each in report.lost] == [
+        ("intel_items", 5, "item_id"),
+        ("telemetry", 1, "telemetry_json"),
+    ]
+    assert [(each.rowid, each.id, each.column) for each in report.mended] == [
+        (2, "00001", "title"),
+        (3, "00002", "scores_json"),
+    ]
+    with StateStore(dest) as store:
+        assert {each.kind for each in store.check()} <= {"stale_run"}
+        _, two, three, four, *rest = store.list_intel_items_for_run("run-1")
+    assert (two["title"], two["scores_json"]) == ("A\ufffd", {"n": 1})
+    assert (three["title"], three["scores_json"]) == ("t", {})
+    assert four["claims_json"] == [1]
+    assert len(rest) == 5
+
+
+def test_log_of_a_store_that_was_not_closed_is_read(path: Path, dest: Path) -> None:
+    in_process(salvages.write_and_vanish, str(path))
+    before = {name: content for name, content in folder_bytes(path.parent).items() if not name.endswith("-shm")}
+    assert before["state.db-wal"]
+    assert salvage(path, dest).kept == {"runs": 1, "intel_items": 10, "telemetry": 0}
+    assert before.items() <= folder_bytes(path.parent).items()
+
+
+def test_items_of_a_run_that_is_lost_can_be_listed(path: Path, dest: Path) -> None:
+    write(path)
+    plain_sqlite(path, "PRAGMA foreign_keys = OFF", "DELETE FROM runs")
+    [stand_in] = salvage(path, dest).mended
+    assert (stand_in.table, stand_in.rowid, stand_in.id) == ("runs", None, "run-1")
+    with StateStore(dest) as store:
+        run = store.get_run("run-1")
+        assert run is not None
+        assert (run.status, run.run_type) == ("lost", "salvaged")
+        assert len(store.list_intel_items_for_run("run-1")) == 10
+        assert store.check() == []
+
+
+def test_row_that_only_its_index_names_is_lost_by_its_id(path: Path, dest: Path) -> None:
+    write(path)
+    plain_sqlite(
+        path,
+        "PRAGMA writable_schema = ON",
+        "CREATE TABLE twin AS SELECT * FROM intel_items WHERE rowid <> 3",
+        "UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema WHERE name = 'twin') "
+        "WHERE name = 'intel_items'",
+    )
+    report = salvage(path, dest)
+    assert [each for each in report.lost if each.id == "00009"] == [
+        Loss("intel_items", 10, "00009", None, "its index names it, but it is not in the table")
+    ]
+    assert report.kept["intel_items"] == 9
+
+
+def test_tables_of_others_and_views_in_the_place_of_tables_are_remarked_on(path: Path, dest: Path) -> None:
+    write(path)
+    view = f"CREATE VIEW telemetry AS SELECT {FOR_EVER} AS run_id, '{{}}' AS telemetry_json, '' AS created_at"
+    own = "CREATE TABLE own(a)"
+    plain_sqlite(path, "DROP TABLE telemetry", view, own, "ALTER TABLE runs ADD COLUMN mine TEXT")
+    report = salvage(path, dest)
+    assert report.kept == {"runs": 1, "intel_items": 10, "telemetry": 0}
+    assert [[word for word in ("telemetry", "mine", "own") if word in each] for each in report.remarks] == [
+        ["mine"],
+        ["telemetry"],
+        ["own"],
+    ]
+
+
+def test_file_of_the_predecessor_is_salvaged(path: Path, dest: Path) -> None:
+    plain_sqlite(path, *predecessor.file(indexes=False, journal="DELETE"))
+    report = salvage(path, dest)
+    assert report.kept == {"runs": 1, "intel_items": 4, "telemetry": 1}
+    with StateStore(path, read_only=True) as old, StateStore(dest, read_only=True) as new:
+        assert new.list_runs() == old.list_runs()
+        assert repr(list(new.iter_intel_items())) == repr(list(old.iter_intel_items()))
+
+
+def test_what_is_refused_leaves_nothing(path: Path, dest: Path, tmp_path: Path) -> None:
+    write(path)
+    dest.write_bytes(b"mine")
+    with pytest.raises(CannotOpenError, match=r"^salvage .*dest .*there is a file already; choose another name"):
+        salvage(path, dest)
+    with pytest.raises(InvalidValueError, match="the store's own file"):
+        salvage(path, path)
+    with pytest.raises(InvalidValueError, match="salvage: path and dest are files"):
+        salvage(":memory:", dest)
+    with pytest.raises(InvalidTypeError, match="progress must be callable"):
+        salvage(path, dest, progress=1)  # type: ignore[arg-type]
+    assert dest.read_bytes() == b"mine"
+    dest.unlink()
+    (tmp_path / "text").write_text("no database" * 100)
+    plain_sqlite(tmp_path / "foreign", "CREATE TABLE a(b)")
+    before = folder_bytes(tmp_path)
+    with pytest.raises(NotADatabaseError):
+        salvage(tmp_path / "text", dest)
+    with pytest.raises(ForeignDatabaseError, match="no table of a store"):
+        salvage(tmp_path / "foreign", dest)
+    with pytest.raises(CannotOpenError):
+        salvage(tmp_path / "none", dest)
+    assert folder_bytes(tmp_path) == before
+
+
+def test_what_progress_or_a_signal_raises_ends_it_and_leaves_nothing(path: Path, dest: Path) -> None:
+    write(path, 30_000)
+    before = folder_bytes(path.parent)
+
+    def fail(*_: object) -> None:
+        raise Boom
+
+    with pytest.raises(Boom):
+        salvage(path, dest, progress=fail)
+    old = signal.signal(signal.SIGALRM, fail)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        with pytest.raises(Boom):
+            salvage(path, dest)
+    finally:
+        signal.signal(signal.SIGALRM, old)
+    assert folder_bytes(path.parent) == before
