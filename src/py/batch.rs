@@ -75,5 +75,5 @@ pub(super) fn upsert_while_encoding(
         }
     });
     // Without a thread the batch is written in another way.
-    written.unwrap_or(Ok(false))
+    written?.unwrap_or(Ok(false))
 }

@@ -6,6 +6,7 @@
  *   no sync      fdatasync and fsync do nothing, and say that they did
  *   full         writes fail with ENOSPC
  *   flaky SEED   two of a hundred writes and syncs fail with EIO
+ *   no threads   no thread can be started: pthread_create fails with EAGAIN
  *   statfs HEX   statfs says that every file system is of this type
  *   clock NAME N threads of this name cannot tell the time from their N-th look at it on: Rust panics
  *
@@ -14,6 +15,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -108,6 +110,13 @@ int statfs64(const char *path, struct statfs64 *answer) {
 }
 int fstatfs64(int fd, struct statfs64 *answer) {
     return typed((struct statfs *)answer, NEXT(int, "fstatfs64", int, struct statfs64 *)(fd, answer));
+}
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *given) {
+    char argument[32];
+    if (on("no threads", argument)) return EAGAIN;
+    return NEXT(int, "pthread_create", pthread_t *, const pthread_attr_t *, void *(*)(void *), void *)(
+        thread, attributes, start, given);
 }
 
 int clock_gettime(clockid_t clock, struct timespec *time) {

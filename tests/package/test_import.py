@@ -16,7 +16,7 @@ from pathlib import Path
 
 import orchestrator.state_store as package
 import pytest
-from orchestrator.state_store import Deleted, Page, RunNotFoundError, RunRecord
+from orchestrator.state_store import Deleted, Page, RunNotFoundError, RunRecord, store
 from orchestrator.state_store.records.run import record_of
 
 from benches.rows import IMPORTED_ANYWAY
@@ -70,8 +70,8 @@ def imported_late() -> Iterator[str]:
 def test_fork_imports_first_what_calls_import_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those too that the test above does not get to."""
     imported: list[str] = []
-    monkeypatch.setattr(package, "import_module", imported.append)
-    package._import_all()
+    monkeypatch.setattr(store, "import_module", imported.append)
+    store.import_all()
     late = set(imported_late()) - {"orchestrator_state_store_finder"}
     assert {"json", "weakref", f"{package.__name__}.times", f"{package.__name__}.exceptions"} <= late
     assert late - set(imported) == set()

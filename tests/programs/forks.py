@@ -252,9 +252,9 @@ def thread_imports(store: StateStore, path: str) -> None:
 
     finder = type("Slow", (), {"find_spec": staticmethod(find)})
     thread = threading.Thread(target=store.count_intel_items)
-    assert name not in sys.modules
+    sys.modules.pop(name, None)
     sys.meta_path.insert(0, finder)  # type: ignore[arg-type]
-    vars(orchestrator.state_store)["import_module"] = import_module
+    vars(orchestrator.state_store.store)["import_module"] = import_module
     thread.start()
     entered.wait()
     join = fork(store.count_intel_items)

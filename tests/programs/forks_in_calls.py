@@ -70,7 +70,7 @@ def play(path: str, what: str) -> None:
     elif what != "query":
         fill(store, CALLS[what])
     # A first call that still imports would be forked in before it waits.
-    orchestrator.state_store._import_all()
+    orchestrator.state_store.store.import_all()
     signal.signal(signal.SIGALRM, handle)
     for _ in range(TIMES):
         told = ""

@@ -43,11 +43,10 @@ def test_a_thread_does_not_wait_for_itself(run_path: Path, call: str) -> None:
 
 
 def test_another_thread_waits_as_ever(run_path: Path) -> None:
-    with StateStore(run_path) as first, StateStore(run_path, busy_timeout=0.2) as second:
-        with first.transaction():
-            put(first, "first")
-            with pytest.raises(StoreBusyError, match="still busy after busy_timeout"):
-                in_thread(lambda: put(second, "second"))
+    with StateStore(run_path) as first, StateStore(run_path, busy_timeout=0.2) as second, first.transaction():
+        put(first, "first")
+        with pytest.raises(StoreBusyError, match="still busy after busy_timeout"):
+            in_thread(lambda: put(second, "second"))
 
 
 def test_a_child_waits_for_its_parent(run_path: Path) -> None:

@@ -21,7 +21,7 @@ from orchestrator.state_store.records import page, run
 from orchestrator.state_store.records.item import IntelItem, IntelItemInput
 from orchestrator.state_store.records.page import Page
 from orchestrator.state_store.records.run import RunRecord
-from orchestrator.state_store.store import StateStore
+from orchestrator.state_store.store import StateStore, import_all
 
 if TYPE_CHECKING:
     from orchestrator.state_store.connection import Connection, Cursor, Row
@@ -150,14 +150,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def _import_all() -> None:
-    """Import whatever a call may import when it first needs it.
-
-    A child that is forked while another thread is inside such an import would wait for it for ever: it inherits the
-    lock of the module, and not the thread.
-    """
-    for name in ("json", "linecache", "warnings", "weakref", *(f"{__name__}.{module}" for module in _LATE.values())):
-        import_module(name)
-
-
-os.register_at_fork(before=_import_all)
+os.register_at_fork(before=import_all)

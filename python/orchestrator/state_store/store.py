@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,23 @@ _UNCALLED = {
     "_serialize_intel_item": "override upsert_intel_item and upsert_intel_items_batch, and change the item there",
 }
 """What subclasses of the predecessor may override, which it called and this store does not; and what to do instead."""
+
+
+def import_all() -> None:
+    """Import whatever a call may import when it first needs it.
+
+    A child that is forked while another thread is inside such an import would wait for it for ever: it inherits the
+    lock of the module, and not the thread. And a process that has no descriptor left cannot import.
+    """
+    ours = ("exceptions", "connection", "records.filters", "records.upkeep", "times")
+    for name in (
+        *(f"orchestrator.state_store.{module}" for module in ours),
+        "json",
+        "linecache",
+        "warnings",
+        "weakref",
+    ):
+        import_module(name)
 
 
 class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
@@ -108,6 +127,11 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
         json_default: Callable[[Any], Any] | None = None,
         strict: bool = False,
     ) -> None:
+        if db_path != ":memory:":
+            # Later there may be no descriptor left to import what a call needs, not even the class of its error.
+            # What cannot be imported now is missed by the call that needs it.
+            with suppress(OSError, ImportError):
+                import_all()
         self._core = _core.Store(
             db_path,
             synchronous=synchronous,

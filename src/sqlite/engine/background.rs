@@ -58,16 +58,16 @@ impl<S: Send + 'static> Background<S> {
     }
 
     /// Wake the thread; it is started unless it exists or was stopped. `next` is given how long the thread was idle,
-    /// and `work` does what it returns. If no thread can be started nothing is done.
+    /// and `work` does what it returns. If no thread can be started nothing is done, and `false` returned.
     pub(crate) fn wake<T>(
         self: &Arc<Self>,
         state: &mut BackgroundState<S>,
         mut next: impl FnMut(&mut S, Duration) -> Next<T> + Send + 'static,
         mut work: impl FnMut(T) + Send + 'static,
-    ) {
+    ) -> bool {
         if state.stopped || state.thread.is_some() {
             self.changed.notify_all();
-            return;
+            return true;
         }
         let this = Arc::clone(self);
         let run = move || {
@@ -81,6 +81,7 @@ impl<S: Send + 'static> Background<S> {
             }
         };
         state.thread = std::thread::Builder::new().name(self.name.into()).spawn(run).ok();
+        state.thread.is_some()
     }
 
     fn next<T>(&self, next: &mut impl FnMut(&mut S, Duration) -> Next<T>) -> Option<T> {

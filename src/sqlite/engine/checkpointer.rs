@@ -91,7 +91,8 @@ impl Checkpointer {
         Self { thread, connection: Mutex::new(None), place, synchronous, counters }
     }
 
-    /// Have the log checkpointed if it is due, now that it is of `bytes`. The thread is started by the first need.
+    /// Have the log checkpointed if it is due, now that it is of `bytes`. The thread is started by the first need; where
+    /// there can be none, this one checkpoints. For whoever has committed, and given the turn back.
     pub(crate) fn relieve(self: &Arc<Self>, queue: &Arc<Queue<Write>>, bytes: u64) {
         if bytes < CHECKPOINT_BYTES {
             return;
@@ -99,9 +100,13 @@ impl Checkpointer {
         let mut state = self.thread.state();
         if bytes >= state.due {
             state.wanted = Some(bytes);
-            let (this, queue) = (Arc::clone(self), Arc::clone(queue));
-            // Without a thread the log grows until the store is closed, and nothing else is lost.
-            self.thread.wake(&mut state, next, move |bytes| this.work(&queue, bytes));
+            let (this, theirs) = (Arc::clone(self), Arc::clone(queue));
+            let work = move |bytes| this.work(&theirs, bytes, TURN_WITHIN);
+            if !self.thread.wake(&mut state, next, work) {
+                drop(state);
+                // The caller's write is done, and must not wait for long.
+                self.work(queue, bytes, PATIENCE);
+            }
         }
     }
 
@@ -203,7 +208,7 @@ impl Checkpointer {
         self.thread.state().is_stopped()
     }
 
-    fn work(&self, queue: &Arc<Queue<Write>>, bytes: u64) {
+    fn work(&self, queue: &Arc<Queue<Write>>, bytes: u64, turn_within: Duration) {
         // A checkpoint that fails loses nothing. Whoever keeps the log from starting over although writers waited
         // for it is not bothered again before it has grown by as much.
         let (patience, or_else) = match self.thread.state().due {
@@ -214,7 +219,7 @@ impl Checkpointer {
         // Most of the log, which no one reads or writes any more. One process at a time can: the others wait, and have
         // their writers wait with them, or the log would grow faster than it is checkpointed.
         let bulk = self.checkpoint_within(PASSIVE_WITHIN, ffi::SQLITE_CHECKPOINT_PASSIVE);
-        let turn = bulk.and_then(|()| self.take_turn(queue));
+        let turn = bulk.and_then(|()| self.take_turn(queue, turn_within));
         // The rest, while no thread of this process writes, so that the next write starts the log over.
         let is_complete = turn
             .as_ref()
@@ -233,10 +238,10 @@ impl Checkpointer {
     }
 
     /// The turn in the writer's queue. Throttled writers continue once none can overtake it.
-    fn take_turn(&self, queue: &Arc<Queue<Write>>) -> Result<Admission<Write>> {
+    fn take_turn(&self, queue: &Arc<Queue<Write>>, within: Duration) -> Result<Admission<Write>> {
         let stopped = || self.is_stopped();
         let caller = Caller { owner: Owner::thread(), interrupted: &stopped };
-        let wait = Wait::new(caller, TURN_WITHIN);
+        let wait = Wait::new(caller, within);
         queue.enter_and_tell(None, caller.owner, &wait, || self.end_throttling())
     }
 

@@ -85,19 +85,20 @@ impl<T> Worker<T> {
         loop {
             match self.outcome.recv_timeout(wait::SLICE) {
                 Ok(outcome) => return Ok(outcome),
-                Err(RecvTimeoutError::Disconnected) => {
-                    let what = format!(
-                        "the worker thread {} panicked in this call; close the store, and open it again",
-                        self.name
-                    );
-                    return Err(StoreError::new(ErrorKind::Other, what));
-                }
+                Err(RecvTimeoutError::Disconnected) => return Err(panicked_here(self.name)),
                 Err(RecvTimeoutError::Timeout) if is_over() => stop.store(true, Ordering::Relaxed),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             fork::refuse_child_of(self.generation)?;
         }
     }
+}
+
+/// What the call raises that a worker thread panicked in, or that panicked where there was no such thread.
+pub(crate) fn panicked_here(name: &str) -> StoreError {
+    let what =
+        format!("the worker thread {name} panicked in this call; close the store, and open it again");
+    StoreError::new(ErrorKind::Other, what)
 }
 
 impl<T> Drop for Worker<T> {
