@@ -186,16 +186,21 @@ impl Writer {
         })
     }
 
-    /// Do `attempt` until the file's lock is had; fail at once where this very thread holds it.
+    /// Do `attempt`, which needs the file's write lock, until it is anything but busy; other processes have their turns.
+    /// Fail at once where this very thread holds the lock. `attempt` must leave nothing locked behind it.
     pub(crate) fn until_free<T>(&self, wait: &mut Wait, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
         let thread = wait.thread();
-        wait.until_free(|| match attempt() {
+        let attempt = || match attempt() {
             Err(busy) if busy.kind == ErrorKind::StoreBusy => match self.refuse_own_file(thread) {
                 Ok(()) => Err(busy),
                 Err(own) => Ok(Err(own)),
             },
             done => done.map(Ok),
-        })?
+        };
+        match &self.file {
+            Some(file) => file.turnstile.until_free(&file.place, wait, attempt),
+            None => wait.until_free(attempt),
+        }?
     }
 
     /// Fail where a transaction of this thread holds the file, by another store.
@@ -214,6 +219,7 @@ impl Writer {
         self.heartbeats.stop();
         if let Some(file) = &self.file {
             file.checkpointer.stop();
+            file.turnstile.close();
         }
         self.with_slot(Slot::close)
     }

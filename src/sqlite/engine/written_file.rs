@@ -10,6 +10,7 @@ use crate::sqlite::engine::checkpointer::Checkpointer;
 use crate::sqlite::engine::counters::Counters;
 use crate::sqlite::file::connection::{self, Synchronous};
 use crate::sqlite::file::place::Place;
+use crate::sqlite::file::turnstile::Turnstile;
 
 /// What a writer knows of its file; a store in memory has none.
 pub(crate) struct WrittenFile {
@@ -19,6 +20,7 @@ pub(crate) struct WrittenFile {
     log_bytes: Arc<AtomicU64>,
     pub(crate) checkpointer: Arc<Checkpointer>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) turnstile: Turnstile,
 }
 
 impl WrittenFile {
@@ -26,7 +28,14 @@ impl WrittenFile {
     pub(crate) fn new(place: Arc<Place>, synchronous: Synchronous) -> Self {
         let counters = Arc::<Counters>::default();
         let checkpointer = Checkpointer::new(Arc::clone(&place), synchronous, Arc::clone(&counters));
-        Self { place, synchronous, log_bytes: Arc::default(), checkpointer: Arc::new(checkpointer), counters }
+        Self {
+            place,
+            synchronous,
+            log_bytes: Arc::default(),
+            checkpointer: Arc::new(checkpointer),
+            counters,
+            turnstile: Turnstile::default(),
+        }
     }
 
     /// Set a connection up for writing it.

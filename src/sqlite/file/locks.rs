@@ -18,7 +18,7 @@
 //! A child shares its parent's descriptors, and could unlock what the parent has locked: see [`keeping_locks`].
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{install, keeping_locks};
+pub(crate) use linux::{give_turn_back, install, is_turn_taken, keeping_locks, take_turn};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -41,6 +41,9 @@ mod linux {
 
     /// By database, the descriptor that holds its locks. Locked only within what the VFS does inside the fork's gate.
     static HOLDERS: Mutex<Vec<(FileId, c_int)>> = Mutex::new(Vec::new());
+
+    /// The byte of a log that is locked by whoever is next to write ([`crate::sqlite::file::turnstile`]).
+    const TURN_BYTE: i64 = PENDING_BYTE + 1024;
 
     /// Inherited files are being closed: no lock is changed.
     static LETTING_GO: AtomicBool = AtomicBool::new(false);
@@ -70,6 +73,35 @@ mod linux {
         close();
         LETTING_GO.store(false, Ordering::Relaxed);
         lock(&HOLDERS).clear();
+    }
+
+    /// Whether the byte of a log is locked otherwise than by this descriptor.
+    pub(crate) fn is_turn_taken(log: c_int) -> bool {
+        let mut request = turn(libc::F_WRLCK);
+        // SAFETY: the lock outlives the call.
+        let done = unsafe { libc::fcntl(log, F_OFD_GETLK, &raw mut request) };
+        done == 0 && c_int::from(request.l_type) != F_UNLCK
+    }
+
+    /// Lock the byte of a log by this descriptor, unless it is locked.
+    pub(crate) fn take_turn(log: c_int) -> bool {
+        set_turn(log, libc::F_WRLCK)
+    }
+
+    /// Unlock it.
+    pub(crate) fn give_turn_back(log: c_int) {
+        set_turn(log, F_UNLCK);
+    }
+
+    fn set_turn(log: c_int, kind: c_int) -> bool {
+        let mut request = turn(kind);
+        // SAFETY: the lock outlives the call.
+        unsafe { libc::fcntl(log, F_OFD_SETLK, &raw mut request) == 0 }
+    }
+
+    fn turn(kind: c_int) -> flock {
+        let l_whence = libc::SEEK_SET as i16;
+        flock { l_type: kind as i16, l_whence, l_start: TURN_BYTE, l_len: 1, l_pid: 0 }
     }
 
     /// # Safety
@@ -189,3 +221,19 @@ pub(crate) fn install() {}
 pub(crate) fn keeping_locks(close: impl FnOnce()) {
     close();
 }
+
+/// Elsewhere than on Linux there are no turns.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_turn_taken(_: std::ffi::c_int) -> bool {
+    false
+}
+
+/// Elsewhere than on Linux there are no turns.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn take_turn(_: std::ffi::c_int) -> bool {
+    false
+}
+
+/// Elsewhere than on Linux there are no turns.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn give_turn_back(_: std::ffi::c_int) {}

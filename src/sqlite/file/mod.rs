@@ -18,6 +18,7 @@ pub(crate) mod plain_file;
 pub(crate) mod platform;
 pub(crate) mod sizes;
 pub(crate) mod trace;
+pub(crate) mod turnstile;
 pub(crate) mod vfs;
 pub(crate) mod wait;
 pub(crate) mod wal_index;

@@ -4,17 +4,23 @@
 //! left with a file that does nothing: it can be closed, and fails in everything else.
 
 use std::ffi::{c_int, c_void};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
 
 use rusqlite::ffi::{
     SQLITE_IOERR, SQLITE_NOTFOUND, SQLITE_OK, sqlite3_file, sqlite3_int64, sqlite3_io_methods,
 };
 
-use crate::sqlite::file::gate::Inside;
+use crate::sqlite::file::gate::{FILES, Inside};
 use crate::sync::lock;
 
 /// Locked only inside the fork's gate.
 static OPEN: Mutex<Vec<OpenFile>> = Mutex::new(Vec::new());
+
+/// Our own. Locked only inside the fork's gate.
+static DESCRIPTORS: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
 
 struct OpenFile {
     /// The file as SQLite has it.
@@ -43,8 +49,38 @@ pub(crate) fn remove(wrapper: *mut sqlite3_file, _: &Inside) {
     lock(&OPEN).retain(|open| open.wrapper != wrapper);
 }
 
+/// A descriptor of ours, beside those of SQLite's, that a forked child must not keep.
+pub(crate) struct Descriptor(File);
+
+impl Descriptor {
+    /// Count in what `open` opens.
+    pub(crate) fn open(open: impl FnOnce() -> io::Result<File>, _: &Inside) -> io::Result<Self> {
+        let file = open()?;
+        lock(&DESCRIPTORS).push(file.as_raw_fd());
+        Ok(Self(file))
+    }
+}
+
+impl AsRawFd for Descriptor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        let _gate = FILES.enter();
+        lock(&DESCRIPTORS).retain(|open| *open != self.0.as_raw_fd());
+        // A child that is forked before it is closed keeps it, and with it no lock: whoever closes has none.
+    }
+}
+
 /// In a forked child, before anything else uses SQLite: close all files.
 pub(crate) fn close_inherited() {
+    for descriptor in std::mem::take(&mut *lock(&DESCRIPTORS)) {
+        // SAFETY: what is counted in is open, and its owner in the child is never dropped.
+        drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
+    }
     for OpenFile { wrapper, system, methods } in std::mem::take(&mut *lock(&OPEN)) {
         // SAFETY: what is counted in is open, and no thread is there that could be using it.
         unsafe {

@@ -11,6 +11,7 @@
 use std::ffi::{CString, c_int};
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -20,6 +21,7 @@ use rusqlite::{Connection, ffi};
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::sqlite::file::gate::FILES;
+use crate::sqlite::file::open_files::Descriptor;
 use crate::sqlite::file::platform::{self, FileId};
 use crate::sqlite::file::sizes::{self, beside};
 use crate::sqlite::file::trace::Trace;
@@ -178,6 +180,15 @@ impl Place {
         });
         self.beside.get_or_init(|| [log, index]);
         Ok(())
+    }
+
+    /// The log, opened anew: of a store whose writer has it open. `None` where it is not there, or no file can be opened.
+    pub(crate) fn open_log(&self) -> Option<Descriptor> {
+        let [log, _] = self.beside.get()?;
+        let path = beside(&self.path, "-wal");
+        let open = || fs::OpenOptions::new().read(true).write(true).open(path);
+        let opened = Descriptor::open(open, &FILES.enter()).ok()?;
+        (platform::descriptor_id(opened.as_raw_fd()) == log.id).then_some(opened)
     }
 
     /// For a store that is closed while its file is not in its place: keep the log from harming another file, and say

@@ -55,8 +55,19 @@ impl<'a> Wait<'a> {
 
     /// Sleep before the next attempt at a lock that another process holds: briefly at first, then longer.
     pub(crate) fn pause(&mut self) -> Result<()> {
-        std::thread::sleep(self.slice()?.min(self.pause));
+        self.pause_at_most(LONGEST_PAUSE)
+    }
+
+    /// As [`Self::pause`], for no longer than this.
+    pub(crate) fn pause_at_most(&mut self, longest: Duration) -> Result<()> {
+        self.sleep(self.pause.min(longest))?;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Ok(())
+    }
+
+    /// Sleep for so long, or until the wait is over.
+    pub(crate) fn sleep(&self, pause: Duration) -> Result<()> {
+        std::thread::sleep(self.slice()?.min(pause));
         Ok(())
     }
 

@@ -74,7 +74,7 @@ impl Store {
             let me = Caller { owner: Owner::thread(), ..*caller };
             let mut wait = Wait::new(me, timeout).after(waited);
             let _turn = writer.queue.enter(None, me.owner, &wait)?;
-            wait.until_free(|| {
+            writer.until_free(&mut wait, || {
                 writer.with(|connection| {
                     writer.look()?;
                     let held = Held::begin();
