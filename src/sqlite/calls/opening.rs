@@ -163,7 +163,8 @@ pub(crate) fn open_writer(file: &WrittenFile) -> Result<Connection> {
         file.place.confirm_opened(connection::open_file(&file.place.path, &file.place.trace))?;
     let foreign_log = !sizes::log_is_empty(&file.place.path);
     let found = migrations::inspect(&connection)
-        .and_then(|found| migrations::refuse_triggers(&connection).map(|()| found));
+        .and_then(|found| migrations::refuse_triggers(&connection).map(|()| found))
+        .and_then(|found| migrations::refuse_what_is_in_the_way(&connection).map(|()| found));
     match found {
         Ok(Found::Empty) => migrations::prepare_new(&connection)?,
         Ok(Found::Store(_)) => {}

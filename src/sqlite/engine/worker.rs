@@ -96,8 +96,7 @@ impl<T> Worker<T> {
 
 /// What the call raises that a worker thread panicked in, or that panicked where there was no such thread.
 pub(crate) fn panicked_here(name: &str) -> StoreError {
-    let what =
-        format!("the worker thread {name} panicked in this call; close the store, and open it again");
+    let what = format!("the worker thread {name} panicked in this call; close the store, and open it again");
     StoreError::new(ErrorKind::Other, what)
 }
 

@@ -72,6 +72,9 @@ const ADDED_COLUMNS: [(i64, &str, &str); 4] = [
     (3, "runs", "pruned_at"),
 ];
 
+/// The table that a step has added, and its column.
+const IDENTITY: (i64, &str, &str) = (3, "store_identity", "store_id");
+
 /// What every file of ours, and of the predecessor, has beside the columns of its items.
 const REQUIRED: [(&str, &[&str]); 3] = [
     (
@@ -94,7 +97,7 @@ pub(crate) enum Found {
     Store(i64),
 }
 
-/// Inspect a file without changing it.
+/// Inspect a file without changing it. Its version is told by its tables: a restored dump has lost the number.
 ///
 /// Fails for a file that is not a database, that is another program's, or that is newer than this code.
 pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
@@ -103,23 +106,11 @@ pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
     if entries == 0 && version == 0 {
         return Ok(Found::Empty);
     }
-    for (table, columns) in REQUIRED {
-        // A view by the name of a table could compute for ever whenever it is read.
-        let mut there = connection.prepare(
-            "SELECT name FROM pragma_table_info(?1) WHERE EXISTS (
-                SELECT 1 FROM pragma_table_list WHERE schema = 'main' AND lower(name) = ?1 AND type = 'table')",
-        )?;
-        let there = there.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
-        let items = if table == "intel_items" { ItemColumn::ALL } else { &[] };
-        let mut wanted = items.iter().map(|column| column.name()).chain(columns.iter().copied());
-        if let Some(missing) = wanted.find(|column| !there.iter().any(|name| name == column)) {
-            return Err(StoreError::new(
-                ErrorKind::ForeignDatabase,
-                format!(
-                    "a SQLite database of another program: it has no {table}.{missing}; it was left as it is"
-                ),
-            ));
-        }
+    let [runs, items, telemetry] =
+        ["runs", "intel_items", "telemetry"].map(|name| Table::of(connection, name));
+    let tables = [runs?, items?, telemetry?];
+    for table in &tables {
+        table.refuse_without_ours()?;
     }
     if version > LATEST {
         return Err(StoreError::new(
@@ -129,7 +120,124 @@ pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
             ),
         ));
     }
-    Ok(Found::Store(version))
+    // One without what steps have added may be of version 1 or of the predecessor's, which are alike.
+    let found = missing(connection)?.iter().map(|(since, ..)| since - 1).min().unwrap_or(LATEST);
+    Ok(Found::Store(if found > 1 { found } else { version.min(1) }))
+}
+
+/// Refuse to write a file where something of its owner's is in the way of the steps that it has not taken.
+pub(crate) fn refuse_what_is_in_the_way(connection: &Connection) -> Result<()> {
+    let Found::Store(found) = inspect(connection)? else { return Ok(()) };
+    let (version, missing) = (user_version(connection)?, missing(connection)?);
+    if let Some((_, table, column)) = missing.iter().find(|(since, ..)| *since <= version) {
+        return Err(foreign(format_args!(
+            "its user_version is {version}, but it has no {table}.{column}: if that number is another program's, PRAGMA user_version = 0 lets the store have the file"
+        )));
+    }
+    let own = ADDED_COLUMNS.iter().find(|column| column.0 > found.max(1) && !missing.contains(column));
+    if let Some((_, table, column)) = own {
+        return Err(foreign(format_args!(
+            "it has a column {table}.{column} of its owner's, a name that the store needs: rename the column"
+        )));
+    }
+    let mut entries = connection.prepare("SELECT name, type FROM sqlite_schema WHERE type <> 'trigger'")?;
+    let mut rows = entries.query([])?;
+    while let Some(row) = rows.next()? {
+        let [name, kind]: [String; 2] = [row.get(0)?, row.get(1)?];
+        let is_index = indexes().any(|index| index.name.eq_ignore_ascii_case(&name)) && kind != "index";
+        let is_identity = name.eq_ignore_ascii_case(IDENTITY.1) && found < IDENTITY.0;
+        if is_index || is_identity {
+            return Err(foreign(format_args!(
+                "it has a {kind} {name} of its owner's, a name that the store needs: rename it"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What steps have added, as far as a file does not have it.
+fn missing(connection: &Connection) -> Result<Vec<(i64, &'static str, &'static str)>> {
+    let mut missing = Vec::new();
+    for added in ADDED_COLUMNS.into_iter().chain([IDENTITY]) {
+        if !Table::of(connection, added.1)?.has(added.2) {
+            missing.push(added);
+        }
+    }
+    Ok(missing)
+}
+
+/// A table of the file.
+struct Table {
+    name: &'static str,
+    columns: Vec<String>,
+    has_rowid: bool,
+}
+
+impl Table {
+    /// The table of this name; without columns where there is none. A view by the name of a table could compute for ever
+    /// whenever it is read.
+    fn of(connection: &Connection, name: &'static str) -> Result<Self> {
+        let mut columns = connection.prepare(
+            "SELECT c.name, t.wr FROM pragma_table_list(?1) t, pragma_table_xinfo(?1, 'main') c
+                WHERE t.schema = 'main' AND t.type = 'table'",
+        )?;
+        let mut table = Self { name, columns: Vec::new(), has_rowid: true };
+        let mut rows = columns.query([name])?;
+        while let Some(row) = rows.next()? {
+            table.columns.push(row.get(0)?);
+            table.has_rowid = !row.get(1)?;
+        }
+        Ok(table)
+    }
+
+    fn has(&self, column: &str) -> bool {
+        self.columns.iter().any(|name| name.eq_ignore_ascii_case(column))
+    }
+
+    /// Fail unless it has all that ours have, and its rows their number: lists are in its order.
+    fn refuse_without_ours(&self) -> Result<()> {
+        let table = self.name;
+        let columns =
+            REQUIRED.iter().filter(|(of, _)| *of == table).flat_map(|(_, columns)| *columns).copied();
+        let items = if table == "intel_items" { ItemColumn::ALL } else { &[] };
+        let mut wanted = items.iter().map(|column| column.name()).chain(columns);
+        if let Some(missing) = wanted.find(|column| !self.has(column)) {
+            let what = format_args!("a SQLite database of another program: it has no {table}.{missing}");
+            return Err(foreign(what));
+        }
+        if !self.has_rowid || self.has("rowid") {
+            return Err(foreign(format_args!(
+                "its table {table} is WITHOUT ROWID, or has a column named rowid, and the store needs the number of each row: copy it into a table that has it"
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn foreign(what: std::fmt::Arguments<'_>) -> StoreError {
+    StoreError::new(ErrorKind::ForeignDatabase, format!("{what}; it was left as it is"))
+}
+
+/// An index of the latest schema.
+struct Index {
+    name: &'static str,
+    sql: &'static str,
+}
+
+/// All of them, as the steps make them.
+fn indexes() -> impl Iterator<Item = Index> {
+    STEPS.iter().flat_map(|step| step.split(';')).map(str::trim).filter_map(|sql| {
+        let rest = sql.strip_prefix("CREATE INDEX ")?;
+        let (name, _) = rest.strip_prefix("IF NOT EXISTS ").unwrap_or(rest).split_once(" ON ")?;
+        Some(Index { name, sql })
+    })
+}
+
+/// The indexes that a file lacks: others have dropped them, or copied its tables alone.
+fn missing_indexes(connection: &Connection) -> Result<Vec<Index>> {
+    let mut names = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'index'")?;
+    let names = names.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    Ok(indexes().filter(|index| !names.iter().any(|name| name.eq_ignore_ascii_case(index.name))).collect())
 }
 
 /// Refuse to write a file with a trigger: ours have none, and each write would run whatever it says, for ever if it
@@ -148,18 +256,19 @@ pub(crate) fn refuse_triggers(connection: &Connection) -> Result<()> {
     }
 }
 
-/// Bring a file up to date, all steps in one transaction.
+/// Bring a file up to date, all steps in one transaction, and make again what indexes it lacks.
 ///
 /// Several processes may try at the same time: each checks again once it has the write lock.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<()> {
-    if user_version(connection)? == LATEST {
+    if user_version(connection)? == LATEST && missing_indexes(connection)?.is_empty() {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if let Found::Store(LATEST) = inspect(&transaction)? {
-        return Ok(());
-    }
-    let done = usize::try_from(user_version(&transaction)?).unwrap_or(0);
+    refuse_what_is_in_the_way(&transaction)?;
+    let done = match inspect(&transaction)? {
+        Found::Empty => 0,
+        Found::Store(version) => usize::try_from(version).unwrap_or(0),
+    };
     for step in STEPS.iter().skip(done) {
         transaction.execute_batch(step).map_err(|error| {
             let error = StoreError::from(error);
@@ -171,16 +280,20 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<()> {
             }
         })?;
     }
-    transaction.pragma_update(None, "user_version", LATEST)?;
+    for index in missing_indexes(&transaction)? {
+        transaction.execute_batch(index.sql)?;
+    }
+    if user_version(&transaction)? != LATEST {
+        transaction.pragma_update(None, "user_version", LATEST)?;
+    }
     transaction.commit()?;
     Ok(())
 }
 
 /// Have an older file look like the latest to a connection that may only read it: our queries need not know of it.
 ///
-/// A table of SQLite's has a `rowid`; so has each view.
-pub(crate) fn show_as_latest(connection: &Connection) -> Result<()> {
-    let version = user_version(connection)?;
+/// A table of SQLite's has a `rowid`; so has each view. The first of two columns of a name counts: ours, not the owner's.
+pub(crate) fn show_as_latest(connection: &Connection, version: i64) -> Result<()> {
     for table in ["intel_items", "runs"] {
         let missing = ADDED_COLUMNS
             .iter()
@@ -189,7 +302,7 @@ pub(crate) fn show_as_latest(connection: &Connection) -> Result<()> {
             .collect::<String>();
         if !missing.is_empty() {
             connection.execute_batch(&format!(
-                "CREATE TEMP VIEW {table} AS SELECT *, {missing} rowid AS rowid FROM main.{table}"
+                "CREATE TEMP VIEW {table} AS SELECT {missing} *, rowid AS rowid FROM main.{table}"
             ))?;
         }
     }
@@ -285,7 +398,7 @@ mod tests {
     fn every_older_version_can_be_read_as_the_latest() {
         for version in 1..=STEPS.len() {
             let old = at_version(version);
-            show_as_latest(&old).unwrap();
+            show_as_latest(&old, i64::try_from(version).unwrap()).unwrap();
             let query = "SELECT heartbeat_at, recovered_at, pruned_at, r.rowid, updated_at, i.rowid, store_id
                 FROM runs r JOIN intel_items i USING (run_id) JOIN store_identity ORDER BY started_at";
             assert!(!old.prepare(query).unwrap().exists([]).unwrap(), "from version {version}");

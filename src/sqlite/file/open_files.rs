@@ -7,6 +7,7 @@ use std::ffi::{c_int, c_void};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::sync::Mutex;
 
 use rusqlite::ffi::{
@@ -53,9 +54,9 @@ pub(crate) fn remove(wrapper: *mut sqlite3_file, _: &Inside) {
 pub(crate) struct Descriptor(File);
 
 impl Descriptor {
-    /// Count in what `open` opens.
-    pub(crate) fn open(open: impl FnOnce() -> io::Result<File>, _: &Inside) -> io::Result<Self> {
-        let file = open()?;
+    /// Open a file for locks, and count it in.
+    pub(crate) fn open(path: &Path, _: &Inside) -> io::Result<Self> {
+        let file = File::options().read(true).write(true).open(path)?;
         lock(&DESCRIPTORS).push(file.as_raw_fd());
         Ok(Self(file))
     }

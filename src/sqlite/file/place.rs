@@ -184,11 +184,8 @@ impl Place {
 
     /// The log, opened anew: of a store whose writer has it open. `None` where it is not there, or no file can be opened.
     pub(crate) fn open_log(&self) -> Option<Descriptor> {
-        let [log, _] = self.beside.get()?;
-        let path = beside(&self.path, "-wal");
-        let open = || fs::OpenOptions::new().read(true).write(true).open(path);
-        let opened = Descriptor::open(open, &FILES.enter()).ok()?;
-        (platform::descriptor_id(opened.as_raw_fd()) == log.id).then_some(opened)
+        let opened = Descriptor::open(&beside(&self.path, "-wal"), &FILES.enter()).ok()?;
+        (platform::descriptor_id(opened.as_raw_fd()) == self.beside.get()?[0].id).then_some(opened)
     }
 
     /// For a store that is closed while its file is not in its place: keep the log from harming another file, and say

@@ -1,0 +1,131 @@
+//! What is done by a worker thread, so that Ctrl-C can end it; by the calling thread where there can be no other.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::{Sql, Store};
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::model::caller::Caller;
+use crate::sqlite::engine::adhoc::{self, Parameters, Rows, Stop};
+use crate::sqlite::engine::worker::{self, Worker};
+use crate::sqlite::file::wait;
+use crate::sync::lock;
+
+impl Store {
+    /// Run one pure read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ReadOnly`] when it is not one, [`ErrorKind::Query`] when SQLite does not accept it,
+    /// [`ErrorKind::Interrupted`].
+    pub fn query(&self, caller: &Caller, sql: &str, parameters: &Parameters) -> Result<Rows> {
+        let run = |caller: &Caller, stop: &Stop| {
+            self.read(caller, Sql::Callers, |connection| adhoc::run(connection, sql, parameters, stop))
+        };
+        // Most are short, and need no thread.
+        let done = match run(caller, &Stop::At(Instant::now() + wait::SLICE)) {
+            Err(error) if is_of_sqlite(&error) => {
+                let on_thread =
+                    |caller: &Caller, stop: &Arc<AtomicBool>| run(caller, &Stop::When(Arc::clone(stop)));
+                match self.on_thread("long-query", caller, caller.interrupted, on_thread) {
+                    Ok(Some(done)) => done,
+                    Ok(None) => self.query_in_attempts(caller, run),
+                    Err(error) => Err(error),
+                }
+            }
+            done => done,
+        };
+        done.map_err(|error| match error.kind {
+            ErrorKind::ReadOnly => error.note("only pure reads are allowed here"),
+            _ => error,
+        })
+        .map_err(|error| error.during("execute"))
+    }
+
+    /// Run a query where there can be no thread for it: again and again, each time for twice as long, and ask for Ctrl-C in
+    /// between. Inside SQLite nobody may be asked: a signal's handler might use the same connection.
+    fn query_in_attempts(
+        &self,
+        caller: &Caller,
+        run: impl Fn(&Caller, &Stop) -> Result<Rows>,
+    ) -> Result<Rows> {
+        let mut within = wait::SLICE;
+        loop {
+            let _ = self.connections()?;
+            if (caller.interrupted)() {
+                return Err(StoreError::new(ErrorKind::Interrupted, "interrupted"));
+            }
+            within = within.saturating_mul(2);
+            match run(caller, &Stop::At(Instant::now() + within)) {
+                Err(error) if is_of_sqlite(&error) => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Do `work` for the caller on a thread of its own, which is told to end once `is_over`. Where there can be no such
+    /// thread the caller's does it, and Ctrl-C is seen when it is done.
+    pub(crate) fn on_worker<T: Send>(
+        &self,
+        name: &'static str,
+        caller: &Caller,
+        is_over: &dyn Fn() -> bool,
+        work: impl FnOnce(&Caller, &Arc<AtomicBool>) -> Result<T> + Send,
+    ) -> Result<T> {
+        let work = Mutex::new(Some(work));
+        let run = |caller: &Caller, stop: &Arc<AtomicBool>| {
+            let work = lock(&work).take();
+            work.map_or_else(|| Err(worker::panicked_here(name)), |work| work(caller, stop))
+        };
+        match self.on_thread(name, caller, is_over, run)? {
+            Some(done) => done,
+            None => {
+                let caller = Caller { owner: caller.owner, interrupted: &|| false };
+                let done = self.connections()?.panicked.noticed(name, || run(&caller, &Arc::default()));
+                done.unwrap_or_else(|| Err(worker::panicked_here(name)))
+            }
+        }
+    }
+
+    /// As [`Self::on_worker`]; nothing is done, and returned, where there can be no such thread.
+    fn on_thread<T: Send>(
+        &self,
+        name: &'static str,
+        caller: &Caller,
+        is_over: &dyn Fn() -> bool,
+        work: impl FnOnce(&Caller, &Arc<AtomicBool>) -> T + Send,
+    ) -> Result<Option<T>> {
+        let (owner, stop) = (caller.owner, Arc::<AtomicBool>::default());
+        let run = || work(&Caller { owner, interrupted: &|| stop.load(Ordering::Relaxed) }, &stop);
+        self.beside(name, run, |worker| worker.wait_unless(is_over, &stop))?.transpose()
+    }
+
+    /// Do `work` on a thread of its own, and `meanwhile` on this one; neither where there can be no such thread.
+    pub(crate) fn beside<T: Send, R>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() -> T + Send,
+        meanwhile: impl FnOnce(&mut Worker<T>) -> R,
+    ) -> Result<Option<R>> {
+        let panicked = &self.connections()?.panicked;
+        Ok(worker::beside(name, panicked, work, meanwhile).ok())
+    }
+
+    /// As [`Self::on_worker`], until the caller is interrupted, or the store closed.
+    pub(crate) fn on_worker_until_closed<T: Send>(
+        &self,
+        name: &'static str,
+        caller: &Caller,
+        work: impl FnOnce(&Caller, &Arc<AtomicBool>) -> Result<T> + Send,
+    ) -> Result<T> {
+        let is_over = || self.is_closed() || (caller.interrupted)();
+        let done = self.on_worker(name, caller, &is_over, work);
+        self.whatever_connections()?;
+        done
+    }
+}
+
+/// Whether it was SQLite that was interrupted, and not the caller.
+fn is_of_sqlite(error: &StoreError) -> bool {
+    error.kind == ErrorKind::Interrupted && error.sqlite_code.is_some()
+}
