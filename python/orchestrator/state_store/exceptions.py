@@ -83,7 +83,7 @@ class CorruptDatabaseError(StateStoreError, sqlite3.DatabaseError):
 
 
 class ForeignDatabaseError(StateStoreError, sqlite3.DatabaseError):
-    """The file is another program's, or what was added to its schema or taken away is in the way; it was not changed."""
+    """The file is another program's, or a change of its schema is in the way; it was not changed."""
 
 
 class SchemaTooNewError(StateStoreError, sqlite3.DatabaseError):
