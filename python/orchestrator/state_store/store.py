@@ -38,13 +38,13 @@ _UNCALLED = {
 """What subclasses of the predecessor may override, which it called and this store does not; and what to do instead."""
 
 
-def import_all() -> None:
-    """Import whatever a call may import when it first needs it.
+def import_needed() -> None:
+    """Import what calls import when they first need it, the classes of errors above all.
 
-    A child that is forked while another thread is inside such an import would wait for it for ever: it inherits the
-    lock of the module, and not the thread. And a process that has no descriptor left cannot import.
+    Later there may be no descriptor left to import with. What the calls of upkeep return is not among it: it takes as
+    long to import as a store to open.
     """
-    ours = ("exceptions", "connection", "records.filters", "records.upkeep", "times")
+    ours = ("exceptions", "connection", "records.filters", "times")
     for name in (
         *(f"orchestrator.state_store.{module}" for module in ours),
         "json",
@@ -53,6 +53,16 @@ def import_all() -> None:
         "weakref",
     ):
         import_module(name)
+
+
+def import_all() -> None:
+    """Import whatever a call may import when it first needs it.
+
+    A child that is forked while another thread is inside such an import would wait for it for ever: it inherits the
+    lock of the module, and not the thread.
+    """
+    import_needed()
+    import_module("orchestrator.state_store.records.upkeep")
 
 
 class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
@@ -128,10 +138,9 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
         strict: bool = False,
     ) -> None:
         if db_path != ":memory:":
-            # Later there may be no descriptor left to import what a call needs, not even the class of its error.
             # What cannot be imported now is missed by the call that needs it.
             with suppress(OSError, ImportError):
-                import_all()
+                import_needed()
         self._core = _core.Store(
             db_path,
             synchronous=synchronous,

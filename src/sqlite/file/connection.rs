@@ -214,9 +214,12 @@ fn stable_plans(connection: &Connection) -> Result<()> {
 /// pages, 1.1 (FULL) to 1.6 (NORMAL) times as long. INCREMENTAL costs a batch 0 to 5 %, and lets space be given
 /// back in slices, each a short write, where NONE must rewrite the whole file under the lock.
 /// <https://www.sqlite.org/pragma.html#pragma_page_size>, <https://www.sqlite.org/pragma.html#pragma_auto_vacuum>
+///
+/// Auto-vacuum is set when that statement is prepared. Run, it would write the first page by a transaction of its own,
+/// with five syncs; the change to WAL writes that page in any case.
 pub(crate) fn shape_new_file(connection: &Connection) -> Result<()> {
     connection.pragma_update(None, "page_size", 4096)?;
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.prepare("PRAGMA auto_vacuum = INCREMENTAL")?;
     Ok(())
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct Made {
 
 impl Made {
     /// Create `path` with exactly these permission bits, and the missing folders above it for their owner alone, unless
-    /// they are there already. Each is synced into its folder.
+    /// they are there already. Each folder is synced into its own.
     pub(crate) fn create(&mut self, path: &Path, mode: u32) -> io::Result<()> {
         let missing: Vec<_> = path.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
         for folder in missing.into_iter().rev() {
@@ -60,10 +60,10 @@ impl Made {
             platform::create_new(path, mode).map(drop)
         };
         match created {
+            // SQLite syncs the folder with the journal of the first write.
             Ok(()) => {
                 self.file = Some(path.to_owned());
-                // A sync may last, and forks wait for threads inside the gate.
-                platform::sync_parent(path)
+                Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error),

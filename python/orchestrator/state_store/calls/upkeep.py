@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import timedelta
 
     from orchestrator.state_store import _core
@@ -56,7 +57,8 @@ class Upkeep:
         ...     store.delete_run("run-1")
         Deleted(runs=1, intel_items=0, telemetry=0)
         """
-        from orchestrator.state_store.records.upkeep import Deleted
+        with _importing():
+            from orchestrator.state_store.records.upkeep import Deleted
 
         return Deleted(*self._core.delete_run(run_id, force))
 
@@ -127,7 +129,8 @@ class Upkeep:
         Deleted(runs=0, intel_items=0, telemetry=0)
         Deleted(runs=2, intel_items=0, telemetry=0)
         """
-        from orchestrator.state_store.records.upkeep import Deleted
+        with _importing():
+            from orchestrator.state_store.records.upkeep import Deleted
         from orchestrator.state_store.times import seconds
 
         age = None if older_than is None else seconds(older_than, "prune", "older_than")
@@ -174,7 +177,8 @@ class Upkeep:
         >>> done.bytes_freed > 900_000, done.reason
         (True, None)
         """
-        from orchestrator.state_store.records.upkeep import Vacuumed
+        with _importing():
+            from orchestrator.state_store.records.upkeep import Vacuumed
 
         return Vacuumed(*self._core.vacuum(full))
 
@@ -195,7 +199,8 @@ class Upkeep:
         >>> stats.runs_by_status, stats.commits
         ({'running': 1}, 1)
         """
-        from orchestrator.state_store.records.upkeep import Stats
+        with _importing():
+            from orchestrator.state_store.records.upkeep import Stats
 
         return Stats(**self._core.stats())
 
@@ -225,7 +230,8 @@ class Upkeep:
         ...     store.check()
         []
         """
-        from orchestrator.state_store.records.upkeep import Finding
+        with _importing():
+            from orchestrator.state_store.records.upkeep import Finding
         from orchestrator.state_store.times import seconds
 
         found = self._core.check(seconds(stale_after, "check", "stale_after"))
@@ -257,7 +263,8 @@ class Upkeep:
         >>> done.complete, done.wal_bytes_after
         (True, 0)
         """
-        from orchestrator.state_store.records.upkeep import Checkpointed
+        with _importing():
+            from orchestrator.state_store.records.upkeep import Checkpointed
 
         return Checkpointed(*self._core.checkpoint())
 
@@ -312,3 +319,14 @@ class Upkeep:
         ['monday.db', 'state.db']
         """
         self._core.backup(dest, overwrite, progress)
+
+
+@contextmanager
+def _importing() -> Iterator[None]:
+    """Say by an error of the store's own that there is no descriptor left to import with."""
+    try:
+        yield
+    except OSError as error:
+        from orchestrator.state_store.exceptions import CannotOpenError
+
+        raise CannotOpenError(f"{error}; nothing was done; close some files, and call again") from error
