@@ -67,12 +67,12 @@ def test_forks_and_long_calls_pass_each_other(
     figure(f"{forks} children of forks beside {what} write, the longest fork took {longest:.2f} s")
 
 
-def test_forks_do_not_wait_while_a_new_file_is_synced_into_its_folder(path: Path, tool: Callable[[str], str]) -> None:
+def test_forks_do_not_wait_while_a_new_folder_is_synced_into_its_own(path: Path, tool: Callable[[str], str]) -> None:
     """A busy disk takes its time, and the fork would keep the interpreter to itself meanwhile."""
     tool("strace")
     log = path.with_suffix(".strace")
     slow = ("-o", os.fspath(log), "-e", "trace=fsync", "-e", "inject=fsync:delay_enter=3000000:when=1")
-    command = under_strace(movers.open_while_forking, path, options=slow)
+    command = under_strace(movers.open_while_forking, path.parent / "new" / path.name, options=slow)
     program = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, timeout=TIMEOUT)
     assert json.loads(program.stdout) == ["done", "in time"]
     assert "DELAYED" in log.read_text(), "nothing was slow"

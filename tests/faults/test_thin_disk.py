@@ -22,7 +22,7 @@ from tests.programs import write_back as programs
 MEGABYTE = 1 << 20
 DISK = 400
 """Megabytes; XFS wants more than 300."""
-FIRST = 250
+FIRST = 90
 """Batches after which the log has all the room it needs."""
 MAKE = {
     "xfs": ("mkfs.xfs", "-q", "-K"),
@@ -105,7 +105,7 @@ def test_disk_that_is_out_of_space_for_a_while_loses_nothing(
 ) -> None:
     """It is out of space while the log is new, or once that has its room and only the database has to grow."""
     path = thin_disk.folder / "state.db"
-    items = rounds(18_000, 30_000)
+    items = rounds(9_000, 21_000)
     with contextlib.ExitStack() as stack:
         batches = items // programs.BATCH // processes
         first = (4 if while_new else FIRST) // processes

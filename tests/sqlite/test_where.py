@@ -102,11 +102,11 @@ def test_json_of_any_depth_is_looked_into(run_path: Path, depth: int) -> None:
         assert found_ids(store, {"claims_json": ("exists", False)}) == ["broken"]
 
 
-def test_what_is_no_text_matches_nothing(run_path: Path) -> None:
+def test_json_that_is_bytes_matches_and_what_is_no_text_does_not(run_path: Path) -> None:
     with StateStore(run_path) as store:
         store.upsert_intel_items_batch([make_item("blob"), make_item("no UTF-8"), make_item("right")])
     plain_sqlite(run_path, "UPDATE intel_items SET scores_json = CAST('{}' AS BLOB) WHERE item_id = 'blob'")
     plain_sqlite(run_path, "UPDATE intel_items SET scores_json = CAST(x'22ff22' AS TEXT) WHERE item_id = 'no UTF-8'")
     with StateStore(run_path) as store:
-        assert found_ids(store, {"scores_json": ("exists", True)}) == ["right"]
-        assert found_ids(store, {"scores_json": ("exists", False)}) == ["blob", "no UTF-8"]
+        assert found_ids(store, {"scores_json": ("exists", True)}) == ["blob", "right"]
+        assert found_ids(store, {"scores_json": ("exists", False)}) == ["no UTF-8"]
