@@ -38,6 +38,9 @@ const COURTESY: Duration = Duration::from_millis(100);
 /// For how long another is ignored that is next, once it was found not to begin although it could.
 const IGNORED: Duration = Duration::from_secs(1);
 
+/// Between two looks of a store that is not waiting, at the least.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
 /// Between two attempts of the one that is next, at the most.
 const NEXT_PAUSE: Duration = Duration::from_millis(1);
 
@@ -48,7 +51,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 #[derive(Default)]
 pub(crate) struct Turnstile {
     log: Mutex<Log>,
-    /// Until when another that is next is ignored.
+    /// Until when another that is next is ignored: it does not begin although it could, or was just looked for.
     ignoring: Mutex<Option<Instant>>,
 }
 
@@ -118,14 +121,17 @@ impl Turnstile {
         }
     }
 
-    /// Whether another store, of this process or another, is next.
+    /// Whether another store, of this process or another, is next. While writes are shorter than [`LOOK_EVERY`], not each
+    /// of them looks.
     fn is_another_next(&self, place: &Place) -> bool {
         let ignoring = &mut *lock(&self.ignoring);
-        if ignoring.is_some_and(|until| until > Instant::now()) {
+        let now = Instant::now();
+        if ignoring.is_some_and(|until| until > now) {
             return false;
         }
-        *ignoring = None;
-        matches!(&*self.log(place), Log::Open(log) if locks::is_turn_taken(log.as_raw_fd()))
+        let is_next = matches!(&*self.log(place), Log::Open(log) if locks::is_turn_taken(log.as_raw_fd()));
+        *ignoring = (!is_next).then(|| now + LOOK_EVERY);
+        is_next
     }
 
     /// Be next, unless another is.
