@@ -212,7 +212,7 @@ class Store:
         self, stale_after: float
     ) -> list[
         tuple[
-            Literal["integrity", "foreign_key", "json", "text", "stale_run", "held_run", "sync"],
+            Literal["integrity", "foreign_key", "json", "text", "stale_run", "hard_link", "held_run", "sync"],
             str | None,
             str | None,
             str,
