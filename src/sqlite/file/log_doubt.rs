@@ -10,11 +10,9 @@
 //! them.
 
 use std::ffi::c_int;
-use std::path::Path;
 
 use rusqlite::ffi::{SQLITE_IOERR, SQLITE_IOERR_CORRUPTFS, SQLITE_NOMEM, SQLITE_OK, sqlite3_file};
 
-use crate::sqlite::file::platform;
 use crate::sqlite::file::wal_index::WalIndex;
 
 /// Bytes of the log's header, and of that of each frame.
@@ -25,9 +23,6 @@ const FRAME_HEADER: usize = 24;
 /// Bytes that are read and written at once: fewer than the 128 KiB that SQLite's own VFS takes.
 const AT_ONCE: usize = 120 << 10;
 
-/// Bytes that the system may keep in memory as one.
-const MEMORY_PAGE: u64 = 128 << 10;
-
 /// Where in a log what is committed ends.
 pub(crate) fn end(index: WalIndex) -> u64 {
     match u64::from(index.frames()) {
@@ -36,29 +31,18 @@ pub(crate) fn end(index: WalIndex) -> u64 {
     }
 }
 
-/// After a commit whose sync failed, which is rolled back: have what it has written forgotten, so that the next one is
-/// written as something new ([`platform::forget_cached`]). Nobody reads it. What was committed before it within the same
-/// page of memory is written again at once; unless that was never synced, the disk has it meanwhile as well. For whoever
-/// keeps all others from writing.
+/// After a commit whose sync failed, which is rolled back: cut the log off where what is committed ends, so that the next
+/// commit is written as something new ([`platform::forget_cached`](crate::sqlite::file::platform::forget_cached) says
+/// why). What is only dropped from memory may stay there: while somebody reads a committed frame, the memory around it is
+/// in use. The caller keeps all others from writing, and nobody reads beyond what is committed.
 ///
 /// # Safety
 /// `file` is the log's file of the system's VFS, and open.
-pub(crate) unsafe fn forget_the_rest(file: *mut sqlite3_file, path: &Path, index: WalIndex) {
-    let end = end(index);
-    let from = end - end % MEMORY_PAGE;
-    let mut kept = Vec::new();
-    if kept.try_reserve_exact((end - from) as usize).is_err() {
-        return;
-    }
-    kept.resize((end - from) as usize, 0);
-    // SAFETY: as the caller says.
+pub(crate) unsafe fn cut_off_the_rest(file: *mut sqlite3_file, index: WalIndex) {
+    // SAFETY: as the caller says. Where it fails, what is there is overwritten.
     unsafe {
-        if kept.is_empty() || read(file, &mut kept, from).is_ok() {
-            platform::forget_cached(path, from);
-            if !kept.is_empty() {
-                // Where it fails, what was there is on disk, or in doubt.
-                let _ = write(file, &kept, from);
-            }
+        if let Some(truncate) = (*(*file).pMethods).xTruncate {
+            truncate(file, end(index) as i64);
         }
     }
 }

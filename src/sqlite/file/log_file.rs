@@ -225,10 +225,9 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
         if !log.synced.is_some_and(is_on_disk) {
             index.doubt();
         }
-        // SAFETY: as above.
-        if let Some(path) = unsafe { wrapper::path(log.name) }.filter(|_| is_alone) {
+        if is_alone {
             // SAFETY: as above.
-            unsafe { log_doubt::forget_the_rest(wrapper::system_file::<LogFile>(file), path, index) };
+            unsafe { log_doubt::cut_off_the_rest(wrapper::system_file::<LogFile>(file), index) };
         }
     }
     code

@@ -142,7 +142,7 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
     unsafe {
         if backfill(file).synced(wrapper::system_file::<MainFile>(file), code) {
             let path = wrapper::path((*file.cast::<MainFile>()).name);
-            path.into_iter().for_each(|path| platform::forget_cached(path, 0));
+            path.into_iter().for_each(platform::forget_cached);
         }
     }
     code

@@ -5,6 +5,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+#[cfg(target_os = "linux")]
+use std::time::Duration;
 
 /// How many symbolic links are followed, as Linux has it.
 const MAX_LINKS: usize = 40;
@@ -72,27 +74,30 @@ pub(crate) fn descriptor_id(fd: std::ffi::c_int) -> Option<FileId> {
         .map(|facts| (facts.st_dev, facts.st_ino))
 }
 
-/// Have the system forget what it keeps of a file in memory, from a byte on, but for what is still to be written.
+/// Have the system forget what it keeps of a file in memory, but for what is still to be written.
 ///
 /// ext4 has the pages of a write-back that failed for clean, and for written where they are on the disk, which has never
 /// been told so: written once more they get there, and are zeros all the same when the file is next read from it. Only
-/// what is not in memory any more is written as something new. Any descriptor of the file will do; none may be opened
-/// for it, as closing that could drop locks.
+/// what is not in memory any more is written as something new. What somebody is just reading stays there, hence several
+/// attempts. Any descriptor of the file will do; none may be opened for it, as closing that could drop locks.
 #[cfg(target_os = "linux")]
-pub(crate) fn forget_cached(path: &Path, from: u64) {
+pub(crate) fn forget_cached(path: &Path) {
+    const ATTEMPTS: u32 = 5;
+
     let (Some(id), Ok(entries)) = (file_id(path), fs::read_dir("/proc/self/fd")) else { return };
-    let descriptors = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    if let (Some(fd), Ok(from)) =
-        (descriptors.into_iter().find(|fd| descriptor_id(*fd) == Some(id)), i64::try_from(from))
-    {
-        // SAFETY: a descriptor that has come to be another file's meanwhile loses nothing by this.
-        unsafe { libc::posix_fadvise(fd, from, 0, libc::POSIX_FADV_DONTNEED) };
+    let mut descriptors = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    if let Some(fd) = descriptors.find(|fd| descriptor_id(*fd) == Some(id)) {
+        for _ in 0..ATTEMPTS {
+            // SAFETY: a descriptor that has come to be another file's meanwhile loses nothing by this.
+            unsafe { libc::posix_fadvise(fd, 0, 0, libc::POSIX_FADV_DONTNEED) };
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
 /// Elsewhere than on Linux nothing is known of such a thing.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn forget_cached(_: &Path, _: u64) {}
+pub(crate) fn forget_cached(_: &Path) {}
 
 /// Create `path`, where there is nothing yet, with exactly these permission bits.
 pub(crate) fn create_new(path: &Path, mode: u32) -> io::Result<File> {
