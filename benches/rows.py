@@ -99,7 +99,7 @@ LIMITS = {
     COUNT_ITEMS: 0.050,
     COUNT_ITEMS_OF_RUN: 0.020,
     # The bound, and over it the largest batch, at a page an item.
-    SUSTAINED_LOG: (16 << 20) + SUSTAINED_BATCH * 4096,
+    SUSTAINED_LOG: (64 << 20) + SUSTAINED_BATCH * 4096,
 }
 
 GATE_SHARE = 0.6

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import shutil
 import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,10 +22,12 @@ from tests.programs import plain, retention
 from tests.programs import write_back as programs
 
 HOWS = ("partial", "complete", "background", "close")
-"""How the log is checkpointed: while somebody reads what is older, by calls, as it grows (a part, and then all with the
-next write starting it over), and by those who close."""
+"""How the log is checkpointed: by calls, while somebody reads what is older or not; as it grows (a part, and then all
+with the next write starting it over); and by those who close."""
 SYNCS = range(1, 7)
 ITEMS = 20_000
+IN_BACKGROUND = 3
+"""How many times as many items it takes for the log to grow until it is checkpointed some times."""
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +108,7 @@ def test_nothing_that_was_acknowledged_is_lost(
     processes: int,
 ) -> None:
     numbers = SYNCS if rounds(0, 1) else [1 + (HOWS.index(how) + processes) % 2]
-    items = rounds(6000, ITEMS)
+    items = rounds(6000, ITEMS) * (IN_BACKGROUND if how == "background" else 1)
     failed = 0
     for number in numbers:
         path = tmp_path / f"{number}" / "state.db"
@@ -117,6 +120,7 @@ def test_nothing_that_was_acknowledged_is_lost(
         assert counted >= fired or how in ("background", "close"), "nobody counted it"
         disk.power_cut(path)
         assert acknowledged - left(path) == set(), f"lost after sync {number} of the {target}"
+        shutil.rmtree(path.parent)
     assert failed >= len(numbers) - (how == "close"), "syncs did not fail"
     figure(f"{failed} failed syncs, of {items} acknowledged items each 0 lost")
 

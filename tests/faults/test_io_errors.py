@@ -10,7 +10,8 @@ from tests.helpers import TIMEOUT, Peer
 from tests.programs import unlucky
 from tests.programs.unlucky import DONE
 
-WRITES = 2_000
+WRITES = 3_000
+"""Enough to have the log checkpointed in the background."""
 
 
 def test_random_io_errors_lose_and_tear_nothing(

@@ -13,7 +13,7 @@ from tests.helpers import Peer, assert_sound, item_ids
 from tests.programs import logs
 
 WRITES = 20_000
-LIMIT = 16 << 20
+LIMIT = 64 << 20
 TRANSACTION = 64 << 10
 """Bytes that are more than the largest transaction takes."""
 

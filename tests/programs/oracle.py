@@ -13,7 +13,7 @@ from orchestrator.state_store import StateStore
 from tests.programs.exits import item
 
 PARTS = 4
-REPEATS = 30_000
+REPEATS = 90_000
 """How often the text of a version is repeated: some of them and the log is checkpointed, while the file stays small."""
 
 

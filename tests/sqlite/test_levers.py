@@ -10,7 +10,7 @@ from orchestrator.state_store import StateStore
 from tests.programs import levers
 from tests.tracing import Call, on, span, trace
 
-LOG_LIMIT = 16 << 20
+LOG_LIMIT = 64 << 20
 """Bytes to which the log is cut back."""
 
 TRACED = "write,pwrite64,ftruncate"

@@ -26,11 +26,11 @@ use crate::sync::lock;
 
 /// Bytes of log that are checkpointed at a time: two syncs each. With more, a batch seldom meets the checkpoint of the
 /// one before it; the log takes more of the disk, and longer to recover after a kill (docs/design.md has the figures).
-const CHECKPOINT_BYTES: u64 = 12 << 20;
+const CHECKPOINT_BYTES: u64 = 48 << 20;
 
 /// Bytes of log from which writers are throttled while it is being checkpointed: neither a slow disk nor other
 /// processes must let it grow. The log is cut back to little more ([`connection::configure_writer`]).
-const THROTTLE_BYTES: u64 = 15 << 20;
+const THROTTLE_BYTES: u64 = 60 << 20;
 
 /// How long another process's checkpoint may take before this process writes again nevertheless.
 const PASSIVE_WITHIN: Duration = Duration::from_secs(1);

@@ -26,7 +26,7 @@ const READER_CACHE_KIB: i32 = 8 * 1024;
 
 /// Bytes to which the write-ahead log is cut back once it is reused from its start: more than it comes to where writers
 /// are throttled, as it is not to be cut and made longer by turns.
-const WAL_LIMIT_BYTES: i64 = 16 << 20;
+const WAL_LIMIT_BYTES: i64 = 64 << 20;
 
 /// How many prepared statements a connection keeps.
 const CACHED_STATEMENTS: usize = 64;
