@@ -44,7 +44,7 @@ def test_panics_unwind() -> None:
     assert profiles["release"]["panic"] == "unwind"
 
 
-@pytest.mark.parametrize("look", [1, 2, 3])
+@pytest.mark.parametrize("look", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("thread", panics.WORKS)
 def test_a_worker_thread_that_panics_is_noticed(
     path: Path, fault: Callable[[str], None], thread: str, look: int
@@ -63,6 +63,7 @@ def test_a_worker_thread_that_panics_is_noticed(
         assert said in told[1]
         assert told[1].endswith("this call has written nothing since; close the store, and open it again")
     assert outcome["took"] < 1, "a call has waited for the thread"
+    assert outcome["locked"] is None, "another store cannot write to the file"
     assert outcome["written by the calls"] == []
     assert outcome["before"] == 1000
     if thread != "checkpointer":

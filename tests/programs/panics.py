@@ -81,6 +81,8 @@ def play(path: str, thread: str, look: int) -> dict[str, Any]:
     calls = {name: told(call, store) for name, call in CALLS.items()}
     took = time.monotonic() - began
     panicked = store.stats().panicked
+    with StateStore(path, busy_timeout=0.1) as other:
+        locked = told(lambda store: store.upsert_intel_item(item("other")), other)
     store.close()
     with StateStore(path) as again:
         names = [each["item_id"] for each in again.list_intel_items()]
@@ -90,6 +92,7 @@ def play(path: str, thread: str, look: int) -> dict[str, Any]:
         "own": own,
         "calls": calls,
         "took": took,
+        "locked": locked,
         "panicked": (before, panicked, after),
         "before": sum(name.startswith("before-") for name in names),
         "many": sum(name.startswith("many-") for name in names),

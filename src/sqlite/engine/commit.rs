@@ -11,14 +11,15 @@ use crate::sqlite::tables::references;
 /// (<https://www.sqlite.org/rescode.html#busy_snapshot>).
 ///
 /// # Errors
-/// [`ErrorKind::Other`] if one was left open: a thread that panics gives the turn back before its panic is known.
+/// [`ErrorKind::Other`] if one was left open.
 pub(crate) fn begin(connection: &Connection) -> Result<Held> {
     if !connection.is_autocommit() {
-        let what = "a transaction was left open, by a thread that panicked or a rollback that failed, and this call has written nothing since; close the store, and open it again";
+        let what = "a transaction was left open by a rollback that failed, and this call has written nothing since; close the store, and open it again";
         return Err(StoreError::new(ErrorKind::Other, what));
     }
+    let held = Held::begin();
     execute(connection, "BEGIN IMMEDIATE")?;
-    Ok(Held::begin())
+    Ok(held)
 }
 
 /// Roll back what was begun.

@@ -15,7 +15,7 @@ use crate::sqlite::engine::queue::{Admission, Queue, Taken};
 use crate::sqlite::engine::slot::Slot;
 use crate::sqlite::engine::write::Write;
 use crate::sqlite::engine::written_file::WrittenFile;
-use crate::sqlite::file::control::atomically;
+use crate::sqlite::file::control::{atomically, roll_back};
 use crate::sqlite::file::fork::Own;
 use crate::sqlite::file::gate;
 use crate::sqlite::file::gate::Inside;
@@ -32,6 +32,22 @@ pub(crate) struct Writer {
     file: Option<Arc<WrittenFile>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) heartbeats: Heartbeats,
+}
+
+/// The slot with a transaction that was begun; none is open any more once this is dropped.
+struct Begun<'a> {
+    slot: MutexGuard<'a, Slot>,
+    held: Held,
+    _gate: Option<Inside>,
+}
+
+impl Drop for Begun<'_> {
+    /// Whoever panics must not keep the file locked: other processes write to it.
+    fn drop(&mut self) {
+        if let Some(connection) = self.slot.connection() {
+            roll_back(connection);
+        }
+    }
 }
 
 impl Writer {
@@ -54,8 +70,9 @@ impl Writer {
         match admission {
             Admission::Turn(turn, Some(write)) => {
                 let together = {
-                    let (_gate, mut slot, held) = self.begun(wait)?;
-                    slot.commit_group(held, &turn, &write, &self.counters)?
+                    let mut begun = self.begun(wait)?;
+                    let held = begun.held;
+                    begun.slot.commit_group(held, &turn, &write, &self.counters)?
                 };
                 together.or_else(|apart| self.write_apart(&write, apart, wait))
             }
@@ -83,7 +100,6 @@ impl Writer {
         if let Some(file) = &self.file {
             file.checkpointer.throttle(file.log_bytes(), wait)?;
         }
-        // It may have left a transaction open.
         self.counters.panicked.check()
     }
 
@@ -166,23 +182,23 @@ impl Writer {
 
     /// Do `work` in a transaction of its own and commit it. Only the holder of the turn calls this.
     fn transact_here<T>(&self, wait: &mut Wait, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let (_gate, mut slot, held) = self.begun(wait)?;
+        let Begun { slot, held, .. } = &mut self.begun(wait)?;
         let connection = slot.open()?;
-        let done = work(connection).inspect_err(|_| abandon(connection, held))?;
-        slot.commit(held)?;
+        let done = work(connection).inspect_err(|_| abandon(connection, *held))?;
+        slot.commit(*held)?;
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
         Ok(done)
     }
 
     /// The slot, once SQLite's lock is had and a transaction begun: only that is waited for, so that what was begun
     /// is never begun again.
-    fn begun(&self, wait: &mut Wait) -> Result<(Option<Inside>, MutexGuard<'_, Slot>, Held)> {
+    fn begun(&self, wait: &mut Wait) -> Result<Begun<'_>> {
         self.throttle(wait)?;
         self.until_free(wait, || {
             let gate = self.gate();
             let mut slot = lock(&self.slot);
             let held = begin(slot.open()?)?;
-            Ok((gate, slot, held))
+            Ok(Begun { slot, held, _gate: gate })
         })
     }
 
@@ -347,15 +363,32 @@ mod tests {
         assert!(std::fs::read(&moved).unwrap() == before);
     }
 
+    /// Or the file would stay locked until the store is closed.
+    #[test]
+    fn a_panic_leaves_nothing_written_and_no_transaction_open() {
+        let writer = writer();
+        let mut wait = Wait::new(Caller::thread(), Duration::from_secs(60));
+        let panics = || {
+            writer.transact(Owner::thread(), &mut wait, |connection| -> Result<()> {
+                decide("a").apply(connection)?;
+                panic!("on purpose")
+            })
+        };
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).unwrap_err();
+        let left = writer.with(|connection| {
+            let decided = "SELECT decision = 'new' FROM intel_items WHERE item_id = 'a'";
+            Ok((connection.is_autocommit(), connection.query_row(decided, [], |row| row.get(0))?))
+        });
+        assert_eq!(left.unwrap(), (true, false));
+    }
+
     /// SQLite's own error for it is that of a damaged file.
     #[test]
-    fn a_transaction_that_a_panic_left_open_is_told_as_what_it_is() {
+    fn a_transaction_that_was_left_open_is_told_as_what_it_is() {
         let writer = writer();
-        let wait = || Wait::new(Caller::thread(), Duration::from_secs(60));
-        let panics =
-            || writer.transact(Owner::thread(), &mut wait(), |_| -> Result<()> { panic!("on purpose") });
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).unwrap_err();
-        let error = writer.write(decide("a"), Owner::thread(), &mut wait()).unwrap_err();
+        writer.with(|connection| execute(connection, "BEGIN")).unwrap();
+        let mut wait = Wait::new(Caller::thread(), Duration::from_secs(60));
+        let error = writer.write(decide("a"), Owner::thread(), &mut wait).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Other, "{error}");
     }
 
