@@ -112,7 +112,7 @@ def test_start_again_counts_as_a_heartbeat(lasting: Engine) -> None:
 
 def test_run_of_another_type_is_not_returned(store: StateStore) -> None:
     before = everything(store)
-    message = r'^start_run "run-1": .*already, of another run_type, "daily"; nothing was changed'
+    message = r'^start_run "run-1": .*already, of run_type "daily" and not "weekly"; nothing was changed'
     with pytest.raises(RunExistsError, match=message):
         start_again(store, run_type="weekly")
     with store.transaction(), pytest.raises(RunExistsError, match=message):

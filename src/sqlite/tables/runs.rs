@@ -38,8 +38,9 @@ pub(crate) fn insert_or_get(connection: &Connection, run: &NewRun) -> Result<Run
     Err(StoreError::new(
         ErrorKind::RunExists,
         format!(
-            "there is a run with this run_id already, of another run_type, {}; nothing was changed",
-            excerpt(&run_type)
+            "there is a run with this run_id already, of run_type {} and not {}; nothing was changed",
+            excerpt(&run_type),
+            excerpt(&run.run_type)
         ),
     ))
 }
