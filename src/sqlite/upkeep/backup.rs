@@ -219,7 +219,7 @@ impl Partial {
         })?;
         platform::sync_parent(&dest.path).map_err(|error| {
             failed(error)
-                .note("the copy is whole and in its place, but a power cut may undo that: repeat the backup")
+                .note("the copy is whole and in its place, but a power cut may undo that: repeat the call")
         })
     }
 }
