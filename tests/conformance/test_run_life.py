@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -162,6 +163,23 @@ def test_run_finished_inside_its_block_stays_so(store: StateStore) -> None:
         store.finish_run("run-3", "partial", "half of it")
         raise Boom
     assert end(store, "run-3") == ("partial", "half of it", True)
+
+
+def test_end_that_was_rolled_back_leaves_the_end_to_the_block(store: StateStore) -> None:
+    """It would be running for good, and nobody would know."""
+    with store.run("run-2", "daily", {}) as run:
+        with contextlib.suppress(Boom), store.transaction():
+            run.finish("partial", "half of it")
+            raise Boom
+        assert end(store) == ("running", None, False)
+    assert end(store) == ("completed", None, True)
+    with pytest.raises(Boom), store.run("run-3", "daily", {}) as run, store.transaction():
+        run.finish("partial", "half of it")
+        raise Boom
+    assert end(store, "run-3") == ("failed", "Boom", True)
+    with store.run("run-4", "daily", {}) as run, store.transaction():
+        run.finish("partial", "half of it")
+    assert end(store, "run-4") == ("partial", "half of it", True)
 
 
 def test_end_that_is_refused_leaves_the_end_to_the_block(store: StateStore) -> None:

@@ -84,8 +84,11 @@ class Store:
     def start_run(self, run_id: str, run_type: str, settings_snapshot: Any, if_exists: str) -> str | tuple[Any, ...]:
         """Record a new run and return its `started_at`; or the `RunRecord` fields of an existing one."""
 
-    def finish_run(self, run_id: str, status: str, notes: str | None, force: bool, *, if_running: bool = False) -> None:
-        """Finish a run; with `force` also one that was recovered, with `if_running` only one that is running."""
+    def finish_run(self, run_id: str, status: str, notes: str | None, force: bool, *, if_running: bool = False) -> bool:
+        """Finish a run; with `force` also one that was recovered, with `if_running` only one that is running.
+
+        Return False inside the caller's transaction, which may undo it.
+        """
 
     def heartbeat(self, run_id: str) -> None:
         """Record a run's heartbeat."""

@@ -70,7 +70,7 @@ class ActiveRun:
         return self.record.started_at
 
     def finish(self, status: str, notes: str | None = None) -> None:
-        """Finish the run now. Leaving its block then does not change it.
+        """Finish the run now. Leaving its block then does not change it, unless a transaction around this rolled back.
 
         Parameters
         ----------
@@ -88,9 +88,9 @@ class ActiveRun:
         RunFinishedError
             When it was recovered by `StateStore.recover_stale_runs`, and not reopened.
         """
-        self._core.finish_run(self.record.run_id, status, notes, False)
-        self._over = True
-        self._core.end_heartbeats(self.run_id)
+        self._over = self._core.finish_run(self.record.run_id, status, notes, False)
+        if self._over:
+            self._core.end_heartbeats(self.run_id)
 
     def __enter__(self) -> Self:
         """Start the run, and its heartbeats."""

@@ -63,7 +63,7 @@ impl Store {
     }
 
     /// Set a run's status, notes and `finished_at`: with `force` also of a recovered run, with `if_running` only of a
-    /// running one.
+    /// running one. Return whether that is committed; in the caller's own transaction it is not yet.
     #[pyo3(signature = (run_id, status, notes, force, *, if_running = false))]
     fn finish_run(
         &self,
@@ -73,7 +73,7 @@ impl Store {
         notes: &Bound<'_, PyAny>,
         force: &Bound<'_, PyAny>,
         if_running: bool,
-    ) -> PyResult<()> {
+    ) -> PyResult<bool> {
         let if_over = match options::flag(force, "finish_run: force")? {
             true => IfOver::Force,
             false if if_running => IfOver::Keep,
@@ -87,7 +87,10 @@ impl Store {
             notes: values::optional_text(notes, &operation, "notes")?.map(str::to_owned),
             if_over,
         };
-        call(py, &self.0, |store, caller| store.finish_run(caller, end))
+        call(py, &self.0, |store, caller| {
+            store.finish_run(caller, end)?;
+            Ok(!store.is_in_transaction(caller))
+        })
     }
 
     /// Record a run's heartbeat.

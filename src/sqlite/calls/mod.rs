@@ -118,6 +118,11 @@ impl Store {
             .map_err(|error| error.during("transaction"))
     }
 
+    /// Whether the caller has a transaction open.
+    pub fn is_in_transaction(&self, caller: &Caller) -> bool {
+        self.writer().is_ok_and(|writer| writer.queue.is_owned_by(caller.owner))
+    }
+
     /// Close every connection; what is open is rolled back. Closing again does nothing.
     ///
     /// # Errors
