@@ -16,14 +16,13 @@ from orchestrator.state_store import (
     IntelItem,
     InvalidTypeError,
     InvalidValueError,
-    Page,
     StateStore,
 )
 
 from tests.conformance.conftest import Engine
+from tests.conformance.paging import in_pages, time
 from tests.helpers import ITEM_KEYS, Boom, in_thread, in_threads, make_item, put
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
 RUNS = ["run-1", "run-2", "pruned"]
 TYPES = ["note", "paper", ""]
 DECISIONS = [None, "promote", "block", ""]
@@ -31,10 +30,6 @@ COLUMNS = [
     *("item_id", "run_id", "item_type", "title", "summary", "claims_json", "evidence_json", "scores_json"),
     *("risk_flags_json", "explainability_json", "decision", "decision_reason", "created_at"),
 ]
-
-
-def time(second: float) -> str:
-    return (START + timedelta(seconds=second)).isoformat()
 
 
 def made(number: int) -> dict[str, Any]:
@@ -59,20 +54,8 @@ def ids(items: list[IntelItem]) -> list[str]:
     return [item["item_id"] for item in items]
 
 
-def pages(store: StateStore, limit: int, **filters: Any) -> Iterator[Page[IntelItem]]:
-    """Go through all pages; each but the last is full, and only the last has no cursor."""
-    cursor = None
-    while True:
-        page = store.list_intel_items(limit=limit, cursor=cursor, **filters)
-        yield page
-        cursor = page.next_cursor
-        if cursor is None:
-            return
-        assert len(page) == limit
-
-
 def paged(store: StateStore, limit: int, **filters: Any) -> list[str]:
-    return [item_id for page in pages(store, limit, **filters) for item_id in ids(page)]
+    return ids([*in_pages(store.list_intel_items, limit, **filters)])
 
 
 @pytest.fixture(scope="module")

@@ -21,16 +21,12 @@ from orchestrator.state_store import (
 )
 
 from tests.conformance.conftest import Engine
+from tests.conformance.paging import in_pages, time
 from tests.helpers import TIMEOUT, Boom, Peer, assert_parity, in_thread, in_threads
 from tests.programs import writers
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
 TYPES = ["daily", "weekly", "rare"]
 STATUSES = ["running", "completed", "failed", "partial"]
-
-
-def time(second: float) -> str:
-    return (START + timedelta(seconds=second)).isoformat()
 
 
 def made(number: int) -> dict[str, Any]:
@@ -52,20 +48,8 @@ def ids(runs: list[RunRecord]) -> list[str]:
     return [run.run_id for run in runs]
 
 
-def pages(store: StateStore, limit: int, **filters: Any) -> Iterator[Page[RunRecord]]:
-    """Go through all pages; each but the last is full, and only the last has no cursor."""
-    cursor = None
-    while True:
-        page = store.list_runs(limit=limit, cursor=cursor, **filters)
-        yield page
-        cursor = page.next_cursor
-        if cursor is None:
-            return
-        assert len(page) == limit
-
-
 def paged(store: StateStore, limit: int, **filters: Any) -> list[str]:
-    return [run_id for page in pages(store, limit, **filters) for run_id in ids(page)]
+    return ids([*in_pages(store.list_runs, limit, **filters)])
 
 
 @pytest.fixture(scope="module")

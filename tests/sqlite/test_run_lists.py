@@ -16,7 +16,8 @@ from orchestrator.state_store import (
 )
 
 from tests import predecessor
-from tests.conformance.test_run_lists import NEWEST_FIRST, RUNS, START, ids, made, paged
+from tests.conformance.paging import START
+from tests.conformance.test_run_lists import NEWEST_FIRST, RUNS, ids, made, paged
 from tests.helpers import plain_sqlite
 
 
