@@ -13,7 +13,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test test-rust test-python test-faults test-adoption lint format notices bench bench-gate bench-core bench-paired build clean
+.PHONY: help demo test test-rust test-python test-faults chaos test-adoption lint format notices bench bench-gate bench-core bench-paired build clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -32,6 +32,9 @@ test-python: .venv/extension ## Run the Python tests
 test-faults: .venv/extension ## Run every fault as often as it takes to be sure (some 30 minutes)
 	cargo test --quiet --no-default-features --lib pool::
 	$(BIN)/python -m pytest -q --full $(PYTEST_FLAGS) tests/faults
+
+chaos: .venv/extension ## Kill, stop, fork and signal processes that do everything at once, for CHAOS_FLAGS='--minutes 10'
+	$(BIN)/python -m tests.faults.chaos $(CHAOS_FLAGS)
 
 test-adoption: .venv/extension ## Install hosts in every way, on each newer Python on PATH too (some 10 minutes)
 	$(BIN)/python -m pytest -q --full $(PYTEST_FLAGS) tests/adoption

@@ -44,13 +44,18 @@ def tool(pytestconfig: pytest.Config) -> Callable[[str], str]:
     return find
 
 
-@pytest.fixture(scope="session")
-def preload(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compiled_preload(folder: Path) -> Path:
     """Compile what makes system calls fail."""
-    library = tmp_path_factory.mktemp("preload") / "preload.so"
+    library = folder / "preload.so"
     source = Path(__file__).with_name("preload.c")
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
     return library
+
+
+@pytest.fixture(scope="session")
+def preload(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compile what makes system calls fail."""
+    return compiled_preload(tmp_path_factory.mktemp("preload"))
 
 
 @pytest.fixture

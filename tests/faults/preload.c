@@ -8,6 +8,7 @@
  *   flaky SEED   two of a hundred writes and syncs fail with EIO
  *   no threads   no thread can be started: pthread_create fails with EAGAIN
  *   statfs HEX   statfs says that every file system is of this type
+ *   time SECONDS the clock is so many seconds ahead, or behind
  *   clock NAME N threads of this name cannot tell the time from their N-th look at it on: Rust panics
  *
  * Only files whose name holds ".db" are touched, so that the program's own files stay sound. */
@@ -130,5 +131,7 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
             return -1;
         }
     }
-    return NEXT(int, "clock_gettime", clockid_t, struct timespec *)(clock, time);
+    int result = NEXT(int, "clock_gettime", clockid_t, struct timespec *)(clock, time);
+    if (clock == CLOCK_REALTIME && on("time ", argument)) time->tv_sec += strtol(argument, NULL, 10);
+    return result;
 }
