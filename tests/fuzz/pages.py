@@ -20,7 +20,8 @@ PAGE_SIZES = [512 << power for power in range(7)]
 
 PAGE_FIELDS = {0: 1, 1: 2, 3: 2, 5: 2, 7: 1, 8: 4}
 INTERIOR = (2, 5)
-PAGE_KINDS = (*INTERIOR, 10, 13)
+TABLE_LEAF = 13
+PAGE_KINDS = (*INTERIOR, 10, TABLE_LEAF)
 
 VARINTS = [b"\0", b"\x01", b"\x0a", b"\x0b", b"\x7f", b"\x81\x00", b"\xff\x7f", b"\x8f\xff\xff\xff\x7f", b"\xff" * 9]
 
@@ -102,6 +103,17 @@ def cell(content: bytearray, random_: random.Random) -> None:
             varint = random_.choice(VARINTS)
             place += random_.randrange(12)
             content[place : place + len(varint)] = varint
+
+
+def rowid(content: bytearray, random_: random.Random) -> None:
+    """Have one row of a table, of not many, claim to be another."""
+    start, header = btree_header(content, random_)
+    if content[header] == TABLE_LEAF and (pointers := cells(content, header)):
+        place = start + int.from_bytes(content[(pointer := random_.choice(pointers)) : pointer + 2], "big")
+        place += 1 if content[place] < 0x80 else 2
+        if content[place] >= 0x80:
+            content[place] = 0x80 | random_.randrange(10)
+        content[place + 1] = random_.randrange(0x80)
 
 
 def copy_page(content: bytearray, random_: random.Random) -> None:

@@ -19,6 +19,8 @@ HANG = 60.0
 
 KEYS = {"runs": "run_id", "intel_items": "item_id", "telemetry": "run_id"}
 PAGE = 4096
+DISPLACED = ["another row has its key", "its index names it, but another row is in its place"]
+"""Why a row is lost whose rowid can be read."""
 
 
 def write_good(path: str) -> None:
@@ -40,7 +42,7 @@ def damage(content: bytes, random_: random.Random) -> bytes:
     changed = bytearray(content)
     for _ in range(random_.choice([1, 2, 5])):
         start = random_.randrange(1, len(content) // PAGE) * PAGE
-        kind = random_.randrange(6)
+        kind = random_.randrange(7)
         if kind == 0:
             changed[start : start + PAGE] = bytes(PAGE)
         elif kind == 1:
@@ -54,6 +56,10 @@ def damage(content: bytes, random_: random.Random) -> bytes:
         elif kind == 4 and start > len(content) // 2:
             del changed[start:]
             return bytes(changed)
+        elif kind == 5:
+            part = changed[PAGE:]
+            pages.rowid(part, random_)
+            changed[PAGE:] = part
         else:
             part = changed[PAGE:]
             random_.choice([pages.page_header, pages.cell_pointer, pages.cell])(part, random_)
@@ -61,18 +67,22 @@ def damage(content: bytes, random_: random.Random) -> bytes:
     return bytes(changed)
 
 
-def plain(path: Path, last: dict[str, int]) -> tuple[dict[str, set[int]], dict[str, set[int]]]:
-    """Return the rowids of each table that SQLite reads one by one, and those where it meets damage instead."""
-    found: dict[str, set[int]] = {table: set() for table in KEYS}
+Rows = dict[str, dict[int, object]]
+"""The keys of the rows of each table, by rowid."""
+
+
+def plain(path: Path, last: dict[str, int]) -> tuple[Rows, dict[str, set[int]]]:
+    """Return what SQLite reads of each table row by row, and the rowids where it meets damage instead."""
+    found: Rows = {table: {} for table in KEYS}
     damaged: dict[str, set[int]] = {table: set() for table in KEYS}
     with contextlib.closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as connection:
         connection.text_factory = bytes
         connection.execute("PRAGMA writable_schema = ON")
-        for table in KEYS:
+        for table, key in KEYS.items():
             for rowid in range(1, last[table] + 1):
                 try:
-                    row = connection.execute(f"SELECT * FROM {table} WHERE rowid = ?", (rowid,)).fetchone()
-                    found[table] |= {rowid} if row else set()
+                    row = connection.execute(f"SELECT {key}, * FROM {table} WHERE rowid = ?", (rowid,)).fetchone()
+                    found[table] |= {rowid: row[0]} if row else {}
                 except sqlite3.DatabaseError:
                     damaged[table].add(rowid)
     return found, damaged
@@ -115,23 +125,26 @@ def compare(good: str, folder: str, seed: int, count: int) -> dict[str, int]:
 
 
 def judge(
-    path: Path, dest: Path, report: Salvaged, readable: dict[str, set[int]], unreadable: dict[str, set[int]]
+    path: Path, dest: Path, report: Salvaged, readable: Rows, unreadable: dict[str, set[int]]
 ) -> dict[str, int]:
     """Check what a salvage has kept, and that its report adds up."""
     with StateStore(dest, read_only=True) as store:
         assert {each.kind for each in store.check()} == set(), path
         stand_ins = [each for each in report.mended if each.table == "runs" and each.rowid is None]
-        for table in KEYS:
-            kept = {row[0] for row in store.connection.execute(f"SELECT rowid FROM {table}")}
+        for table, key in KEYS.items():
+            rows = store.connection.execute(f"SELECT rowid, CAST({key} AS BLOB) FROM {table}").fetchall()
+            kept, keys = {row[0] for row in rows}, {row[1] for row in rows}
             extra = len(stand_ins) if table == "runs" else 0
             assert len(kept) == report.kept[table] + extra, (path, table)
             lost = [each.rowid for each in report.lost if each.table == table]
             assert len(lost) == len(set(lost)), (path, table, "a row is lost twice")
-            missing = readable[table] - kept - set(lost)
+            missing = {rowid for rowid, key in readable[table].items() if key not in keys} - set(lost)
             assert not missing, (path, table, missing)
             for each in report.lost:
+                elsewhere = each.column or each.why in DISPLACED
                 bad = each.table == table and each.rowid in readable[table]
-                assert not bad or each.column or each.why == "another row has its key", (path, each)
+                assert not bad or elsewhere, (path, each)
+                assert each.table != table or str(each.id).encode() not in keys or elsewhere, (path, each)
             unsaid = unreadable[table] - kept - set(lost) - ranges(report.remarks, table)
             assert not unsaid, (path, table, unsaid)
         return {"kept": sum(report.kept.values()), "lost": len(report.lost), "mended": len(report.mended)}

@@ -5,38 +5,21 @@
 //! by one. A damaged tree may lead in circles: whatever does not rise (or fall) ends a scan, and the number of look-ups
 //! is limited.
 
-use std::collections::{BTreeMap, HashSet};
-
-use rusqlite::{ToSql, params_from_iter};
+use std::collections::BTreeMap;
 
 use crate::error::Result;
-use crate::sqlite::tables::cells::Text;
-use crate::sqlite::upkeep::readable::{self, Table};
-use crate::sqlite::upkeep::salvage_report::{Loss, Salvage};
-use crate::sqlite::upkeep::salvage_source::{
-    BATCH, Cell, Found, Key, Read, columns, damage, gaps, read, read_keys,
-};
+use crate::sqlite::upkeep::readable::Table;
+use crate::sqlite::upkeep::salvage_copying::Copying;
+use crate::sqlite::upkeep::salvage_report::Salvage;
+use crate::sqlite::upkeep::salvage_source::{BATCH, Key, Read, columns, damage, gaps, read, read_keys};
 
 /// How many rowids of a table are looked up one by one, at the most.
 const MOST_LOOKED_UP: u64 = 2_000_000;
-
-/// Rowids from which on a row gets another: SQLite could not go on counting behind them.
-const WILD: i64 = 1 << 62;
 
 /// How far a scan came.
 enum Scanned {
     Through,
     UpTo(i64),
-}
-
-/// A table that is being copied.
-struct Copying<'s, 'a> {
-    salvage: &'s mut Salvage<'a>,
-    table: &'static Table,
-    columns: Vec<String>,
-    kept: u64,
-    /// Rows that have another rowid in the new file, and rows that are known to be lost.
-    settled: HashSet<i64>,
 }
 
 /// Copy what can be read of a table; say how many rows, `None` where it has no such table.
@@ -60,13 +43,18 @@ pub(crate) fn copy(salvage: &mut Salvage, table: &'static Table) -> Result<Optio
             format!("the column {other:?} of {} is no part of a store, and was not copied", table.name);
         salvage.report.remarks.push(remark);
     }
-    let mut copying = Copying { salvage, table, columns, kept: 0, settled: HashSet::new() };
+    let mut copying = Copying::new(salvage, table, columns);
     copying.run()?;
     Ok(Some(copying.kept))
 }
 
 impl Copying<'_, '_> {
     fn run(&mut self) -> Result<()> {
+        self.read_all()?;
+        self.place()
+    }
+
+    fn read_all(&mut self) -> Result<()> {
         if let Scanned::UpTo(low) = self.scan(i64::MIN, i64::MAX, true)? {
             let high = match self.scan(low, i64::MAX, false)? {
                 Scanned::UpTo(high) => high,
@@ -94,25 +82,40 @@ impl Copying<'_, '_> {
             let condition =
                 format!("rowid {above} ?1 AND rowid {below} ?2 ORDER BY rowid{order} LIMIT {BATCH}");
             let Read { rows, stray, error } = self.read(&condition, &[low, high], Some(up))?;
-            let count = rows.len();
+            let rowids: Vec<i64> = rows.iter().map(|row| row.rowid).collect();
             for row in rows {
                 if up {
                     (low, above) = (row.rowid, ">");
                 } else {
                     (high, below) = (row.rowid, "<");
                 }
-                self.keep(row)?;
+                self.keep(row, false)?;
             }
             let strayed = stray.is_some();
-            stray.map_or(Ok(()), |row| self.keep(row))?;
+            stray.map_or(Ok(()), |row| self.keep(row, false))?;
+            self.make_sure(&rowids, strayed || error.is_some())?;
             self.salvage.tell(self.kept)?;
             if strayed || error.is_some() {
                 return Ok(Scanned::UpTo(if up { low } else { high }));
             }
-            if count < BATCH {
+            if rowids.len() < BATCH {
                 return Ok(Scanned::Through);
             }
         }
+    }
+
+    /// Look up the rows of a scan that met damage, and else the last, from which on the next goes on: a row with the rowid
+    /// of another may have come before it.
+    fn make_sure(&mut self, rowids: &[i64], all: bool) -> Result<()> {
+        let Some((last, others)) = rowids.split_last() else { return Ok(()) };
+        let kept = self.kept;
+        let is_sure = self.look_up(*last)? == Ok(true) && self.kept == kept;
+        if all || !is_sure {
+            for rowid in others {
+                let _ = self.look_up(*rowid)?;
+            }
+        }
+        Ok(())
     }
 
     /// Scan the halves of a range that cannot be read as a whole, and so on.
@@ -149,12 +152,6 @@ impl Copying<'_, '_> {
         Ok((first, last))
     }
 
-    /// The first and the last rowid that was kept.
-    fn copied(&self) -> Result<(i64, i64)> {
-        let sql = format!("SELECT coalesce(min(rowid), 1), coalesce(max(rowid), 0) FROM {}", self.table.name);
-        Ok(self.salvage.parts.target.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?)
-    }
-
     /// Go through what the index of the key names, from both ends as far as it can be read; whether that was all.
     fn keys(&mut self, mut look: impl FnMut(&mut Self, Key) -> Result<()>) -> Result<bool> {
         for up in [true, false] {
@@ -181,11 +178,16 @@ impl Copying<'_, '_> {
     /// Look up the rows that the index of the key names and that are not there yet.
     fn look_up_keys(&mut self) -> Result<()> {
         self.keys(|copying, Key { text, rowid }| {
-            if copying.is_there(rowid)? {
+            if copying.settled.contains(&rowid) || copying.key_at(rowid)?.is_some_and(|key| key == text) {
                 return Ok(());
             }
-            let why = match copying.look_up(rowid)? {
-                Ok(true) => return Ok(()),
+            let found = copying.look_up(rowid)?;
+            // It may have been found elsewhere.
+            if copying.has_key(&text)? || copying.settled.contains(&rowid) {
+                return Ok(());
+            }
+            let why = match found {
+                Ok(true) => "its index names it, but another row is in its place".to_owned(),
                 Ok(false) => "its index names it, but it is not in the table".to_owned(),
                 Err(why) => why,
             };
@@ -247,88 +249,12 @@ impl Copying<'_, '_> {
         let Read { rows, error, .. } = self.read("rowid = ?1", &[rowid], None)?;
         let found = !rows.is_empty();
         for row in rows {
-            self.keep(row)?;
+            self.keep(row, true)?;
         }
         Ok(if found { Ok(true) } else { error.map_or(Ok(false), |error| Err(error.to_string())) })
     }
 
     fn read(&self, condition: &str, values: &[i64], up: Option<bool>) -> Result<Read> {
         read(&self.salvage.parts.source, self.table, &self.columns, condition, values, up)
-    }
-
-    fn is_there(&self, rowid: i64) -> Result<bool> {
-        if self.settled.contains(&rowid) {
-            return Ok(true);
-        }
-        let sql = format!("SELECT 1 FROM {} WHERE rowid = ?", self.table.name);
-        Ok(self.salvage.parts.target.prepare_cached(&sql)?.exists([rowid])?)
-    }
-
-    /// Put a row into the new file, unless it is there, with what can be decoded of it.
-    fn keep(&mut self, mut row: Found) -> Result<()> {
-        if self.is_there(row.rowid)? {
-            return Ok(());
-        }
-        let id = row.cells[self.key()].text.as_deref().map(|id| String::from_utf8_lossy(id).into_owned());
-        let mut mended = Vec::new();
-        for (column, cell) in self.columns.iter().zip(&mut row.cells) {
-            let mut fault = cell.fault.take();
-            if let (None, Some(json)) = (&fault, &cell.text)
-                && readable::is_json(column)
-            {
-                fault = (self.salvage.callbacks.is_json)(json)?;
-            }
-            let Some(why) = fault else { continue };
-            if let Some(empty) = readable::is_json(column).then(|| readable::empty_json(column)).flatten() {
-                cell.text = Some(empty.into());
-            } else if readable::is_json(column) || column == "run_id" || column == "item_id" {
-                let (column, why) = (column.clone(), format!("{column} is {why}"));
-                self.settled.insert(row.rowid);
-                self.lose(row.rowid, id, Some(column), why);
-                return Ok(());
-            }
-            mended.push((column.clone(), format!("{column} is {why}")));
-        }
-        let rowid = if row.rowid >= WILD { None } else { Some(row.rowid) };
-        if rowid.is_none() {
-            self.settled.insert(row.rowid);
-        }
-        if !self.insert(rowid, &row.cells)? {
-            self.settled.insert(row.rowid);
-            self.lose(row.rowid, id, None, "another row has its key".to_owned());
-            return Ok(());
-        }
-        self.kept += 1;
-        let (table, rowid) = (self.table.name, Some(row.rowid));
-        self.salvage.report.mended.extend(mended.into_iter().map(|(column, why)| Loss {
-            table,
-            rowid,
-            id: id.clone(),
-            column: Some(column),
-            why,
-        }));
-        Ok(())
-    }
-
-    fn key(&self) -> usize {
-        let key = self.table.columns().next().unwrap_or_default();
-        self.columns.iter().position(|column| column == key).unwrap_or_default()
-    }
-
-    fn insert(&self, rowid: Option<i64>, cells: &[Cell]) -> Result<bool> {
-        let sql = format!(
-            "INSERT INTO {}(rowid, {}) VALUES (?{}) ON CONFLICT DO NOTHING",
-            self.table.name,
-            self.columns.join(", "),
-            ", ?".repeat(cells.len())
-        );
-        let texts: Vec<Text> = cells.iter().map(|cell| Text(cell.text.as_deref())).collect();
-        let values = std::iter::once(&rowid as &dyn ToSql).chain(texts.iter().map(|text| text as &dyn ToSql));
-        Ok(self.salvage.parts.target.prepare_cached(&sql)?.execute(params_from_iter(values))? > 0)
-    }
-
-    fn lose(&mut self, rowid: i64, id: Option<String>, column: Option<String>, why: String) {
-        let table = self.table.name;
-        self.salvage.report.lost.push(Loss { table, rowid: Some(rowid), id, column, why });
     }
 }
