@@ -14,12 +14,13 @@ from orchestrator.state_store import (
     Loss,
     NotADatabaseError,
     StateStore,
+    StoreBusyError,
     salvage,
 )
 
 from tests import predecessor
 from tests.faults.test_hostile_files import FOR_EVER
-from tests.helpers import Boom, everything, folder_bytes, in_process, make_item, plain_sqlite
+from tests.helpers import Boom, Peer, everything, folder_bytes, in_process, make_item, plain_sqlite
 from tests.programs import salvages
 
 
@@ -83,12 +84,42 @@ def test_what_no_list_can_read_is_mended_and_what_has_no_key_is_lost(path: Path,
     assert len(rest) == 5
 
 
-def test_log_of_a_store_that_was_not_closed_is_read(path: Path, dest: Path) -> None:
+@pytest.mark.parametrize("index", [True, False])
+def test_log_of_a_store_that_was_not_closed_is_read_and_nothing_of_it_is_changed(
+    path: Path, dest: Path, index: bool
+) -> None:
     in_process(salvages.write_and_vanish, str(path))
-    before = {name: content for name, content in folder_bytes(path.parent).items() if not name.endswith("-shm")}
+    if not index:
+        path.with_name("state.db-shm").unlink()
+    before = folder_bytes(path.parent)
     assert before["state.db-wal"]
-    assert salvage(path, dest).kept == {"runs": 1, "intel_items": 10, "telemetry": 0}
-    assert before.items() <= folder_bytes(path.parent).items()
+    report = salvage(path, dest)
+    assert report.kept == {"runs": 1, "intel_items": 10, "telemetry": 0}
+    assert report.remarks == []
+    assert folder_bytes(path.parent) == {**before, dest.name: dest.read_bytes()}
+
+
+def test_transaction_that_was_cut_off_is_undone_in_a_copy(path: Path, dest: Path) -> None:
+    write(path, 100)
+    with Peer(salvages.write_half, str(path)) as writer:
+        assert writer.hear() == "half"
+    before = folder_bytes(path.parent)
+    assert before["state.db-journal"]
+    report = salvage(path, dest)
+    assert (report.kept["intel_items"], report.lost, report.remarks) == (100, [], [])
+    assert folder_bytes(path.parent) == {**before, dest.name: dest.read_bytes()}
+    with StateStore(dest) as store:
+        assert {each["title"] for each in store.iter_intel_items()} == {"t"}
+
+
+def test_file_that_another_process_is_writing_is_busy(path: Path, dest: Path) -> None:
+    write(path, 100)
+    with Peer(salvages.write_half, str(path)) as writer:
+        assert writer.hear() == "half"
+        before = folder_bytes(path.parent)
+        with pytest.raises(StoreBusyError, match=r"^salvage .*state\.db: .*locked"):
+            salvage(path, dest)
+        assert folder_bytes(path.parent) == before
 
 
 def test_items_of_a_run_that_is_lost_can_be_listed(path: Path, dest: Path) -> None:
@@ -155,6 +186,7 @@ def test_what_is_refused_leaves_nothing(path: Path, dest: Path, tmp_path: Path) 
         salvage(path, dest, progress=1)  # type: ignore[arg-type]
     assert dest.read_bytes() == b"mine"
     dest.unlink()
+    (tmp_path / "empty").touch()
     (tmp_path / "text").write_text("no database" * 100)
     plain_sqlite(tmp_path / "foreign", "CREATE TABLE a(b)")
     before = folder_bytes(tmp_path)
@@ -164,6 +196,10 @@ def test_what_is_refused_leaves_nothing(path: Path, dest: Path, tmp_path: Path) 
         salvage(tmp_path / "foreign", dest)
     with pytest.raises(CannotOpenError):
         salvage(tmp_path / "none", dest)
+    with pytest.raises(ForeignDatabaseError, match="no table of a store"):
+        salvage(tmp_path / "empty", dest)
+    with pytest.raises(CannotOpenError, match=r"^salvage .*state\.db: dest .*folder/new\.db: No such file"):
+        salvage(path, tmp_path / "folder" / "new.db")
     assert folder_bytes(tmp_path) == before
 
 

@@ -27,7 +27,7 @@ def salvage(
         The damaged file.
     dest
         The new file, in a folder that exists. A file that is there is never replaced. It has its name once it is whole;
-        a process that is killed may leave a file with `dest`, a number and `.partial` as its name.
+        a process that is killed may leave files with `dest`, a number and `.partial` in their names.
     progress
         Called now and then with the number of rows kept and lost so far. An exception that it raises ends the salvage,
         and passes on.

@@ -109,6 +109,15 @@ pub(crate) fn open_alone(path: &Path, trace: &Trace) -> Result<Connection> {
 /// Without it SQLite must create a -shm file beside the database to read one in WAL mode
 /// (<https://www.sqlite.org/wal.html#readonly>).
 pub(crate) fn open_immutable(path: &Path, trace: &Trace) -> Result<Connection> {
+    open_with(path, "immutable=1", trace)
+}
+
+/// Open a file for reading together with its log, whose index is read only, too.
+pub(crate) fn open_untouched(path: &Path, trace: &Trace) -> Result<Connection> {
+    open_with(path, "readonly_shm=1", trace)
+}
+
+fn open_with(path: &Path, parameter: &str, trace: &Trace) -> Result<Connection> {
     let mut uri = String::from("file://");
     for byte in std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()) {
         match byte {
@@ -118,7 +127,8 @@ pub(crate) fn open_immutable(path: &Path, trace: &Trace) -> Result<Connection> {
             other => uri.push_str(&format!("%{other:02x}")),
         }
     }
-    uri.push_str("?immutable=1");
+    uri.push('?');
+    uri.push_str(parameter);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     open(Path::new(&uri), flags, trace)
 }

@@ -7,6 +7,7 @@ pub(crate) mod readable;
 pub(crate) mod recovery;
 pub(crate) mod salvage;
 pub(crate) mod salvage_copying;
+pub(crate) mod salvage_opening;
 pub(crate) mod salvage_report;
 pub(crate) mod salvage_source;
 pub(crate) mod salvage_table;

@@ -1,15 +1,11 @@
 //! Copying what can be read of a damaged file into a new one.
 //!
-//! The file itself is not touched: it is opened immutable where all that was committed is in it, and else read-only
-//! together with its log. Each table is read by ranges of rowids ([`salvage_table`]), and a row that can be read is
+//! The file itself is not touched, nor is what belongs to it ([`salvage_opening`]). Each table is read by ranges of rowids ([`salvage_table`]), and a row that can be read is
 //! kept. What of it no store could decode is mended, and reported.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
-
-use rusqlite::Connection;
-use rusqlite::config::DbConfig;
+use std::path::Path;
+use std::time::Duration;
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::caller::Caller;
@@ -23,11 +19,12 @@ use crate::sqlite::file::trace::Trace;
 use crate::sqlite::file::wait::Wait;
 use crate::sqlite::upkeep::backup::{Destination, Partial};
 use crate::sqlite::upkeep::readable::TABLES;
+use crate::sqlite::upkeep::salvage_opening;
 use crate::sqlite::upkeep::salvage_report::{Callbacks, Loss, Parts, Salvage, Salvaged};
 use crate::sqlite::upkeep::salvage_table;
 
-/// Permission bits of the new file.
-const MODE: u32 = 0o600;
+/// What SQLite itself needs rows of: of its schema, for one.
+const LEAST_ROW_BYTES: i64 = 1 << 20;
 
 /// Copy what can be read of the file at `path` into a new file `dest`. `path` is never written to, and `dest` is whole or
 /// not there.
@@ -51,30 +48,27 @@ fn run<'a>(caller: &Caller<'a>, path: &Path, dest: &Path, callbacks: Callbacks<'
     let path = platform::resolve(path).and_then(|path| path.canonicalize()).map_err(cannot_open)?;
     let file = fs::metadata(&path).map_err(cannot_open)?;
     sizes::refuse_irregular(&path)?;
-    let dest =
-        Destination::find(dest, &Place::new(path.clone(), Trace::default())?, false, "choose another name")
-            .map_err(|error| error.during(format!("dest {}", dest.display())))?;
+    let of_dest = |error: StoreError| error.during(format!("dest {}", dest.display()));
+    let source = Place::new(path.clone(), Trace::default())?;
+    let dest = Destination::find(dest, &source, false, "choose another name").map_err(of_dest)?;
     let wait = Wait::new(*caller, Duration::MAX);
-    let (source, still, remark) = open(&path)?;
-    let partial = Partial::create(&dest.path, MODE)?;
+    let partial = Partial::create(&dest.path, salvage_opening::MODE).map_err(of_dest)?;
+    let opened = salvage_opening::open(&path, &dest.path)?;
     let mut target = connection::open_copy(&partial.path, &Trace::default())?;
     connection::shape_new_file(&target)?;
     migrations::migrate(&mut target)?;
     target.pragma_update(None, "foreign_keys", false)?;
     target.execute_batch("BEGIN")?;
     let bytes = i64::try_from(file.len() + sizes::size(&path, "-wal")).unwrap_or(i64::MAX);
-    connection::limit_row_bytes(&source, bytes);
-    let report = Salvaged { remarks: remark.into_iter().collect(), ..Salvaged::default() };
-    let parts = Own::new(Parts { source, target });
+    connection::limit_row_bytes(&opened.source, bytes.max(LEAST_ROW_BYTES));
+    let report = Salvaged { remarks: opened.remark.into_iter().collect(), ..Salvaged::default() };
+    let parts = Own::new(Parts { source: opened.source, target });
     let mut salvage = Salvage { parts, callbacks, wait, report, bytes };
     salvage.copy()?;
     let Salvage { parts, report, .. } = salvage;
     parts.target.execute_batch("COMMIT")?;
     drop(parts);
-    if still.is_some_and(|still| Still::of(&path) != Some(still)) {
-        let what = "the file changed while it was being read; stop whoever writes to it";
-        return Err(StoreError::new(ErrorKind::StoreBusy, what));
-    }
+    opened.still.map_or(Ok(()), |still| still.confirm(&path))?;
     partial.publish(&dest)?;
     Ok(report)
 }
@@ -131,42 +125,4 @@ impl Salvage<'_> {
         }
         Ok(())
     }
-}
-
-/// By what one sees that nobody has written to a file.
-#[derive(PartialEq, Eq)]
-struct Still(u64, SystemTime);
-
-impl Still {
-    fn of(path: &PathBuf) -> Option<Self> {
-        let file = fs::metadata(path).ok()?;
-        sizes::is_settled(path).then_some(Self(file.len(), file.modified().ok()?))
-    }
-}
-
-/// Open a file to be read as it is at this moment; what it has to be still if nobody is kept from writing; and what
-/// there is to be said.
-fn open(path: &PathBuf) -> Result<(Connection, Option<Still>, Option<String>)> {
-    if let Some(still) = Still::of(path) {
-        return Ok((pinned(connection::open_immutable(path, &Trace::default())?)?, Some(still), None));
-    }
-    match connection::open_reader(path, &Trace::default()).and_then(pinned) {
-        Ok(source) => Ok((source, None, None)),
-        Err(error) => {
-            let source = pinned(connection::open_immutable(path, &Trace::default())?)?;
-            let remark =
-                format!("what is in its log (-wal or -journal) alone is lost, which cannot be read: {error}");
-            Ok((source, None, Some(remark)))
-        }
-    }
-}
-
-/// Read as much as SQLite can: also where an entry of the schema, or the size of a cell, is wrong.
-fn pinned(source: Connection) -> Result<Connection> {
-    source.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
-    source.pragma_update(None, "writable_schema", true)?;
-    source.pragma_update(None, "cell_size_check", false)?;
-    source.execute_batch("BEGIN")?;
-    source.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-    Ok(source)
 }

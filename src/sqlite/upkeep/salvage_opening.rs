@@ -1,0 +1,131 @@
+//! Opening a damaged file to be salvaged, so that neither it nor what belongs to it is changed.
+//!
+//! It is opened immutable where all that was committed is in it, and else read-only, together with its log. That needs the
+//! index of the log, and cannot undo a transaction that was cut off: then copies of the files are opened.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::SystemTime;
+
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::sqlite::file::connection;
+use crate::sqlite::file::fork;
+use crate::sqlite::file::sizes::{self, BESIDE, beside};
+use crate::sqlite::file::trace::Trace;
+use crate::sqlite::upkeep::backup::Partial;
+
+/// Permission bits of what a salvage makes.
+pub(crate) const MODE: u32 = 0o600;
+
+/// A file that is open to be salvaged.
+pub(crate) struct Opened {
+    pub(crate) source: Connection,
+    /// What it has to be at the end, where nobody is kept from writing to it.
+    pub(crate) still: Option<Still>,
+    /// What there is to be said of it.
+    pub(crate) remark: Option<String>,
+    /// What is read in the place of the file; removed when dropped, which has to be after `source`.
+    pub(crate) _copies: Option<Copies>,
+}
+
+/// By what one sees that nobody has written to a file, its log or its journal.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Still([Option<(u64, SystemTime)>; 3]);
+
+impl Still {
+    fn of(path: &Path) -> Self {
+        Self(["", "-wal", "-journal"].map(|suffix| {
+            let file = fs::metadata(beside(path, suffix)).ok()?;
+            Some((file.len(), file.modified().ok()?))
+        }))
+    }
+
+    /// Fail if somebody has written meanwhile.
+    pub(crate) fn confirm(&self, path: &Path) -> Result<()> {
+        if *self == Self::of(path) {
+            return Ok(());
+        }
+        let what = "the file changed while it was being read; stop whoever writes to it";
+        Err(StoreError::new(ErrorKind::StoreBusy, what))
+    }
+}
+
+/// Copies of a file, its log and its journal.
+pub(crate) struct Copies {
+    file: Partial,
+    generation: u64,
+}
+
+impl Copies {
+    /// Beside `dest`, of what is beside `path`.
+    fn make(path: &Path, dest: &Path) -> Result<Self> {
+        let copies = Self { file: Partial::create(dest, MODE)?, generation: fork::generation() };
+        for suffix in ["", "-wal", "-journal"] {
+            let (from, to) = (beside(path, suffix), beside(&copies.file.path, suffix));
+            if from.exists() {
+                fs::copy(from, to).map_err(|error| {
+                    let kind = match error.kind() {
+                        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::DiskFull,
+                        _ => ErrorKind::StorageIO,
+                    };
+                    StoreError::new(kind, error)
+                })?;
+            }
+        }
+        Ok(copies)
+    }
+}
+
+impl Drop for Copies {
+    fn drop(&mut self) {
+        if self.generation == fork::generation() {
+            for suffix in BESIDE {
+                // Where it is not there it is removed already; one that cannot be removed is left, as after a crash.
+                let _ = fs::remove_file(beside(&self.file.path, suffix));
+            }
+        }
+    }
+}
+
+/// Open a file to be read as it is at this moment.
+pub(crate) fn open(path: &Path, dest: &Path) -> Result<Opened> {
+    let still = Still::of(path);
+    if sizes::is_settled(path) {
+        let source = pinned(connection::open_immutable(path, &Trace::default())?)?;
+        return Ok(Opened { source, still: Some(still), remark: None, _copies: None });
+    }
+    match connection::open_untouched(path, &Trace::default()).and_then(pinned) {
+        Ok(source) => return Ok(Opened { source, still: None, remark: None, _copies: None }),
+        Err(error) if error.kind == ErrorKind::StoreBusy => return Err(error),
+        Err(_) => {}
+    }
+    let copied = Copies::make(path, dest).and_then(|copies| {
+        still.confirm(path)?;
+        let source = connection::open_file(&copies.file.path, &Trace::default()).and_then(pinned)?;
+        Ok(Opened { source, still: None, remark: None, _copies: Some(copies) })
+    });
+    match copied {
+        Err(error) if !matches!(error.kind, ErrorKind::StoreBusy | ErrorKind::DiskFull) => {
+            let source = pinned(connection::open_immutable(path, &Trace::default())?)?;
+            let remark =
+                format!("what is in its log (-wal or -journal) alone is lost, which cannot be read: {error}");
+            Ok(Opened { source, still: Some(still), remark: Some(remark), _copies: None })
+        }
+        done => done,
+    }
+}
+
+/// Read as much as SQLite can: also where an entry of the schema, or the size of a cell, is wrong.
+fn pinned(source: Connection) -> Result<Connection> {
+    source.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
+    source.pragma_update(None, "writable_schema", true)?;
+    source.pragma_update(None, "cell_size_check", false)?;
+    source.execute_batch("BEGIN")?;
+    source.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    connection::keep_log_on_close(&source)?;
+    Ok(source)
+}
