@@ -150,6 +150,52 @@ def test_row_that_only_its_index_names_is_lost_by_its_id(path: Path, dest: Path)
     assert report.kept["intel_items"] == 9
 
 
+def roots(path: Path) -> tuple[int, int]:
+    """Return the root pages of the items and of the index of their keys."""
+    sql = "SELECT rootpage FROM sqlite_schema WHERE name IN ('intel_items', 'sqlite_autoindex_intel_items_1')"
+    [[table], [index]] = plain_sqlite(path, f"{sql} ORDER BY name")
+    return table, index
+
+
+def cells_of(page: bytes | bytearray | memoryview) -> list[int]:
+    """Return where an interior page has its cells, each of which begins with a child."""
+    assert page[0] == 5, "no interior page"
+    end = 12 + 2 * int.from_bytes(page[3:5], "big")
+    return [int.from_bytes(page[at : at + 2], "big") for at in range(12, end, 2)]
+
+
+def test_rows_that_nothing_leads_to_are_remarked_on(path: Path, dest: Path) -> None:
+    write(path, 1000)
+    table, index = roots(path)
+    content = bytearray(path.read_bytes())
+    content[(index - 1) * 4096 : index * 4096] = bytes(4096)
+    page = memoryview(content)[(table - 1) * 4096 : table * 4096]
+    cells = cells_of(page)
+    for child in (*cells, 8):
+        page[child : child + 4] = page[cells[0] : cells[0] + 4]
+    path.write_bytes(content)
+    report = salvage(path, dest)
+    assert 0 < report.kept["intel_items"] < 100
+    assert report.remarks == [
+        "neither the rows of intel_items nor its index could be read in order: there may have been more rows"
+    ]
+
+
+def test_rowids_that_cannot_be_read_are_remarked_on_by_ranges(path: Path, dest: Path) -> None:
+    write(path, 1000)
+    table, index = roots(path)
+    content = bytearray(path.read_bytes())
+    page = content[(table - 1) * 4096 : table * 4096]
+    cells = cells_of(page)
+    leaves = [int.from_bytes(page[cell : cell + 4], "big") for cell in cells]
+    for destroyed in (index, leaves[2], leaves[3], leaves[-1]):
+        content[(destroyed - 1) * 4096 : destroyed * 4096] = bytes(4096)
+    path.write_bytes(content)
+    remarks = salvage(path, dest).remarks
+    ranges = [each for each in remarks if "cannot be read" in each]
+    assert len(ranges) == 2, remarks
+
+
 def test_tables_of_others_and_views_in_the_place_of_tables_are_remarked_on(path: Path, dest: Path) -> None:
     write(path)
     view = f"CREATE VIEW telemetry AS SELECT {FOR_EVER} AS run_id, '{{}}' AS telemetry_json, '' AS created_at"

@@ -5,8 +5,6 @@
 //! by one. A damaged tree may lead in circles: whatever does not rise (or fall) ends a scan, and the number of look-ups
 //! is limited.
 
-use std::collections::BTreeMap;
-
 use crate::error::Result;
 use crate::sqlite::upkeep::readable::Table;
 use crate::sqlite::upkeep::salvage_copying::Copying;
@@ -62,8 +60,15 @@ impl Copying<'_, '_> {
             };
             let (first, last) = self.bounds()?;
             self.halve(low.max(first - 1), high.min(last.saturating_add(1)))?;
-            self.look_up_keys()?;
-            self.look_up_gaps(first, last)
+            let whole = self.look_up_keys()?;
+            self.look_up_gaps(first, last)?;
+            if !whole {
+                self.remark(format_args!(
+                    "neither the rows of {} nor its index could be read in order: there may have been more rows",
+                    self.table.name
+                ));
+            }
+            Ok(())
         } else {
             self.look_up_keys()?;
             let (first, last) = self.copied()?;
@@ -175,8 +180,8 @@ impl Copying<'_, '_> {
         Ok(false)
     }
 
-    /// Look up the rows that the index of the key names and that are not there yet.
-    fn look_up_keys(&mut self) -> Result<()> {
+    /// Look up the rows that the index of the key names and that are not there yet; whether it was read to its end.
+    fn look_up_keys(&mut self) -> Result<bool> {
         self.keys(|copying, Key { text, rowid }| {
             if copying.settled.contains(&rowid) || copying.key_at(rowid)?.is_some_and(|key| key == text) {
                 return Ok(());
@@ -195,25 +200,24 @@ impl Copying<'_, '_> {
             copying.lose(rowid, Some(String::from_utf8_lossy(&text).into_owned()), None, why);
             Ok(())
         })
-        .map(drop)
     }
 
     /// Look up each rowid that is not there yet, the shortest gaps first.
     fn look_up_gaps(&mut self, first: i64, last: i64) -> Result<()> {
         let mut gaps = gaps(&self.salvage.parts.target, self.table, first, last)?;
         gaps.sort_by_key(|(from, to)| to.saturating_sub(*from));
-        let (mut left, mut damaged) = (MOST_LOOKED_UP, BTreeMap::<i64, i64>::new());
-        for (from, to) in gaps {
+        let (mut left, mut damaged) = (MOST_LOOKED_UP, Vec::<(i64, i64)>::new());
+        'gaps: for (number, (from, to)) in gaps.iter().copied().enumerate() {
             for rowid in from..=to {
                 if left == 0 {
                     if !damaged.is_empty() {
-                        let remark = format!(
-                            "rowids {rowid} to {to} of {} were not looked up one by one",
-                            self.table.name
-                        );
-                        self.salvage.report.remarks.push(remark);
+                        self.remark(format_args!(
+                            "rowids {rowid} to {to} of {}, and {} longer gaps, were not looked up one by one",
+                            self.table.name,
+                            gaps.len() - number - 1
+                        ));
                     }
-                    break;
+                    break 'gaps;
                 }
                 left -= 1;
                 if left.is_multiple_of(1024) {
@@ -222,26 +226,26 @@ impl Copying<'_, '_> {
                 if self.settled.contains(&rowid) || self.look_up(rowid)?.is_ok() {
                     continue;
                 }
-                match damaged.last_entry() {
-                    Some(mut range) if *range.get() + 1 == rowid => {
-                        range.insert(rowid);
-                    }
-                    _ => {
-                        damaged.insert(rowid, rowid);
-                    }
+                match damaged.last_mut() {
+                    Some((_, last)) if *last + 1 == rowid => *last = rowid,
+                    _ => damaged.push((rowid, rowid)),
                 }
             }
         }
+        damaged.sort_unstable();
         // That an index was read to its end does not say that it names all rows that there were.
         for (from, to) in damaged {
-            let remark = format!(
+            self.remark(format_args!(
                 "rowids {from} to {to} of {} cannot be read: up to {} rows that no index names",
                 self.table.name,
                 to - from + 1
-            );
-            self.salvage.report.remarks.push(remark);
+            ));
         }
         Ok(())
+    }
+
+    fn remark(&mut self, remark: std::fmt::Arguments<'_>) {
+        self.salvage.report.remarks.push(remark.to_string());
     }
 
     /// Keep the row of this rowid; whether there is one, or why it cannot be read.
