@@ -141,7 +141,8 @@ pub(crate) fn path(path: &Path) -> String {
     if text.len() > LONGEST_PATH { cut(text) } else { text }
 }
 
-fn one_line(text: &str) -> String {
+/// The same text without line breaks.
+pub(crate) fn one_line(text: &str) -> String {
     text.split(['\r', '\n']).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 

@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
 
 use super::names::intern;
-use crate::error::{ErrorKind, StoreError, cut, excerpt};
+use crate::error::{ErrorKind, StoreError, cut, excerpt, one_line};
 
 /// The exception classes that the binding raises by itself, beside those of [`ErrorKind`].
 #[derive(Clone, Copy)]
@@ -85,7 +85,7 @@ pub(super) fn shown(value: &Bound<'_, PyAny>) -> String {
         return excerpt(text);
     }
     match value.repr() {
-        Ok(printed) => cut(printed.to_string_lossy().into_owned()),
+        Ok(printed) => cut(one_line(&printed.to_string_lossy())),
         Err(_) => value.get_type().name().map_or_else(|_| "?".to_owned(), |name| format!("a {name}")),
     }
 }

@@ -154,6 +154,22 @@ def test_message_stays_one_line_whatever_the_id(store: StateStore, name: str) ->
         assert len(str(caught.value).splitlines()) == 1
 
 
+def test_message_stays_one_line_whatever_is_in_the_place_of_a_text(lasting: Engine, store: StateStore) -> None:
+    class Lines:
+        def __repr__(self) -> str:
+            return "two\nlines"
+
+    with lasting.open(strict=True) as strict:
+        acts: list[Callable[[], object]] = [
+            lambda: store.upsert_intel_item(make_item() | {"item_id": Lines()}),
+            lambda: strict.upsert_intel_item({**make_item(), Lines(): 1}),  # type: ignore[dict-item]
+        ]
+        for act in acts:
+            with pytest.raises(StateStoreError, match="two lines") as caught:
+                act()
+            assert len(str(caught.value).splitlines()) == 1
+
+
 def test_errors_leave_the_store_usable(lasting: Engine, store: StateStore) -> None:
     for _, _, act in SCENARIOS[:14]:
         with pytest.raises(StateStoreError):
