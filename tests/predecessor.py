@@ -54,7 +54,8 @@ PRIVATE = [
 ]
 """What its StateStore called on itself, and a subclass may have overridden."""
 STARTED_AT = "2024-03-01T06:00:00.123456+00:00"
-ITEMS_IN_ORDER = ["early", "twin-b", "twin-a", "late"]
+ITEMS_IN_ORDER = ["late", "twin-b", "twin-a", "early"]
+"""As they were recorded, by a clock that was set back."""
 TIMES = {
     "late": "2024-03-01T06:00:03+00:00",
     "twin-b": "2024-03-01T06:00:02.000001+00:00",

@@ -22,7 +22,7 @@ pub(crate) fn count(connection: &Connection, filter: &ItemFilter) -> Result<u64>
 fn count_now(connection: &Connection, filter: &ItemFilter) -> Result<u64> {
     if !filter.conditions.is_empty() {
         let mut count = 0;
-        scan(connection, filter, Fields::default(), Order::Oldest, None, &mut |_, kept| {
+        scan(connection, filter, Fields::default(), Order::Oldest, None, None, &mut |_, kept| {
             count += u64::from(kept);
             Ok(true)
         })?;

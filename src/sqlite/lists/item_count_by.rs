@@ -31,7 +31,7 @@ pub(crate) fn count_by(
         let mut tally = Tally::default();
         if !filter.conditions.is_empty() {
             let fields = Fields::default().with(column);
-            scan(connection, filter, fields, Order::Oldest, None, &mut |row, kept| {
+            scan(connection, filter, fields, Order::Oldest, None, None, &mut |row, kept| {
                 refuse_stopped(stop)?;
                 if kept {
                     tally.add(value(row.get_ref(column as usize)?, column)?, 1);

@@ -1,27 +1,20 @@
 //! Items by type and by decision, found by the one index on both.
 //!
-//! The index has the items of one type and one decision in the order of a list: a group. An index on each of the two
-//! columns would have whole lists in their order, and make a batch of new items a third slower.
+//! The index has the items of one type and one decision in the order of their times: a group. An index on each of the two
+//! columns would have whole lists in that order, and make a batch of new items a third slower.
 
-use std::collections::VecDeque;
-
-use rusqlite::{CachedStatement, Connection};
+use rusqlite::Connection;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use crate::error::Result;
 use crate::sqlite::file::migrations;
-use crate::sqlite::lists::cursor::Position;
 use crate::sqlite::lists::item_filter::{Decision, ItemFilter};
-use crate::sqlite::lists::order::Order;
-use crate::sqlite::lists::seek::{bind, seeks};
+use crate::sqlite::lists::seek::{Clause, bind};
 use crate::sqlite::tables::cells::Text;
 
 /// The most groups that are merged. With more, finding and merging them costs more than a scan of all items, unless
 /// hardly any item passes.
 const MOST_GROUPS: usize = 50;
-
-/// How many items of a group are fetched at first, and at most: the next ones may all be of other groups.
-const FIRST_FETCH: usize = 8;
-const LARGEST_FETCH: usize = 256;
 
 const NEXT_TYPE: &str =
     "SELECT item_type FROM intel_items WHERE item_type >= :from ORDER BY item_type LIMIT 1";
@@ -34,6 +27,15 @@ const NEXT_DECISION: &str =
 pub(crate) struct Group {
     pub(crate) item_type: Vec<u8>,
     pub(crate) decision: Option<Vec<u8>>,
+}
+
+impl Group {
+    /// What finds its items in the index.
+    pub(crate) fn conditions(&self) -> [Clause<'_>; 2] {
+        let decision = self.decision.as_deref().map_or(ValueRef::Null, ValueRef::Text);
+        [("item_type = ?", ValueRef::Text(&self.item_type)), ("decision IS ?", decision)]
+            .map(|(condition, value)| (condition, Some(ToSqlOutput::Borrowed(value))))
+    }
 }
 
 /// The groups that pass a filter on type or decision, or on both; `None` if there are too many, or if the file is an
@@ -96,97 +98,10 @@ fn distinct(connection: &Connection, next: &str, item_type: &[u8]) -> Result<Vec
     Ok(found)
 }
 
-/// The items of several groups as one list.
-pub(crate) struct MergedGroups<'a> {
-    connection: &'a Connection,
-    filter: &'a ItemFilter,
-    order: Order,
-    lists: Vec<List>,
-}
-
-/// What comes next in a group.
-struct List {
-    group: Group,
-    ready: VecDeque<Position>,
-    /// The position after which the group continues; `None` at its beginning.
-    after: Option<Position>,
-    fetch: usize,
-}
-
-impl<'a> MergedGroups<'a> {
-    /// The items of these groups, of the filter's time and behind this position.
-    pub(crate) fn new(
-        connection: &'a Connection,
-        filter: &'a ItemFilter,
-        groups: Vec<Group>,
-        order: Order,
-        after: Option<&Position>,
-    ) -> Self {
-        let list = |group| List { group, ready: VecDeque::new(), after: after.cloned(), fetch: FIRST_FETCH };
-        Self { connection, filter, order, lists: groups.into_iter().map(list).collect() }
-    }
-
-    /// The rowid of the next item.
-    pub(crate) fn next(&mut self) -> Result<Option<i64>> {
-        for list in self.lists.iter_mut().filter(|list| list.ready.is_empty()) {
-            list.look_up(self.connection, self.filter, self.order)?;
-        }
-        self.lists.retain(|list| !list.ready.is_empty());
-        let order = self.order;
-        let first = self
-            .lists
-            .iter_mut()
-            .min_by(|a, b| order.compare(&place(a.ready.front()), &place(b.ready.front())));
-        Ok(first.and_then(|list| list.ready.pop_front()).map(|item| item.rowid))
-    }
-}
-
-fn place(position: Option<&Position>) -> Option<(&str, i64)> {
-    position.map(|position| (position.time.as_str(), position.rowid))
-}
-
-impl List {
-    fn look_up(&mut self, connection: &Connection, filter: &ItemFilter, order: Order) -> Result<()> {
-        for seek in seeks(filter, order, self.after.as_ref()) {
-            let left = self.fetch - self.ready.len();
-            let mut statement: CachedStatement =
-                connection.prepare_cached(&look_up_sql(&seek.clause, order))?;
-            bind(
-                &mut statement,
-                &[
-                    (":item_type", &Text(Some(&self.group.item_type))),
-                    (":decision", &Text(self.group.decision.as_deref())),
-                    (":time", &seek.time),
-                    (":rowid", &seek.rowid),
-                    (":until", &seek.until),
-                    (":left", &i64::try_from(left).unwrap_or(i64::MAX)),
-                ],
-            )?;
-            let mut rows = statement.raw_query();
-            while let Some(row) = rows.next()? {
-                self.ready.push_back(Position { time: row.get(0)?, rowid: row.get(1)? });
-            }
-        }
-        self.fetch = (self.fetch * 2).min(LARGEST_FETCH);
-        if let Some(last) = self.ready.back() {
-            self.after = Some(last.clone());
-        }
-        Ok(())
-    }
-}
-
-fn look_up_sql(seek: &str, order: Order) -> String {
-    let order = order.sql();
-    format!(
-        "SELECT created_at, rowid FROM intel_items WHERE item_type = :item_type AND decision IS :decision AND {seek}
-         ORDER BY created_at {order}, rowid {order} LIMIT :left"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sqlite::lists::items::tests::{plan, position, times, with_items};
+    use crate::sqlite::lists::items::tests::{plan, with_items};
 
     #[test]
     fn groups_are_found_by_seeks() {
@@ -197,34 +112,6 @@ mod tests {
                 step.starts_with("SEARCH intel_items USING COVERING INDEX idx_intel_items_item_type ("),
                 "{step}"
             );
-        }
-    }
-
-    #[test]
-    fn each_group_is_found_in_its_order() {
-        let connection = with_items(0);
-        for filter in times() {
-            for (after, order) in [None, Some(position())]
-                .into_iter()
-                .flat_map(|after| Order::ALL.map(|order| (after.clone(), order)))
-            {
-                for seek in seeks(&filter, order, after.as_ref()) {
-                    let [step] = plan(&connection, &look_up_sql(&seek.clause, order)).try_into().unwrap();
-                    assert!(
-                        step.starts_with(
-                            "SEARCH intel_items USING COVERING INDEX idx_intel_items_item_type (item_type=? AND decision=?"
-                        ),
-                        "{step}"
-                    );
-                    assert_eq!(
-                        step.contains("created_at"),
-                        seek.time.is_some() || seek.until.is_some(),
-                        "{step}"
-                    );
-                    let tied = ["rowid>?", "rowid<?"][order as usize];
-                    assert_eq!(step.contains(tied), seek.rowid.is_some(), "{step}");
-                }
-            }
         }
     }
 

@@ -10,9 +10,9 @@ use crate::model::columns::ItemColumn;
 use crate::model::rows::{Fields, Items};
 use crate::sqlite::lists::cursor::{self, Described, Position};
 use crate::sqlite::lists::item_filter::{ItemFilter, RowFilter};
-use crate::sqlite::lists::item_groups::{self, MergedGroups};
+use crate::sqlite::lists::item_groups::{self, Group};
 use crate::sqlite::lists::order::Order;
-use crate::sqlite::lists::seek::{bind, seeks};
+use crate::sqlite::lists::seek::{self, Clause, Rows, bind};
 use crate::sqlite::tables::cells::{push_cell, text};
 
 /// How many items are in one buffer: the conversion frees one buffer after the other.
@@ -84,14 +84,7 @@ pub(crate) fn page(
 ) -> Result<(Vec<Items>, Option<Position>)> {
     cursor::snapshot(connection, |_| {
         let part = Part { filter, fields, order, after, limit, max_scanned };
-        let (items, end) = read(connection, &part, &AtomicBool::default())?;
-        let goes_on = |end: &Position| after.is_none_or(|after| order.compare(end, after).is_gt());
-        if end.as_ref().is_some_and(|end| !goes_on(end)) {
-            // A reader that continued from there would never come to an end.
-            let what = "an index of intel_items is not in order: the file is damaged";
-            return Err(StoreError::new(ErrorKind::CorruptDatabase, what));
-        }
-        Ok((items, end))
+        read(connection, &part, &AtomicBool::default())
     })
 }
 
@@ -109,7 +102,9 @@ pub(crate) fn may_have_more_than(connection: &Connection, filter: &ItemFilter, c
 fn read(connection: &Connection, part: &Part, stop: &AtomicBool) -> Result<(Vec<Items>, Option<Position>)> {
     let (mut items, mut count, mut scanned) = (Vec::new(), 0, 0);
     let (mut end, mut more) = (None, false);
-    scan(connection, part.filter, part.fields, part.order, part.after, &mut |row, kept| {
+    let most = part.limit.min(part.max_scanned);
+    let wanted = (most < usize::MAX).then(|| most.saturating_add(1));
+    scan(connection, part.filter, part.fields, part.order, part.after, wanted, &mut |row, kept| {
         if stop.load(Ordering::Relaxed) {
             return Err(StoreError::new(ErrorKind::Interrupted, "interrupted while reading"));
         }
@@ -152,13 +147,14 @@ fn push(row: &Row, fields: Fields, items: &mut Items) -> Result<()> {
 }
 
 /// Scan the items that an index finds for a filter, in their order, and give each, and whether it passes the filter,
-/// to the caller, until no more are wanted.
+/// to the caller, until no more are `wanted`: as many as the caller is likely to take, or all.
 pub(crate) fn scan(
     connection: &Connection,
     filter: &ItemFilter,
     fields: Fields,
     order: Order,
     after: Option<&Position>,
+    wanted: Option<usize>,
     look: &mut dyn FnMut(&Row, bool) -> Result<bool>,
 ) -> Result<()> {
     let mut row_filter = RowFilter::new(connection, filter)?;
@@ -168,60 +164,58 @@ pub(crate) fn scan(
     let columns = fields
         | row_filter.columns()
         | Fields::default().with(ItemColumn::ItemId).with(ItemColumn::CreatedAt);
-    if filter.is_by_kind()
-        && let Some(groups) = item_groups::groups(connection, filter)?
-    {
-        let mut item = connection.prepare_cached(&item_sql(columns))?;
-        let mut merge = MergedGroups::new(connection, filter, groups, order, after);
-        while let Some(rowid) = merge.next()? {
-            bind(&mut item, &[(":rowid", &rowid)])?;
-            let mut rows = item.raw_query();
-            if let Some(row) = rows.next()? {
-                let kept = row_filter.keeps(row)?;
-                if !look(row, kept)? {
-                    break;
-                }
-            }
-        }
-        return Ok(());
+    let groups = if filter.is_by_kind() { item_groups::groups(connection, filter)? } else { None };
+    let rows = rows(filter, groups.as_deref(), columns);
+    seek::scan(connection, &rows, order, after, wanted, &mut |row| {
+        let kept = row_filter.keeps(row)?;
+        look(row, kept)
+    })
+}
+
+/// The items that an index finds for a filter, by these groups if it has some.
+fn rows<'a>(filter: &'a ItemFilter, groups: Option<&'a [Group]>, columns: Fields) -> Rows<'a> {
+    let kind = if filter.is_by_kind() { of_kind(filter) } else { Vec::new() };
+    let part: Vec<Clause> = of_run(filter).into_iter().chain(of_time(filter)).collect();
+    let of_group = |group: &'a Group| group.conditions().into_iter().chain(of_time(filter)).collect();
+    let parts = match groups {
+        Some(groups) => Some(groups.iter().map(of_group).collect()),
+        None if part.is_empty() => None,
+        None => Some(vec![part.clone()]),
+    };
+    Rows {
+        columns: select(columns),
+        rowid: ROWID,
+        table: "intel_items",
+        time: "created_at",
+        shown: "TRUE",
+        conditions: part.into_iter().chain(kind).collect(),
+        one_of: ("run_id", Vec::new()),
+        parts,
+        by: None,
     }
-    for seek in seeks(filter, order, after) {
-        let mut items = connection.prepare_cached(&list_sql(columns, filter, order, &seek.clause))?;
-        bind(
-            &mut items,
-            &[
-                (":run_id", &filter.run_id),
-                (":time", &seek.time),
-                (":rowid", &seek.rowid),
-                (":until", &seek.until),
-            ],
-        )?;
-        let mut rows = items.raw_query();
-        while let Some(row) = rows.next()? {
-            let kept = row_filter.keeps(row)?;
-            if !look(row, kept)? {
-                return Ok(());
-            }
-        }
-    }
-    Ok(())
+}
+
+fn of_run(filter: &ItemFilter) -> Option<Clause<'_>> {
+    filter.run_id.as_deref().map(|run_id| ("run_id = ?", Some(run_id.into())))
+}
+
+fn of_time(filter: &ItemFilter) -> impl Iterator<Item = Clause<'_>> {
+    let since = filter.since.as_deref().map(|since| ("created_at >= ?", Some(since.into())));
+    let until = filter.until.as_deref().map(|until| ("created_at < ?", Some(until.into())));
+    since.into_iter().chain(until)
+}
+
+fn of_kind(filter: &ItemFilter) -> Vec<Clause<'_>> {
+    let item_type = filter.item_type.as_deref().map(|item_type| ("item_type = ?", Some(item_type.into())));
+    let decision = filter.decision.as_ref().map(|wanted| (wanted.clause(), wanted.value().map(Into::into)));
+    item_type.into_iter().chain(decision).collect()
 }
 
 /// The columns of [`Items`], NULL for those that are not wanted, and the rowid.
 fn select(columns: Fields) -> String {
     let names =
         ItemColumn::ALL.iter().map(|column| if columns.has(*column) { column.name() } else { "NULL" });
-    format!("SELECT {}, rowid FROM intel_items", names.collect::<Vec<_>>().join(", "))
-}
-
-fn list_sql(columns: Fields, filter: &ItemFilter, order: Order, seek: &str) -> String {
-    let order = order.sql();
-    let of_run = if filter.run_id.is_some() { "run_id = :run_id AND " } else { "" };
-    format!("{} WHERE {of_run}{seek} ORDER BY created_at {order}, rowid {order}", select(columns))
-}
-
-fn item_sql(columns: Fields) -> String {
-    format!("{} WHERE rowid = :rowid", select(columns))
+    format!("{}, rowid", names.collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]
@@ -270,10 +264,6 @@ pub(crate) mod tests {
         statement.raw_query().mapped(|row| row.get("detail")).collect::<rusqlite::Result<_>>().unwrap()
     }
 
-    pub(crate) fn position() -> Position {
-        Position { time: "2026-01".into(), rowid: 7 }
-    }
-
     pub(crate) fn times() -> Vec<ItemFilter> {
         let time = |given: bool, time: &str| given.then(|| time.to_owned());
         (0..4)
@@ -310,35 +300,26 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn lists_are_found_in_their_order_by_the_best_index() {
+    fn lists_are_found_by_the_best_index_or_in_the_table() {
         let connection = with_items(0);
+        let group = Group { item_type: b"type 1".to_vec(), decision: None };
         for filter in filters() {
-            let (index, equal) = match &filter.run_id {
-                Some(_) => ("idx_intel_items_run_id", "run_id=?"),
-                None => ("idx_intel_items_created_at", ""),
+            let groups = filter.is_by_kind().then(|| vec![group.clone()]);
+            let timed = filter.since.is_some() || filter.until.is_some();
+            let rows = rows(&filter, groups.as_deref(), Fields::ALL);
+            let (index, equal) = match (&filter.run_id, &groups) {
+                (Some(_), _) => ("idx_intel_items_run_id", "run_id=?"),
+                (None, Some(_)) => ("idx_intel_items_item_type", "item_type=? AND decision=?"),
+                (None, None) => ("idx_intel_items_created_at", ""),
             };
-            for (after, order) in [None, Some(position())]
-                .into_iter()
-                .flat_map(|after| Order::ALL.map(|order| (after.clone(), order)))
-            {
-                for seek in seeks(&filter, order, after.as_ref()) {
-                    let sql = list_sql(Fields::ALL, &filter, order, &seek.clause);
-                    let [step] = plan(&connection, &sql).try_into().unwrap();
-                    let (by, sought) = step.split_once(" (").unwrap_or((&step, ""));
-                    assert!(by.ends_with(&format!(" intel_items USING INDEX {index}")), "{step}");
-                    assert!(sought.starts_with(equal), "{step}");
-                    assert_eq!(
-                        sought.contains("created_at"),
-                        seek.time.is_some() || seek.until.is_some(),
-                        "{step}"
-                    );
-                    let tied = ["rowid>?", "rowid<?"][order as usize];
-                    assert_eq!(sought.contains(tied), seek.rowid.is_some(), "{step}");
-                }
+            assert_eq!(rows.parts.is_none(), !filter.is_by_kind() && filter.run_id.is_none() && !timed);
+            for step in rows.plans(|sql| plan(&connection, sql)) {
+                let sought = step.strip_prefix(&format!("SEARCH intel_items USING COVERING INDEX {index} ("));
+                let sought = sought.unwrap_or_else(|| panic!("{filter:?}: {step}"));
+                assert!(sought.starts_with(equal), "{step}");
+                assert_eq!(sought.contains("created_at"), timed, "{step}");
             }
         }
-        let [step] = plan(&connection, &item_sql(Fields::ALL)).try_into().unwrap();
-        assert_eq!(step, "SEARCH intel_items USING INTEGER PRIMARY KEY (rowid=?)");
     }
 
     #[test]
@@ -348,8 +329,8 @@ pub(crate) mod tests {
         for _ in 0..5 {
             page(&connection, &filter, Fields::ALL, Order::Oldest, None, 5, 1000).unwrap();
         }
-        let statement =
-            connection.prepare_cached(&list_sql(Fields::ALL, &filter, Order::Oldest, "TRUE")).unwrap();
+        let sql = rows(&filter, None, Fields::ALL).walk_sql(Order::Oldest, false, true);
+        let statement = connection.prepare_cached(&sql).unwrap();
         assert_eq!(statement.get_status(StatementStatus::Run), 5);
         assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
     }
@@ -370,7 +351,7 @@ pub(crate) mod tests {
             };
             let sql = format!(
                 "SELECT item_id FROM intel_items WHERE run_id <> 'pruned' AND {} AND {} AND {} AND {} AND {decision}
-                 ORDER BY created_at, rowid",
+                 ORDER BY rowid",
                 clauses(&filter.run_id, "run_id ="),
                 clauses(&filter.item_type, "item_type ="),
                 clauses(&filter.since, "created_at >="),

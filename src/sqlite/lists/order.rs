@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-/// Which end of a list comes first, by time and, of one time, by the order of recording.
+/// Which end of a list comes first, by the order of recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// The oldest row.
@@ -39,7 +39,23 @@ impl Order {
         }
     }
 
-    /// How two rows come, of which these are the times and places.
+    /// What compares a rowid with one that it comes behind, and with one that it is not behind.
+    pub(crate) const fn bounds(self) -> [&'static str; 2] {
+        match self {
+            Self::Oldest => [">", "<="],
+            Self::Newest => ["<", ">="],
+        }
+    }
+
+    /// The rowid so many steps behind another.
+    pub(crate) const fn step(self, rowid: i64, steps: i64) -> i64 {
+        match self {
+            Self::Oldest => rowid.saturating_add(steps),
+            Self::Newest => rowid.saturating_sub(steps),
+        }
+    }
+
+    /// How two rows come, of which these are the places.
     pub(crate) fn compare<T: Ord>(self, a: &T, b: &T) -> Ordering {
         match self {
             Self::Oldest => a.cmp(b),

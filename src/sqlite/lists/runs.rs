@@ -1,24 +1,23 @@
-//! Lists and counts of runs: filters, pages, and several statuses merged into one list.
+//! Lists and counts of runs: filters and pages.
 
-use std::cmp::Ordering;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
-use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Row, Rows, params_from_iter};
+use rusqlite::{Connection, params_from_iter};
 
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::Result;
 use crate::model::columns::RunColumn;
 use crate::model::rows::Runs;
 use crate::sqlite::lists::cursor::{self, Described, Position};
 use crate::sqlite::lists::order::Order;
+use crate::sqlite::lists::seek::{self, Clause, Rows};
 use crate::sqlite::lists::tally::Tally;
 use crate::sqlite::tables::cells;
 use crate::sqlite::tables::pruned::{NOT_PRUNED, PRUNED};
 use crate::sqlite::tables::runs;
 
-/// The columns of a list's rows that say where they belong in it.
+/// The column behind those of [`Runs`].
 const ROWID: usize = RunColumn::ALL.len();
 
 /// The filters of a list or a count of runs; a run must pass all that are given.
@@ -55,12 +54,9 @@ impl Prefix {
     /// What finds it in the index of the ids.
     fn conditions(&self) -> [Clause<'_>; 2] {
         let end = ToSqlOutput::Borrowed(ValueRef::Text(&self.end));
-        [("run_id >= ?", self.text.as_str().into()), ("run_id < ?", end)]
+        [("run_id >= ?", Some(self.text.as_str().into())), ("run_id < ?", Some(end))]
     }
 }
-
-/// A condition on a column, and the value of its parameter.
-type Clause<'a> = (&'static str, ToSqlOutput<'a>);
 
 impl RunFilter {
     /// As [`cursor::describe`] wants it.
@@ -108,37 +104,28 @@ impl RunFilter {
         self.of_kind(status).chain(times).collect()
     }
 
-    /// The same, on those of a time that comes behind another.
-    fn behind<'a>(&'a self, status: Option<&'a str>, order: Order, time: &'a str) -> Vec<Clause<'a>> {
-        let times = match order {
-            Order::Oldest => [("started_at > ?", Some(time)), ("started_at < ?", self.until.as_deref())],
-            Order::Newest => [("started_at >= ?", self.since.as_deref()), ("started_at < ?", Some(time))],
-        };
-        self.of_kind(status).chain(given(times)).collect()
-    }
-
-    /// The conditions on the runs behind a position, or on all, in parts of which an index has each in its order.
-    fn parts<'a>(&'a self, order: Order, after: Option<&'a Position>) -> Vec<Vec<Clause<'a>>> {
-        let mut parts = Vec::new();
-        for status in self.distinct_statuses() {
-            let Some(after) = after else {
-                parts.push(self.conditions(status));
-                continue;
-            };
-            // SQLite would go through all runs of one time to compare the pair of time and rowid.
-            let rowid = if order == Order::Oldest { "rowid > ?" } else { "rowid < ?" };
-            let of_the_same_time: [Clause; 2] =
-                [("started_at = ?", after.time.as_str().into()), (rowid, after.rowid.into())];
-            parts.push(self.of_kind(status).chain(of_the_same_time).collect());
-            parts.push(self.behind(status, order, &after.time));
+    /// The runs that it lets through.
+    fn rows(&self) -> Rows<'_> {
+        let statuses = self.distinct_statuses();
+        let parts: Vec<_> = statuses.iter().map(|status| self.conditions(*status)).collect();
+        let is_all = parts.len() == 1 && parts.iter().all(Vec::is_empty);
+        Rows {
+            columns: format!("{}, rowid", RunColumn::names(RunColumn::ALL)),
+            rowid: ROWID,
+            table: "runs",
+            time: "started_at",
+            shown: NOT_PRUNED,
+            conditions: self.conditions(None),
+            one_of: ("status", statuses.into_iter().flatten().map(Into::into).collect()),
+            parts: (!is_all).then_some(parts),
+            by: self.run_id_prefix.as_ref().map(|_| "run_id"),
         }
-        parts
     }
 }
 
 /// The conditions whose value is given.
 fn given<'a>(conditions: [(&'static str, Option<&'a str>); 2]) -> impl Iterator<Item = Clause<'a>> {
-    conditions.into_iter().filter_map(|(condition, value)| Some((condition, value?.into())))
+    conditions.into_iter().filter_map(|(condition, value)| Some((condition, Some(value?.into()))))
 }
 
 /// Read runs, at most `limit` from behind `cursor` on; and the cursor of what is left, if anything
@@ -151,35 +138,24 @@ pub(crate) fn list(
     cursor: Option<&str>,
 ) -> Result<(Runs, Option<String>)> {
     let described = Described::new(filter.describe(), order, Order::Newest);
+    let rows = filter.rows();
     cursor::snapshot(connection, |store_id| {
         let after = cursor.map(|cursor| described.decode(cursor, store_id)).transpose()?;
-        let parts = filter.parts(order, after.as_ref());
-        let mut statements = parts
-            .iter()
-            .map(|conditions| Ok(connection.prepare_cached(&list_sql(conditions, order))?))
-            .collect::<Result<Vec<_>>>()?;
-        let most = limit.and_then(|limit| i64::try_from(limit.get()).ok()?.checked_add(1)).unwrap_or(-1);
-        let mut merge = MergedLists::new(order);
-        for (statement, conditions) in statements.iter_mut().zip(parts) {
-            let values = conditions.into_iter().map(|(_, value)| value);
-            merge.add(statement.query(params_from_iter(values.chain([most.into()])))?)?;
-        }
-        let mut found = Runs::new();
-        let mut last = (Vec::new(), 0);
-        while limit.is_none_or(|limit| found.len() < limit.get()) {
-            match merge.next(|row| runs::push_row(row, &mut found))? {
-                Some(place) => last = place,
-                None => return Ok((found, None)),
+        let (mut found, mut last, mut more) = (Runs::new(), None, false);
+        let wanted = limit.map(|limit| limit.get().saturating_add(1));
+        seek::scan(connection, &rows, order, after.as_ref(), wanted, &mut |row| {
+            if limit.is_some_and(|limit| found.len() == limit.get()) {
+                more = true;
+                return Ok(false);
             }
-        }
-        if !merge.is_more() {
-            return Ok((found, None));
-        }
-        let (time, rowid) = last;
-        let time = String::from_utf8(time).map_err(|_| {
-            StoreError::new(ErrorKind::CorruptDatabase, "a started_at is not UTF-8; another program wrote it")
+            runs::push_row(row, &mut found)?;
+            if limit.is_some_and(|limit| found.len() == limit.get()) {
+                let time = cells::text(row, RunColumn::StartedAt as usize, "runs")?;
+                last = Some(Position { time, rowid: row.get(ROWID)? });
+            }
+            Ok(true)
         })?;
-        Ok((found, Some(Position { time, rowid }.encode(described.text(), store_id))))
+        Ok((found, last.filter(|_| more).map(|last| last.encode(described.text(), store_id))))
     })
 }
 
@@ -189,7 +165,7 @@ pub(crate) fn count(connection: &Connection, filter: &RunFilter) -> Result<u64> 
         filter.distinct_statuses().into_iter().try_fold(0, |sum, status| {
             let conditions = filter.conditions(status);
             let count = |sql: &str| -> Result<u64> {
-                let values = params_from_iter(conditions.iter().map(|(_, value)| value));
+                let values = params_from_iter(conditions.iter().filter_map(|(_, value)| value.as_ref()));
                 let count: i64 = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
                 Ok(count.cast_unsigned())
             };
@@ -227,23 +203,12 @@ fn each_count(
     let name = column.name();
     let sql = count_all.replacen("SELECT", &format!("SELECT {name},"), 1) + " GROUP BY " + name;
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(params_from_iter(conditions.iter().map(|(_, value)| value)))?;
+    let mut rows =
+        statement.query(params_from_iter(conditions.iter().filter_map(|(_, value)| value.as_ref())))?;
     while let Some(row) = rows.next()? {
         counted(row.get_ref(0)?.as_bytes_or_null().map_err(rusqlite::Error::from)?, cells::count(row, 1)?);
     }
     Ok(())
-}
-
-fn list_sql(conditions: &[Clause], order: Order) -> String {
-    let columns = RunColumn::names(RunColumn::ALL);
-    let only =
-        all_of(conditions).into_iter().map(|condition| format!(" AND {condition}")).collect::<String>();
-    // Those of a prefix are sorted: the index of the times would have all runs gone through.
-    let time = if is_by_id(conditions) { "+started_at" } else { "started_at" };
-    let order = order.sql();
-    format!(
-        "SELECT {columns}, rowid FROM runs WHERE {NOT_PRUNED}{only} ORDER BY {time} {order}, rowid {order} LIMIT ?"
-    )
 }
 
 /// What counts all runs that meet the conditions, and what counts those that are pruned. For these no index but that
@@ -266,70 +231,6 @@ fn all_of(conditions: &[Clause]) -> Vec<String> {
 
 fn is_by_id(conditions: &[Clause]) -> bool {
     conditions.iter().any(|(condition, _)| condition.starts_with("run_id"))
-}
-
-/// Lists that are each in order as one: the first of all that come next comes first.
-struct MergedLists<'statement> {
-    order: Order,
-    lists: Vec<Rows<'statement>>,
-    /// What comes next in each list that is not at its end.
-    next: BinaryHeap<Next>,
-}
-
-/// What comes next in a list.
-#[derive(PartialEq, Eq)]
-struct Next {
-    order: Order,
-    place: (Vec<u8>, i64),
-    list: usize,
-}
-
-impl Ord for Next {
-    /// The one that comes first is the greatest.
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.order.compare(&other.place, &self.place).then(self.list.cmp(&other.list))
-    }
-}
-
-impl PartialOrd for Next {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<'statement> MergedLists<'statement> {
-    fn new(order: Order) -> Self {
-        Self { order, lists: Vec::new(), next: BinaryHeap::new() }
-    }
-
-    fn add(&mut self, list: Rows<'statement>) -> Result<()> {
-        self.lists.push(list);
-        self.advance(self.lists.len() - 1)
-    }
-
-    /// Hand the next row to `take`; its position, or `None` where all lists are at their end.
-    fn next(&mut self, take: impl FnOnce(&Row) -> Result<()>) -> Result<Option<(Vec<u8>, i64)>> {
-        let Some(Next { place, list, .. }) = self.next.pop() else { return Ok(None) };
-        if let Some(row) = self.lists[list].get() {
-            take(row)?;
-        }
-        self.advance(list)?;
-        Ok(Some(place))
-    }
-
-    fn is_more(&self) -> bool {
-        !self.next.is_empty()
-    }
-
-    fn advance(&mut self, list: usize) -> Result<()> {
-        if let Some(row) = self.lists[list].next()? {
-            // What is no text is refused once the row is taken.
-            let time = row.get_ref(RunColumn::StartedAt as usize)?.as_bytes().unwrap_or_default();
-            let place = (time.to_vec(), row.get(ROWID)?);
-            self.next.push(Next { order: self.order, place, list });
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -377,32 +278,21 @@ mod tests {
     }
 
     #[test]
-    fn each_part_of_a_list_is_found_in_order_by_its_index() {
+    fn each_part_of_a_list_is_found_by_its_index_or_in_the_table() {
         let connection = latest();
-        let position = Position { time: "2026-06".into(), rowid: 7 };
         for filter in filters() {
             let (index, equal) = index(&filter);
-            for (after, order) in
-                [None, Some(&position)].into_iter().flat_map(|after| Order::ALL.map(|order| (after, order)))
-            {
-                for part in filter.parts(order, after) {
-                    let plan = plan(&connection, &list_sql(&part, order));
-                    let by_id = filter.run_id_prefix.is_some();
-                    let [step, sorted @ ..] = plan.as_slice() else { panic!("{filter:?}: {plan:?}") };
-                    assert_eq!(sorted.is_empty(), !by_id, "{filter:?}: {plan:?}");
-                    let (by, sought) = step.split_once(" (").unwrap_or((step, ""));
-                    assert!(by.ends_with(&format!(" runs USING INDEX {index}")), "{filter:?}: {step}");
-                    assert!(sought.starts_with(equal), "{filter:?}: {step}");
-                    if by_id {
-                        assert_eq!(sought, format!("{equal})"), "{filter:?}: {step}");
-                        continue;
-                    }
-                    let bounded = part.iter().any(|(condition, _)| condition.starts_with("started_at"));
-                    assert_eq!(sought.contains("started_at"), bounded, "{filter:?}: {step}");
-                    let tied = part.iter().any(|(condition, _)| condition.starts_with("rowid"));
-                    let rowid = ["rowid>?", "rowid<?"][order as usize];
-                    assert_eq!(sought.contains(rowid), tied, "{filter:?}: {step}");
-                }
+            let by_id = filter.run_id_prefix.is_some();
+            let timed = filter.since.is_some() || filter.until.is_some();
+            let only_id = by_id && filter.run_type.is_none() && filter.statuses.is_none() && !timed;
+            for step in filter.rows().plans(|sql| plan(&connection, sql)) {
+                let covering = if by_id && !only_id { "" } else { "COVERING " };
+                let by = |index| step.strip_prefix(&format!("SEARCH runs USING {covering}INDEX {index} ("));
+                // All of a type are in that index as well, which no order is asked of.
+                let sought = by(index).or_else(|| by("idx_runs_run_type_status").filter(|_| !timed));
+                let sought = sought.unwrap_or_else(|| panic!("{filter:?}: {step}"));
+                assert!(sought.starts_with(equal), "{filter:?}: {step}");
+                assert_eq!(sought.contains("started_at"), timed && !by_id, "{filter:?}: {step}");
             }
         }
     }

@@ -1,43 +1,308 @@
-//! What finds the items of a filter's time behind a position.
+//! Finds the rows of a list in the order of recording, which is that of their rowids, whatever the clock did.
+//!
+//! An index has its rows in the order of their times. Where the clock was set back, that is not the order of recording.
+//! So a page comes from one of two places:
+//!
+//! - The table, which is in the order of recording. It is read over a few rows behind the last page: where many of them
+//!   are of the list, as where a run's items were recorded together, they fill the page.
+//! - An index, in which nothing but the list is gone through: all of its rowids are looked at, and the first ones kept.
+//!   That takes some 40 ms for 1,000,000, where walking the table takes ten times as long.
 
-use rusqlite::{Statement, ToSql};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, ToSql, params_from_iter};
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result, StoreError};
+use crate::model::time;
 use crate::sqlite::lists::cursor::Position;
-use crate::sqlite::lists::item_filter::ItemFilter;
 use crate::sqlite::lists::order::Order;
 
-/// What finds the items of a time in the order of an index.
-pub(crate) struct Seek<'a> {
-    pub(crate) clause: String,
-    pub(crate) time: Option<&'a str>,
-    pub(crate) rowid: Option<i64>,
-    pub(crate) until: Option<&'a str>,
+/// A condition on a column, and the value of its parameter if it has one.
+pub(crate) type Clause<'a> = (&'static str, Option<ToSqlOutput<'a>>);
+
+/// How many rows of the table are read before the index is asked: so many, and so many for each that is wanted.
+const WALK: usize = 256;
+const WALK_FOR_EACH: usize = 4;
+
+/// With more values of one column than these the table is not read: they are parameters of one statement.
+const MOST_VALUES: usize = 256;
+
+/// The most rowids that are kept of a page that has to be continued: half a megabyte.
+const MOST_KEPT: usize = 65_536;
+
+/// The rows of a list, and what finds them.
+pub(crate) struct Rows<'a> {
+    /// The columns, and the rowid behind them.
+    pub(crate) columns: String,
+    pub(crate) rowid: usize,
+    pub(crate) table: &'static str,
+    /// The column of their time.
+    pub(crate) time: &'static str,
+    /// What holds for each of the table's rows that may be shown.
+    pub(crate) shown: &'static str,
+    /// What holds for each row of the list.
+    pub(crate) conditions: Vec<Clause<'a>>,
+    /// A column, and the values of which each row of the list has one in it; none where any will do.
+    pub(crate) one_of: (&'static str, Vec<ToSqlOutput<'a>>),
+    /// The same rows in parts that an index has each by itself; `None` for those of the whole table.
+    pub(crate) parts: Option<Vec<Vec<Clause<'a>>>>,
+    /// The column whose index alone finds the parts, none of them in the order of time; `None` for the indexes on kinds
+    /// and times.
+    pub(crate) by: Option<&'static str>,
 }
 
-/// What finds the items of a filter's time behind a position, one after the other.
-pub(crate) fn seeks<'a>(filter: &'a ItemFilter, order: Order, after: Option<&'a Position>) -> Vec<Seek<'a>> {
-    let between = |from: Option<(&'static str, &'a str)>, until: Option<&'a str>| {
-        let clauses: Vec<&str> =
-            from.map(|(clause, _)| clause).into_iter().chain(until.map(|_| "created_at < :until")).collect();
-        let clause = if clauses.is_empty() { "TRUE".to_owned() } else { clauses.join(" AND ") };
-        Seek { clause, time: from.map(|(_, time)| time), rowid: None, until }
+/// Give each row of the list behind a position to the caller, in their order, until no more are `wanted`: as many as
+/// the caller is likely to take, or all.
+pub(crate) fn scan(
+    connection: &Connection,
+    rows: &Rows,
+    order: Order,
+    after: Option<&Position>,
+    wanted: Option<usize>,
+    look: &mut dyn FnMut(&Row) -> Result<bool>,
+) -> Result<()> {
+    let mut after = after.map(|after| rows.continue_after(connection, order, after)).transpose()?;
+    let mut from = after;
+    let mut look = |row: &Row| {
+        let rowid = row.get(rows.rowid)?;
+        let goes_on = after.is_none_or(|after| order.compare(&rowid, &after).is_gt());
+        if !goes_on {
+            // A reader that continued from there would never come to an end.
+            let what = format!("the rows of {} are not in order: the file is damaged", rows.table);
+            return Err(StoreError::new(ErrorKind::CorruptDatabase, what));
+        }
+        after = Some(rowid);
+        look(row)
     };
-    let since = filter.since.as_deref().map(|since| ("created_at >= :time", since));
-    let until = filter.until.as_deref();
-    let Some(after) = after else { return vec![between(since, until)] };
-    let (rowid, rest) = match order {
-        Order::Oldest => ("rowid > :rowid", between(Some(("created_at > :time", &after.time)), until)),
-        Order::Newest => ("rowid < :rowid", between(since, Some(&after.time))),
+    let Some(parts) = &rows.parts else {
+        rows.walk(connection, order, from, None, &mut look)?;
+        return Ok(());
     };
-    // A whole batch has one time. Two seeks find the place within it, where comparing the pair would scan it.
-    let same_time = Seek {
-        clause: format!("created_at = :time AND {rowid}"),
-        time: Some(&after.time),
-        rowid: Some(after.rowid),
-        until: None,
-    };
-    vec![same_time, rest]
+    if parts.is_empty() {
+        return Ok(());
+    }
+    if let Some(wanted) = wanted.filter(|_| rows.one_of.1.len() <= MOST_VALUES) {
+        let steps =
+            i64::try_from(wanted.saturating_mul(WALK_FOR_EACH).saturating_add(WALK)).unwrap_or(i64::MAX);
+        let Some((first, last)) = rows.ends(connection, order, from)? else { return Ok(()) };
+        let to = order.step(first, steps);
+        if !rows.walk(connection, order, from, Some(to), &mut look)? || order.compare(&to, &last).is_ge() {
+            return Ok(());
+        }
+        from = Some(to);
+    }
+    let mut most = wanted.unwrap_or(usize::MAX);
+    loop {
+        let found = rows.nearest(connection, parts, order, from, most)?;
+        if !rows.fetch(connection, order, &found, &mut look)? || found.len() < most {
+            return Ok(());
+        }
+        from = found.last().copied();
+        most = most.saturating_mul(4).min(MOST_KEPT);
+    }
+}
+
+impl Rows<'_> {
+    /// The rowid behind which a list goes on.
+    ///
+    /// SQLite gives the rowid of the last row again once that is deleted. So a row of the position's rowid that is of
+    /// another time is a new one, and so are those before it that are of a later time than the position.
+    fn continue_after(&self, connection: &Connection, order: Order, after: &Position) -> Result<i64> {
+        if order == Order::Newest {
+            return Ok(after.rowid);
+        }
+        let Self { table, time, .. } = self;
+        let mut before = connection.prepare_cached(&format!(
+            "SELECT rowid, {time} FROM {table} WHERE rowid <= ? ORDER BY rowid DESC"
+        ))?;
+        let mut before = before.query([after.rowid])?;
+        let now = time::now();
+        let mut is_given_again = None;
+        while let Some(row) = before.next()? {
+            let rowid: i64 = row.get(0)?;
+            let time = row.get_ref(1)?.as_bytes().unwrap_or_default();
+            let here = rowid == after.rowid;
+            if here && time != after.time.as_bytes() {
+                is_given_again = Some(true);
+                continue;
+            }
+            let is_later = !here && after.time.as_bytes() < time && time <= now.as_bytes();
+            if !is_later || !is_given_again.map_or_else(|| self.is_end(connection, after.rowid), Ok)? {
+                return Ok(if is_given_again.is_some() { rowid } else { after.rowid });
+            }
+            is_given_again = Some(true);
+        }
+        Ok(if is_given_again.is_some() { i64::MIN } else { after.rowid })
+    }
+
+    /// Whether the table has no row behind this one.
+    fn is_end(&self, connection: &Connection, rowid: i64) -> Result<bool> {
+        let sql = format!("SELECT 1 FROM {} WHERE rowid > ?", self.table);
+        Ok(!connection.prepare_cached(&sql)?.exists([rowid])?)
+    }
+
+    /// Where the table begins, or goes on behind a rowid, and where it ends; `None` where there is nothing.
+    fn ends(&self, connection: &Connection, order: Order, from: Option<i64>) -> Result<Option<(i64, i64)>> {
+        let end = |order: Order| -> Result<Option<i64>> {
+            let sql = format!("SELECT rowid FROM {} ORDER BY rowid {} LIMIT 1", self.table, order.sql());
+            Ok(connection.prepare_cached(&sql)?.query_row([], |row| row.get(0)).optional()?)
+        };
+        Ok(match (from.map_or_else(|| end(order), |from| Ok(Some(from)))?, end(order.other())?) {
+            (Some(first), Some(last)) => Some((first, last)),
+            _ => None,
+        })
+    }
+
+    /// Go through the table; whether the caller wants more.
+    fn walk(
+        &self,
+        connection: &Connection,
+        order: Order,
+        from: Option<i64>,
+        to: Option<i64>,
+        look: &mut dyn FnMut(&Row) -> Result<bool>,
+    ) -> Result<bool> {
+        let values =
+            self.conditions.iter().filter_map(|(_, value)| value.as_ref()).chain(&self.one_of.1).cloned();
+        let ends = from.into_iter().chain(to).map(ToSqlOutput::from);
+        let mut statement = connection.prepare_cached(&self.walk_sql(order, from.is_some(), to.is_some()))?;
+        each(statement.query(params_from_iter(ends.chain(values)))?, look)
+    }
+
+    /// The pluses keep SQLite from using an index.
+    pub(crate) fn walk_sql(&self, order: Order, from: bool, to: bool) -> String {
+        let [behind, until] = order.bounds();
+        let from = from.then(|| format!("rowid {behind} ?"));
+        let to = to.then(|| format!("rowid {until} ?"));
+        let conditions = self.conditions.iter().map(|(condition, _)| format!("+{condition}"));
+        let (column, values) = &self.one_of;
+        let one_of =
+            (!values.is_empty()).then(|| format!("+{column} IN ({})", vec!["?"; values.len()].join(", ")));
+        self.rows_sql(from.into_iter().chain(to).chain(conditions).chain(one_of), order)
+    }
+
+    /// The columns of the rows that meet these conditions.
+    fn rows_sql(&self, conditions: impl Iterator<Item = String>, order: Order) -> String {
+        let Self { columns, table, shown, .. } = self;
+        let conditions: String = conditions.map(|condition| format!(" AND {condition}")).collect();
+        format!("SELECT {columns} FROM {table} WHERE {shown}{conditions} ORDER BY rowid {}", order.sql())
+    }
+
+    /// Read these rows; whether the caller wants more.
+    fn fetch(
+        &self,
+        connection: &Connection,
+        order: Order,
+        rowids: &[i64],
+        look: &mut dyn FnMut(&Row) -> Result<bool>,
+    ) -> Result<bool> {
+        let mut statement = connection.prepare_cached(&self.fetch_sql(order))?;
+        // What was recorded together is read together.
+        for stretch in rowids.chunk_by(|a, b| order.step(*a, 1) == *b) {
+            let (Some(first), Some(last)) = (stretch.first(), stretch.last()) else { continue };
+            if !each(statement.query([first.min(last), first.max(last)])?, look)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn fetch_sql(&self, order: Order) -> String {
+        self.rows_sql(["rowid >= ?".to_owned(), "rowid <= ?".to_owned()].into_iter(), order)
+    }
+
+    /// The first rowids of the parts, behind one, in their order.
+    fn nearest(
+        &self,
+        connection: &Connection,
+        parts: &[Vec<Clause>],
+        order: Order,
+        from: Option<i64>,
+        most: usize,
+    ) -> Result<Vec<i64>> {
+        let mut found = Vec::new();
+        for part in parts {
+            let values =
+                || part.iter().filter_map(|(_, value)| value.clone()).chain(from.map(ToSqlOutput::from));
+            if found.len() < most && most < usize::MAX {
+                // Nearly always those of the first times are the first ones: then the index has no other before the last.
+                let mut first = Vec::new();
+                let limit = i64::try_from(most).unwrap_or(i64::MAX);
+                let mut statement =
+                    connection.prepare_cached(&self.first_sql(part, order, from.is_some()))?;
+                let rows = statement.query(params_from_iter(values().chain([limit.into()])))?;
+                collect(rows, &mut first, order, usize::MAX)?;
+                if first.len() == most {
+                    first.sort_unstable_by(|a, b| order.compare(a, b));
+                    let last = first.pop().map(ToSqlOutput::from);
+                    let sql = self.part_sql(part, order, from.is_some(), true);
+                    let mut statement = connection.prepare_cached(&sql)?;
+                    let rows = statement.query(params_from_iter(values().chain(last)))?;
+                    collect(rows, &mut found, order, most)?;
+                } else {
+                    found.extend(first);
+                }
+            } else {
+                let last = found.get(most - 1).copied().map(ToSqlOutput::from);
+                let sql = self.part_sql(part, order, from.is_some(), last.is_some());
+                let mut statement = connection.prepare_cached(&sql)?;
+                collect(statement.query(params_from_iter(values().chain(last)))?, &mut found, order, most)?;
+            }
+            trim(&mut found, order, most);
+        }
+        Ok(found)
+    }
+
+    /// What finds the first of a part by their times.
+    fn first_sql(&self, part: &[Clause], order: Order, from: bool) -> String {
+        let by_time = match self.by {
+            None => format!(" ORDER BY {} {}", self.time, order.sql()),
+            Some(_) => String::new(),
+        };
+        format!("{}{by_time} LIMIT ?", self.part_sql(part, order, from, false))
+    }
+
+    /// What finds all of a part by its index, or those up to one.
+    fn part_sql(&self, part: &[Clause], order: Order, from: bool, to: bool) -> String {
+        let [behind, until] = order.bounds();
+        let plus =
+            |condition: &str| if self.by.is_some_and(|by| !condition.starts_with(by)) { "+" } else { "" };
+        let mut conditions: Vec<String> =
+            part.iter().map(|(condition, _)| format!("{}{condition}", plus(condition))).collect();
+        conditions.extend(from.then(|| format!("+rowid {behind} ?")));
+        conditions.extend(to.then(|| format!("+rowid {until} ?")));
+        format!("SELECT rowid FROM {} WHERE {}", self.table, conditions.join(" AND "))
+    }
+}
+
+/// Give each row to the caller; whether more are wanted.
+fn each(mut rows: rusqlite::Rows, look: &mut dyn FnMut(&Row) -> Result<bool>) -> Result<bool> {
+    while let Some(row) = rows.next()? {
+        if !look(row)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Add the rowids of these rows, of all together the first `most`.
+fn collect(mut rows: rusqlite::Rows, found: &mut Vec<i64>, order: Order, most: usize) -> Result<()> {
+    while let Some(row) = rows.next()? {
+        if let ValueRef::Integer(rowid) = row.get_ref(0)? {
+            if found.len() == found.capacity() {
+                if found.len() / 2 > most {
+                    trim(found, order, most);
+                }
+                found.try_reserve(1).map_err(|_| StoreError::new(ErrorKind::OutOfMemory, "out of memory"))?;
+            }
+            found.push(rowid);
+        }
+    }
+    Ok(())
+}
+
+fn trim(found: &mut Vec<i64>, order: Order, most: usize) {
+    found.sort_unstable_by(|a, b| order.compare(a, b));
+    found.truncate(most);
 }
 
 /// Bind those of these values that the statement has parameters for.
@@ -48,4 +313,37 @@ pub(crate) fn bind(statement: &mut Statement, values: &[(&str, &dyn ToSql)]) -> 
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    impl Rows<'_> {
+        /// How the parts are found; checks how the table is walked.
+        pub(crate) fn plans(&self, plan: impl Fn(&str) -> Vec<String>) -> Vec<String> {
+            let mut steps = Vec::new();
+            for order in Order::ALL {
+                for (from, to) in [(false, false), (false, true), (true, false), (true, true)] {
+                    let [step] = plan(&self.walk_sql(order, from, to)).try_into().unwrap();
+                    let how = if from || to {
+                        format!("SEARCH {} USING INTEGER PRIMARY KEY (rowid", self.table)
+                    } else {
+                        format!("SCAN {}", self.table)
+                    };
+                    assert!(step.starts_with(&how) && !step.contains("INDEX"), "{step}");
+                    for part in self.parts.iter().flatten() {
+                        for sql in [self.part_sql(part, order, from, to), self.first_sql(part, order, from)] {
+                            let [step] = plan(&sql).try_into().unwrap();
+                            steps.push(step);
+                        }
+                    }
+                }
+                let [step] = plan(&self.fetch_sql(order)).try_into().unwrap();
+                let table = self.table;
+                assert_eq!(step, format!("SEARCH {table} USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"));
+            }
+            steps
+        }
+    }
 }
