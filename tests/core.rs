@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use orchestrator_state_store::{
     Caller, Condition, Decision, Deleted, ErrorKind, Fields, FindingKind, IfOver, ItemColumn, ItemFilter,
-    ItemList, NewDecision, NewItems, NewRun, Options, Order, Parameters, Prune, Result, RunColumn, RunEnd,
+    ItemList, NewDecision, NewItems, NewRun, Options, Order, OrderBy, Parameters, Prune, Result, RunColumn, RunEnd,
     RunFilter, Runs, Store, Telemetry, Test, now,
 };
 
@@ -483,6 +483,7 @@ fn items_are_listed_by_what_is_inside_of_them_and_decided_on() {
         name: "list_intel_items".into(),
         filter: ItemFilter { conditions: vec![condition], ..filter(Decision::Undecided) },
         fields: Fields::default().with(ItemColumn::ItemId),
+        order_by: None,
         order: Order::Oldest,
         limit: NonZeroUsize::new(1),
         cursor: None,
@@ -497,6 +498,17 @@ fn items_are_listed_by_what_is_inside_of_them_and_decided_on() {
     assert_eq!((second[0].get(0, ItemColumn::ItemId), cursor), (Some(&b"c"[..]), None));
     list.filter = ItemFilter::default();
     assert_eq!(kind(store.list_intel_items(&me, &list).map(drop)), Some(ErrorKind::InvalidValue));
+
+    list.cursor = None;
+    list.order_by = Some(OrderBy::new(b"scores_json.a").unwrap());
+    let (best, _) = store.list_intel_items(&me, &list).unwrap();
+    let by = list.order_by.as_ref().unwrap();
+    let ranking = store.rank_intel_items(&me, &list.filter, by, list.order, None).unwrap();
+    assert_eq!((ranking.len(), ranking.is_more()), (3, false));
+    let ranked = store.read_ranked_intel_items(&me, &list.filter, list.fields, list.order, &ranking, 0..1).unwrap();
+    assert_eq!(ranked[0].get(0, ItemColumn::ItemId), best[0].get(0, ItemColumn::ItemId));
+    let rest = store.rank_intel_items(&me, &list.filter, by, list.order, Some(&ranking)).unwrap();
+    assert!(rest.is_empty());
 }
 
 #[test]

@@ -157,7 +157,7 @@ impl Scalar {
             Self::Null => "null".to_owned(),
             Self::Bool(value) => value.to_string(),
             Self::Number(Number::Small(value)) => value.to_string(),
-            Self::Number(Number::Large(digits)) => digits.clone(),
+            Self::Number(Number::Large(digits)) => digits.to_string(),
             Self::Number(Number::Float(value)) => format!("{value:?}"),
             Self::Text(text) => format!("\"{}\"", text.escape_ascii()),
         }

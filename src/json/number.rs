@@ -10,8 +10,9 @@ const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
 pub enum Number {
     /// An integer of at most 64 bits.
     Small(i64),
-    /// Any other integer: its decimal digits, the first no zero, after a minus sign where it is negative.
-    Large(String),
+    /// Any other integer: its decimal digits, the first no zero, after a minus sign where it is negative. They are rare,
+    /// and a number is to be small: 16 bytes.
+    Large(Box<Box<str>>),
     /// A float.
     Float(f64),
 }
@@ -19,7 +20,18 @@ pub enum Number {
 impl Number {
     /// The integer of these decimal digits, as JSON or Python write it.
     pub fn integer(digits: &str) -> Self {
-        digits.parse().map_or_else(|_| Self::Large(digits.to_owned()), Self::Small)
+        digits.parse().map_or_else(|_| Self::Large(Box::new(digits.into())), Self::Small)
+    }
+
+    /// It as JSON.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Small(value) => value.to_string(),
+            Self::Large(digits) => digits.to_string(),
+            Self::Float(f64::INFINITY) => "Infinity".to_owned(),
+            Self::Float(f64::NEG_INFINITY) => "-Infinity".to_owned(),
+            Self::Float(value) => format!("{value:?}"),
+        }
     }
 
     /// How this compares with another; `None` for NaN.

@@ -25,6 +25,8 @@ mod _core {
     #[pymodule_export]
     use super::calls::Store;
     #[pymodule_export]
+    use super::calls::best::Ranking;
+    #[pymodule_export]
     use super::convert::item_selection::ItemSelection;
     #[pymodule_export]
     use super::salvage::salvage;

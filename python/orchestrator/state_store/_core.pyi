@@ -12,6 +12,7 @@ __all__ = [
     "DEBUG_BUILD",
     "SQLITE_VERSION",
     "ItemSelection",
+    "Ranking",
     "Store",
     "Transaction",
     "__version__",
@@ -53,8 +54,18 @@ class ItemSelection:
         since: str | None,
         until: str | None,
         order: str,
+        order_by: str | None,
         /,
     ) -> Self: ...
+
+@final
+class Ranking:
+    """Items in their order, which are still to be read."""
+
+    def __len__(self) -> int: ...
+    @property
+    def is_more(self) -> bool:
+        """Whether there are items behind its last."""
 
 @final
 class Store:
@@ -163,6 +174,14 @@ class Store:
         self, selection: ItemSelection, after: tuple[str, int] | None, limit: int
     ) -> tuple[list[IntelItem], tuple[str, int] | None]:
         """Return the next items, and the position after them; None on the last page."""
+
+    def rank_intel_items(self, selection: ItemSelection, after: Ranking | None) -> Ranking:
+        """Rank the first items by the number of the selection's `order_by`, or those behind a ranking."""
+
+    def read_ranked_intel_items(
+        self, selection: ItemSelection, ranking: Ranking, start: int, stop: int
+    ) -> list[IntelItem]:
+        """Return some items of a ranking of the same selection, without those that are gone."""
 
     def count_intel_items(self, selection: ItemSelection) -> int:
         """Return the number of items."""

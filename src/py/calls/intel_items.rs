@@ -186,6 +186,7 @@ fn list<'py>(
         name: selection.operation.clone(),
         filter: selection.filter.clone(),
         fields: selection.fields(),
+        order_by: selection.order_by.clone(),
         order: selection.order,
         limit,
         cursor: cursor.map(str::to_owned),

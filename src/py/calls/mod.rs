@@ -1,5 +1,6 @@
 //! `_core.Store`: the calls of `StateStore`, each converted, detached and its errors mapped.
 
+pub(super) mod best;
 mod intel_items;
 mod runs;
 mod telemetry;

@@ -7,6 +7,7 @@ use super::values::{self, during, optional_text, text};
 use crate::error::{cut, excerpt};
 use crate::json::condition::{Condition, Scalar, Test};
 use crate::json::number::Number;
+use crate::json::order_by::OrderBy;
 use crate::model::columns::ItemColumn;
 use crate::model::rows::Fields;
 use crate::py::errors::Refusal;
@@ -24,6 +25,7 @@ pub(in crate::py) struct ItemSelection {
     /// The columns that the dicts have, in their order.
     pub(in crate::py) columns: Vec<ItemColumn>,
     pub(in crate::py) order: Order,
+    pub(in crate::py) order_by: Option<OrderBy>,
 }
 
 impl ItemSelection {
@@ -34,6 +36,7 @@ impl ItemSelection {
             filter: ItemFilter::of_run(run_id),
             columns: ItemColumn::ALL.to_vec(),
             order: Order::Oldest,
+            order_by: None,
         }
     }
 
@@ -48,7 +51,7 @@ impl ItemSelection {
 #[pymethods]
 impl ItemSelection {
     #[new]
-    #[pyo3(signature = (operation, run_id, item_type, decision, undecided, conditions, fields, since, until, order, /))]
+    #[pyo3(signature = (operation, run_id, item_type, decision, undecided, conditions, fields, since, until, order, order_by, /))]
     #[expect(clippy::too_many_arguments, reason = "each is an argument of the calls in Python")]
     fn new(
         operation: String,
@@ -61,6 +64,7 @@ impl ItemSelection {
         since: &Bound<'_, PyAny>,
         until: &Bound<'_, PyAny>,
         order: &Bound<'_, PyAny>,
+        order_by: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
         let text = |value, name| Ok::<_, PyErr>(optional_text(value, &operation, name)?.map(str::to_owned));
         let filter = ItemFilter {
@@ -73,7 +77,8 @@ impl ItemSelection {
         };
         let columns = columns(fields, &operation)?;
         let order = values::order(order, &operation)?;
-        Ok(Self { operation, filter, columns, order })
+        let order_by = by(order_by, &operation)?;
+        Ok(Self { operation, filter, columns, order, order_by })
     }
 }
 
@@ -127,6 +132,18 @@ fn columns(fields: &Bound<'_, PyAny>, operation: &str) -> PyResult<Vec<ItemColum
         columns.push(*column);
     }
     if columns.is_empty() { invalid("no field is given; pass None for all".to_owned()) } else { Ok(columns) }
+}
+
+fn by(path: &Bound<'_, PyAny>, operation: &str) -> PyResult<Option<OrderBy>> {
+    if path.is_none() {
+        return Ok(None);
+    }
+    let Ok(path) = path.cast::<PyString>() else {
+        let found = path.get_type().name()?;
+        let what = format!("{operation}: order_by must be a path in a str, or None, not {found}");
+        return Err(Refusal::InvalidType.error(path.py(), what));
+    };
+    Ok(Some(OrderBy::new(&bytes(path)?).map_err(|error| error.during(format!("{operation}: order_by")))?))
 }
 
 fn all_conditions(conditions: &Bound<'_, PyAny>, operation: &str) -> PyResult<Vec<Condition>> {

@@ -1,6 +1,7 @@
 //! The calls about intel items.
 
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -10,11 +11,13 @@ use super::{Sql, Store};
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Result, excerpt};
+use crate::json::order_by::OrderBy;
 use crate::model::caller::Caller;
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Fields, Items, NewItems};
 use crate::sqlite::engine::write::{ItemSlices, Write};
 use crate::sqlite::lists;
+use crate::sqlite::lists::best::{self, Ranking};
 use crate::sqlite::lists::cursor::Position;
 use crate::sqlite::lists::item_count;
 use crate::sqlite::lists::item_count_by;
@@ -106,6 +109,7 @@ impl Store {
             name: format!("list_intel_items_for_run {}", excerpt(run_id)),
             filter: ItemFilter::of_run(run_id),
             fields: Fields::ALL,
+            order_by: None,
             order: Order::Oldest,
             limit: None,
             cursor: None,
@@ -119,6 +123,13 @@ impl Store {
     /// [`ErrorKind::InvalidValue`] when the cursor is not one of this list, [`ErrorKind::Interrupted`], and as
     /// [`Self::get_intel_item`].
     pub fn list_intel_items(&self, caller: &Caller, list: &ItemList) -> Result<(Vec<Items>, Option<String>)> {
+        if let Some(by) = &list.order_by {
+            return self
+                .read_many("list-reader", caller, &list.filter, |connection, stop| {
+                    best::list(connection, list, by, stop)
+                })
+                .map_err(|error| error.during(&list.name));
+        }
         let read = |caller: &Caller, stop: &Arc<AtomicBool>| {
             self.read(caller, Sql::Ours, |connection| lists::items::list(connection, list, stop))
         };
@@ -176,18 +187,67 @@ impl Store {
         column: ItemColumn,
         filter: &ItemFilter,
     ) -> Result<Tally> {
+        self.read_many("counter", caller, filter, |connection, stop| {
+            item_count_by::count_by(connection, filter, column, stop)
+        })
+        .map_err(|error| error.during("count_intel_items_by"))
+    }
+
+    /// Rank the first items, by a number, or those that come after a ranking. Nothing is held afterwards.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Interrupted`], and as [`Self::get_intel_item`].
+    pub fn rank_intel_items(
+        &self,
+        caller: &Caller,
+        filter: &ItemFilter,
+        by: &OrderBy,
+        order: Order,
+        after: Option<&Ranking>,
+    ) -> Result<Ranking> {
+        self.read_many("list-reader", caller, filter, |connection, stop| {
+            best::rank_next(connection, filter, by, order, after, stop)
+        })
+        .map_err(|error| error.during("iter_intel_items"))
+    }
+
+    /// Read some items of a ranking of this filter and order. Those that are gone, or that the filter no longer lets
+    /// through, are left out.
+    ///
+    /// # Errors
+    /// As [`Self::get_intel_item`].
+    pub fn read_ranked_intel_items(
+        &self,
+        caller: &Caller,
+        filter: &ItemFilter,
+        fields: Fields,
+        order: Order,
+        ranking: &Ranking,
+        which: Range<usize>,
+    ) -> Result<Vec<Items>> {
+        self.read(caller, Sql::Ours, |connection| {
+            best::read_ranked(connection, filter, fields, order, ranking, which.clone())
+        })
+        .map_err(|error| error.during("iter_intel_items"))
+    }
+
+    /// Read what is read of all items of a filter; by a worker thread where there are many.
+    fn read_many<T: Send>(
+        &self,
+        thread: &'static str,
+        caller: &Caller,
+        filter: &ItemFilter,
+        read: impl Fn(&Connection, &AtomicBool) -> Result<T> + Sync,
+    ) -> Result<T> {
         let read = |caller: &Caller, stop: &Arc<AtomicBool>| {
-            self.read(caller, Sql::Ours, |connection| {
-                item_count_by::count_by(connection, filter, column, stop)
-            })
+            self.read(caller, Sql::Ours, |connection| read(connection, stop))
         };
         let may_be_long = |connection: &mut Connection| {
             lists::items::may_have_more_than(connection, filter, WORTH_A_THREAD)
         };
-        let counted = self.read(caller, Sql::Ours, may_be_long).and_then(|is_long| match is_long {
-            true => self.on_worker("counter", caller, caller.interrupted, read),
+        match self.read(caller, Sql::Ours, may_be_long)? {
+            true => self.on_worker(thread, caller, caller.interrupted, read),
             false => read(caller, &Arc::default()),
-        });
-        counted.map_err(|error| error.during("count_intel_items_by"))
+        }
     }
 }

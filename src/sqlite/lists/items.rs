@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::{Connection, Row};
 
 use crate::error::{ErrorKind, Result, StoreError};
+use crate::json::order_by::OrderBy;
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Fields, Items};
 use crate::sqlite::lists::cursor::{self, Described, Position};
@@ -16,10 +17,10 @@ use crate::sqlite::lists::seek::{self, Clause, Rows, bind};
 use crate::sqlite::tables::cells::{push_cell, text};
 
 /// How many items are in one buffer: the conversion frees one buffer after the other.
-const BUFFER_ROWS: usize = 256;
+pub(crate) const BUFFER_ROWS: usize = 256;
 
 /// The column behind those of [`Items`].
-const ROWID: usize = ItemColumn::ALL.len();
+pub(crate) const ROWID: usize = ItemColumn::ALL.len();
 
 /// A list of items.
 #[derive(Debug, Clone)]
@@ -30,12 +31,25 @@ pub struct ItemList {
     pub filter: ItemFilter,
     /// The columns that are read; the rest is NULL.
     pub fields: Fields,
-    /// Which of them comes first.
+    /// The number whose largest comes first, if they are ordered by one.
+    pub order_by: Option<OrderBy>,
+    /// Which of them comes first, of those with the same number.
     pub order: Order,
     /// The most items that it has.
     pub limit: Option<NonZeroUsize>,
     /// The cursor of the page before.
     pub cursor: Option<String>,
+}
+
+impl ItemList {
+    /// As its cursors know it.
+    pub(crate) fn described(&self) -> Described {
+        let mut list = self.filter.describe("list_intel_items");
+        if let Some(by) = &self.order_by {
+            list = format!("{list} by {}", by.describe());
+        }
+        Described::new(list, self.order, Order::Oldest)
+    }
 }
 
 /// What of a list is read at a time.
@@ -55,7 +69,7 @@ pub(crate) fn list(
     wanted: &ItemList,
     stop: &AtomicBool,
 ) -> Result<(Vec<Items>, Option<String>)> {
-    let list = Described::new(wanted.filter.describe("list_intel_items"), wanted.order, Order::Oldest);
+    let list = wanted.described();
     cursor::snapshot(connection, |store_id| {
         let after = wanted.cursor.as_ref().map(|cursor| list.decode(cursor, store_id)).transpose()?;
         let part = Part {
@@ -133,7 +147,7 @@ fn read(connection: &Connection, part: &Part, stop: &AtomicBool) -> Result<(Vec<
 }
 
 /// Append a row. Its id is there whether or not it is wanted, for messages about the rest.
-fn push(row: &Row, fields: Fields, items: &mut Items) -> Result<()> {
+pub(crate) fn push(row: &Row, fields: Fields, items: &mut Items) -> Result<()> {
     for column in ItemColumn::ALL {
         if fields.has(*column) {
             push_cell(row, *column as usize, items, "intel_items")?;
@@ -212,7 +226,7 @@ fn of_kind(filter: &ItemFilter) -> Vec<Clause<'_>> {
 }
 
 /// The columns of [`Items`], NULL for those that are not wanted, and the rowid.
-fn select(columns: Fields) -> String {
+pub(crate) fn select(columns: Fields) -> String {
     let names =
         ItemColumn::ALL.iter().map(|column| if columns.has(*column) { column.name() } else { "NULL" });
     format!("{}, rowid", names.collect::<Vec<_>>().join(", "))

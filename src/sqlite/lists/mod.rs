@@ -1,5 +1,6 @@
 //! Lists and counts of runs and items: filters, pages, cursors.
 
+pub(crate) mod best;
 pub(crate) mod cursor;
 pub(crate) mod item_count;
 pub(crate) mod item_count_by;

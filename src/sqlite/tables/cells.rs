@@ -60,6 +60,15 @@ fn is_json(row: &Row, column: usize) -> bool {
     row.as_ref().column_name(column).is_ok_and(|name| name.ends_with("_json"))
 }
 
+/// A column's JSON; `None` where it is no text.
+pub(crate) fn json(cell: ValueRef<'_>) -> Option<&[u8]> {
+    match cell {
+        ValueRef::Text(text) => Some(text),
+        ValueRef::Blob(json) => Some(json_of_blob(json)),
+        _ => None,
+    }
+}
+
 /// JSON that another program has bound as bytes, as the `json` module reads bytes.
 pub(crate) fn json_of_blob(json: &[u8]) -> &[u8] {
     json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json)

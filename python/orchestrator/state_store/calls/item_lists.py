@@ -30,26 +30,32 @@ class ItemLists:
         *,
         fields: Iterable[str] | None = None,
         order: Literal["oldest", "newest"] = "oldest",
+        order_by: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
         **filters: Unpack[ItemFilters],
     ) -> Page[IntelItem]:
-        """Return items, JSON decoded, in the order in which they were first recorded, or the newest first.
+        """Return items, JSON decoded, in the order in which they were first recorded, the newest first, or the best first.
 
         With a `limit` the list is a page; pass its `next_cursor` to get the next one. No read stays open between two
-        pages. While others write, each item that exists all the time is returned exactly once.
+        pages. While others write, each item that exists all the time is returned exactly once; with `order_by`, each
+        whose number does not change.
 
         Parameters
         ----------
         fields
             The keys of the dicts, in this order; None for all. Other columns are not decoded.
         order
-            Which of them comes first: the `oldest`, or the `newest`.
+            Which of them comes first: the `oldest`, or the `newest`. With `order_by`: of those with the same number.
+        order_by
+            A path as those of `where`, such as `scores_json.total`: the item with the largest number there comes first,
+            and those with none, NaN or anything else last. No index has these numbers: each page costs a scan of all
+            items that match the filters, and 24 bytes of memory for each item of the page.
         limit
             The most items, 1 or more; None for all of them.
         cursor
-            The `next_cursor` of the page before, from this method with the same filters and order on this file; None
-            for the first page. The limit and the fields may differ.
+            The `next_cursor` of the page before, from this method with the same filters, order and `order_by` on this
+            file; None for the first page. The limit and the fields may differ.
         **filters
             `run_id`, `item_type`, `decision`, `undecided`, `where`, `since` and `until`, as in `ItemFilters`. An item
             must pass all that are given.
@@ -62,7 +68,7 @@ class ItemLists:
         Raises
         ------
         InvalidValueError
-            When a path, an operator or a value of `where` is invalid, `fields` is empty or has an unknown or repeated
+            When a path, an operator or a value of `where` is invalid, or the path of `order_by`, `fields` is empty or has an unknown or repeated
             name, `decision` and `undecided` are both given, a time has no offset, the limit is less than 1, or the
             cursor was changed or belongs to another list or order.
         InvalidTypeError
@@ -83,8 +89,17 @@ class ItemLists:
         ...     rest = store.list_intel_items(where={"scores_json.total": (">=", 40)}, cursor=page.next_cursor)
         >>> page, [item["item_id"] for item in rest], rest.next_cursor
         ([{'item_id': '2'}, {'item_id': '3'}], ['4'], None)
+
+        The best first:
+
+        >>> with StateStore(":memory:") as store:
+        ...     run = store.start_run("run-1", "daily", {})
+        ...     for item_id, total in [("a", 20), ("b", None), ("c", 60.5), ("d", 20)]:
+        ...         store.upsert_intel_item({**note, "item_id": item_id, "scores_json": {"total": total}})
+        ...     [item["item_id"] for item in store.list_intel_items(order_by="scores_json.total")]
+        ['c', 'a', 'd', 'b']
         """
-        selection = _selection("list_intel_items", filters, fields, order)
+        selection = _selection("list_intel_items", filters, fields, order, order_by)
         items, next_cursor = self._core.list_intel_items(selection, limit, cursor)
         return Page(items, next_cursor)
 
@@ -93,17 +108,22 @@ class ItemLists:
         *,
         fields: Iterable[str] | None = None,
         order: Literal["oldest", "newest"] = "oldest",
+        order_by: str | None = None,
         **filters: Unpack[ItemFilters],
     ) -> Iterator[IntelItem]:
-        """Iterate over items, JSON decoded, in bounded memory: as they were first recorded, or the newest first.
+        """Iterate over items, JSON decoded, in bounded memory: as they were first recorded, the newest or the best first.
 
         Items are read page by page, and no read stays open between pages. While others write, each item that exists all
-        the time is returned exactly once.
+        the time is returned exactly once; with `order_by`, each whose number does not change.
 
         Parameters
         ----------
         fields, order
             As of `list_intel_items`.
+        order_by
+            As of `list_intel_items`. The items are scanned once for each 500,000 of them, before the first is returned,
+            and 24 bytes of memory are kept for each until the next scan. An item whose number changes meanwhile keeps
+            its place.
         **filters
             As of `list_intel_items`. They are checked by the call itself, before the first item is read.
 
@@ -123,7 +143,8 @@ class ItemLists:
         ...     [item["item_id"] for item in store.iter_intel_items(run_id="run-1")]
         ['a']
         """
-        return self._pages(_selection("iter_intel_items", filters, fields, order))
+        selection = _selection("iter_intel_items", filters, fields, order, order_by)
+        return self._pages(selection) if order_by is None else self._ranked_pages(selection)
 
     def _pages(self, selection: ItemSelection) -> Iterator[IntelItem]:
         end = None
@@ -132,6 +153,13 @@ class ItemLists:
             yield from page
             if end is None:
                 return
+
+    def _ranked_pages(self, selection: ItemSelection) -> Iterator[IntelItem]:
+        ranking = None
+        while ranking is None or ranking.is_more:
+            ranking = self._core.rank_intel_items(selection, ranking)
+            for start in range(0, len(ranking), _PAGE_ITEMS):
+                yield from self._core.read_ranked_intel_items(selection, ranking, start, start + _PAGE_ITEMS)
 
     def count_intel_items(self, **filters: Unpack[ItemFilters]) -> int:
         """Return how many items `list_intel_items` lists with these filters.
@@ -199,6 +227,7 @@ def _selection(
     filters: ItemFilters,
     fields: Iterable[str] | None = None,
     order: Literal["oldest", "newest"] = "oldest",
+    order_by: str | None = None,
 ) -> ItemSelection:
     """Check the filters, fields and order of a call."""
     from orchestrator.state_store.records.filters import ItemFilters
@@ -222,4 +251,5 @@ def _selection(
         since,
         until,
         order,
+        order_by,
     )
