@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use orchestrator_state_store::{
     Caller, Condition, Decision, Deleted, ErrorKind, Fields, FindingKind, IfOver, ItemColumn, ItemFilter,
-    ItemList, NewDecision, NewItems, NewRun, Options, Order, OrderBy, Parameters, Prune, Result, RunColumn, RunEnd,
-    RunFilter, Runs, Store, Telemetry, Test, now,
+    ItemList, NewDecision, NewItems, NewRun, Options, Order, OrderBy, Parameters, Prune, Result, RunColumn,
+    RunEnd, RunFilter, Runs, Store, Telemetry, Test, now,
 };
 
 fn open(path: &Path) -> Store {
@@ -503,11 +503,13 @@ fn items_are_listed_by_what_is_inside_of_them_and_decided_on() {
     list.order_by = Some(OrderBy::new(b"scores_json.a").unwrap());
     let (best, _) = store.list_intel_items(&me, &list).unwrap();
     let by = list.order_by.as_ref().unwrap();
-    let ranking = store.rank_intel_items(&me, &list.filter, by, list.order, None).unwrap();
+    let ranking = store.rank_intel_items(&me, &list.filter, by, list.order, None, NonZeroUsize::MAX).unwrap();
     assert_eq!((ranking.len(), ranking.is_more()), (3, false));
-    let ranked = store.read_ranked_intel_items(&me, &list.filter, list.fields, list.order, &ranking, 0..1).unwrap();
+    let ranked =
+        store.read_ranked_intel_items(&me, &list.filter, list.fields, list.order, &ranking, 0..1).unwrap();
     assert_eq!(ranked[0].get(0, ItemColumn::ItemId), best[0].get(0, ItemColumn::ItemId));
-    let rest = store.rank_intel_items(&me, &list.filter, by, list.order, Some(&ranking)).unwrap();
+    let rest =
+        store.rank_intel_items(&me, &list.filter, by, list.order, Some(&ranking), NonZeroUsize::MAX).unwrap();
     assert!(rest.is_empty());
 }
 

@@ -278,10 +278,7 @@ mod tests {
         assert_eq!(leaf("true"), Some(Leaf::Bool(true)));
         assert_eq!(leaf("false"), Some(Leaf::Bool(false)));
         assert_eq!(leaf("-12"), Some(Leaf::Number(Number::Small(-12))));
-        assert_eq!(
-            leaf("9223372036854775808"),
-            Some(Leaf::Number(Number::integer("9223372036854775808")))
-        );
+        assert_eq!(leaf("9223372036854775808"), Some(Leaf::Number(Number::integer("9223372036854775808"))));
         assert_eq!(leaf("1e400"), Some(Leaf::Number(Number::Float(f64::INFINITY))));
         assert_eq!(leaf("-Infinity"), Some(Leaf::Number(Number::Float(f64::NEG_INFINITY))));
         assert!(matches!(leaf("NaN"), Some(Leaf::Number(Number::Float(nan))) if nan.is_nan()));

@@ -175,8 +175,8 @@ class Store:
     ) -> tuple[list[IntelItem], tuple[str, int] | None]:
         """Return the next items, and the position after them; None on the last page."""
 
-    def rank_intel_items(self, selection: ItemSelection, after: Ranking | None) -> Ranking:
-        """Rank the first items by the number of the selection's `order_by`, or those behind a ranking."""
+    def rank_intel_items(self, selection: ItemSelection, after: Ranking | None, most: int) -> Ranking:
+        """Rank the first `most` items by the number of the selection's `order_by`, or those behind a ranking."""
 
     def read_ranked_intel_items(
         self, selection: ItemSelection, ranking: Ranking, start: int, stop: int

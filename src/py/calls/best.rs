@@ -1,5 +1,7 @@
 //! The calls that iterate over items by a number: they are ranked once, and then read page by page.
 
+use std::num::NonZeroUsize;
+
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -29,19 +31,20 @@ impl Ranking {
 
 #[pymethods]
 impl Store {
-    /// Rank the first items by the number of the selection's `order_by`, or those behind a ranking.
+    /// Rank the first `most` items by the number of the selection's `order_by`, or those behind a ranking.
     fn rank_intel_items(
         &self,
         py: Python<'_>,
         selection: &ItemSelection,
         after: Option<&Bound<'_, Ranking>>,
+        most: NonZeroUsize,
     ) -> PyResult<Ranking> {
         let Some(by) = &selection.order_by else {
             return Err(Refusal::InvalidValue.error(py, "rank_intel_items: the selection has no order_by"));
         };
         let after = after.map(|after| &after.get().0);
         let ranking = call(py, &self.0, |store, caller| {
-            store.rank_intel_items(caller, &selection.filter, by, selection.order, after)
+            store.rank_intel_items(caller, &selection.filter, by, selection.order, after, most)
         })?;
         Ok(Ranking(ranking))
     }

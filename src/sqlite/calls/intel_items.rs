@@ -193,7 +193,7 @@ impl Store {
         .map_err(|error| error.during("count_intel_items_by"))
     }
 
-    /// Rank the first items, by a number, or those that come after a ranking. Nothing is held afterwards.
+    /// Rank the first `most` items, by a number, or those that come after a ranking. Nothing is held afterwards.
     ///
     /// # Errors
     /// [`ErrorKind::Interrupted`], and as [`Self::get_intel_item`].
@@ -204,9 +204,10 @@ impl Store {
         by: &OrderBy,
         order: Order,
         after: Option<&Ranking>,
+        most: NonZeroUsize,
     ) -> Result<Ranking> {
         self.read_many("list-reader", caller, filter, |connection, stop| {
-            best::rank_next(connection, filter, by, order, after, stop)
+            best::rank_next(connection, filter, by, order, after, most.get(), stop)
         })
         .map_err(|error| error.during("iter_intel_items"))
     }

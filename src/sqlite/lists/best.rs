@@ -23,9 +23,6 @@ use crate::sqlite::lists::order::Order;
 use crate::sqlite::lists::seek::bind;
 use crate::sqlite::tables::cells;
 
-/// The most items of a ranking that is read page by page: 12 MB.
-const MOST_RANKED: usize = 500_000;
-
 /// Items in their order, of which only the numbers and the places are known.
 #[derive(Debug)]
 pub struct Ranking {
@@ -129,17 +126,18 @@ pub(crate) fn list(
     })
 }
 
-/// Rank the items behind a ranking, or the first ones, unless told to stop.
+/// Rank the next `most` items behind a ranking, or the first ones, unless told to stop.
 pub(crate) fn rank_next(
     connection: &Connection,
     filter: &ItemFilter,
     by: &OrderBy,
     order: Order,
     after: Option<&Ranking>,
+    most: usize,
     stop: &AtomicBool,
 ) -> Result<Ranking> {
     let after = after.and_then(|after| after.ranked.last());
-    cursor::snapshot(connection, |_| rank(connection, filter, by, order, after, MOST_RANKED, stop))
+    cursor::snapshot(connection, |_| rank(connection, filter, by, order, after, most, stop))
 }
 
 /// Read some items of a ranking as they are now: those that are gone, or that the filter no longer lets through, are
@@ -154,9 +152,7 @@ pub(crate) fn read_ranked(
 ) -> Result<Vec<Items>> {
     let which = which.start.min(ranking.len())..which.end.min(ranking.len());
     let ranked = ranking.ranked.get(which).unwrap_or_default();
-    cursor::snapshot(connection, |_| {
-        read(connection, filter, fields, order, ranked, &AtomicBool::default())
-    })
+    cursor::snapshot(connection, |_| read(connection, filter, fields, order, ranked, &AtomicBool::default()))
 }
 
 /// Rank the first `most` of the items that come after one.
@@ -210,10 +206,7 @@ fn read(
     let mut row_filter = RowFilter::new(connection, filter)?;
     let columns = fields | row_filter.columns() | Fields::default().with(ItemColumn::ItemId);
     let mut item = connection.prepare_cached(&item_sql(columns, filter))?;
-    bind(
-        &mut item,
-        &[(":run_id", &filter.run_id), (":since", &filter.since), (":until", &filter.until)],
-    )?;
+    bind(&mut item, &[(":run_id", &filter.run_id), (":since", &filter.since), (":until", &filter.until)])?;
     let mut items = Vec::<Items>::new();
     for ranked in ranked {
         refuse_stopped(stop)?;
@@ -244,4 +237,119 @@ fn refuse_stopped(stop: &AtomicBool) -> Result<()> {
         return Err(StoreError::new(ErrorKind::Interrupted, "interrupted while reading"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::lists::item_count;
+    use crate::sqlite::lists::items::tests::{filters, plan, with_items};
+
+    fn by(path: &str) -> OrderBy {
+        OrderBy::new(format!("scores_json{path}").as_bytes()).unwrap()
+    }
+
+    fn ids(items: &[Items]) -> Vec<String> {
+        let rows = items.iter().flat_map(|part| (0..part.len()).map(move |row| (part, row)));
+        rows.map(|(items, row)| {
+            String::from_utf8(items.get(row, ItemColumn::ItemId).unwrap().to_vec()).unwrap()
+        })
+        .collect()
+    }
+
+    /// A hundred items, some with equal numbers, some with large ones, and some with none.
+    fn with_numbers() -> Connection {
+        let connection = with_items(100);
+        let sql = "UPDATE intel_items SET scores_json = CASE rowid % 7
+            WHEN 0 THEN '{\"n\": null}' WHEN 1 THEN 'no JSON' WHEN 2 THEN '{\"n\": 9223372036854775808}'
+            ELSE json_object('n', rowid % 5) END";
+        connection.execute(sql, []).unwrap();
+        connection
+    }
+
+    #[test]
+    fn an_item_is_found_by_its_rowid_whatever_the_filter() {
+        let connection = with_items(0);
+        for filter in filters() {
+            let sql = item_sql(Fields::ALL, &filter);
+            assert_eq!(
+                plan(&connection, &sql),
+                ["SEARCH intel_items USING INTEGER PRIMARY KEY (rowid=?)"],
+                "{sql}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_more_are_kept_than_are_wanted_and_each_comes_once() {
+        let connection = with_numbers();
+        let go_on = AtomicBool::default();
+        let fields = Fields::default();
+        for (filter, order) in
+            filters().into_iter().flat_map(|filter| Order::ALL.map(|order| (filter.clone(), order)))
+        {
+            let whole = rank_next(&connection, &filter, &by(".n"), order, None, usize::MAX, &go_on).unwrap();
+            assert!(!whole.is_more());
+            assert!(whole.ranked.is_sorted());
+            let whole =
+                ids(&read_ranked(&connection, &filter, fields, order, &whole, 0..usize::MAX).unwrap());
+            let count = item_count::count(&connection, &filter).unwrap();
+            assert_eq!(whole.len() as u64, count, "{filter:?}");
+            for most in [1, 7, 99] {
+                let (mut found, mut last) = (Vec::new(), None);
+                loop {
+                    let ranking =
+                        rank_next(&connection, &filter, &by(".n"), order, last.as_ref(), most, &go_on)
+                            .unwrap();
+                    assert!(ranking.len() <= most && ranking.ranked.capacity() <= 2 * most.max(4));
+                    for start in (0..ranking.len()).step_by(3) {
+                        let which = start..start + 3;
+                        found.extend(ids(
+                            &read_ranked(&connection, &filter, fields, order, &ranking, which).unwrap()
+                        ));
+                    }
+                    if !ranking.is_more() {
+                        break;
+                    }
+                    last = Some(ranking);
+                }
+                assert_eq!(found, whole, "{filter:?}, {order:?}, {most}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_rowid_that_is_anothers_by_now_is_left_out() {
+        let connection = with_items(10);
+        let filter = ItemFilter::of_run("run");
+        let ranking =
+            rank_next(&connection, &filter, &by(".n"), Order::Oldest, None, 1, &AtomicBool::default())
+                .unwrap();
+        let read = || {
+            ids(&read_ranked(&connection, &filter, Fields::default(), Order::Oldest, &ranking, 0..9).unwrap())
+        };
+        assert_eq!(read(), ["item 8"]);
+        connection.execute_batch("INSERT INTO runs SELECT 'other', run_type, started_at, finished_at, status, settings_snapshot_json, notes, NULL, NULL, NULL FROM runs LIMIT 1; UPDATE intel_items SET run_id = 'other' WHERE item_id = 'item 8'").unwrap();
+        assert_eq!(read(), [""; 0]);
+    }
+
+    #[test]
+    fn ranking_ends_when_it_is_told_to() {
+        let connection = with_items(1);
+        let filter = ItemFilter::default();
+        let stopped =
+            rank_next(&connection, &filter, &by(".n"), Order::Oldest, None, 1, &AtomicBool::new(true));
+        assert_eq!(stopped.unwrap_err().kind, ErrorKind::Interrupted);
+    }
+
+    #[test]
+    fn what_a_position_says_comes_back() {
+        for order in Order::ALL {
+            for number in [None, number_of("-0.5"), number_of("9223372036854775808"), number_of("Infinity")] {
+                let ranked = Ranked::new(number, 7, order);
+                let position = ranked.position(order);
+                assert_eq!((position.rowid, Ranked::at(&position, order)), (7, ranked));
+            }
+        }
+    }
 }

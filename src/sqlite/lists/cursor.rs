@@ -47,7 +47,7 @@ impl Position {
         }
         if parts.list != checksum(list.as_bytes()) {
             return Err(refusal(
-                "the cursor belongs to another list: take next_cursor from the same call with the same filters",
+                "the cursor belongs to another list: take next_cursor from the same call with the same filters and order",
             ));
         }
         Ok(parts.position)

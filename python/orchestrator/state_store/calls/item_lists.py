@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _PAGE_ITEMS = 512
 """How many items a page of `StateStore.iter_intel_items` has: about 1 MB of ordinary ones."""
 
+_RANKED_ITEMS = 500_000
+"""How many items it ranks at a time, if they are ordered by a number: 12 MB."""
+
 
 class ItemLists:
     """Lists of intel items: a mixin of `StateStore`."""
@@ -35,7 +38,7 @@ class ItemLists:
         cursor: str | None = None,
         **filters: Unpack[ItemFilters],
     ) -> Page[IntelItem]:
-        """Return items, JSON decoded, in the order in which they were first recorded, the newest first, or the best first.
+        """Return items, JSON decoded, in the order in which they were first recorded, or the newest or best first.
 
         With a `limit` the list is a page; pass its `next_cursor` to get the next one. No read stays open between two
         pages. While others write, each item that exists all the time is returned exactly once; with `order_by`, each
@@ -68,9 +71,9 @@ class ItemLists:
         Raises
         ------
         InvalidValueError
-            When a path, an operator or a value of `where` is invalid, or the path of `order_by`, `fields` is empty or has an unknown or repeated
-            name, `decision` and `undecided` are both given, a time has no offset, the limit is less than 1, or the
-            cursor was changed or belongs to another list or order.
+            When a path, an operator or a value of `where` is invalid, or the path of `order_by`; `fields` is empty or
+            has an unknown or repeated name, `decision` and `undecided` are both given, a time has no offset, the limit
+            is less than 1, or the cursor was changed or belongs to another list or order.
         InvalidTypeError
             When an argument has the wrong type.
         InvalidJSONError
@@ -111,7 +114,7 @@ class ItemLists:
         order_by: str | None = None,
         **filters: Unpack[ItemFilters],
     ) -> Iterator[IntelItem]:
-        """Iterate over items, JSON decoded, in bounded memory: as they were first recorded, the newest or the best first.
+        """Iterate over items, JSON decoded, in bounded memory: as they were first recorded, the newest or best first.
 
         Items are read page by page, and no read stays open between pages. While others write, each item that exists all
         the time is returned exactly once; with `order_by`, each whose number does not change.
@@ -157,7 +160,7 @@ class ItemLists:
     def _ranked_pages(self, selection: ItemSelection) -> Iterator[IntelItem]:
         ranking = None
         while ranking is None or ranking.is_more:
-            ranking = self._core.rank_intel_items(selection, ranking)
+            ranking = self._core.rank_intel_items(selection, ranking, _RANKED_ITEMS)
             for start in range(0, len(ranking), _PAGE_ITEMS):
                 yield from self._core.read_ranked_intel_items(selection, ranking, start, start + _PAGE_ITEMS)
 
