@@ -87,7 +87,8 @@ def test_best_comes_first_then_the_oldest_and_what_is_no_number_last(
     new_engine: Callable[[], Engine], values: list[Any], order: Order, limit: int
 ) -> None:
     named = [(f"item-{number}", value) for number, value in enumerate(values)]
-    with new_engine().open(synchronous="NORMAL") as store:
+    engine = new_engine()
+    with engine.open(**engine.quick) as store:
         store.start_run("run-1", "daily", {})
         store.upsert_intel_items_batch(scored(item_id, value) for item_id, value in named)
         expected = best_first(named, order)
@@ -293,7 +294,7 @@ def test_iteration_goes_on_from_ranking_to_ranking(store: StateStore, monkeypatc
         monkeypatch.setattr(item_lists, "_PAGE_ITEMS", page)
         monkeypatch.setattr(item_lists, "_RANKED_ITEMS", ranked)
         for order in ("oldest", "newest"):
-            assert iterated(store, order=order) == best_first(values, order)  # type: ignore[arg-type]
+            assert iterated(store, order=order) == best_first(values, order)
 
 
 def test_iteration_leaves_out_what_is_gone_and_what_no_longer_passes(

@@ -72,10 +72,11 @@ def test_signal_handler_that_writes_while_the_call_it_interrupts_waits_is_busy_a
         assert item_ids(store) == ["main", "after"]
 
 
-def test_ctrl_c_at_any_moment_of_a_long_list_leaves_the_store_usable(run_path: Path) -> None:
+@pytest.mark.parametrize("how", signals.LONG_LISTS)
+def test_ctrl_c_at_any_moment_of_a_long_list_leaves_the_store_usable(run_path: Path, how: str) -> None:
     with StateStore(run_path) as store:
         store.upsert_intel_items_batch(make_item(f"{index}", claims_json=["c"] * 20) for index in range(5000))
-    assert in_process(signals.long_list_interrupted_at_random, str(run_path), 40) > 0
+    assert in_process(signals.long_list_interrupted_at_random, str(run_path), how, 40) > 0
 
 
 def test_ctrl_c_at_any_moment_leaves_nothing_open_nor_half_written(run_path: Path) -> None:

@@ -66,6 +66,9 @@ def calls(store: StateStore, folder: str) -> Iterator[Callable[[], object]]:
     yield lambda: store.list_runs(order="oldest")
     yield lambda: store.list_intel_items(order="newest")
     yield lambda: store.iter_intel_items(order="best")  # type: ignore[arg-type]
+    yield lambda: store.list_intel_items(order_by="scores_json.a", limit=2)
+    yield lambda: list(store.iter_intel_items(order_by="scores_json.a"))
+    yield lambda: store.list_intel_items(order_by="total")
     yield lambda: store.count_runs(run_id_prefix="run-")
     yield lambda: store.count_runs_by("status", since=now)
     yield lambda: store.count_runs_by("started_at")  # type: ignore[arg-type]

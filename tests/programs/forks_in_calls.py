@@ -31,6 +31,7 @@ CALLS: dict[str, Callable[[StateStore], Any]] = {
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 10000000) SELECT sum(i) FROM n"
     ).fetchall(),
     "list": lambda store: store.list_intel_items(where={"scores_json.n": (">", 5)}),
+    "best": lambda store: store.list_intel_items(order_by="scores_json.n", limit=5),
     "check": lambda store: store.check(),
     "vacuum": lambda store: store.vacuum(full=True),
     "prune": lambda store: store.prune(keep_last=0),

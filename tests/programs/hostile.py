@@ -25,6 +25,8 @@ def in_a_transaction(store: StateStore) -> None:
 CALLS: list[Callable[[StateStore], object]] = [
     lambda store: store.list_intel_items_for_run("run-1"),
     lambda store: list(store.iter_intel_items()),
+    lambda store: store.list_intel_items(order_by="scores_json.total", limit=2),
+    lambda store: list(store.iter_intel_items(order_by="scores_json.total")),
     lambda store: list(store.iter_intel_items(run_id="run-1")),
     lambda store: store.get_intel_item("a"),
     lambda store: store.list_intel_items(item_type="note", limit=2),

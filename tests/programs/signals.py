@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from orchestrator.state_store import StateStore, StateStoreError, StoreBusyError
 
@@ -135,24 +135,30 @@ def handler_that_writes_into_a_wait(path: str, act: str) -> list[float]:
     return seconds
 
 
-def long_list_interrupted_at_random(path: str, times: int) -> int:
+LONG_LISTS: dict[str, Callable[[StateStore], Sequence[object]]] = {
+    "by age": lambda store: store.list_intel_items_for_run("run-1"),
+    "by a number": lambda store: store.list_intel_items(order_by="claims_json[1]", limit=3),
+}
+
+
+def long_list_interrupted_at_random(path: str, how: str, times: int) -> int:
     """List many items while Ctrl-C comes at any moment; return how often it came in the middle of a list."""
     interrupts = 0
     with StateStore(path, pool_size=1) as store:
         begun = time.monotonic()
-        length = len(store.list_intel_items_for_run("run-1"))
+        length = len(LONG_LISTS[how](store))
         took = time.monotonic() - begun
         signal.signal(signal.SIGALRM, signal.default_int_handler)
         for time_ in range(times):
             with contextlib.suppress(KeyboardInterrupt):
                 interrupts += 1
                 signal.setitimer(signal.ITIMER_REAL, max(took * time_ / times, 1e-6))
-                items = store.list_intel_items_for_run("run-1")
+                items = LONG_LISTS[how](store)
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 interrupts -= 1
                 assert len(items) == length
             signal.setitimer(signal.ITIMER_REAL, 0)
-        assert len(store.list_intel_items_for_run("run-1")) == length
+        assert len(LONG_LISTS[how](store)) == length
         store.upsert_intel_item(item("after"))
     return interrupts
 
