@@ -352,7 +352,11 @@ pub(crate) mod tests {
     #[test]
     fn pages_and_counts_have_what_the_filter_lets_through_each_once_and_in_order() {
         let connection = with_items(100);
-        for filter in filters() {
+        // Far apart all are found by an index; next to each other, in the table.
+        let combinations = [1, 1000].map(|apart| filters().into_iter().map(move |filter| (apart, filter)));
+        for (apart, filter) in combinations.into_iter().flatten() {
+            let sql = "UPDATE intel_items SET rowid = rowid * ?1 WHERE rowid % 1000";
+            connection.execute(sql, [apart]).unwrap();
             let clauses = |text: &Option<String>, clause: &str| match text {
                 Some(text) => format!("{clause} '{text}'"),
                 None => "TRUE".to_owned(),

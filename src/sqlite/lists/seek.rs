@@ -8,7 +8,7 @@
 //! - An index, in which nothing but the list is gone through: all of its rowids are looked at, and the first ones kept.
 //!   That takes some 40 ms for 1,000,000, where walking the table takes ten times as long.
 
-use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, OptionalExtension, Row, Statement, ToSql, params_from_iter};
 
 use crate::error::{ErrorKind, Result, StoreError};
@@ -221,35 +221,82 @@ impl Rows<'_> {
     ) -> Result<Vec<i64>> {
         let mut found = Vec::new();
         for part in parts {
-            let values =
-                || part.iter().filter_map(|(_, value)| value.clone()).chain(from.map(ToSqlOutput::from));
-            if found.len() < most && most < usize::MAX {
-                // Nearly always those of the first times are the first ones: then the index has no other before the last.
-                let mut first = Vec::new();
-                let limit = i64::try_from(most).unwrap_or(i64::MAX);
-                let mut statement =
-                    connection.prepare_cached(&self.first_sql(part, order, from.is_some()))?;
-                let rows = statement.query(params_from_iter(values().chain([limit.into()])))?;
-                collect(rows, &mut first, order, usize::MAX)?;
-                if first.len() == most {
-                    first.sort_unstable_by(|a, b| order.compare(a, b));
-                    let last = first.pop().map(ToSqlOutput::from);
-                    let sql = self.part_sql(part, order, from.is_some(), true);
-                    let mut statement = connection.prepare_cached(&sql)?;
-                    let rows = statement.query(params_from_iter(values().chain(last)))?;
-                    collect(rows, &mut found, order, most)?;
-                } else {
-                    found.extend(first);
-                }
-            } else {
-                let last = found.get(most - 1).copied().map(ToSqlOutput::from);
-                let sql = self.part_sql(part, order, from.is_some(), last.is_some());
-                let mut statement = connection.prepare_cached(&sql)?;
-                collect(statement.query(params_from_iter(values().chain(last)))?, &mut found, order, most)?;
-            }
-            trim(&mut found, order, most);
+            let last = found.get(most - 1).copied();
+            let last = last.map_or_else(
+                || self.last_of_first(connection, part, order, from, most),
+                |last| Ok(Some(last)),
+            );
+            self.collect(connection, part, order, from, last?, most, &mut found)?;
         }
         Ok(found)
+    }
+
+    /// The last of the first rowids of a part by their times, which nearly always are the first ones.
+    fn last_of_first(
+        &self,
+        connection: &Connection,
+        part: &[Clause],
+        order: Order,
+        from: Option<i64>,
+        most: usize,
+    ) -> Result<Option<i64>> {
+        let Some(limit) = i64::try_from(most).ok() else { return Ok(None) };
+        let mut statement = connection.prepare_cached(&self.first_sql(part, order, from.is_some()))?;
+        let values = values(part).chain(from.map(ToSqlOutput::from)).chain([limit.into()]);
+        let (mut rows, mut count, mut last) = (statement.query(params_from_iter(values))?, 0, None::<i64>);
+        while let Some(row) = rows.next()? {
+            let rowid = row.get(0)?;
+            last = Some(
+                last.map_or(rowid, |last| if order.compare(&rowid, &last).is_gt() { rowid } else { last }),
+            );
+            count += 1;
+        }
+        Ok(last.filter(|_| count == most))
+    }
+
+    /// Add the rowids of a part up to `last`; of all together the first `most` stay, in their order.
+    #[expect(clippy::too_many_arguments, reason = "what is asked for, and what was found")]
+    fn collect(
+        &self,
+        connection: &Connection,
+        part: &[Clause],
+        order: Order,
+        from: Option<i64>,
+        mut last: Option<i64>,
+        most: usize,
+        found: &mut Vec<i64>,
+    ) -> Result<()> {
+        let before = found.len();
+        let mut statement =
+            connection.prepare_cached(&self.part_sql(part, order, from.is_some(), last.is_some()))?;
+        // Where many come before the last the clock was set back: once they are known, one more pass has few of them.
+        for enough in [last.map(|_| most.saturating_mul(4).saturating_add(WALK)), None] {
+            found.truncate(before);
+            let ends = from.into_iter().chain(last).map(ToSqlOutput::from);
+            let mut rows = statement.query(params_from_iter(values(part).chain(ends)))?;
+            while let Some(row) = rows.next()? {
+                if found.len() == found.capacity() {
+                    if enough.is_none() && found.len() / 4 > most {
+                        trim(found, order, most);
+                    }
+                    found
+                        .try_reserve(found.len().max(WALK))
+                        .map_err(|_| StoreError::new(ErrorKind::OutOfMemory, "out of memory"))?;
+                }
+                found.push(row.get(0)?);
+                if enough.is_some_and(|enough| found.len() - before > enough) {
+                    break;
+                }
+            }
+            if enough.is_none_or(|enough| found.len() - before <= enough) {
+                break;
+            }
+            let mut new = found.split_off(before);
+            trim(&mut new, order, most);
+            last = new.last().copied();
+        }
+        trim(found, order, most);
+        Ok(())
     }
 
     /// What finds the first of a part by their times.
@@ -284,20 +331,8 @@ fn each(mut rows: rusqlite::Rows, look: &mut dyn FnMut(&Row) -> Result<bool>) ->
     Ok(true)
 }
 
-/// Add the rowids of these rows, of all together the first `most`.
-fn collect(mut rows: rusqlite::Rows, found: &mut Vec<i64>, order: Order, most: usize) -> Result<()> {
-    while let Some(row) = rows.next()? {
-        if let ValueRef::Integer(rowid) = row.get_ref(0)? {
-            if found.len() == found.capacity() {
-                if found.len() / 2 > most {
-                    trim(found, order, most);
-                }
-                found.try_reserve(1).map_err(|_| StoreError::new(ErrorKind::OutOfMemory, "out of memory"))?;
-            }
-            found.push(rowid);
-        }
-    }
-    Ok(())
+fn values<'a>(part: &[Clause<'a>]) -> impl Iterator<Item = ToSqlOutput<'a>> {
+    part.iter().filter_map(|(_, value)| value.clone())
 }
 
 fn trim(found: &mut Vec<i64>, order: Order, most: usize) {

@@ -40,7 +40,7 @@ const MOST_WORK: Duration = Duration::from_millis(8);
 pub struct Prune {
     /// Those that ended longer ago than this.
     pub older_than: Option<Duration>,
-    /// All but the newest so many of those of this type and status.
+    /// All but so many of those of this type and status that were recorded last.
     pub keep_last: Option<u64>,
     /// Those of this type.
     pub run_type: Option<String>,
@@ -88,17 +88,19 @@ impl Selection {
         let mut seen_since = time::isoformat(now);
         if let Some(age) = prune.older_than {
             let cut_off = time::before(now, age);
-            selection.restrict("coalesce(finished_at, started_at) < ?", [cut_off.clone().into()]);
+            // A run whose end is before its start ended when the clock was set back: it is no older than its start.
+            selection
+                .restrict("max(coalesce(finished_at, started_at), started_at) < ?", [cut_off.clone().into()]);
             seen_since = cut_off;
         }
         if let Some(count) = prune.keep_last.filter(|count| *count > 0) {
-            let Some((started_at, rowid)) = selection.newest(connection, prune, count)? else {
+            let Some(rowid) = selection.newest(connection, prune, count)? else {
                 return Ok(None);
             };
-            selection.restrict(
-                "(started_at, runs.rowid) < (?, ?)",
-                [started_at.clone().into(), Value::Integer(rowid)],
-            );
+            selection.restrict("runs.rowid < ?", [Value::Integer(rowid)]);
+            let started_at: String = connection
+                .prepare_cached("SELECT min(+started_at) FROM runs WHERE rowid >= ?")?
+                .query_row([rowid], |row| row.get(0))?;
             seen_since = seen_since.min(started_at);
         }
         if prune.keep_seen {
@@ -131,14 +133,14 @@ impl Selection {
         self.parameters.extend(values);
     }
 
-    /// Where the newest `count` runs of the filters end.
-    fn newest(&self, connection: &Connection, prune: &Prune, count: u64) -> Result<Option<(String, i64)>> {
+    /// Where the `count` runs of the filters that were recorded last begin.
+    fn newest(&self, connection: &Connection, prune: &Prune, count: u64) -> Result<Option<i64>> {
         let of_filters = Self::by_filters(prune);
         let skipped = i64::try_from(count - 1).unwrap_or(i64::MAX);
         let parameters = of_filters.parameters.into_iter().chain([Value::Integer(skipped)]);
         Ok(connection
             .prepare_cached(&newest_sql(&of_filters.conditions))?
-            .query_row(params_from_iter(parameters), |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row(params_from_iter(parameters), |row| row.get(0))
             .optional()?)
     }
 
@@ -253,10 +255,7 @@ const COUNTS: &str = "(SELECT count(*) FROM intel_items WHERE intel_items.run_id
     (SELECT count(*) FROM telemetry WHERE telemetry.run_id = runs.run_id)";
 
 fn newest_sql(conditions: &str) -> String {
-    format!(
-        "SELECT started_at, rowid FROM runs WHERE {conditions}
-         ORDER BY started_at DESC, rowid DESC LIMIT 1 OFFSET ?"
-    )
+    format!("SELECT rowid FROM runs WHERE {conditions} ORDER BY rowid DESC LIMIT 1 OFFSET ?")
 }
 
 fn next_sql(conditions: &str, columns: &str) -> String {
@@ -328,7 +327,7 @@ mod tests {
             assert!(!plan.contains("SCAN") && !plan.contains("B-TREE"), "{plan}");
         }
         let newest = plan(&connection, &newest_sql(&Selection::by_filters(&prune).conditions));
-        assert_eq!(newest, "SCAN runs USING INDEX idx_runs_started_at");
+        assert_eq!(newest, "SCAN runs");
         let marked = plan(&connection, pruned::IS_ANY_PRUNED);
         assert!(marked.contains("USING COVERING INDEX idx_runs_pruned_at"), "{marked}");
     }

@@ -86,7 +86,7 @@ class Upkeep:
         older_than
             Delete runs that finished (or, if that is not known, started) longer ago than this: a timedelta, or seconds.
         keep_last
-            Keep this many of the newest runs, by `started_at`, of this `run_type` and `status`. With `older_than` as
+            Keep this many runs, those recorded last, of this `run_type` and `status`. With `older_than` as
             well, a run is deleted only if it meets both conditions.
         run_type
             Only runs of this type.
@@ -97,7 +97,7 @@ class Upkeep:
             where only a deletion could show it (SET DEFAULT, or a CHECK of such a table).
         keep_seen
             Keep a run if a later run recorded one of its items again: items belong to the run that recorded them first.
-            It counts from the earlier of `older_than` ago and the start of the oldest run that `keep_last` keeps. An
+            It counts from the earlier of `older_than` ago and the earliest start of a run that `keep_last` keeps. An
             update counts, and a repetition if the item was last noted at least a minute before.
 
         Returns
