@@ -308,6 +308,7 @@ mod tests {
                             &read_ranked(&connection, &filter, fields, order, &ranking, which).unwrap()
                         ));
                     }
+                    assert!(found.len() <= whole.len(), "{filter:?}, {order:?}, {most}");
                     if !ranking.is_more() {
                         break;
                     }
