@@ -168,7 +168,8 @@ fn rank(
     // The last of those that come first is on top.
     let mut first = BinaryHeap::new();
     let mut is_more = false;
-    scan(connection, filter, Fields::default().with(by.column()), Order::Oldest, None, &mut |row, kept| {
+    let columns = Fields::default().with(by.column());
+    scan(connection, filter, columns, Order::Oldest, None, None, &mut |row, kept| {
         refuse_stopped(stop)?;
         if !kept {
             return Ok(true);
@@ -229,7 +230,7 @@ fn item_sql(columns: Fields, filter: &ItemFilter) -> String {
     let of_run = if filter.run_id.is_some() { " AND run_id = :run_id" } else { "" };
     let since = if filter.since.is_some() { " AND created_at >= :since" } else { "" };
     let until = if filter.until.is_some() { " AND created_at < :until" } else { "" };
-    format!("{} WHERE rowid = :rowid{of_run}{since}{until}", select(columns))
+    format!("SELECT {} FROM intel_items WHERE rowid = :rowid{of_run}{since}{until}", select(columns))
 }
 
 fn refuse_stopped(stop: &AtomicBool) -> Result<()> {
