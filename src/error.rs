@@ -55,6 +55,8 @@ pub enum ErrorKind {
     TransactionDoomed,
     /// A value or an option that is not accepted, or that a constraint of the user's own forbids.
     InvalidValue,
+    /// The clock is not to be believed, and so nothing was deleted or recovered by age.
+    Clock,
     /// The caller's interrupt check ended a wait.
     Interrupted,
     /// Anything else that SQLite reported.

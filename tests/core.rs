@@ -113,14 +113,14 @@ fn a_run_without_a_sign_of_life_is_recovered_and_finished_by_force_alone() {
     let me = Caller::thread();
     store.start_run(&me, run("r")).unwrap();
     store.heartbeat(&me, "r").unwrap();
-    assert!(store.recover_stale_runs(&me, Duration::from_secs(60), "crashed").unwrap().is_empty());
+    assert!(store.recover_stale_runs(&me, Duration::from_secs(60), "crashed", false).unwrap().is_empty());
     let transaction = store.begin(&me).unwrap();
-    let refused = store.recover_stale_runs(&me, Duration::ZERO, "crashed");
+    let refused = store.recover_stale_runs(&me, Duration::ZERO, "crashed", false);
     assert_eq!(kind(refused.map(drop)), Some(ErrorKind::Transaction));
     transaction.roll_back().unwrap();
-    let refused = store.recover_stale_runs(&me, Duration::ZERO, "running");
+    let refused = store.recover_stale_runs(&me, Duration::ZERO, "running", false);
     assert_eq!(kind(refused.map(drop)), Some(ErrorKind::InvalidValue));
-    let recovered = store.recover_stale_runs(&me, Duration::ZERO, "crashed").unwrap();
+    let recovered = store.recover_stale_runs(&me, Duration::ZERO, "crashed", false).unwrap();
     assert_eq!((recovered.len(), recovered.get(0, RunColumn::Status)), (1, Some(&b"crashed"[..])));
     let end = |if_over| RunEnd { run_id: "r".into(), status: "completed".into(), notes: None, if_over };
     for if_over in [IfOver::Replace, IfOver::Keep] {
@@ -149,7 +149,7 @@ fn a_run_that_was_recovered_takes_no_writes_until_it_is_reopened() {
     let telemetry = |force| Telemetry { run_id: "r".into(), telemetry_json: b"1".to_vec(), force };
     store.start_run(&me, run("r")).unwrap();
     store.upsert_intel_item(&me, items("r", &["a"], "first")).unwrap();
-    store.recover_stale_runs(&me, Duration::ZERO, "crashed").unwrap();
+    store.recover_stale_runs(&me, Duration::ZERO, "crashed", false).unwrap();
     store.start_run(&me, run("s")).unwrap();
     let mut mixed = items("s", &["a", "b"], "second");
     for cell in ["c", "r", "note", "t", "s", "[]", "[]", "{}", "[]", "[]", "x", "y"] {
@@ -239,7 +239,7 @@ fn writes_that_share_a_commit_fail_alone() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("store.db"));
     store.start_run(&Caller::thread(), run("recovered")).unwrap();
-    store.recover_stale_runs(&Caller::thread(), Duration::ZERO, "crashed").unwrap();
+    store.recover_stale_runs(&Caller::thread(), Duration::ZERO, "crashed", false).unwrap();
     store.start_run(&Caller::thread(), run("r")).unwrap();
     let barrier = Arc::new(Barrier::new(8));
     std::thread::scope(|scope| {

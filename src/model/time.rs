@@ -1,12 +1,17 @@
 //! Times, as Python's `datetime.isoformat()` prints them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Timelike, Utc};
 
 /// The present time in UTC, as Python's `datetime.isoformat()` prints it: no fraction where it is zero.
 pub fn now() -> String {
-    isoformat(Utc::now())
+    isoformat(clock())
+}
+
+/// The present time. `Utc::now` panics where the clock is before 1970.
+pub(crate) fn clock() -> DateTime<Utc> {
+    SystemTime::now().into()
 }
 
 /// A time as Python's `datetime.isoformat()` prints it.

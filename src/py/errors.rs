@@ -55,6 +55,7 @@ impl From<StoreError> for PyErr {
             ErrorKind::Transaction => "TransactionError",
             ErrorKind::TransactionDoomed => "TransactionDoomedError",
             ErrorKind::InvalidValue => "InvalidValueError",
+            ErrorKind::Clock => "ClockError",
             ErrorKind::Interrupted | ErrorKind::Other => "StateStoreError",
         };
         Python::attach(|py| {

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from orchestrator.state_store import (
+    ClockError,
     IntelItemNotFoundError,
     InvalidTypeError,
     InvalidValueError,
@@ -55,6 +56,18 @@ def leave_twice(_: Engine, store: StateStore) -> None:
     with store.transaction() as transaction:
         pass
     transaction.__exit__(None, None, None)
+
+
+
+def recover_after_years(lasting: Engine, store: StateStore) -> None:
+    lasting.edit("runs", started_at="2020-01-01T00:00:00+00:00")
+    store.recover_stale_runs(60)
+
+
+def prune_after_years(lasting: Engine, store: StateStore) -> None:
+    store.finish_run("run-1", "completed")
+    lasting.edit("runs", started_at="2020-01-01T00:00:00+00:00", finished_at="2020-01-01T00:00:00+00:00")
+    store.prune(older_than=60)
 
 
 deep_item = make_item("item-7", claims_json=nested(100_000, "list"))
@@ -110,6 +123,8 @@ SCENARIOS: list[tuple[type[StateStoreError], list[str], Act]] = [
     (StoreBusyError, ["finish_run", "run-1"], write_while_held),
     (ReadOnlyError, ["finish_run"], write_read_only),
     (TransactionError, ["transaction"], leave_twice),
+    (ClockError, ["recover_stale_runs", "nothing was changed", "trust_clock=True"], recover_after_years),
+    (ClockError, ["prune", "nothing was changed", "trust_clock=True"], prune_after_years),
 ]
 
 

@@ -8,7 +8,8 @@
  *   flaky SEED   two of a hundred writes and syncs fail with EIO
  *   no threads   no thread can be started: pthread_create fails with EAGAIN
  *   statfs HEX   statfs says that every file system is of this type
- *   time SECONDS the clock is so many seconds ahead, or behind
+ *   time SECONDS the clock is so many seconds ahead, or behind; they may have a fraction
+ *   suspend SECONDS as "time", for which the system was suspended
  *   clock NAME N threads of this name cannot tell the time from their N-th look at it on: Rust panics
  *
  * Only files whose name holds ".db" are touched, so that the program's own files stay sound. */
@@ -132,6 +133,12 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
         }
     }
     int result = NEXT(int, "clock_gettime", clockid_t, struct timespec *)(clock, time);
-    if (clock == CLOCK_REALTIME && on("time ", argument)) time->tv_sec += strtol(argument, NULL, 10);
+    int shifted = (clock == CLOCK_REALTIME || clock == CLOCK_BOOTTIME) && on("suspend ", argument);
+    if (shifted || (clock == CLOCK_REALTIME && on("time ", argument))) {
+        int64_t now = time->tv_sec * 1000000000LL + time->tv_nsec + (int64_t)(strtod(argument, NULL) * 1e9);
+        int64_t nanoseconds = (now % 1000000000 + 1000000000) % 1000000000;
+        time->tv_sec = (now - nanoseconds) / 1000000000;
+        time->tv_nsec = nanoseconds;
+    }
     return result;
 }

@@ -21,6 +21,7 @@ BASES: dict[str, type[Exception]] = {
     "InvalidTypeError": TypeError,
     "InvalidValueError": ValueError,
     "NestingTooDeepError": RecursionError,
+    "ClockError": RuntimeError,
     "StoreClosedError": sqlite3.ProgrammingError,
     "StoreBusyError": sqlite3.OperationalError,
     "ReadOnlyError": sqlite3.OperationalError,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.state_store.connection import Connection, Cursor, Row
     from orchestrator.state_store.exceptions import (
         CannotOpenError,
+        ClockError,
         CommitOutcomeUnknownError,
         CorruptDatabaseError,
         DiskFullError,
@@ -66,6 +67,7 @@ __all__ = [
     "ActiveRun",
     "CannotOpenError",
     "Checkpointed",
+    "ClockError",
     "CommitOutcomeUnknownError",
     "Connection",
     "CorruptDatabaseError",

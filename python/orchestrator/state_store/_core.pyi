@@ -113,7 +113,7 @@ class Store:
     def end_heartbeats(self, run_id: str) -> None:
         """Stop that."""
 
-    def recover_stale_runs(self, older_than: float, status: str) -> list[tuple[Any, ...]]:
+    def recover_stale_runs(self, older_than: float, status: str, trust_clock: bool) -> list[tuple[Any, ...]]:
         """Finish the runs without a heartbeat or a write for so many seconds; return each's `RunRecord` fields."""
 
     def get_run(self, run_id: str) -> tuple[Any, ...] | None:
@@ -221,6 +221,7 @@ class Store:
         status: str | Iterable[str] | None,
         dry_run: bool,
         keep_seen: bool,
+        trust_clock: bool,
     ) -> tuple[int, int, int]:
         """Delete finished runs; return the numbers of runs, items and telemetry documents deleted."""
 

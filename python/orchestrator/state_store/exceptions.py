@@ -102,6 +102,13 @@ class TransactionDoomedError(StateStoreError, sqlite3.OperationalError):
     """SQLite rolled the whole transaction back by itself (disk full, I/O error): nothing of it is written."""
 
 
+class ClockError(StateStoreError, RuntimeError):
+    """The clock has jumped ahead: nothing was deleted or recovered by age.
+
+    Open a new store when the clock is right. If it is, `trust_clock=True` deletes or recovers all the same.
+    """
+
+
 class MissingFieldError(StateStoreError, KeyError):
     """An item lacks a required key."""
 

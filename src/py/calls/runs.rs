@@ -126,11 +126,15 @@ impl Store {
         py: Python<'py>,
         older_than: f64,
         status: &Bound<'py, PyAny>,
+        trust_clock: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyList>> {
         let status = values::text(status, "recover_stale_runs", "status")?;
+        let trust_clock = options::flag(trust_clock, "recover_stale_runs: trust_clock")?;
         // No run is older than what a Duration cannot hold.
         let older_than = Duration::try_from_secs_f64(older_than).unwrap_or(Duration::MAX);
-        let runs = call(py, &self.0, |store, caller| store.recover_stale_runs(caller, older_than, status))?;
+        let runs = call(py, &self.0, |store, caller| {
+            store.recover_stale_runs(caller, older_than, status, trust_clock)
+        })?;
         run::changed_tuples(py, &runs)
     }
 

@@ -49,6 +49,7 @@ impl Store {
         status: &Bound<'_, PyAny>,
         dry_run: &Bound<'_, PyAny>,
         keep_seen: &Bound<'_, PyAny>,
+        trust_clock: &Bound<'_, PyAny>,
     ) -> PyResult<Counts> {
         let prune = Prune {
             older_than: older_than.map(Duration::from_secs_f64),
@@ -56,6 +57,7 @@ impl Store {
             run_type: values::optional_text(run_type, "prune", "run_type")?.map(str::to_owned),
             statuses: values::texts(status, "prune", "status")?,
             keep_seen: options::flag(keep_seen, "prune: keep_seen")?,
+            trust_clock: options::flag(trust_clock, "prune: trust_clock")?,
         };
         let dry_run = options::flag(dry_run, "prune: dry_run")?;
         call(py, &self.0, |store, caller| store.prune(caller, &prune, dry_run)).map(counts)

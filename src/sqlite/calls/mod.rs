@@ -29,6 +29,7 @@ use crate::sqlite::engine::writer::Writer;
 use crate::sqlite::file::place::{self, Links, Place};
 use crate::sqlite::file::trace::{Trace, Traced};
 use crate::sqlite::file::wait::Wait;
+use crate::sqlite::upkeep::clock::Clock;
 
 /// Runs, intel items and telemetry in one SQLite file. Share it freely between threads.
 ///
@@ -55,6 +56,7 @@ struct Shared {
     path: Option<PathBuf>,
     options: Options,
     closed: AtomicBool,
+    clock: Clock,
     /// `None` for a store in memory.
     links: Option<Arc<Links>>,
     /// Replaced in a forked child. Locked only inside the fork's gate.

@@ -22,6 +22,7 @@ use crate::sqlite::file::platform;
 use crate::sqlite::file::sizes;
 use crate::sqlite::file::trace::Trace;
 use crate::sqlite::file::wait::Wait;
+use crate::sqlite::upkeep::clock::Clock;
 
 /// The shortest that a database can be; SQLite itself takes some shorter files for empty ones.
 /// <https://www.sqlite.org/fileformat2.html#the_database_header>
@@ -132,6 +133,7 @@ impl Store {
             path,
             options,
             closed: AtomicBool::new(false),
+            clock: Clock::read(),
             links,
             current: Mutex::new(Arc::new(connections)),
         });

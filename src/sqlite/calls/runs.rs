@@ -9,6 +9,7 @@ use crate::error::{ErrorKind, Result, StoreError, excerpt};
 use crate::model::caller::Caller;
 use crate::model::columns::RunColumn;
 use crate::model::rows::{NewRun, RUNNING, RunEnd, Runs};
+use crate::model::time;
 use crate::sqlite::engine::commit::advise;
 use crate::sqlite::engine::write::Write;
 use crate::sqlite::file::wait::Wait;
@@ -143,14 +144,28 @@ impl Store {
     /// processes recover at the same time, each run is returned to one of them.
     ///
     /// # Errors
+    /// [`ErrorKind::Clock`] where runs would be recovered and the clock is not to be believed, unless `trust_clock`;
     /// [`ErrorKind::InvalidValue`] when `status` is that of a running run, [`ErrorKind::Transaction`] inside the
     /// caller's own transaction, [`ErrorKind::StoreBusy`] also when others keep the file's lock so that no run can
     /// record a heartbeat; and as [`Self::start_run`].
-    pub fn recover_stale_runs(&self, caller: &Caller, older_than: Duration, status: &str) -> Result<Runs> {
-        self.recover(caller, older_than, status).map_err(|error| error.during("recover_stale_runs"))
+    pub fn recover_stale_runs(
+        &self,
+        caller: &Caller,
+        older_than: Duration,
+        status: &str,
+        trust_clock: bool,
+    ) -> Result<Runs> {
+        self.recover(caller, older_than, status, trust_clock)
+            .map_err(|error| error.during("recover_stale_runs"))
     }
 
-    fn recover(&self, caller: &Caller, older_than: Duration, status: &str) -> Result<Runs> {
+    fn recover(
+        &self,
+        caller: &Caller,
+        older_than: Duration,
+        status: &str,
+        trust_clock: bool,
+    ) -> Result<Runs> {
         refuse_running(status)?;
         let writer = self.writer()?;
         if writer.queue.is_owned_by(caller.owner) {
@@ -159,7 +174,15 @@ impl Store {
                 "no run can record a heartbeat while a transaction is open: leave it first",
             ));
         }
-        let stale = self.read(caller, Sql::Ours, |connection| recovery::find(connection, older_than))?;
+        let clock = &self.shared.clock;
+        let stale = self.read(caller, Sql::Ours, |connection| {
+            let now = time::clock();
+            let stale = recovery::find(connection, now, older_than)?;
+            if !trust_clock && !stale.is_empty() {
+                clock.check(connection, now)?;
+            }
+            Ok(stale)
+        })?;
         if stale.is_empty() {
             return Ok(Runs::new());
         }
@@ -173,7 +196,11 @@ impl Store {
                 if had.duration_since(before) > MOMENT + PROMPTLY {
                     return Ok(None);
                 }
-                recovery::finish(connection, &stale, older_than, status).map(Some)
+                let now = time::clock();
+                if !trust_clock {
+                    clock.check_moves(now)?;
+                }
+                recovery::finish(connection, &stale, now, older_than, status).map(Some)
             });
             writer.relieve_log();
             let advice = "repeating the call is safe: it returns those that are not finished yet";

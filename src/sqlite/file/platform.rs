@@ -8,6 +8,21 @@ use std::path::{Path, PathBuf};
 #[cfg(target_os = "linux")]
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
+/// How long the system is up, the time included in which it was suspended. Nobody sets this clock.
+pub(crate) fn up() -> TimeDelta {
+    // Elsewhere than on Linux the monotonic clock goes on while the system is suspended.
+    #[cfg(target_os = "linux")]
+    const CLOCK: libc::clockid_t = libc::CLOCK_BOOTTIME;
+    #[cfg(not(target_os = "linux"))]
+    const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
+    let mut up = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `up` has room for what is written to it.
+    unsafe { libc::clock_gettime(CLOCK, &raw mut up) };
+    TimeDelta::seconds(up.tv_sec)
+}
+
 /// How many symbolic links are followed, as Linux has it.
 const MAX_LINKS: usize = 40;
 

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use chrono::Utc;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Statement};
 
 use crate::error::{ErrorKind, Result, StoreError};
@@ -16,7 +15,8 @@ use crate::sqlite::tables::references::References;
 use crate::sqlite::tables::runs;
 
 /// An item that comes again unchanged is not written again, unless its `updated_at` is older than `?14`, a minute:
-/// that column says when an item was last seen, and need not be exact (the bargain of the mount option relatime).
+/// that column says when an item was last seen, and need not be exact (the bargain of the mount option relatime). One
+/// that is later than now is of a clock that was set back.
 const UPSERT: &str = "INSERT INTO intel_items(
         item_id, run_id, item_type, title, summary, claims_json, evidence_json, scores_json, risk_flags_json,
         explainability_json, decision, decision_reason, created_at)
@@ -32,7 +32,7 @@ const UPSERT: &str = "INSERT INTO intel_items(
         decision = excluded.decision,
         decision_reason = excluded.decision_reason,
         updated_at = excluded.created_at
-    WHERE coalesce(updated_at, created_at) < ?14
+    WHERE coalesce(updated_at, created_at) NOT BETWEEN ?14 AND ?13
         OR (title, summary, claims_json, evidence_json, scores_json, risk_flags_json, explainability_json,
             decision, decision_reason)
         IS NOT (excluded.title, excluded.summary, excluded.claims_json, excluded.evidence_json,
@@ -66,7 +66,7 @@ pub(crate) struct Upsert<'a> {
 impl<'a> Upsert<'a> {
     /// Get ready to write items that come now.
     pub(crate) fn new(connection: &'a Connection) -> Result<Self> {
-        let now = Utc::now();
+        let now = time::clock();
         Ok(Self {
             connection,
             statement: connection.prepare_cached(UPSERT)?,

@@ -116,7 +116,7 @@ pub(crate) fn push_row(row: &Row, runs: &mut Runs) -> Result<()> {
 pub(crate) fn require(connection: &Connection, run_id: &[u8], force: bool, now: &str) -> Result<()> {
     let found: Option<(bool, bool)> = connection
         .prepare_cached(&format!(
-            "SELECT recovered_at IS NOT NULL, status = 'running' AND coalesce(heartbeat_at, started_at) < ?2
+            "SELECT recovered_at IS NOT NULL, status = 'running' AND {BEAT_IS_DUE}
             FROM runs WHERE run_id = ?1 AND {NOT_PRUNED}"
         ))?
         .query_row((Text(Some(run_id)), second(now)), |row| Ok((row.get(0)?, row.get(1)?)))
@@ -149,13 +149,16 @@ pub(crate) fn why_over(connection: &Connection, run_id: &str) -> Result<StoreErr
     })
 }
 
-/// A time down to its second: a heartbeat below that is of an earlier second. One heartbeat per second is enough, so
-/// that recording one with each write costs nothing.
+/// Of runs: that their last heartbeat is not of the second `?2`. One per second is enough, so that recording one with
+/// each write costs nothing. One that is later is of a clock that was set back, and no sign of life for ever.
+pub(crate) const BEAT_IS_DUE: &str = "substr(coalesce(heartbeat_at, started_at), 1, 19) <> ?2";
+
+/// A time down to its second.
 pub(crate) fn second(now: &str) -> &str {
     now.get(.."2026-01-01T00:00:00".len()).unwrap_or(now)
 }
 
-/// Record the heartbeat of a run whose last one is known to be older than this second.
+/// Record the heartbeat of a run whose last one is known to be of another second.
 pub(crate) fn give(connection: &Connection, run_id: &[u8], now: &str) -> Result<()> {
     connection
         .prepare_cached("UPDATE runs SET heartbeat_at = ? WHERE run_id = ?")?
@@ -179,11 +182,11 @@ pub(crate) fn beat(connection: &Connection, run_id: &str) -> Result<()> {
 pub(crate) fn beat_all(connection: &Connection, run_ids: &[String]) -> Result<()> {
     let now = time::now();
     let mut statement = connection.prepare_cached(&format!(
-        "UPDATE runs SET heartbeat_at = ?1 WHERE run_id = ?2 AND status = 'running' AND recovered_at IS NULL
-            AND {NOT_PRUNED} AND coalesce(heartbeat_at, started_at) < ?3"
+        "UPDATE runs SET heartbeat_at = ?1 WHERE run_id = ?3 AND status = 'running' AND recovered_at IS NULL
+            AND {NOT_PRUNED} AND {BEAT_IS_DUE}"
     ))?;
     run_ids.iter().try_for_each(|run_id| {
-        statement.execute((&now, run_id, second(&now)))?;
+        statement.execute((&now, second(&now), run_id))?;
         Ok(())
     })
 }

@@ -135,18 +135,19 @@ pub(crate) fn orphans(connection: &mut Connection, stop: &Arc<AtomicBool>) -> Re
     Ok(found)
 }
 
-/// Runs that are `running` without activity since `before`.
+/// Runs that are `running` without activity between `since` and now.
 pub(crate) fn stale_runs(
     connection: &mut Connection,
-    before: &str,
+    [since, now]: [&str; 2],
     stop: &Arc<AtomicBool>,
 ) -> Result<Vec<Finding>> {
-    let stale = texts(connection, &recovery::stale_sql(), &[before], stop)?.map(|[run_id, sign]| Finding {
-        kind: FindingKind::StaleRun,
-        table: Some("runs"),
-        id: Some(run_id),
-        message: format!("it is {RUNNING}, and its latest activity was at {sign}"),
-    });
+    let stale =
+        texts(connection, &recovery::stale_sql(), &[since, now], stop)?.map(|[run_id, sign]| Finding {
+            kind: FindingKind::StaleRun,
+            table: Some("runs"),
+            id: Some(run_id),
+            message: format!("it is {RUNNING}, and its latest activity was at {sign}"),
+        });
     Ok(stale.collect())
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod check;
+pub(crate) mod clock;
 pub(crate) mod prune;
 pub(crate) mod readable;
 pub(crate) mod recovery;

@@ -4,12 +4,15 @@
 //! if the run could not record one because someone else held the file's lock. So recovery takes the lock, releases it,
 //! gives those who waited for it a moment, takes it again, and recovers the runs that are still stale.
 //!
+//! A sign that is later than now is of a clock that was set back. It is taken for one of now, and stored so, as the
+//! run's heartbeat: from then on only signs up to now count, and a dead run is found when that one is old enough.
+//!
 //! A recovered run is fenced by `recovered_at`: its worker may still be alive, and must not overwrite the next attempt,
 //! so each write that names the run is refused ([`runs::require`]) until it is reopened.
 
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row};
 
 use crate::error::Result;
@@ -30,56 +33,78 @@ pub(crate) const PROMPTLY: Duration = Duration::from_secs(1);
 pub(crate) struct Stale {
     run_id: Vec<u8>,
     last_sign: String,
+    place: i64,
 }
 
-/// The signs that are found by a seek, against the limit `?1`.
-const SEEMS_DEAD: &str = "status = 'running' AND started_at < ?1
-    AND coalesce(heartbeat_at, '') < ?1
-    AND NOT EXISTS (SELECT 1 FROM telemetry t WHERE t.run_id = runs.run_id AND t.created_at >= ?1)
-    AND NOT EXISTS (SELECT 1 FROM intel_items i WHERE i.run_id = runs.run_id AND i.created_at >= ?1)";
+/// The signs between the limit `?1` and now, `?2`, of which none is there.
+const SEEMS_DEAD: &str = "status = 'running' AND started_at NOT BETWEEN ?1 AND ?2
+    AND coalesce(heartbeat_at, '') NOT BETWEEN ?1 AND ?2
+    AND NOT EXISTS (SELECT 1 FROM telemetry t WHERE t.run_id = runs.run_id AND t.created_at BETWEEN ?1 AND ?2)
+    AND NOT EXISTS (SELECT 1 FROM intel_items i WHERE i.run_id = runs.run_id AND i.created_at BETWEEN ?1 AND ?2)";
 
-/// The last sign. That an item was seen again is one of the run that saw it, whose heartbeat says so, and not of the
-/// run that the item stays with.
-const LAST_SIGN: &str = "max(started_at, coalesce(heartbeat_at, ''),
-    coalesce((SELECT created_at FROM telemetry t WHERE t.run_id = runs.run_id), ''),
-    coalesce((SELECT max(created_at) FROM intel_items i WHERE i.run_id = runs.run_id), ''))";
+/// The last sign, `?2` at the latest, is later than that: a heartbeat, which came with each write, or, where another
+/// program wrote, anything.
+const IS_AHEAD: &str =
+    "status = 'running' AND (coalesce(heartbeat_at, '') > ?2 OR heartbeat_at IS NULL AND (started_at > ?2
+    OR EXISTS (SELECT 1 FROM telemetry t WHERE t.run_id = runs.run_id AND t.created_at > ?2)
+    OR EXISTS (SELECT 1 FROM intel_items i WHERE i.run_id = runs.run_id AND i.created_at > ?2)))";
 
-/// The runs without activity since `?1`, the oldest first: the run, and its latest activity.
+/// The last sign up to now. That an item was seen again is one of the run that saw it, whose heartbeat says so, and not
+/// of the run that the item stays with.
+const LAST_SIGN: &str = "max(CASE WHEN started_at <= ?2 THEN started_at ELSE '' END,
+    CASE WHEN heartbeat_at <= ?2 THEN heartbeat_at ELSE '' END,
+    coalesce((SELECT created_at FROM telemetry t WHERE t.run_id = runs.run_id AND t.created_at <= ?2), ''),
+    coalesce((SELECT max(created_at) FROM intel_items i WHERE i.run_id = runs.run_id AND i.created_at <= ?2), ''))";
+
+/// The runs without activity between `?1` and now, `?2`: the run, its latest activity, and its place.
 pub(crate) fn stale_sql() -> String {
     format!(
-        "SELECT run_id, {LAST_SIGN} FROM runs WHERE {NOT_PRUNED} AND {SEEMS_DEAD} ORDER BY started_at, rowid"
+        "SELECT run_id, {LAST_SIGN}, rowid FROM runs WHERE {NOT_PRUNED} AND {SEEMS_DEAD} AND NOT ({IS_AHEAD})"
     )
 }
 
-/// Find the runs without activity for so long, the oldest first. It may take long, and needs no lock.
-pub(crate) fn find(connection: &Connection, older_than: Duration) -> Result<Vec<Stale>> {
-    let mut statement = connection.prepare_cached(&stale_sql())?;
-    let limit = time::before(Utc::now(), older_than);
+/// The same, and those whose last sign is ahead of the clock.
+fn stale_or_ahead_sql() -> String {
+    format!(
+        "SELECT run_id, {LAST_SIGN}, rowid FROM runs
+        WHERE {NOT_PRUNED} AND status = 'running' AND ({SEEMS_DEAD} OR {IS_AHEAD})"
+    )
+}
+
+/// Find the runs without activity for so long, or with one that is ahead of the clock, in the order of recording. It may
+/// take long, and needs no lock.
+pub(crate) fn find(connection: &Connection, now: DateTime<Utc>, older_than: Duration) -> Result<Vec<Stale>> {
+    let mut statement = connection.prepare_cached(&stale_or_ahead_sql())?;
+    let limits = [time::before(now, older_than), time::isoformat(now)];
     // Whatever another program wrote: one such run must not keep the others from being recovered.
     let bytes = |row: &Row, column| -> rusqlite::Result<_> {
         Ok(row.get_ref(column)?.as_bytes().unwrap_or_default().to_vec())
     };
-    let stale = statement.query_map([limit], |row| {
+    let stale = statement.query_map(limits, |row| {
         let last_sign = String::from_utf8_lossy(&bytes(row, 1)?).into_owned();
-        Ok(Stale { run_id: bytes(row, 0)?, last_sign })
+        Ok(Stale { run_id: bytes(row, 0)?, last_sign, place: row.get(2)? })
     })?;
-    Ok(stale.collect::<rusqlite::Result<_>>()?)
+    let mut stale = stale.collect::<rusqlite::Result<Vec<_>>>()?;
+    stale.sort_unstable_by_key(|run| run.place);
+    Ok(stale)
 }
 
 /// Finish those that have shown no activity since; return them as they are now.
 pub(crate) fn finish(
     connection: &Connection,
     stale: &[Stale],
+    now: DateTime<Utc>,
     older_than: Duration,
     status: &str,
 ) -> Result<Runs> {
-    let now = Utc::now();
     let (limit, now) = (time::before(now, older_than), time::isoformat(now));
+    let mut bring_back = connection.prepare_cached(&bring_back_sql())?;
     let mut statement = connection.prepare_cached(&finish_sql())?;
     let mut recovered = Runs::new();
     for run in stale {
+        bring_back.execute((Text(Some(&run.run_id)), &now))?;
         let notes = format!("{}{}", runs::RECOVERED, run.last_sign);
-        let mut rows = statement.query((&limit, status, &now, notes, Text(Some(&run.run_id))))?;
+        let mut rows = statement.query((&limit, &now, status, notes, Text(Some(&run.run_id))))?;
         while let Some(row) = rows.next()? {
             runs::push_row(row, &mut recovered)?;
         }
@@ -87,11 +112,16 @@ pub(crate) fn finish(
     Ok(recovered)
 }
 
+/// Take a sign that is ahead of the clock for one of now.
+fn bring_back_sql() -> String {
+    format!("UPDATE runs SET heartbeat_at = ?2 WHERE run_id = ?1 AND {NOT_PRUNED} AND {IS_AHEAD}")
+}
+
 /// What is returned is text in any case: it must not fail when all is done.
 fn finish_sql() -> String {
     let columns = RunColumn::ALL.iter().map(|column| format!("CAST({} AS TEXT)", column.name()));
     format!(
-        "UPDATE runs SET status = ?2, finished_at = ?3, recovered_at = ?3, notes = coalesce(notes, ?4)
+        "UPDATE runs SET status = ?3, finished_at = ?2, recovered_at = ?2, notes = coalesce(notes, ?4)
         WHERE run_id = ?5 AND {NOT_PRUNED} AND {SEEMS_DEAD} RETURNING {}",
         columns.collect::<Vec<_>>().join(", ")
     )
@@ -108,7 +138,9 @@ mod tests {
         let mut connection = connection::open_memory().unwrap();
         migrations::migrate(&mut connection).unwrap();
         for (sql, first) in [
-            (stale_sql(), "SEARCH runs USING INDEX idx_runs_status (status=? AND started_at<?)"),
+            (stale_sql(), "SEARCH runs USING INDEX idx_runs_status (status=?)"),
+            (stale_or_ahead_sql(), "SEARCH runs USING INDEX idx_runs_status (status=?)"),
+            (bring_back_sql(), "SEARCH runs USING INDEX sqlite_autoindex_runs_1 (run_id=?)"),
             (finish_sql(), "SEARCH runs USING INDEX sqlite_autoindex_runs_1 (run_id=?)"),
         ] {
             let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();

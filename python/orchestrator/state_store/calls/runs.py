@@ -192,11 +192,14 @@ class Runs:
         """
         self._core.reopen_run(run_id)
 
-    def recover_stale_runs(self, older_than: timedelta | float, status: str = "crashed") -> list[RunRecord]:
+    def recover_stale_runs(
+        self, older_than: timedelta | float, status: str = "crashed", *, trust_clock: bool = False
+    ) -> list[RunRecord]:
         """Finish and return the runs that are `running` but stale: without a heartbeat or a write for `older_than`.
 
         A run counts as alive from its latest start, heartbeat, item or telemetry write. The notes give that time,
-        unless the run has notes. If several processes recover at the same time, each run is returned to one of them; a
+        unless the run has notes. A time in the future, of a clock that was set back since, is taken for one of now, and
+        stored so: such a run is stale `older_than` later. If several processes recover at the same time, each run is returned to one of them; a
         run that finishes first keeps its status. A run blocked by someone else's file lock is not considered stale.
 
         A worker that is still alive can do no harm: until `reopen_run`, each write that names the recovered run raises
@@ -210,11 +213,13 @@ class Runs:
             may delay it: use ten seconds or more.
         status
             The status that the runs get; anything but `running`.
+        trust_clock
+            Recover also where the clock seems wrong, instead of raising ClockError.
 
         Returns
         -------
         list of RunRecord
-            The runs that this call finished, the oldest first. Settings that another program wrote and that are not
+            The runs that this call finished, in the order of recording. Settings that another program wrote and that are not
             valid JSON come as their text.
 
         Raises
@@ -223,6 +228,9 @@ class Runs:
             When `older_than` is not a time span, or `status` is `running`.
         TransactionError
             Inside the caller's own transaction, during which no run can record a heartbeat.
+        ClockError
+            When there are runs to recover, and the clock has moved more than an hour ahead by itself since the store
+            was opened, or is more than 400 days beyond the newest time that was in the file then. Nothing is changed.
         StoreBusyError
             When others hold the file's lock for `busy_timeout`, so that stale runs cannot be distinguished from blocked
             ones.
@@ -239,7 +247,7 @@ class Runs:
         from orchestrator.state_store.times import seconds
 
         span = seconds(older_than, "recover_stale_runs", "older_than")
-        return [record_of(row) for row in self._core.recover_stale_runs(span, status)]
+        return [record_of(row) for row in self._core.recover_stale_runs(span, status, trust_clock)]
 
     def get_run(self, run_id: str) -> RunRecord | None:
         """Return a run, or None if there is no such run.

@@ -71,6 +71,7 @@ class Upkeep:
         status: str | Iterable[str] | None = None,
         dry_run: bool = False,
         keep_seen: bool = True,
+        trust_clock: bool = False,
     ) -> Deleted:
         """Delete old runs with their items and telemetry, while others write. Runs that are `running` stay.
 
@@ -86,8 +87,8 @@ class Upkeep:
         older_than
             Delete runs that finished (or, if that is not known, started) longer ago than this: a timedelta, or seconds.
         keep_last
-            Keep this many runs, those recorded last, of this `run_type` and `status`. With `older_than` as
-            well, a run is deleted only if it meets both conditions.
+            Keep this many runs, those recorded last, of this `run_type` and `status`. With `older_than` as well, a run
+            is deleted only if it meets both conditions.
         run_type
             Only runs of this type.
         status
@@ -99,6 +100,8 @@ class Upkeep:
             Keep a run if a later run recorded one of its items again: items belong to the run that recorded them first.
             It counts from the earlier of `older_than` ago and the earliest start of a run that `keep_last` keeps. An
             update counts, and a repetition if the item was last noted at least a minute before.
+        trust_clock
+            Delete by age also where the clock seems wrong, instead of raising ClockError.
 
         Returns
         -------
@@ -113,6 +116,10 @@ class Upkeep:
             stay, and the tables.
         TransactionError
             Inside a transaction: leave it first.
+        ClockError
+            When `older_than` would delete runs, and the clock has moved more than an hour ahead by itself since the
+            store was opened, or is more than 400 days beyond the newest time that was in the file then. Nothing is
+            deleted; a `dry_run` raises as well. `keep_last` alone needs no clock.
         StoreBusyError
             When another process held the file's lock for `busy_timeout`; the next prune continues.
 
@@ -134,7 +141,7 @@ class Upkeep:
         from orchestrator.state_store.times import seconds
 
         age = None if older_than is None else seconds(older_than, "prune", "older_than")
-        return Deleted(*self._core.prune(age, keep_last, run_type, status, dry_run, keep_seen))
+        return Deleted(*self._core.prune(age, keep_last, run_type, status, dry_run, keep_seen, trust_clock))
 
     def vacuum(self, *, full: bool = False) -> Vacuumed:
         """Return the file's free pages to the file system.

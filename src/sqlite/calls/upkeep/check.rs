@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use chrono::Utc;
 use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result};
@@ -38,15 +37,16 @@ impl Store {
         stale_after: Duration,
         is_json: &dyn Fn(&[u8]) -> Result<Option<String>>,
     ) -> Result<Vec<Finding>> {
-        let before = time::before(Utc::now(), stale_after);
+        let now = time::clock();
+        let (since, now) = (time::before(now, stale_after), time::isoformat(now));
         let mut found = self.look_on_worker(caller, check::integrity)?;
         found.extend(self.connections()?.place.as_ref().and_then(|place| Finding::hard_link(place)));
         found.extend(self.look_on_worker(caller, check::orphans)?);
         let cells = self.look_at_cells(caller, is_json, &mut found);
         found.extend(or_found(cells.map(|()| Vec::new()))?);
-        found.extend(
-            self.look_on_worker(caller, |connection, stop| check::stale_runs(connection, &before, stop))?,
-        );
+        found.extend(self.look_on_worker(caller, |connection, stop| {
+            check::stale_runs(connection, [&since, &now], stop)
+        })?);
         found.extend(self.look_on_worker(caller, check::held_runs)?);
         if let Some(writer) = &self.connections()?.writer {
             found.extend(

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
 use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result, StoreError, excerpt};
@@ -37,6 +36,7 @@ impl Store {
     /// well, and counted. With `dry_run` all is counted and nothing changed.
     ///
     /// # Errors
+    /// [`ErrorKind::Clock`] where runs would be deleted by their age, and the clock is not to be believed;
     /// [`ErrorKind::InvalidValue`] without a bound, and, once all others are deleted, where a row of another table
     /// refers to a run; [`ErrorKind::Transaction`] inside the caller's own transaction,
     /// [`ErrorKind::Interrupted`], and as [`Self::start_run`]; rows that were deleted stay deleted, and the next prune
@@ -63,8 +63,17 @@ impl Store {
         if !dry_run {
             self.writer()?;
         }
-        let now = Utc::now();
-        let selection = self.read(caller, Sql::Ours, |connection| Selection::find(connection, prune, now))?;
+        let now = time::clock();
+        let selection = self.read(caller, Sql::Ours, |connection| {
+            let selection = Selection::find(connection, prune, now)?;
+            if let Some(selection) =
+                selection.as_ref().filter(|_| prune.older_than.is_some() && !prune.trust_clock)
+                && !selection.next(connection, i64::MIN)?.is_empty()
+            {
+                self.shared.clock.check(connection, now)?;
+            }
+            Ok(selection)
+        })?;
         if dry_run {
             return self.count_prunable(caller, selection.as_ref());
         }
