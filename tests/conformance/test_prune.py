@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from orchestrator.state_store import (
+    ClockError,
     Deleted,
     InvalidTypeError,
     InvalidValueError,
@@ -267,3 +268,29 @@ def test_closing_the_store_ends_it_and_the_next_prune_goes_on(lasting: Engine) -
         assert_sound(store)
         store.prune(keep_last=0)
         assert everything(store) == [[], [], []]
+
+
+def test_the_runs_that_were_recorded_last_are_kept_whatever_the_clock_said(aged: Engine) -> None:
+    """`r10` was recorded last, by a clock that was set back, and `r50` by one that was ahead."""
+    aged.edit("runs", {"run_id": "r10"}, started_at=ago(60), finished_at=ago(60))
+    aged.edit("runs", {"run_id": "r50"}, started_at=ago(-4_000), finished_at=ago(-4_000))
+    with aged.open() as store:
+        assert run_ids(store) == ["r50", "r40", "r30", "r20", "r10"]
+        assert store.prune(keep_last=1, run_type="daily", dry_run=True).runs == 2
+        store.prune(keep_last=1, run_type="daily")
+        assert run_ids(store) == ["r30", "r20", "r10"]
+
+
+def test_nothing_is_asked_of_the_clock_where_nothing_goes_by_age(aged: Engine) -> None:
+    aged.edit("runs", started_at="2001-01-01T00:00:00+00:00", finished_at="2001-01-01T00:00:00+00:00")
+    aged.edit("intel_items", created_at="2001-01-01T00:00:00+00:00")
+    with aged.open() as store:
+        assert store.prune(older_than=1e11).runs == 0
+        for dry_run in (True, False):
+            with pytest.raises(ClockError, match="days beyond the newest time"):
+                store.prune(older_than=DAY, dry_run=dry_run)
+        assert len(run_ids(store)) == 5
+        assert store.prune(keep_last=3).runs == 2
+        assert store.prune(older_than=DAY, trust_clock=True).runs > 0
+        with pytest.raises(InvalidTypeError, match="trust_clock"):
+            store.prune(older_than=DAY, trust_clock=1)  # type: ignore[arg-type]

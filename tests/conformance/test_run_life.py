@@ -371,3 +371,24 @@ def test_recovery_of_a_run_that_has_just_started(engine: Engine) -> None:
             pass
         store.start_run("run-2", "daily", {})
         assert [run.run_id for run in store.recover_stale_runs(0)] == ["run-2"]
+
+
+@pytest.mark.parametrize("sign", ["runs.started_at", "runs.heartbeat_at", "intel_items.created_at"])
+def test_sign_of_life_ahead_of_the_clock_is_one_of_now(lasting: Engine, store: StateStore, sign: str) -> None:
+    """It is stored so: a dead run is found when it is old enough."""
+    store.upsert_intel_item(make_item("a"))
+    age(lasting, 7200)
+    table, column = sign.split(".")
+    ahead = "2038-01-01T00:00:00+00:00"
+    lasting.edit(table, **{column: ahead})
+    if column != "heartbeat_at":
+        lasting.edit("runs", heartbeat_at=None)
+    before = datetime.now(UTC).isoformat()
+    assert store.recover_stale_runs(3600) == []
+    [run] = store.list_runs()
+    assert run.heartbeat_at is not None
+    assert before <= run.heartbeat_at <= datetime.now(UTC).isoformat()
+    lasting.edit("runs", heartbeat_at=before)
+    assert store.recover_stale_runs(3600) == []
+    [recovered] = store.recover_stale_runs(0)
+    assert recovered.notes == f"no sign of life since {before}"

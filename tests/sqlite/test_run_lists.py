@@ -18,7 +18,7 @@ from orchestrator.state_store import (
 from tests import predecessor
 from tests.conformance.paging import START
 from tests.conformance.test_run_lists import NEWEST_FIRST, RUNS, ids, made, paged
-from tests.helpers import plain_sqlite
+from tests.helpers import plain_sqlite, value
 
 
 def record(path: Path, *runs: dict[str, Any]) -> None:
@@ -79,3 +79,45 @@ def test_blob_of_another_program_is_an_error_that_names_the_column(path: Path, c
         for call in (partial(store.get_run, "run-1"), store.list_runs):
             with pytest.raises(CorruptDatabaseError, match=f'run "run-1": {column} holds Blob'):
                 call()
+
+
+def test_runs_far_apart_in_the_file_are_found_in_their_order_by_an_index(path: Path) -> None:
+    """Rows of others lie between: the table is not read that far."""
+    StateStore(path).close()
+    record(path, *RUNS)
+    plain_sqlite(path, "UPDATE runs SET rowid = rowid * 100000")
+    filters: list[dict[str, Any]] = [
+        {"run_type": "daily"},
+        {"status": ["failed", "running"]},
+        {"since": START.isoformat(), "until": RUNS[9]["started_at"]},
+        {"status": "failed", "since": RUNS[9]["started_at"]},
+        {"run_id_prefix": "run-1", "status": ["failed", "running"]},
+    ]
+    with StateStore(path) as store:
+        for each in filters:
+            statuses = each.get("status")
+            expected = [
+                run["run_id"]
+                for run in NEWEST_FIRST
+                if each.get("run_type") in (None, run["run_type"])
+                and (statuses is None or run["status"] in ([statuses] if isinstance(statuses, str) else statuses))
+                and each.get("since", "") <= run["started_at"] < each.get("until", "9")
+                and run["run_id"].startswith(each.get("run_id_prefix", ""))
+            ]
+            assert expected
+            for limit in (1, 7, 64):
+                assert paged(store, limit, **each) == expected, each
+
+
+def test_cursor_of_an_earlier_version_goes_on(path: Path) -> None:
+    """Its form is the same: the row where the page ended, by its time and its place."""
+    with StateStore(path) as store:
+        for number in range(4):
+            store.start_run(f"run-{number}", "daily", {})
+        cursor = store.list_runs(limit=2).next_cursor
+        assert cursor is not None
+        rowid, time = bytes.fromhex(cursor)[16:24], bytes.fromhex(cursor)[24:-8]
+        place = value(store, "SELECT rowid FROM runs WHERE run_id = 'run-2'")
+        started = value(store, "SELECT started_at FROM runs WHERE run_id = 'run-2'")
+        assert (int.from_bytes(rowid), time.decode()) == (place, started)
+        assert ids(store.list_runs(cursor=cursor)) == ["run-1", "run-0"]
