@@ -104,12 +104,15 @@ KINDS = [
 ]
 VALUES: list[Any] = [NO_NUMBERS[number % 12] if number % 10 == 3 else number * 7919 % 41 / 2 for number in range(300)]
 
+SECONDS = [number * 7 % 60 for number in range(300)]
+"""When each was recorded, by a clock that was set back now and then."""
+
 
 def recorded(number: int) -> dict[str, Any]:
     run_id, item_type, decision = KINDS[number]
     item = scored(f"item-{number}", VALUES[number], run_id=run_id, item_type=item_type, title=f"é {number}")
     columns = ("claims_json", "evidence_json", "risk_flags_json", "explainability_json")
-    created_at = (START + timedelta(seconds=number // 7)).isoformat()
+    created_at = (START + timedelta(seconds=SECONDS[number])).isoformat()
     scores = {"scores_json": json.dumps(item["scores_json"])}
     return {
         **item,
@@ -175,8 +178,8 @@ def test_filters_let_through_what_they_say_in_this_order(
             and run_id in (None, run)
             and item_type in (None, kind)
             and (decided is None or decided == ((decision is None) if isinstance(decided, bool) else decision))
-            and (since is None or number // 7 >= since)
-            and (until is None or number // 7 < until)
+            and (since is None or SECONDS[number] >= since)
+            and (until is None or SECONDS[number] < until)
             and (least is None or (is_number(VALUES[number]) and VALUES[number] >= least))
         )
 

@@ -45,7 +45,6 @@ NEWEST_FIRST = RUNS[::-1]
 """The last recorded first; their times are those of a clock that is set back again and again."""
 
 
-
 def ids(runs: list[RunRecord]) -> list[str]:
     return [run.run_id for run in runs]
 

@@ -7,18 +7,20 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::atomic::{self, AtomicBool};
+use std::sync::atomic::AtomicBool;
 
 use rusqlite::Connection;
 
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::Result;
 use crate::json::number::Number;
 use crate::json::order_by::{OrderBy, number_of};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Fields, Items};
 use crate::sqlite::lists::cursor::{self, Position};
 use crate::sqlite::lists::item_filter::{ItemFilter, RowFilter};
-use crate::sqlite::lists::items::{BUFFER_ROWS, ItemList, ROWID, push, scan, select};
+use crate::sqlite::lists::items::{
+    BUFFER_ROWS, ItemList, ROWID, push, refuse_stopped, scan_unordered, select,
+};
 use crate::sqlite::lists::order::Order;
 use crate::sqlite::lists::seek::bind;
 use crate::sqlite::tables::cells;
@@ -168,16 +170,11 @@ fn rank(
     // The last of those that come first is on top.
     let mut first = BinaryHeap::new();
     let mut is_more = false;
-    let columns = Fields::default().with(by.column());
-    scan(connection, filter, columns, Order::Oldest, None, None, &mut |row, kept| {
-        refuse_stopped(stop)?;
-        if !kept {
-            return Ok(true);
-        }
+    scan_unordered(connection, filter, Fields::default().with(by.column()), stop, &mut |row| {
         let text = cells::json(row.get_ref(by.column() as usize)?);
         let item = Ranked::new(by.number(text), row.get(ROWID)?, order);
         if after.is_some_and(|after| item <= *after) {
-            return Ok(true);
+            return Ok(());
         }
         if first.len() < most {
             first.push(item);
@@ -189,7 +186,7 @@ fn rank(
                 *last = item;
             }
         }
-        Ok(true)
+        Ok(())
     })?;
     let mut ranked = first.into_vec();
     ranked.sort_unstable();
@@ -233,16 +230,10 @@ fn item_sql(columns: Fields, filter: &ItemFilter) -> String {
     format!("SELECT {} FROM intel_items WHERE rowid = :rowid{of_run}{since}{until}", select(columns))
 }
 
-fn refuse_stopped(stop: &AtomicBool) -> Result<()> {
-    if stop.load(atomic::Ordering::Relaxed) {
-        return Err(StoreError::new(ErrorKind::Interrupted, "interrupted while reading"));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use crate::sqlite::lists::item_count;
     use crate::sqlite::lists::items::tests::{filters, plan, with_items};
 

@@ -119,9 +119,7 @@ fn read(connection: &Connection, part: &Part, stop: &AtomicBool) -> Result<(Vec<
     let most = part.limit.min(part.max_scanned);
     let wanted = (most < usize::MAX).then(|| most.saturating_add(1));
     scan(connection, part.filter, part.fields, part.order, part.after, wanted, &mut |row, kept| {
-        if stop.load(Ordering::Relaxed) {
-            return Err(StoreError::new(ErrorKind::Interrupted, "interrupted while reading"));
-        }
+        refuse_stopped(stop)?;
         if kept && count == part.limit {
             more = true;
             return Ok(false);
@@ -178,12 +176,44 @@ pub(crate) fn scan(
     let columns = fields
         | row_filter.columns()
         | Fields::default().with(ItemColumn::ItemId).with(ItemColumn::CreatedAt);
-    let groups = if filter.is_by_kind() { item_groups::groups(connection, filter)? } else { None };
+    let groups = groups(connection, filter)?;
     let rows = rows(filter, groups.as_deref(), columns);
     seek::scan(connection, &rows, order, after, wanted, &mut |row| {
         let kept = row_filter.keeps(row)?;
         look(row, kept)
     })
+}
+
+/// Scan the items that an index finds for a filter, in no order, and give each that passes it to the caller.
+pub(crate) fn scan_unordered(
+    connection: &Connection,
+    filter: &ItemFilter,
+    fields: Fields,
+    stop: &AtomicBool,
+    look: &mut dyn FnMut(&Row) -> Result<()>,
+) -> Result<()> {
+    let mut row_filter = RowFilter::new(connection, filter)?;
+    if row_filter.lets_nothing_through()? {
+        return Ok(());
+    }
+    let groups = groups(connection, filter)?;
+    let rows = rows(filter, groups.as_deref(), fields | row_filter.columns());
+    seek::scan_unordered(connection, &rows, &mut |row| {
+        refuse_stopped(stop)?;
+        if row_filter.keeps(row)? { look(row) } else { Ok(()) }
+    })
+}
+
+pub(crate) fn refuse_stopped(stop: &AtomicBool) -> Result<()> {
+    if stop.load(Ordering::Relaxed) {
+        return Err(StoreError::new(ErrorKind::Interrupted, "interrupted while reading"));
+    }
+    Ok(())
+}
+
+/// The groups by which an index finds the items of a filter, if it does.
+fn groups(connection: &Connection, filter: &ItemFilter) -> Result<Option<Vec<Group>>> {
+    if filter.is_by_kind() { item_groups::groups(connection, filter) } else { Ok(None) }
 }
 
 /// The items that an index finds for a filter, by these groups if it has some.
@@ -332,6 +362,14 @@ pub(crate) mod tests {
                 let sought = sought.unwrap_or_else(|| panic!("{filter:?}: {step}"));
                 assert!(sought.starts_with(equal), "{step}");
                 assert_eq!(sought.contains("created_at"), timed, "{step}");
+            }
+            for part in rows.parts.iter().flatten() {
+                let [step] = plan(&connection, &rows.unordered_sql(part)).try_into().unwrap();
+                assert!(
+                    step.starts_with(&format!("SEARCH intel_items USING INDEX {index} ({equal}")),
+                    "{step}"
+                );
+                assert_eq!(step.contains("created_at>?") || step.contains("created_at<?"), timed, "{step}");
             }
         }
     }

@@ -101,6 +101,20 @@ pub(crate) fn scan(
     }
 }
 
+/// Give each row of the list to the caller, in no order, and keep nothing.
+pub(crate) fn scan_unordered(
+    connection: &Connection,
+    rows: &Rows,
+    look: &mut dyn FnMut(&Row) -> Result<()>,
+) -> Result<()> {
+    let all = [Vec::new()];
+    for part in rows.parts.as_deref().unwrap_or(&all) {
+        let mut statement = connection.prepare_cached(&rows.unordered_sql(part))?;
+        each(statement.query(params_from_iter(values(part)))?, &mut |row| look(row).map(|()| true))?;
+    }
+    Ok(())
+}
+
 impl Rows<'_> {
     /// The rowid behind which a list goes on.
     ///
@@ -185,6 +199,12 @@ impl Rows<'_> {
         let Self { columns, table, shown, .. } = self;
         let conditions: String = conditions.map(|condition| format!(" AND {condition}")).collect();
         format!("SELECT {columns} FROM {table} WHERE {shown}{conditions} ORDER BY rowid {}", order.sql())
+    }
+
+    pub(crate) fn unordered_sql(&self, part: &[Clause]) -> String {
+        let Self { columns, table, shown, .. } = self;
+        let conditions: String = part.iter().map(|(condition, _)| format!(" AND {condition}")).collect();
+        format!("SELECT {columns} FROM {table} WHERE {shown}{conditions}")
     }
 
     /// Read these rows; whether the caller wants more.
