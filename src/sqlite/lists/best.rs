@@ -22,8 +22,7 @@ use crate::sqlite::lists::items::{
     BUFFER_ROWS, ItemList, ROWID, push, refuse_stopped, scan_unordered, select,
 };
 use crate::sqlite::lists::order::Order;
-use crate::sqlite::lists::seek::bind;
-use crate::sqlite::tables::cells;
+use crate::sqlite::tables::cells::{self, bind};
 
 /// Items in their order, of which only the numbers and the places are known.
 #[derive(Debug)]

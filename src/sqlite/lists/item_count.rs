@@ -9,8 +9,7 @@ use crate::sqlite::lists::item_filter::ItemFilter;
 use crate::sqlite::lists::item_groups::{self, Group};
 use crate::sqlite::lists::items::scan;
 use crate::sqlite::lists::order::Order;
-use crate::sqlite::lists::seek::bind;
-use crate::sqlite::tables::cells::Text;
+use crate::sqlite::tables::cells::{Text, bind};
 use crate::sqlite::tables::pruned;
 
 /// Count the items that a filter lets through, in one state of the file.

@@ -14,9 +14,8 @@ use crate::sqlite::lists::item_filter::{Decision, ItemFilter};
 use crate::sqlite::lists::item_groups::{self, Group};
 use crate::sqlite::lists::items::scan;
 use crate::sqlite::lists::order::Order;
-use crate::sqlite::lists::seek::bind;
 use crate::sqlite::lists::tally::Tally;
-use crate::sqlite::tables::cells::{Text, count};
+use crate::sqlite::tables::cells::{Text, bind, count};
 use crate::sqlite::tables::pruned;
 
 /// Count the items that a filter lets through by a column that has few values, in one state of the file, unless told to

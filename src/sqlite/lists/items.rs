@@ -13,8 +13,9 @@ use crate::sqlite::lists::cursor::{self, Described, Position};
 use crate::sqlite::lists::item_filter::{ItemFilter, RowFilter};
 use crate::sqlite::lists::item_groups::{self, Group};
 use crate::sqlite::lists::order::Order;
-use crate::sqlite::lists::seek::{self, Clause, Rows, bind};
-use crate::sqlite::tables::cells::{push_cell, text};
+use crate::sqlite::lists::seek::{self, Clause, Rows};
+use crate::sqlite::lists::unordered;
+use crate::sqlite::tables::cells::{bind, push_cell, text};
 
 /// How many items are in one buffer: the conversion frees one buffer after the other.
 pub(crate) const BUFFER_ROWS: usize = 256;
@@ -198,7 +199,7 @@ pub(crate) fn scan_unordered(
     }
     let groups = groups(connection, filter)?;
     let rows = rows(filter, groups.as_deref(), fields | row_filter.columns());
-    seek::scan_unordered(connection, &rows, &mut |row| {
+    unordered::scan(connection, &rows, &mut |row| {
         refuse_stopped(stop)?;
         if row_filter.keeps(row)? { look(row) } else { Ok(()) }
     })
@@ -364,7 +365,7 @@ pub(crate) mod tests {
                 assert_eq!(sought.contains("created_at"), timed, "{step}");
             }
             for part in rows.parts.iter().flatten() {
-                let [step] = plan(&connection, &rows.unordered_sql(part)).try_into().unwrap();
+                let [step] = plan(&connection, &unordered::part_sql(&rows, part)).try_into().unwrap();
                 assert!(
                     step.starts_with(&format!("SEARCH intel_items USING INDEX {index} ({equal}")),
                     "{step}"

@@ -11,3 +11,4 @@ pub(crate) mod order;
 pub(crate) mod runs;
 pub(crate) mod seek;
 pub(crate) mod tally;
+pub(crate) mod unordered;

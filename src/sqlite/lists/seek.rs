@@ -9,7 +9,7 @@
 //!   That takes some 40 ms for 1,000,000, where walking the table takes ten times as long.
 
 use rusqlite::types::ToSqlOutput;
-use rusqlite::{Connection, OptionalExtension, Row, Statement, ToSql, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::time;
@@ -101,20 +101,6 @@ pub(crate) fn scan(
     }
 }
 
-/// Give each row of the list to the caller, in no order, and keep nothing.
-pub(crate) fn scan_unordered(
-    connection: &Connection,
-    rows: &Rows,
-    look: &mut dyn FnMut(&Row) -> Result<()>,
-) -> Result<()> {
-    let all = [Vec::new()];
-    for part in rows.parts.as_deref().unwrap_or(&all) {
-        let mut statement = connection.prepare_cached(&rows.unordered_sql(part))?;
-        each(statement.query(params_from_iter(values(part)))?, &mut |row| look(row).map(|()| true))?;
-    }
-    Ok(())
-}
-
 impl Rows<'_> {
     /// The rowid behind which a list goes on.
     ///
@@ -199,12 +185,6 @@ impl Rows<'_> {
         let Self { columns, table, shown, .. } = self;
         let conditions: String = conditions.map(|condition| format!(" AND {condition}")).collect();
         format!("SELECT {columns} FROM {table} WHERE {shown}{conditions} ORDER BY rowid {}", order.sql())
-    }
-
-    pub(crate) fn unordered_sql(&self, part: &[Clause]) -> String {
-        let Self { columns, table, shown, .. } = self;
-        let conditions: String = part.iter().map(|(condition, _)| format!(" AND {condition}")).collect();
-        format!("SELECT {columns} FROM {table} WHERE {shown}{conditions}")
     }
 
     /// Read these rows; whether the caller wants more.
@@ -351,23 +331,13 @@ fn each(mut rows: rusqlite::Rows, look: &mut dyn FnMut(&Row) -> Result<bool>) ->
     Ok(true)
 }
 
-fn values<'a>(part: &[Clause<'a>]) -> impl Iterator<Item = ToSqlOutput<'a>> {
+pub(crate) fn values<'a>(part: &[Clause<'a>]) -> impl Iterator<Item = ToSqlOutput<'a>> {
     part.iter().filter_map(|(_, value)| value.clone())
 }
 
 fn trim(found: &mut Vec<i64>, order: Order, most: usize) {
     found.sort_unstable_by(|a, b| order.compare(a, b));
     found.truncate(most);
-}
-
-/// Bind those of these values that the statement has parameters for.
-pub(crate) fn bind(statement: &mut Statement, values: &[(&str, &dyn ToSql)]) -> Result<()> {
-    for (name, value) in values {
-        if let Some(parameter) = statement.parameter_index(name)? {
-            statement.raw_bind_parameter(parameter, value)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
