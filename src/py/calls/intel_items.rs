@@ -101,9 +101,9 @@ impl Store {
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let item_id = values::text(item_id, "get_intel_item", "item_id")?;
         let item = call(py, &self.0, |store, caller| store.get_intel_item(caller, item_id))?;
-        let mut dicts = Dicts::new(py, ItemColumn::ALL)?;
-        dicts.extend(vec![item], "get_intel_item")?;
-        Ok(dicts.into_list().iter().next())
+        let dicts = PyList::empty(py);
+        Dicts::new(&dicts, ItemColumn::ALL)?.extend([Some(item)], "get_intel_item")?;
+        Ok(dicts.iter().next())
     }
 
     /// Return a run's items, the oldest first.
@@ -148,9 +148,10 @@ impl Store {
                 limit,
             )
         })?;
-        let mut dicts = Dicts::new(py, &selection.columns)?;
-        dicts.extend(items, &selection.operation)?;
-        Ok((dicts.into_list(), end.map(|end| (end.time, end.rowid))))
+        let dicts = PyList::empty(py);
+        let parts = items.into_iter().map(Some);
+        Dicts::new(&dicts, &selection.columns)?.extend(parts, &selection.operation)?;
+        Ok((dicts, end.map(|end| (end.time, end.rowid))))
     }
 
     /// Return how many items there are of each decision, type or run, the most frequent first.
@@ -191,10 +192,20 @@ fn list<'py>(
         limit,
         cursor: cursor.map(str::to_owned),
     };
-    let mut dicts = Dicts::new(py, &selection.columns)?;
-    let (items, next) = call(py, open, |store, caller| store.list_intel_items(caller, &list))?;
-    dicts.extend(items, &list.name)?;
-    Ok((dicts.into_list(), next))
+    let dicts = PyList::empty(py).unbind();
+    let mut converted = Ok(());
+    let next = call(py, open, |store, caller| {
+        store.list_intel_items_in_parts(caller, &list, &mut |parts| {
+            if converted.is_ok() {
+                converted = Python::attach(|py| {
+                    Dicts::new(dicts.bind(py), &selection.columns)?.extend(parts, &list.name)
+                });
+            }
+            converted.is_ok()
+        })
+    });
+    converted?;
+    Ok((dicts.into_bound(py), next?))
 }
 
 fn new_decision(

@@ -235,9 +235,9 @@ fn push_any(
     push(&item, &keys)
 }
 
-/// Makes dicts of rows, JSON decoded.
+/// Makes dicts of rows, JSON decoded, and appends them to a list.
 pub(in crate::py) struct Dicts<'py> {
-    list: Bound<'py, PyList>,
+    list: &'py Bound<'py, PyList>,
     keys: Vec<&'py Bound<'py, PyString>>,
     /// The columns that they have.
     columns: Vec<ItemColumn>,
@@ -249,7 +249,8 @@ pub(in crate::py) struct Dicts<'py> {
 
 impl<'py> Dicts<'py> {
     /// No dict yet; they are to have these columns of [`Items`], in this order.
-    pub(in crate::py) fn new(py: Python<'py>, columns: &[ItemColumn]) -> PyResult<Self> {
+    pub(in crate::py) fn new(list: &'py Bound<'py, PyList>, columns: &[ItemColumn]) -> PyResult<Self> {
+        let py = list.py();
         let Keys { text, json, optional } = Keys::of(py);
         let json = json.map(|(key, _)| key);
         let keys: Vec<_> =
@@ -257,14 +258,21 @@ impl<'py> Dicts<'py> {
         let template = PyDict::new(py);
         columns.iter().try_for_each(|column| template.set_item(keys[*column as usize], py.None()))?;
         let columns = columns.to_vec();
-        Ok(Self { list: PyList::empty(py), keys, columns, template, last: Default::default() })
+        Ok(Self { list, keys, columns, template, last: Default::default() })
     }
 
     /// Add a dict for each row; `operation` heads the message of an error. What a signal's handler raises ends it. The rows
-    /// of a long list come in several buffers, none of which is needed once its dicts are made.
-    pub(in crate::py) fn extend(&mut self, buffers: Vec<Items>, operation: &str) -> PyResult<()> {
+    /// of a long list come in several parts, none of which is needed once its dicts are made; with `None` it starts over.
+    pub(in crate::py) fn extend(
+        &mut self,
+        parts: impl IntoIterator<Item = Option<Items>>,
+        operation: &str,
+    ) -> PyResult<()> {
         let mut time_slice = TimeSlice::begin();
-        buffers.into_iter().try_for_each(|items| self.add(&items, operation, &mut time_slice))
+        parts.into_iter().try_for_each(|part| match part {
+            Some(items) => self.add(&items, operation, &mut time_slice),
+            None => self.list.del_slice(0, self.list.len()),
+        })
     }
 
     fn add(&mut self, items: &Items, operation: &str, time_slice: &mut TimeSlice) -> PyResult<()> {
@@ -289,11 +297,6 @@ impl<'py> Dicts<'py> {
             self.list.append(dict)?;
         }
         Ok(())
-    }
-
-    /// The dicts, in a list.
-    pub(in crate::py) fn into_list(self) -> Bound<'py, PyList> {
-        self.list
     }
 
     fn value(&mut self, column: ItemColumn, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {

@@ -1,9 +1,10 @@
 //! The calls about intel items.
 
+use std::iter;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 
 use rusqlite::Connection;
 
@@ -16,6 +17,7 @@ use crate::model::caller::Caller;
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Fields, Items, NewItems};
 use crate::sqlite::engine::write::{ItemSlices, Write};
+use crate::sqlite::file::fork::Own;
 use crate::sqlite::lists;
 use crate::sqlite::lists::best::{self, Ranking};
 use crate::sqlite::lists::cursor::Position;
@@ -123,15 +125,49 @@ impl Store {
     /// [`ErrorKind::InvalidValue`] when the cursor is not one of this list, [`ErrorKind::Interrupted`], and as
     /// [`Self::get_intel_item`].
     pub fn list_intel_items(&self, caller: &Caller, list: &ItemList) -> Result<(Vec<Items>, Option<String>)> {
+        let mut items = Vec::new();
+        let next = self.list_intel_items_in_parts(caller, list, &mut |parts| {
+            for part in parts {
+                match part {
+                    Some(part) => items.push(part),
+                    None => items.clear(),
+                }
+            }
+            true
+        })?;
+        Ok((items, next))
+    }
+
+    /// As [`Self::list_intel_items`], by parts that the calling thread takes while another one reads. `take` says whether
+    /// it goes on. A `None` comes before the first part, and again if the list has to be read anew: what came before it
+    /// does not count then.
+    ///
+    /// The channel has no bound: a reader that waited for whoever takes the parts would keep its connection from a
+    /// signal's handler or a finalizer, which run on that very thread.
+    ///
+    /// # Errors
+    /// As [`Self::list_intel_items`].
+    pub fn list_intel_items_in_parts(
+        &self,
+        caller: &Caller,
+        list: &ItemList,
+        take: &mut dyn FnMut(Vec<Option<Items>>) -> bool,
+    ) -> Result<Option<String>> {
         if let Some(by) = &list.order_by {
-            return self
-                .read_many("list-reader", caller, &list.filter, |connection, stop| {
-                    best::list(connection, list, by, stop)
-                })
-                .map_err(|error| error.during(&list.name));
+            let ranked = self.read_many("list-reader", caller, &list.filter, |connection, stop| {
+                best::list(connection, list, by, stop)
+            });
+            let (items, next) = ranked.map_err(|error| error.during(&list.name))?;
+            take(items.into_iter().map(Some).collect());
+            return Ok(next);
         }
-        let read = |caller: &Caller, stop: &Arc<AtomicBool>| {
-            self.read(caller, Sql::Ours, |connection| lists::items::list(connection, list, stop))
+        let (sender, parts) = mpsc::channel();
+        let parts = Own::new(parts);
+        let read = move |caller: &Caller, stop: &Arc<AtomicBool>| {
+            self.read(caller, Sql::Ours, |connection| {
+                // The other end is kept until this one is dropped.
+                lists::items::list(connection, list, stop, &|part| sender.send(part).unwrap_or_default())
+            })
         };
         let may_be_long = |connection: &mut Connection| {
             lists::items::may_have_more_than(connection, &list.filter, WORTH_A_THREAD)
@@ -141,10 +177,20 @@ impl Store {
             _ => self.read(caller, Sql::Ours, may_be_long),
         };
         let found = is_long.and_then(|is_long| match is_long {
-            true => self.on_worker("list-reader", caller, caller.interrupted, read),
             false => read(caller, &Arc::default()),
+            true => self.on_worker_meanwhile("list-reader", caller, read, |reader, stop| {
+                while let Some(part) = reader.next_of(&parts, caller.interrupted, stop)? {
+                    if !take(iter::once(part).chain(parts.try_iter()).collect()) {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                }
+                reader.wait_unless(caller.interrupted, stop)
+            }),
         });
-        found.map_err(|error| error.during(&list.name))
+        let next = found.map_err(|error| error.during(&list.name))?;
+        // All of it, where there was no other thread.
+        take(parts.try_iter().collect());
+        Ok(next)
     }
 
     /// Read the next items, at most `limit`; and where they end, `None` where none are left. Nothing

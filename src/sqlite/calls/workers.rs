@@ -27,7 +27,9 @@ impl Store {
             Err(error) if is_of_sqlite(&error) => {
                 let on_thread =
                     |caller: &Caller, stop: &Arc<AtomicBool>| run(caller, &Stop::When(Arc::clone(stop)));
-                match self.on_thread("long-query", caller, caller.interrupted, on_thread) {
+                let wait =
+                    |worker: &mut Worker<_>, stop: &AtomicBool| worker.wait_unless(caller.interrupted, stop);
+                match self.on_thread("long-query", caller, on_thread, wait) {
                     Ok(Some(done)) => done,
                     Ok(None) => self.query_in_attempts(caller, run),
                     Err(error) => Err(error),
@@ -72,12 +74,23 @@ impl Store {
         is_over: &dyn Fn() -> bool,
         work: impl FnOnce(&Caller, &Arc<AtomicBool>) -> Result<T> + Send,
     ) -> Result<T> {
+        self.on_worker_meanwhile(name, caller, work, |worker, stop| worker.wait_unless(is_over, stop))
+    }
+
+    /// As [`Self::on_worker`], where the caller has something to do as well before it waits for the thread.
+    pub(crate) fn on_worker_meanwhile<T: Send>(
+        &self,
+        name: &'static str,
+        caller: &Caller,
+        work: impl FnOnce(&Caller, &Arc<AtomicBool>) -> Result<T> + Send,
+        meanwhile: impl FnOnce(&mut Worker<Result<T>>, &AtomicBool) -> Result<Result<T>>,
+    ) -> Result<T> {
         let work = Mutex::new(Some(work));
         let run = |caller: &Caller, stop: &Arc<AtomicBool>| {
             let work = lock(&work).take();
             work.map_or_else(|| Err(worker::panicked_here(name)), |work| work(caller, stop))
         };
-        match self.on_thread(name, caller, is_over, run)? {
+        match self.on_thread(name, caller, run, meanwhile)? {
             Some(done) => done,
             None => {
                 let caller = Caller { owner: caller.owner, interrupted: &|| false };
@@ -87,17 +100,17 @@ impl Store {
         }
     }
 
-    /// As [`Self::on_worker`]; nothing is done, and returned, where there can be no such thread.
+    /// As [`Self::on_worker_meanwhile`]; nothing is done, and returned, where there can be no such thread.
     fn on_thread<T: Send>(
         &self,
         name: &'static str,
         caller: &Caller,
-        is_over: &dyn Fn() -> bool,
         work: impl FnOnce(&Caller, &Arc<AtomicBool>) -> T + Send,
+        meanwhile: impl FnOnce(&mut Worker<T>, &AtomicBool) -> Result<T>,
     ) -> Result<Option<T>> {
         let (owner, stop) = (caller.owner, Arc::<AtomicBool>::default());
         let run = || work(&Caller { owner, interrupted: &|| stop.load(Ordering::Relaxed) }, &stop);
-        self.beside(name, run, |worker| worker.wait_unless(is_over, &stop))?.transpose()
+        self.beside(name, run, |worker| meanwhile(worker, &stop))?.transpose()
     }
 
     /// Do `work` on a thread of its own, and `meanwhile` on this one; neither where there can be no such thread.

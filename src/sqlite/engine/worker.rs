@@ -82,14 +82,24 @@ impl<T> Worker<T> {
     /// # Errors
     /// [`ErrorKind::Other`] when the thread has panicked; in a child forked meanwhile.
     pub(crate) fn wait_unless(&mut self, is_over: impl Fn() -> bool, stop: &AtomicBool) -> Result<T> {
+        self.next_of(&self.outcome, is_over, stop)?.ok_or_else(|| panicked_here(self.name))
+    }
+
+    /// As [`Self::wait_unless`], for what the thread sends next; `None` where it sends no more.
+    pub(crate) fn next_of<P>(
+        &self,
+        sent: &Receiver<P>,
+        is_over: impl Fn() -> bool,
+        stop: &AtomicBool,
+    ) -> Result<Option<P>> {
         loop {
-            match self.outcome.recv_timeout(wait::SLICE) {
-                Ok(outcome) => return Ok(outcome),
-                Err(RecvTimeoutError::Disconnected) => return Err(panicked_here(self.name)),
+            fork::refuse_child_of(self.generation)?;
+            match sent.recv_timeout(wait::SLICE) {
+                Ok(next) => return Ok(Some(next)),
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
                 Err(RecvTimeoutError::Timeout) if is_over() => stop.store(true, Ordering::Relaxed),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            fork::refuse_child_of(self.generation)?;
         }
     }
 }

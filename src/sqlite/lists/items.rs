@@ -17,7 +17,7 @@ use crate::sqlite::lists::seek::{self, Clause, Rows};
 use crate::sqlite::lists::unordered;
 use crate::sqlite::tables::cells::{bind, push_cell, text};
 
-/// How many items are in one buffer: the conversion frees one buffer after the other.
+/// How many items are in one buffer: one is converted, and then freed, while the next are being read.
 pub(crate) const BUFFER_ROWS: usize = 256;
 
 /// The column behind those of [`Items`].
@@ -64,12 +64,14 @@ struct Part<'a> {
     max_scanned: usize,
 }
 
-/// Read a list in one snapshot, unless told to stop; and the cursor of the next page, if there is one.
+/// Read a list in one snapshot, unless told to stop, and hand it on as it is read, first of all a `None`; return the cursor
+/// of the next page, if there is one.
 pub(crate) fn list(
     connection: &Connection,
     wanted: &ItemList,
     stop: &AtomicBool,
-) -> Result<(Vec<Items>, Option<String>)> {
+    hand_on: &dyn Fn(Option<Items>),
+) -> Result<Option<String>> {
     let list = wanted.described();
     cursor::snapshot(connection, |store_id| {
         let after = wanted.cursor.as_ref().map(|cursor| list.decode(cursor, store_id)).transpose()?;
@@ -81,8 +83,9 @@ pub(crate) fn list(
             limit: wanted.limit.map_or(usize::MAX, NonZeroUsize::get),
             max_scanned: usize::MAX,
         };
-        let (items, end) = read(connection, &part, stop)?;
-        Ok((items, end.map(|end| end.encode(list.text(), store_id))))
+        hand_on(None);
+        let end = read(connection, &part, stop, &mut |items| hand_on(Some(items)))?;
+        Ok(end.map(|end| end.encode(list.text(), store_id)))
     })
 }
 
@@ -99,7 +102,9 @@ pub(crate) fn page(
 ) -> Result<(Vec<Items>, Option<Position>)> {
     cursor::snapshot(connection, |_| {
         let part = Part { filter, fields, order, after, limit, max_scanned };
-        read(connection, &part, &AtomicBool::default())
+        let mut items = Vec::new();
+        let end = read(connection, &part, &AtomicBool::default(), &mut |buffer| items.push(buffer))?;
+        Ok((items, end))
     })
 }
 
@@ -113,9 +118,14 @@ pub(crate) fn may_have_more_than(connection: &Connection, filter: &ItemFilter, c
     Ok(statement.raw_query().next()?.is_some())
 }
 
-/// Read a part of a list; and where it ends, `None` where nothing is left behind it.
-fn read(connection: &Connection, part: &Part, stop: &AtomicBool) -> Result<(Vec<Items>, Option<Position>)> {
-    let (mut items, mut count, mut scanned) = (Vec::new(), 0, 0);
+/// Read a part of a list, and hand it on by buffers; return where it ends, `None` where nothing is left behind it.
+fn read(
+    connection: &Connection,
+    part: &Part,
+    stop: &AtomicBool,
+    hand_on: &mut dyn FnMut(Items),
+) -> Result<Option<Position>> {
+    let (mut items, mut count, mut scanned) = (Items::new(), 0, 0);
     let (mut end, mut more) = (None, false);
     let most = part.limit.min(part.max_scanned);
     let wanted = (most < usize::MAX).then(|| most.saturating_add(1));
@@ -127,11 +137,11 @@ fn read(connection: &Connection, part: &Part, stop: &AtomicBool) -> Result<(Vec<
         }
         scanned += 1;
         if kept {
-            if count % BUFFER_ROWS == 0 {
-                items.push(Items::new());
-            }
-            items.last_mut().map_or(Ok(()), |buffer| push(row, part.fields, buffer))?;
+            push(row, part.fields, &mut items)?;
             count += 1;
+            if items.len() == BUFFER_ROWS {
+                hand_on(std::mem::take(&mut items));
+            }
         }
         more = scanned == part.max_scanned;
         if more || kept && count == part.limit {
@@ -142,7 +152,8 @@ fn read(connection: &Connection, part: &Part, stop: &AtomicBool) -> Result<(Vec<
         }
         Ok(!more)
     })?;
-    Ok((items, end.filter(|_| more)))
+    hand_on(items);
+    Ok(end.filter(|_| more))
 }
 
 /// Append a row. Its id is there whether or not it is wanted, for messages about the rest.
