@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use orchestrator_state_store::{
     Caller, Condition, Decision, Deleted, ErrorKind, Fields, FindingKind, IfOver, ItemColumn, ItemFilter,
-    ItemList, NewDecision, NewItems, NewRun, Options, Order, OrderBy, Parameters, Prune, Result, RunColumn,
-    RunEnd, RunFilter, Runs, Store, Telemetry, Test, now,
+    ItemList, Items, NewDecision, NewItems, NewRun, Options, Order, OrderBy, Parameters, Prune, Result,
+    RunColumn, RunEnd, RunFilter, Runs, Store, Telemetry, Test, now,
 };
 
 fn open(path: &Path) -> Store {
@@ -511,6 +511,43 @@ fn items_are_listed_by_what_is_inside_of_them_and_decided_on() {
     let rest =
         store.rank_intel_items(&me, &list.filter, by, list.order, Some(&ranking), NonZeroUsize::MAX).unwrap();
     assert!(rest.is_empty());
+}
+
+#[test]
+fn a_long_list_is_taken_while_it_is_read_until_no_more_is_wanted() {
+    const COUNT: usize = 5000;
+    let folder = tempfile::tempdir().unwrap();
+    let me = Caller::thread();
+    let store = open(&folder.path().join("store.db"));
+    store.start_run(&me, run("r")).unwrap();
+    let ids: Vec<_> = (0..COUNT).map(|number| number.to_string()).collect();
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    store.upsert_intel_items_batch(&me, items("r", &ids, "t")).unwrap();
+    let list = ItemList {
+        name: "list_intel_items".into(),
+        filter: ItemFilter::of_run("r"),
+        fields: Fields::ALL,
+        order_by: None,
+        order: Order::Oldest,
+        limit: None,
+        cursor: None,
+    };
+    let taken = |goes_on: bool| {
+        let mut taken = Vec::new();
+        let done = store.list_intel_items_in_parts(&me, &list, &mut |parts| {
+            taken.push(parts.iter().flatten().map(Items::len).sum::<usize>());
+            goes_on
+        });
+        (taken, done)
+    };
+    let is_taken_meanwhile = |_| {
+        let (taken, done) = taken(true);
+        assert_eq!((taken.iter().sum::<usize>(), done.unwrap()), (COUNT, None));
+        taken.iter().filter(|rows| **rows > 0).count() > 1
+    };
+    assert!((0..100).any(is_taken_meanwhile));
+    let ends_early = |_| kind(taken(false).1) == Some(ErrorKind::Interrupted);
+    assert!((0..100).any(ends_early));
 }
 
 #[test]

@@ -1,5 +1,8 @@
 """Programs that open a store without the right to write."""
 
+import gc
+import itertools
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -18,21 +21,53 @@ def look(store: StateStore, run_id: str) -> dict[str, Any]:
     return {"items": items, "status": status and status[0]}
 
 
+def become_nobody() -> None:
+    """Give up all privileges."""
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+
+
 def read_as_nobody(path: str, run_id: str, options: dict[str, Any]) -> dict[str, Any]:
     """List a run's items without any privilege; say which file could be written all the same."""
     # Python itself may be in a folder that only its owner reads: what is imported when first used is imported here.
     with StateStore(":memory:") as store:
         look(store, run_id)
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
+    become_nobody()
     writable = os.access(path, os.W_OK) or os.access(Path(path).parent, os.W_OK)
     try:
         with StateStore(path, **options) as store:
             return {"writable": writable, **look(store, run_id)}
     except StateStoreError as error:
         return {"writable": writable, "error": type(error).__name__, "message": str(error)}
+
+
+def list_while_the_file_changes(path: str, run_id: str) -> list[int]:
+    """List a run's items, the file's time changing meanwhile, until a list was begun anew; return how long each was."""
+    times, lengths = itertools.count(1), []
+    statements: list[str] = []
+    is_due = False
+
+    def change(_phase: str, _info: object) -> None:
+        nonlocal is_due
+        if is_due:
+            is_due = False
+            os.utime(path, ns=(0, next(times)))
+
+    logger = logging.getLogger("orchestrator.state_store")
+    logger.setLevel(logging.DEBUG)
+    logger.addFilter(lambda record: bool(statements.append(vars(record)["sql"])))
+    with StateStore(":memory:") as store:
+        look(store, run_id)
+    become_nobody()
+    gc.callbacks.append(change)
+    with StateStore(path, read_only=True, trace_sql=True) as store:
+        while sum(" FROM intel_items WHERE run_id" in sql and "ORDER BY" in sql for sql in statements) < 2:
+            statements.clear()
+            is_due = True
+            lengths.append(len(store.list_intel_items_for_run(run_id)))
+    return lengths
 
 
 def write_and_die(path: str, run_id: str, count: int) -> None:

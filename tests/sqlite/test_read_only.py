@@ -131,6 +131,19 @@ def test_read_only_folder(public: Path, journal: str) -> None:
     assert folder_bytes(public) == before
 
 
+def test_long_list_of_a_file_that_changes_meanwhile_begins_anew(public: Path) -> None:
+    """Without a -shm nothing locks the file. What was converted before is of another moment."""
+    path = public / "state.db"
+    with StateStore(path, file_mode=0o644) as store:
+        store.start_run("run-1", "daily", {})
+        store.upsert_intel_items_batch(make_item(f"{index}", claims_json=[{}]) for index in range(5000))
+    public.chmod(0o555)
+    path.chmod(0o444)
+    if os.geteuid() == 0:
+        os.chown(path, readers.NOBODY, -1)
+    assert set(in_process(readers.list_while_the_file_changes, str(path), "run-1")) == {5000}
+
+
 def lock_up(public: Path, through: str) -> Path:
     """Make everything in the folder of a store read-only; return the path by which it is to be opened."""
     link = public / "link.db"

@@ -143,7 +143,8 @@ impl Store {
     /// does not count then.
     ///
     /// The channel has no bound: a reader that waited for whoever takes the parts would keep its connection from a
-    /// signal's handler or a finalizer, which run on that very thread.
+    /// signal's handler or a finalizer, which run on that very thread. A store in memory reads with the writer, beside
+    /// which none of them may run: all its parts are taken at the end.
     ///
     /// # Errors
     /// As [`Self::list_intel_items`].
@@ -179,7 +180,9 @@ impl Store {
         let found = is_long.and_then(|is_long| match is_long {
             false => read(caller, &Arc::default()),
             true => self.on_worker_meanwhile("list-reader", caller, read, |reader, stop| {
-                while let Some(part) = reader.next_of(&parts, caller.interrupted, stop)? {
+                while self.path().is_some()
+                    && let Some(part) = reader.next_of(&parts, caller.interrupted, stop)?
+                {
                     if !take(iter::once(part).chain(parts.try_iter()).collect()) {
                         stop.store(true, Ordering::Relaxed);
                     }
@@ -188,7 +191,7 @@ impl Store {
             }),
         });
         let next = found.map_err(|error| error.during(&list.name))?;
-        // All of it, where there was no other thread.
+        // All of it, where nothing was taken before.
         take(parts.try_iter().collect());
         Ok(next)
     }
