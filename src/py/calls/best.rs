@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use super::Store;
-use crate::py::convert::item::Dicts;
+use crate::py::convert::item;
 use crate::py::convert::item_selection::ItemSelection;
 use crate::py::errors::Refusal;
 use crate::py::open::call;
@@ -69,8 +69,6 @@ impl Store {
                 start..stop,
             )
         })?;
-        let mut dicts = Dicts::new(py, &selection.columns)?;
-        dicts.extend(items, &selection.operation)?;
-        Ok(dicts.into_list())
+        item::dicts(py, items, &selection.columns, &selection.operation)
     }
 }

@@ -101,9 +101,7 @@ impl Store {
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let item_id = values::text(item_id, "get_intel_item", "item_id")?;
         let item = call(py, &self.0, |store, caller| store.get_intel_item(caller, item_id))?;
-        let dicts = PyList::empty(py);
-        Dicts::new(&dicts, ItemColumn::ALL)?.extend([Some(item)], "get_intel_item")?;
-        Ok(dicts.iter().next())
+        Ok(item::dicts(py, vec![item], ItemColumn::ALL, "get_intel_item")?.iter().next())
     }
 
     /// Return a run's items, the oldest first.
@@ -148,9 +146,7 @@ impl Store {
                 limit,
             )
         })?;
-        let dicts = PyList::empty(py);
-        let parts = items.into_iter().map(Some);
-        Dicts::new(&dicts, &selection.columns)?.extend(parts, &selection.operation)?;
+        let dicts = item::dicts(py, items, &selection.columns, &selection.operation)?;
         Ok((dicts, end.map(|end| (end.time, end.rowid))))
     }
 
@@ -198,7 +194,7 @@ fn list<'py>(
         store.list_intel_items_in_parts(caller, &list, &mut |parts| {
             if converted.is_ok() {
                 converted = Python::attach(|py| {
-                    Dicts::new(dicts.bind(py), &selection.columns)?.extend(parts, &list.name)
+                    Dicts::new(dicts.bind(py), &selection.columns)?.extend(parts.into_iter(), &list.name)
                 });
             }
             converted.is_ok()

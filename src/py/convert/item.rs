@@ -235,6 +235,18 @@ fn push_any(
     push(&item, &keys)
 }
 
+/// The dicts of items with these columns, in a list.
+pub(in crate::py) fn dicts<'py>(
+    py: Python<'py>,
+    items: Vec<Items>,
+    columns: &[ItemColumn],
+    operation: &str,
+) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    Dicts::new(&list, columns)?.extend(items.into_iter().map(Some), operation)?;
+    Ok(list)
+}
+
 /// Makes dicts of rows, JSON decoded, and appends them to a list.
 pub(in crate::py) struct Dicts<'py> {
     list: &'py Bound<'py, PyList>,
@@ -265,11 +277,11 @@ impl<'py> Dicts<'py> {
     /// of a long list come in several parts, none of which is needed once its dicts are made; with `None` it starts over.
     pub(in crate::py) fn extend(
         &mut self,
-        parts: impl IntoIterator<Item = Option<Items>>,
+        mut parts: impl Iterator<Item = Option<Items>>,
         operation: &str,
     ) -> PyResult<()> {
         let mut time_slice = TimeSlice::begin();
-        parts.into_iter().try_for_each(|part| match part {
+        parts.try_for_each(|part| match part {
             Some(items) => self.add(&items, operation, &mut time_slice),
             None => self.list.del_slice(0, self.list.len()),
         })
