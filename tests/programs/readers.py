@@ -63,7 +63,7 @@ def list_while_the_file_changes(path: str, run_id: str) -> list[int]:
     become_nobody()
     gc.callbacks.append(change)
     with StateStore(path, read_only=True, trace_sql=True) as store:
-        while sum(" FROM intel_items WHERE run_id" in sql and "ORDER BY" in sql for sql in statements) < 2:
+        while sum("FROM store_identity" in sql for sql in statements) < 2:
             statements.clear()
             is_due = True
             lengths.append(len(store.list_intel_items_for_run(run_id)))
