@@ -18,7 +18,7 @@ import pytest
 from orchestrator.state_store import CannotOpenError, StateStore
 
 from tests.helpers import ROOT, in_process
-from tests.programs import openings
+from tests.programs import openings, salvages
 
 TOO_MANY = "CannotOpenError: Too many open files (os error 24)"
 DENIED = "Permission denied (os error 13)"
@@ -117,6 +117,29 @@ def test_no_rights(folder: Path) -> None:
         [denied, denied],
     ]
     assert sorted(each.name for each in (folder / "closed").iterdir()) == ["state.db"]
+
+
+def test_log_without_its_index_where_none_can_be_made(folder: Path) -> None:
+    path, dest, others = folder / "closed" / "state.db", folder / "open" / "salvaged.db", folder / "others.db"
+    path.parent.mkdir()
+    in_process(salvages.write_and_vanish, str(path))
+    path.with_name("state.db-shm").unlink()
+    for each in path.parent.iterdir():
+        each.chmod(0o666)
+    path.parent.chmod(0o555)
+    denied = f"CannotOpenError: FOLDER: {DENIED}"
+    assert in_process(openings.open_without_rights, str(path)) == [[denied, denied]]
+    dest.parent.mkdir()
+    dest.parent.chmod(0o777)
+    StateStore(others).close()
+    others.chmod(0)
+    program = openings.salvage_without_rights
+    assert in_process(program, str(dest), str(path), str(others)) == ["10", f"CannotOpenError: {DENIED}"]
+    path.with_name("state.db-wal").chmod(0)
+    [came] = in_process(program, str(dest), str(path))
+    lost = f"what is in its log (-wal or -journal) alone is lost, which cannot be read: {DENIED}"
+    assert came == f"ForeignDatabaseError: no table of a store can be found in it; {lost}"
+    assert [each.name for each in dest.parent.iterdir()] == []
 
 
 def test_a_file_system_that_is_only_read(tmp_path: Path, tool: Callable[[str], str]) -> None:

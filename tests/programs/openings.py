@@ -7,7 +7,7 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.state_store import StateStore, StateStoreError
+from orchestrator.state_store import StateStore, StateStoreError, salvage
 
 importlib.import_module("orchestrator.state_store.exceptions")
 
@@ -69,12 +69,30 @@ def open_with_no_room(folder: str, name: str) -> tuple[str, list[str]]:
     return came, left
 
 
-def open_without_rights(*paths: str) -> list[list[str]]:
-    """Open files as somebody whom root's rights are not for, to write and to read."""
+def lose_rights() -> None:
+    """Become somebody whom root's rights are not for."""
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(65534)
         os.setuid(65534)
+
+
+def salvage_without_rights(dest: str, *paths: str) -> list[str]:
+    """Salvage files as somebody whom root's rights are not for; return what came of each."""
+    lose_rights()
+    came = []
+    for path in paths:
+        try:
+            came.append(str(salvage(path, dest).kept["intel_items"]))
+        except StateStoreError as error:
+            came.append(f"{type(error).__name__}: {str(error).removeprefix(f'salvage {path}: ')}")
+        Path(dest).unlink(missing_ok=True)
+    return came
+
+
+def open_without_rights(*paths: str) -> list[list[str]]:
+    """Open files as somebody whom root's rights are not for, to write and to read."""
+    lose_rights()
     return [[tried(Path(path), read_only) for read_only in (False, True)] for path in paths]
 
 

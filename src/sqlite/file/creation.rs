@@ -13,6 +13,7 @@ use crate::error::{ErrorKind, Result, StoreError};
 use crate::sqlite::file::connection;
 use crate::sqlite::file::gate::FILES;
 use crate::sqlite::file::platform;
+use crate::sqlite::file::sizes;
 use crate::sqlite::file::trace::Trace;
 use crate::sync::lock;
 
@@ -132,7 +133,8 @@ pub(crate) fn explain(error: StoreError, path: &Path, read_only: bool) -> StoreE
 fn allow(path: &Path, read_only: bool) -> io::Result<()> {
     let wanted = if read_only { libc::R_OK } else { libc::R_OK | libc::W_OK };
     access(path.as_os_str(), wanted)?;
-    if let (Some(folder), false) = (path.parent(), read_only) {
+    let needs_index = !sizes::log_is_empty(path) && !beside(path, "-shm").exists();
+    if let (Some(folder), true) = (path.parent(), !read_only || needs_index) {
         let about = |error| io::Error::other(format!("{}: {error}", folder.display()));
         access(folder.as_os_str(), libc::W_OK | libc::X_OK).map_err(about)?;
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::caller::Caller;
 use crate::sqlite::file::connection;
+use crate::sqlite::file::creation;
 use crate::sqlite::file::fork::Own;
 use crate::sqlite::file::migrations;
 use crate::sqlite::file::place::Place;
@@ -53,7 +54,9 @@ fn run<'a>(caller: &Caller<'a>, path: &Path, dest: &Path, callbacks: Callbacks<'
     let dest = Destination::find(dest, &source, false, "choose another name").map_err(of_dest)?;
     let wait = Wait::new(*caller, Duration::MAX);
     let partial = Partial::create(&dest.path, salvage_opening::MODE).map_err(of_dest)?;
-    let opened = salvage_opening::open(&path, &dest.path)?;
+    let opened =
+        salvage_opening::open(&path, &dest.path).map_err(|error| creation::explain(error, &path, true))?;
+    let remark = opened.remark.clone();
     let mut target = connection::open_copy(&partial.path, &Trace::default())?;
     connection::shape_new_file(&target)?;
     migrations::migrate(&mut target)?;
@@ -64,7 +67,10 @@ fn run<'a>(caller: &Caller<'a>, path: &Path, dest: &Path, callbacks: Callbacks<'
     let report = Salvaged { remarks: opened.remark.into_iter().collect(), ..Salvaged::default() };
     let parts = Own::new(Parts { source: opened.source, target });
     let mut salvage = Salvage { parts, callbacks, wait, report, bytes };
-    salvage.copy()?;
+    salvage.copy().map_err(|error| match remark {
+        Some(remark) if error.kind == ErrorKind::ForeignDatabase => error.note(remark),
+        _ => error,
+    })?;
     let Salvage { parts, report, .. } = salvage;
     parts.target.execute_batch("COMMIT")?;
     drop(parts);
