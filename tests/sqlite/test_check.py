@@ -14,6 +14,7 @@ from orchestrator.state_store import (
     InvalidJSONError,
     InvalidTypeError,
     InvalidValueError,
+    RunFinishedError,
     StateStore,
     StoreClosedError,
 )
@@ -112,6 +113,31 @@ def test_what_a_list_refuses_is_found(
     assert [(each.table, each.id) for each in found] == [(table, None if column.endswith("_id") else key)]
     assert found[0].message.startswith(f"{column} is not ")
     assert found[0].message.endswith("at rowid 2")
+
+
+@pytest.mark.parametrize("value", ["CAST(x'e29c' AS TEXT)", "x'e29c'"])
+def test_what_no_list_shows_hinders_none(damaged: Callable[..., list[Finding]], path: Path, value: str) -> None:
+    damaged(f"UPDATE store_identity SET store_id = {value}", f"UPDATE runs SET recovered_at = {value} WHERE rowid = 1")
+    with StateStore(path) as store:
+        page = store.list_intel_items(limit=2)
+        assert len(store.list_intel_items(limit=2, cursor=page.next_cursor)) == 2
+        assert (len(store.list_runs()), store.count_intel_items()) == (2, 700)
+        with pytest.raises(RunFinishedError, match=r'"run-1" was recovered at .*its status is "running"'):
+            store.upsert_intel_item(make_item("more"))
+
+
+def test_count_names_the_column_that_is_bad(damaged: Callable[..., list[Finding]], path: Path) -> None:
+    bad = "CAST(x'e29c' AS TEXT)"
+    damaged(
+        f"UPDATE runs SET status = {bad} WHERE rowid = 1", f"UPDATE intel_items SET decision = {bad} WHERE rowid = 1"
+    )
+    with StateStore(path, read_only=True) as store:
+        with pytest.raises(CorruptDatabaseError, match=r"^count_runs_by: status: not UTF-8 .*check\(\) finds"):
+            store.count_runs_by("status")
+        with pytest.raises(CorruptDatabaseError, match=r"^count_intel_items_by: decision: not UTF-8 .*check\(\) finds"):
+            store.count_intel_items_by("decision")
+        with pytest.raises(CorruptDatabaseError, match=r"^stats: the status of a run is not UTF-8"):
+            store.stats()
 
 
 def test_null_where_none_may_be_is_found(damaged: Callable[..., list[Finding]], path: Path) -> None:

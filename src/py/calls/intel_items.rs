@@ -162,7 +162,7 @@ impl Store {
         let counts = call(py, &self.0, |store, caller| {
             store.count_intel_items_by(caller, COLUMNS[by], &selection.filter)
         })?;
-        values::tally(py, &counts)
+        values::tally(py, &counts, &selection.operation, COLUMNS[by].name())
     }
 
     /// Return how many items there are.

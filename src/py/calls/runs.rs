@@ -189,7 +189,7 @@ impl Store {
         let by = values::choice(by, "count_runs_by", "by", COLUMNS.map(RunColumn::name))?;
         let filter = filter("count_runs_by", run_id_prefix, run_type, status, since, until)?;
         let counts = call(py, &self.0, |store, caller| store.count_runs_by(caller, COLUMNS[by], &filter))?;
-        values::tally(py, &counts)
+        values::tally(py, &counts, "count_runs_by", COLUMNS[by].name())
     }
 
     /// Return how many runs there are.

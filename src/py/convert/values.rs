@@ -116,6 +116,10 @@ pub(in crate::py) fn limit(value: &Bound<'_, PyAny>, operation: &str) -> PyResul
 
 /// The object of a cell of text or NULL.
 pub(in crate::py) fn cell<'py>(py: Python<'py>, text: Option<&[u8]>) -> PyResult<Bound<'py, PyAny>> {
+    Ok(text_of(py, text)?)
+}
+
+fn text_of<'py>(py: Python<'py>, text: Option<&[u8]>) -> Result<Bound<'py, PyAny>, StoreError> {
     let Some(text) = text else { return Ok(py.None().into_bound(py)) };
     let not_text = |_| {
         let what = "not UTF-8 text; another program wrote it, or the file is damaged";
@@ -125,10 +129,18 @@ pub(in crate::py) fn cell<'py>(py: Python<'py>, text: Option<&[u8]>) -> PyResult
 }
 
 /// How often each value came, the most frequent first.
-pub(in crate::py) fn tally<'py>(py: Python<'py>, tally: &Tally) -> PyResult<Bound<'py, PyDict>> {
+pub(in crate::py) fn tally<'py>(
+    py: Python<'py>,
+    tally: &Tally,
+    operation: &str,
+    column: &str,
+) -> PyResult<Bound<'py, PyDict>> {
     let counts = PyDict::new(py);
     for (value, count) in tally.sorted() {
-        counts.set_item(cell(py, value)?, count)?;
+        let value = text_of(py, value).map_err(|error| {
+            error.during(format!("{operation}: {column}")).note("check() finds all such rows")
+        })?;
+        counts.set_item(value, count)?;
     }
     Ok(counts)
 }

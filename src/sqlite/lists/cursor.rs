@@ -10,6 +10,7 @@ use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::sqlite::lists::order::Order;
+use crate::sqlite::tables::cells;
 
 /// Where a page of a list ended: the next one continues after it, whatever was written meanwhile.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,8 +133,12 @@ pub(crate) fn snapshot<T>(connection: &Connection, read: impl FnOnce(&str) -> Re
     let mut open = connection
         .prepare_cached("SELECT (SELECT store_id FROM store_identity), EXISTS(SELECT 1 FROM runs)")?;
     let mut rows = open.query([])?;
-    let store_id: Option<String> = rows.next()?.map_or(Ok(None), |row| row.get(0))?;
-    read(&store_id.unwrap_or_default())
+    // It only has to be the same each time: whatever another program made of it, lists go on.
+    let store_id = match rows.next()? {
+        Some(row) => cells::nearest(row, 0)?.unwrap_or_default(),
+        None => String::new(),
+    };
+    read(&store_id)
 }
 
 fn refusal(message: &str) -> StoreError {

@@ -6,7 +6,7 @@ use crate::error::{ErrorKind, Result, StoreError, excerpt};
 use crate::model::columns::RunColumn;
 use crate::model::rows::{IfOver, NewRun, RUNNING, RunEnd, Runs};
 use crate::model::time;
-use crate::sqlite::tables::cells::{Text, push_cell};
+use crate::sqlite::tables::cells::{self, Text, push_cell};
 use crate::sqlite::tables::deletion;
 use crate::sqlite::tables::pruned::{self, NOT_PRUNED};
 
@@ -131,10 +131,14 @@ pub(crate) fn require(connection: &Connection, run_id: &[u8], force: bool, now: 
 
 /// The error for a run that should be running and is not.
 pub(crate) fn why_over(connection: &Connection, run_id: &str) -> Result<StoreError> {
-    let found: Option<(String, Option<String>)> = connection
-        .prepare_cached(&format!("SELECT status, recovered_at FROM runs WHERE run_id = ? AND {NOT_PRUNED}"))?
-        .query_row([run_id], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT status, recovered_at FROM runs WHERE run_id = ? AND {NOT_PRUNED}"
+    ))?;
+    let mut rows = statement.query([run_id])?;
+    let found = match rows.next()? {
+        Some(row) => Some((cells::nearest(row, 0)?.unwrap_or_default(), cells::nearest(row, 1)?)),
+        None => None,
+    };
     let over = |what| StoreError::new(ErrorKind::RunFinished, what);
     Ok(match found {
         None => pruned::not_found(run_id),

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use rusqlite::Connection;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result, StoreError};
 use crate::sqlite::engine::counters::Counters;
 use crate::sqlite::tables::cells;
 use crate::sqlite::tables::pruned::PRUNED;
@@ -84,7 +84,13 @@ pub(crate) fn count(connection: &Connection) -> Result<Stats> {
         match row.get_ref(0)?.as_str().unwrap_or_default() {
             "status" => match cells::count(row, 2)? {
                 0 => {}
-                runs => stats.runs_by_status.push((row.get(1)?, runs)),
+                runs => {
+                    let status = row.get(1).map_err(|_| {
+                        let what = "the status of a run is not UTF-8 text; another program wrote it; check() finds such runs";
+                        StoreError::new(ErrorKind::CorruptDatabase, what)
+                    })?;
+                    stats.runs_by_status.push((status, runs));
+                }
             },
             "items" => stats.intel_items = cells::count(row, 2)?,
             "telemetry" => stats.telemetry = cells::count(row, 2)?,
