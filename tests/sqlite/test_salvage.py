@@ -122,6 +122,18 @@ def test_file_that_another_process_is_writing_is_busy(path: Path, dest: Path) ->
         assert folder_bytes(path.parent) == before
 
 
+def test_file_that_is_written_meanwhile_is_busy(path: Path, dest: Path) -> None:
+    """It is read without a lock, so that what was read may be of two moments."""
+    write(path, 1000)
+
+    def progress(*_: object) -> None:
+        plain_sqlite(path, "PRAGMA journal_mode = DELETE", "UPDATE intel_items SET title = title || '!'")
+
+    with pytest.raises(StoreBusyError, match=r"^salvage .*state\.db: the file changed while it was being read"):
+        salvage(path, dest, progress=progress)
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
 def test_items_of_a_run_that_is_lost_can_be_listed(path: Path, dest: Path) -> None:
     write(path)
     plain_sqlite(path, "PRAGMA foreign_keys = OFF", "DELETE FROM runs")
