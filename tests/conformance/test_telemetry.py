@@ -150,6 +150,14 @@ def test_merge_leaves_a_document_that_is_no_object(store: StateStore, document: 
     assert store.get_telemetry("run-1") == document
 
 
+def test_merge_that_is_refused_in_a_transaction_is_no_heartbeat(lasting: Engine, store: StateStore) -> None:
+    store.write_telemetry("run-1", [])
+    lasting.edit("runs", started_at="2024-03-01T00:00:00+00:00", heartbeat_at=None)
+    with store.transaction(), pytest.raises(InvalidValueError, match="nothing was changed"):
+        store.merge_telemetry("run-1", {"b": 2})
+    assert [row["heartbeat_at"] for row in lasting.rows("runs")] == [None]
+
+
 def test_merge_leaves_text_that_is_no_json(lasting: Engine, store: StateStore) -> None:
     store.write_telemetry("run-1", {})
     lasting.edit("telemetry", telemetry_json='{"a": 1')

@@ -19,7 +19,6 @@ pub(crate) fn write(connection: &Connection, telemetry: &Telemetry, created_at: 
 
 /// Merge the members of an object into a run's telemetry document; without a document, the object becomes it.
 pub(crate) fn merge(connection: &Connection, telemetry: &Telemetry, created_at: &str) -> Result<()> {
-    require(connection, telemetry, created_at, "merge_telemetry")?;
     let before = get(connection, &telemetry.run_id)?;
     let merged = object::merge(before.as_deref().unwrap_or(b"{}"), &telemetry.telemetry_json).ok_or_else(|| {
         StoreError::new(
@@ -27,6 +26,8 @@ pub(crate) fn merge(connection: &Connection, telemetry: &Telemetry, created_at: 
             "the run's telemetry document is not a JSON object, and has no keys to merge with; nothing was changed; write_telemetry replaces it",
         )
     })?;
+    // Last, as it may record a heartbeat, and a transaction of the caller's goes on after an error.
+    require(connection, telemetry, created_at, "merge_telemetry")?;
     set(connection, &telemetry.run_id, &merged, created_at)
 }
 
