@@ -64,7 +64,8 @@ def states(store: StateStore) -> dict[str, str]:
     titles = collections.defaultdict[str, list[str]](list)
     for each in store.iter_intel_items(fields=["item_id", "title"]):
         titles[each["item_id"].partition(".")[0]].append(each["title"])
-    found = {}
+    undone = titles.pop("never", [])
+    found = {"never": f"{len(undone)} items that were undone"} if undone else {}
     for key, versions in titles.items():
         whole = len(versions) == parts(key) and len(set(versions)) == 1
         found[key] = versions[0] if whole else f"torn: {len(versions)} of {sorted(set(versions))}"
@@ -153,7 +154,7 @@ class Player:
             with self.store.transaction():
                 self.store.upsert_intel_item(item(f"{key}.0", state, "pair"))
                 with contextlib.suppress(Undo), self.store.transaction():
-                    self.store.upsert_intel_item(item(f"never:{key}:{state}", state))
+                    self.store.upsert_intel_item(item(f"never.{key}:{state}", state))
                     raise Undo
                 with self.store.transaction():
                     self.store.upsert_intel_items_batch([item(f"{key}.1", state, "pair")])
@@ -166,7 +167,7 @@ class Player:
 
         def work() -> None:
             with contextlib.suppress(Undo), self.store.transaction():
-                names = [f"never:{key}:{state}.{part}" for part in range(self.random.choice((3, 300)))]
+                names = [f"never.{key}:{state}.{part}" for part in range(self.random.choice((3, 300)))]
                 self.store.upsert_intel_items_batch([item(name, state) for name in names])
                 raise Undo
 
@@ -326,7 +327,7 @@ class Player:
             self.stages = {}
             if inside:
                 try:
-                    self.store.upsert_intel_item(item("never:in a child", ""))
+                    self.store.upsert_intel_item(item("never.in a child", ""))
                     say("bad\ta child wrote in its parent's transaction")
                 except TransactionError:
                     pass
@@ -372,10 +373,14 @@ WORKS: list[tuple[float, Callable[[Player], None]]] = [
 
 
 def opened(path: str) -> StateStore:
-    """Open the store; that may need more than one attempt."""
+    """Open the store; that may need more than one attempt while the disk is full, or others are stopped."""
+    limit = time.monotonic() + 10 * BUSY_TIMEOUT
     while True:
-        with contextlib.suppress(StateStoreError):
+        try:
             return StateStore(path, busy_timeout=BUSY_TIMEOUT)
+        except StateStoreError:
+            if time.monotonic() > limit:
+                raise
 
 
 def live(path: str, seat: int, life: int, seed: int) -> None:
