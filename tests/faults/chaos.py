@@ -341,7 +341,8 @@ def environment(folder: Path, preload: Path) -> Iterator[bool]:
         os.environ.clear()
         os.environ |= before
         if mounted:
-            subprocess.run(["umount", os.fspath(disk)], check=True)
+            # Lazily: where this fails, a process may still be ending.
+            subprocess.run(["umount", "--lazy", os.fspath(disk)], check=True)
 
 
 def run(folder: Path, preload: Path, seconds: float, seed: int) -> tuple[str, list[str]]:
