@@ -96,6 +96,7 @@ class Player:
         self.random = random.Random(seed)
         self.version = version
         self.is_calling = False
+        self.is_child = False
         self.stages: dict[str, list[str]] = {}
         """What comes next of a run that was started, and told of; it begins anew where the outcome is unknown."""
 
@@ -122,7 +123,9 @@ class Player:
     def next(self, kind: str) -> tuple[str, str]:
         """Return a key of this kind, and its next state."""
         self.version += 1
-        return f"{kind}:{self.name}:{self.random.randrange(SLOTS[kind])}", f"{self.version}"
+        # Nobody writes the keys of a child again, so that a large one would be there for good.
+        slot = self.random.randrange(SLOTS[kind] - self.is_child)
+        return f"{kind}:{self.name}:{slot}", f"{self.version}"
 
     def single(self) -> None:
         """Write an item, and sometimes read it again, or delete it."""
@@ -323,7 +326,7 @@ class Player:
     def be_a_child(self, inside: bool) -> None:
         """Write some things of its own, and end."""
         try:
-            self.name = f"child-{os.getpid()}"
+            self.name, self.is_child = f"child-{os.getpid()}", True
             self.stages = {}
             if inside:
                 try:
