@@ -57,9 +57,6 @@ struct Ranked {
     place: i64,
 }
 
-// As the documentation says.
-const _: () = assert!(size_of::<Ranked>() == 24);
-
 impl Ranked {
     fn new(number: Option<Number>, rowid: i64, order: Order) -> Self {
         Self { number, place: place(rowid, order) }
@@ -232,6 +229,8 @@ fn item_sql(columns: Fields, filter: &ItemFilter) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const _: () = assert!(size_of::<Ranked>() == 24);
     use crate::error::ErrorKind;
     use crate::sqlite::lists::item_count;
     use crate::sqlite::lists::items::tests::{filters, plan, with_items};
