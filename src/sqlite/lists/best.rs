@@ -230,10 +230,12 @@ fn item_sql(columns: Fields, filter: &ItemFilter) -> String {
 mod tests {
     use super::*;
 
-    const _: () = assert!(size_of::<Ranked>() == 24);
     use crate::error::ErrorKind;
     use crate::sqlite::lists::item_count;
     use crate::sqlite::lists::items::tests::{filters, plan, with_items};
+
+    // As the documentation says.
+    const _: () = assert!(size_of::<Ranked>() == 24);
 
     fn by(path: &str) -> OrderBy {
         OrderBy::new(format!("scores_json{path}").as_bytes()).unwrap()
