@@ -9,19 +9,55 @@ use std::fmt::Write as _;
 use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result, StoreError};
+use crate::model::time::now;
 use crate::sqlite::lists::order::Order;
 use crate::sqlite::tables::cells;
 
 /// Where a page of a list ended: the next one continues after it, whatever was written meanwhile.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    /// The last row's time.
+    /// The last row's time, which tells whether its rowid was given again.
     pub time: String,
-    /// The last row's place among those of the same time.
+    /// The last row's place in the order of recording.
     pub rowid: i64,
 }
 
 impl Position {
+    /// The rowid behind which a list of this table goes on.
+    ///
+    /// SQLite gives the rowid of the last row again once that is deleted. So a row of the position's rowid that is of
+    /// another time is a new one, and so are those before it that are of a later time than the position.
+    pub(crate) fn behind(
+        &self,
+        connection: &Connection,
+        table: &str,
+        time: &str,
+        order: Order,
+    ) -> Result<i64> {
+        if order == Order::Newest {
+            return Ok(self.rowid);
+        }
+        let before = format!("SELECT rowid, {time} FROM {table} WHERE rowid <= ? ORDER BY rowid DESC");
+        let mut before = connection.prepare_cached(&before)?;
+        let mut before = before.query([self.rowid])?;
+        let now = now();
+        let mut is_given_again = false;
+        while let Some(row) = before.next()? {
+            let (rowid, time): (i64, _) = (row.get(0)?, row.get_ref(1)?.as_bytes().unwrap_or_default());
+            let is_new = if rowid == self.rowid {
+                time != self.time.as_bytes()
+            } else {
+                let is_later = self.time.as_bytes() < time && time <= now.as_bytes();
+                is_later && (is_given_again || !is_more(connection, table, self.rowid)?)
+            };
+            if !is_new {
+                return Ok(if is_given_again { rowid } else { self.rowid });
+            }
+            is_given_again = true;
+        }
+        Ok(if is_given_again { i64::MIN } else { self.rowid })
+    }
+
     /// The position as text, for the list that [`describe`] describes, of the file with this `store_id`.
     pub(crate) fn encode(&self, list: &str, store_id: &str) -> String {
         let mut bytes = Vec::new();
@@ -139,6 +175,12 @@ pub(crate) fn snapshot<T>(connection: &Connection, read: impl FnOnce(&str) -> Re
         None => String::new(),
     };
     read(&store_id)
+}
+
+/// Whether a table has rows behind this one.
+fn is_more(connection: &Connection, table: &str, rowid: i64) -> Result<bool> {
+    let sql = format!("SELECT 1 FROM {table} WHERE rowid > ?");
+    Ok(connection.prepare_cached(&sql)?.exists([rowid])?)
 }
 
 fn refusal(message: &str) -> StoreError {

@@ -12,7 +12,6 @@ use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::time;
 use crate::sqlite::lists::cursor::Position;
 use crate::sqlite::lists::order::Order;
 
@@ -60,7 +59,7 @@ pub(crate) fn scan(
     wanted: Option<usize>,
     look: &mut dyn FnMut(&Row) -> Result<bool>,
 ) -> Result<()> {
-    let mut after = after.map(|after| rows.continue_after(connection, order, after)).transpose()?;
+    let mut after = after.map(|after| after.behind(connection, rows.table, rows.time, order)).transpose()?;
     let mut from = after;
     let mut look = |row: &Row| {
         let rowid = row.get(rows.rowid)?;
@@ -102,44 +101,6 @@ pub(crate) fn scan(
 }
 
 impl Rows<'_> {
-    /// The rowid behind which a list goes on.
-    ///
-    /// SQLite gives the rowid of the last row again once that is deleted. So a row of the position's rowid that is of
-    /// another time is a new one, and so are those before it that are of a later time than the position.
-    fn continue_after(&self, connection: &Connection, order: Order, after: &Position) -> Result<i64> {
-        if order == Order::Newest {
-            return Ok(after.rowid);
-        }
-        let Self { table, time, .. } = self;
-        let mut before = connection.prepare_cached(&format!(
-            "SELECT rowid, {time} FROM {table} WHERE rowid <= ? ORDER BY rowid DESC"
-        ))?;
-        let mut before = before.query([after.rowid])?;
-        let now = time::now();
-        let mut is_given_again = None;
-        while let Some(row) = before.next()? {
-            let rowid: i64 = row.get(0)?;
-            let time = row.get_ref(1)?.as_bytes().unwrap_or_default();
-            let here = rowid == after.rowid;
-            if here && time != after.time.as_bytes() {
-                is_given_again = Some(true);
-                continue;
-            }
-            let is_later = !here && after.time.as_bytes() < time && time <= now.as_bytes();
-            if !is_later || !is_given_again.map_or_else(|| self.is_end(connection, after.rowid), Ok)? {
-                return Ok(if is_given_again.is_some() { rowid } else { after.rowid });
-            }
-            is_given_again = Some(true);
-        }
-        Ok(if is_given_again.is_some() { i64::MIN } else { after.rowid })
-    }
-
-    /// Whether the table has no row behind this one.
-    fn is_end(&self, connection: &Connection, rowid: i64) -> Result<bool> {
-        let sql = format!("SELECT 1 FROM {} WHERE rowid > ?", self.table);
-        Ok(!connection.prepare_cached(&sql)?.exists([rowid])?)
-    }
-
     /// Where the table begins, or goes on behind a rowid, and where it ends; `None` where there is nothing.
     fn ends(&self, connection: &Connection, order: Order, from: Option<i64>) -> Result<Option<(i64, i64)>> {
         let end = |order: Order| -> Result<Option<i64>> {
