@@ -18,7 +18,7 @@ use crate::sqlite::lists::unordered;
 use crate::sqlite::tables::cells::{bind, push_cell, text};
 
 /// How many items are in one buffer: one is converted, and then freed, while the next are being read.
-pub(crate) const BUFFER_ROWS: usize = 256;
+pub(crate) const BUFFER_ROWS: usize = 64;
 
 /// The column behind those of [`Items`].
 pub(crate) const ROWID: usize = ItemColumn::ALL.len();
