@@ -179,3 +179,30 @@ def test_filters_are_those_of_the_lists(store: StateStore) -> None:
         store.count_intel_items_by("decision", since="2026-01-01T00:00:00")
     with pytest.raises(InvalidValueError, match=r"^count_runs_by: until"):
         store.count_runs_by("status", until="2026-01-01T00:00:00")
+
+
+def test_items_of_a_large_run_are_counted_where_others_come_before_behind_and_among_them(store: StateStore) -> None:
+    """Where no other run has items of its time, its items are counted without asking for the run of each."""
+    for number in (2, 3):
+        store.start_run(f"run-{number}", "daily", {})
+    large = [
+        make_item(f"{number}", item_type=f"type-{number % 3}", decision=DECISIONS[number % 4])
+        for number in range(10_500)
+    ]
+    types = expected([item["item_type"] for item in large])
+    decisions = expected([item["decision"] for item in large])
+
+    def assert_counted() -> None:
+        assert list(store.count_intel_items_by("item_type", run_id="run-1").items()) == types
+        assert list(store.count_intel_items_by("decision", run_id="run-1").items()) == decisions
+        promoted = expected([item["item_type"] for item in large if item["decision"] == "promote"])
+        assert list(store.count_intel_items_by("item_type", run_id="run-1", decision="promote").items()) == promoted
+
+    store.upsert_intel_item(make_item("before", "run-2"))
+    store.upsert_intel_items_batch(large[:6_000])
+    store.upsert_intel_items_batch(large[6_000:])
+    store.upsert_intel_item(make_item("behind", "run-3"))
+    assert_counted()
+    store.delete_intel_item("0")
+    store.upsert_intel_item(large[0])
+    assert_counted()
