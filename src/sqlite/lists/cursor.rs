@@ -171,7 +171,7 @@ pub(crate) fn snapshot<T>(connection: &Connection, read: impl FnOnce(&str) -> Re
     let mut rows = open.query([])?;
     // It only has to be the same each time: whatever another program made of it, lists go on.
     let store_id = match rows.next()? {
-        Some(row) => cells::nearest(row, 0)?.unwrap_or_default(),
+        Some(row) => cells::nearest(row.get_ref(0)?).unwrap_or_default(),
         None => String::new(),
     };
     read(&store_id)

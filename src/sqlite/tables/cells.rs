@@ -66,14 +66,14 @@ pub(crate) fn text(row: &Row, column: usize, table: &str) -> Result<String> {
     row.get(column).map_err(|_| refused(row, column, table, "is not UTF-8 text"))
 }
 
-/// A column's text, or what comes nearest to it: for what need not be exact. `None` for NULL.
-pub(crate) fn nearest(row: &Row, column: usize) -> Result<Option<String>> {
-    Ok(match row.get_ref(column)? {
+/// The text that comes nearest to a cell: for what need not be exact. `None` for NULL.
+pub(crate) fn nearest(value: ValueRef) -> Option<String> {
+    match value {
         ValueRef::Null => None,
         ValueRef::Text(text) | ValueRef::Blob(text) => Some(String::from_utf8_lossy(text).into_owned()),
         ValueRef::Integer(number) => Some(number.to_string()),
         ValueRef::Real(number) => Some(number.to_string()),
-    })
+    }
 }
 
 fn is_json(row: &Row, column: usize) -> bool {

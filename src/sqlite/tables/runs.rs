@@ -136,7 +136,9 @@ pub(crate) fn why_over(connection: &Connection, run_id: &str) -> Result<StoreErr
     ))?;
     let mut rows = statement.query([run_id])?;
     let found = match rows.next()? {
-        Some(row) => Some((cells::nearest(row, 0)?.unwrap_or_default(), cells::nearest(row, 1)?)),
+        Some(row) => {
+            Some((cells::nearest(row.get_ref(0)?).unwrap_or_default(), cells::nearest(row.get_ref(1)?)))
+        }
         None => None,
     };
     let over = |what| StoreError::new(ErrorKind::RunFinished, what);

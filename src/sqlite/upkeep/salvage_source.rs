@@ -4,7 +4,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params_from_iter};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::sqlite::tables::cells::Text;
+use crate::sqlite::tables::cells::{Text, nearest};
 use crate::sqlite::upkeep::readable::{self, Table};
 
 /// How many rows are read at a time.
@@ -90,7 +90,9 @@ fn found_in(row: &Row, table: &Table, columns: &[String]) -> Result<Found> {
             Ok(json) => {
                 Cell { text: json.or_else(|| value.as_bytes().ok()).map(<[u8]>::to_vec), fault: None }
             }
-            Err(why) => Cell { text: Some(nearest(value)), fault: Some(why) },
+            Err(why) => {
+                Cell { text: Some(nearest(value).unwrap_or_default().into_bytes()), fault: Some(why) }
+            }
         })
     };
     let cells = columns.iter().enumerate().map(cell).collect::<Result<_>>()?;
@@ -166,15 +168,5 @@ pub(crate) fn damage(error: StoreError) -> Result<StoreError> {
         | ErrorKind::OutOfMemory
         | ErrorKind::InvalidValue => Ok(error),
         _ => Err(error),
-    }
-}
-
-/// The text that comes nearest to what is no text.
-fn nearest(value: ValueRef) -> Vec<u8> {
-    match value {
-        ValueRef::Null => Vec::new(),
-        ValueRef::Integer(number) => number.to_string().into(),
-        ValueRef::Real(number) => number.to_string().into(),
-        ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8_lossy(text).into_owned().into(),
     }
 }
