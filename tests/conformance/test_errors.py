@@ -58,7 +58,6 @@ def leave_twice(_: Engine, store: StateStore) -> None:
     transaction.__exit__(None, None, None)
 
 
-
 def recover_after_years(lasting: Engine, store: StateStore) -> None:
     lasting.edit("runs", started_at="2020-01-01T00:00:00+00:00")
     store.recover_stale_runs(60)

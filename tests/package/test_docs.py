@@ -246,9 +246,7 @@ def test_lines_are_short(document: Path) -> None:
     """But for the signature of a method, which a table has in one line, and nothing else beside it."""
     lines = document.read_text(encoding="utf-8").splitlines()
     signature = re.compile(r"\| `\w+\(.*\)` \| \|")
-    assert [
-        number for number, line in enumerate(lines, 1) if len(line) > 120 and not signature.fullmatch(line)
-    ] == []
+    assert [number for number, line in enumerate(lines, 1) if len(line) > 120 and not signature.fullmatch(line)] == []
 
 
 def named_in_the_layout() -> set[str]:
