@@ -380,7 +380,7 @@ def test_sign_of_life_ahead_of_the_clock_is_one_of_now(lasting: Engine, store: S
     age(lasting, 7200)
     table, column = sign.split(".")
     ahead = "2038-01-01T00:00:00+00:00"
-    lasting.edit(table, **{column: ahead})
+    lasting.edit(table, None, **{column: ahead})
     if column != "heartbeat_at":
         lasting.edit("runs", heartbeat_at=None)
     before = datetime.now(UTC).isoformat()

@@ -1,4 +1,4 @@
-"""The clock is set while stores are open, or jumps: what was recorded is listed in its order, and nothing is lost by age."""
+"""The clock is set while stores are open, or jumps: lists are in the order of recording, nothing young goes by age."""
 
 from __future__ import annotations
 

@@ -199,8 +199,9 @@ class Runs:
 
         A run counts as alive from its latest start, heartbeat, item or telemetry write. The notes give that time,
         unless the run has notes. A time in the future, of a clock that was set back since, is taken for one of now, and
-        stored so: such a run is stale `older_than` later. If several processes recover at the same time, each run is returned to one of them; a
-        run that finishes first keeps its status. A run blocked by someone else's file lock is not considered stale.
+        stored so: such a run is stale `older_than` later. If several processes recover at the same time, each run is
+        returned to one of them; a run that finishes first keeps its status. A run blocked by someone else's file lock
+        is not considered stale.
 
         A worker that is still alive can do no harm: until `reopen_run`, each write that names the recovered run raises
         RunFinishedError (upserts, telemetry, heartbeat and finish_run). Other runs can write its items: the next
@@ -219,8 +220,8 @@ class Runs:
         Returns
         -------
         list of RunRecord
-            The runs that this call finished, in the order of recording. Settings that another program wrote and that are not
-            valid JSON come as their text.
+            The runs that this call finished, in the order of recording. Settings that another program wrote and that
+            are not valid JSON come as their text.
 
         Raises
         ------
