@@ -55,9 +55,13 @@ def list_while_the_file_changes(path: str, run_id: str) -> list[int]:
             is_due = False
             os.utime(path, ns=(0, next(times)))
 
+    def take_down(record: logging.LogRecord) -> bool:
+        statements.append(vars(record)["sql"])
+        return False
+
     logger = logging.getLogger("orchestrator.state_store")
     logger.setLevel(logging.DEBUG)
-    logger.addFilter(lambda record: bool(statements.append(vars(record)["sql"])))
+    logger.addFilter(take_down)
     with StateStore(":memory:") as store:
         look(store, run_id)
     become_nobody()
