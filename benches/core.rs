@@ -11,13 +11,13 @@ const ROUNDS: usize = 7;
 fn item(items: &mut NewItems, item_id: &str, title: &str) {
     let body = "The package allows an attacker to do what only its owner may. ".repeat(5);
     for text in [item_id, "run", "advisory", title, &body] {
-        items.push(text);
+        items.push(text).unwrap();
     }
     for json in [r#"[{"text":"something is claimed, and here is what it is","confidence":0.75}]"#; 5] {
-        items.push(json);
+        items.push(json).unwrap();
     }
-    items.push("monitor");
-    items.push_null();
+    items.push("monitor").unwrap();
+    items.push_null().unwrap();
 }
 
 fn batch(title: &str) -> NewItems {

@@ -4,6 +4,8 @@ use std::ffi::c_int;
 use std::fmt::Display;
 use std::path::Path;
 
+use crate::memory::OutOfMemory;
+
 /// A result whose error is a [`StoreError`].
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
@@ -110,6 +112,12 @@ impl StoreError {
     /// What every call on a closed store returns.
     pub(crate) fn closed() -> Self {
         Self::new(ErrorKind::StoreClosed, "the store is closed")
+    }
+}
+
+impl From<OutOfMemory> for StoreError {
+    fn from(_: OutOfMemory) -> Self {
+        Self::new(ErrorKind::OutOfMemory, "out of memory")
     }
 }
 

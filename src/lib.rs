@@ -2,7 +2,8 @@
 //!
 //! The entry point is [`Store`]. The rooms; each imports only from those before it:
 //!
-//! - `error` has the errors, `sync` locks without poison, `location` reads paths and URLs;
+//! - `error` has the errors, `memory` buffers that fail instead of aborting, `sync` locks without poison, `location`
+//!   reads paths and URLs;
 //! - `model` has runs, items and telemetry as text; `json` evaluates conditions on JSON text;
 //! - `sqlite` is the engine: `file` opens, locks, syncs and forks; `tables` has the SQL of each table; `engine` has the
 //!   queue, the writer, the readers and checkpoints; `lists` lists and counts; `upkeep` maintains a file; `calls` is
@@ -12,6 +13,7 @@
 mod error;
 mod json;
 mod location;
+mod memory;
 mod model;
 #[cfg(feature = "python")]
 mod py;
@@ -23,6 +25,7 @@ pub use json::condition::{Condition, Scalar, Test};
 pub use json::number::Number;
 pub use json::order_by::OrderBy;
 pub use location::Location;
+pub use memory::OutOfMemory;
 pub use model::caller::{Caller, Owner};
 pub use model::columns::{ItemColumn, RunColumn};
 pub use model::rows::{Fields, IfOver, Items, NewItems, NewRun, RunEnd, Runs, Telemetry, TextRows};

@@ -29,10 +29,10 @@ fn items(run_id: &str, item_ids: &[&str], title: &str) -> NewItems {
     let mut items = NewItems::new();
     for item_id in item_ids {
         for text in [*item_id, run_id, "note", title, "summary", "[]", "[]", "{}", "[]", "[]"] {
-            items.push(text);
+            items.push(text).unwrap();
         }
-        items.push_null();
-        items.push_null();
+        items.push_null().unwrap();
+        items.push_null().unwrap();
     }
     items
 }
@@ -79,7 +79,7 @@ fn a_batch_with_an_error_writes_nothing_and_names_the_item() {
     store.start_run(&me, run("r")).unwrap();
     let mut batch = items("r", &["a", "b"], "t");
     for cell in ["c", "nowhere", "note", "t", "s", "[]", "[]", "{}", "[]", "[]", "x", "y"] {
-        batch.push(cell);
+        batch.push(cell).unwrap();
     }
     let error = store.upsert_intel_items_batch(&me, batch).unwrap_err();
     assert_eq!(error.kind, ErrorKind::RunNotFound);
@@ -153,7 +153,7 @@ fn a_run_that_was_recovered_takes_no_writes_until_it_is_reopened() {
     store.start_run(&me, run("s")).unwrap();
     let mut mixed = items("s", &["a", "b"], "second");
     for cell in ["c", "r", "note", "t", "s", "[]", "[]", "{}", "[]", "[]", "x", "y"] {
-        mixed.push(cell);
+        mixed.push(cell).unwrap();
     }
     let error = store.upsert_intel_items_batch(&me, mixed).unwrap_err();
     assert_eq!(error.kind, ErrorKind::RunFinished);
@@ -481,7 +481,7 @@ fn items_are_listed_by_what_is_inside_of_them_and_decided_on() {
     let condition = Condition::new(b"scores_json.a", Test::Exists(false)).unwrap();
     let mut list = ItemList {
         name: "list_intel_items".into(),
-        filter: ItemFilter { conditions: vec![condition], ..filter(Decision::Undecided) },
+        filter: ItemFilter { conditions: vec![condition].into(), ..filter(Decision::Undecided) },
         fields: Fields::default().with(ItemColumn::ItemId),
         order_by: None,
         order: Order::Oldest,

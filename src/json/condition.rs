@@ -4,11 +4,13 @@
 //! compare differently from Python.
 
 use std::cmp::Ordering;
+use std::fmt::Write as _;
 
 use crate::error::Result;
 use crate::json::number::Number;
 use crate::json::path::Path;
 use crate::json::text::{Leaf, Value};
+use crate::memory::{self, OutOfMemory};
 use crate::model::columns::ItemColumn;
 
 /// A condition on the value that a path leads to. If there is none, or the column's text is not JSON, only
@@ -72,69 +74,74 @@ impl Condition {
     }
 
     /// Whether it holds for a column of this text; `None` for one that is NULL.
-    pub(crate) fn holds(&self, text: Option<&[u8]>) -> bool {
-        match text.and_then(|text| self.path.find(text)) {
+    pub(crate) fn holds(&self, text: Option<&[u8]>) -> Result<bool, OutOfMemory> {
+        match text.map_or(Ok(None), |text| self.path.find(text))? {
             Some(value) => self.test.passes(value),
-            None => self.test == Test::Exists(false),
+            None => Ok(self.test == Test::Exists(false)),
         }
     }
 
     /// The same condition as text that is always the same for it.
-    pub(crate) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> Result<String, OutOfMemory> {
+        let one = |operand: &Scalar| Ok::<_, OutOfMemory>(vec![operand.describe()?]);
         let (operator, operands) = match &self.test {
-            Test::Equal(operand) => ("=", vec![operand.describe()]),
-            Test::NotEqual(operand) => ("!=", vec![operand.describe()]),
-            Test::Less(operand) => ("<", vec![operand.describe()]),
-            Test::AtMost(operand) => ("<=", vec![operand.describe()]),
-            Test::Greater(operand) => (">", vec![operand.describe()]),
-            Test::AtLeast(operand) => (">=", vec![operand.describe()]),
+            Test::Equal(operand) => ("=", one(operand)?),
+            Test::NotEqual(operand) => ("!=", one(operand)?),
+            Test::Less(operand) => ("<", one(operand)?),
+            Test::AtMost(operand) => ("<=", one(operand)?),
+            Test::Greater(operand) => (">", one(operand)?),
+            Test::AtLeast(operand) => (">=", one(operand)?),
             Test::In(operands) => {
-                let mut operands: Vec<_> = operands.iter().map(Scalar::describe).collect();
+                let mut operands = memory::collect(operands.iter().map(Scalar::describe))?;
                 // A set has no order.
-                operands.sort();
+                operands.sort_unstable();
                 ("in", operands)
             }
-            Test::Contains(operand) => ("contains", vec![operand.describe()]),
+            Test::Contains(operand) => ("contains", one(operand)?),
             Test::Exists(there) => ("exists", vec![there.to_string()]),
         };
-        format!("{} {operator} {}", self.path.describe(), operands.join(","))
+        let mut text = memory::Formatted::default();
+        write!(text, "{} {operator} ", self.path.describe())?;
+        for (index, operand) in operands.iter().enumerate() {
+            write!(text, "{}{operand}", if index > 0 { "," } else { "" })?;
+        }
+        Ok(text.0)
     }
 }
 
 impl Test {
-    fn passes(&self, value: Value) -> bool {
-        let ordered =
-            |operand: &Scalar, passes: fn(Ordering) -> bool| operand.compare(value).is_some_and(passes);
-        match self {
-            Self::Equal(operand) => operand.equals(value),
-            Self::NotEqual(operand) => !operand.equals(value),
+    fn passes(&self, value: Value) -> Result<bool, OutOfMemory> {
+        let found = value.leaf()?;
+        let found = found.as_ref();
+        let ordered = |operand: &Scalar, passes: fn(Ordering) -> bool| {
+            found.and_then(|found| operand.compare(found)).is_some_and(passes)
+        };
+        Ok(match self {
+            Self::Equal(operand) => operand.equals(found),
+            Self::NotEqual(operand) => !operand.equals(found),
             Self::Less(operand) => ordered(operand, Ordering::is_lt),
             Self::AtMost(operand) => ordered(operand, Ordering::is_le),
             Self::Greater(operand) => ordered(operand, Ordering::is_gt),
             Self::AtLeast(operand) => ordered(operand, Ordering::is_ge),
-            Self::In(operands) => operands.iter().any(|operand| operand.equals(value)),
-            Self::Contains(operand) => operand.is_in(value),
+            Self::In(operands) => operands.iter().any(|operand| operand.equals(found)),
+            Self::Contains(operand) => operand.is_in(found, value)?,
             Self::Exists(wanted) => *wanted,
-        }
+        })
     }
 }
 
 impl Scalar {
-    fn equals(&self, value: Value) -> bool {
-        match (self, value.leaf()) {
+    fn equals(&self, found: Option<&Leaf>) -> bool {
+        match (self, found) {
             (Self::Null, Some(Leaf::Null)) => true,
-            (Self::Bool(wanted), Some(Leaf::Bool(found))) => *wanted == found,
-            (_, Some(found)) => self.compare_leaf(&found) == Some(Ordering::Equal),
+            (Self::Bool(wanted), Some(Leaf::Bool(found))) => wanted == found,
+            (_, Some(found)) => self.compare(found) == Some(Ordering::Equal),
             (_, None) => false,
         }
     }
 
     /// How a value compares with this; `None` where it does not.
-    fn compare(&self, value: Value) -> Option<Ordering> {
-        self.compare_leaf(&value.leaf()?)
-    }
-
-    fn compare_leaf(&self, found: &Leaf) -> Option<Ordering> {
+    fn compare(&self, found: &Leaf) -> Option<Ordering> {
         match (self, found) {
             (Self::Number(wanted), Leaf::Number(found)) => found.compare(wanted),
             (Self::Text(wanted), Leaf::Text(found)) => Some((**found).cmp(wanted)),
@@ -142,24 +149,31 @@ impl Scalar {
         }
     }
 
-    fn is_in(&self, value: Value) -> bool {
-        match (self, value.leaf()) {
+    fn is_in(&self, found: Option<&Leaf>, value: Value) -> Result<bool, OutOfMemory> {
+        Ok(match (self, found) {
             (Self::Text(wanted), Some(Leaf::Text(found))) => {
                 wanted.is_empty() || found.windows(wanted.len()).any(|part| part == wanted.as_slice())
             }
             (_, Some(_)) => false,
-            (_, None) => value.elements().any(|element| self.equals(element)),
-        }
+            (_, None) => {
+                for element in value.elements() {
+                    if self.equals(element.leaf()?.as_ref()) {
+                        return Ok(true);
+                    }
+                }
+                false
+            }
+        })
     }
 
-    fn describe(&self) -> String {
+    fn describe(&self) -> Result<String, OutOfMemory> {
         match self {
-            Self::Null => "null".to_owned(),
-            Self::Bool(value) => value.to_string(),
-            Self::Number(Number::Small(value)) => value.to_string(),
-            Self::Number(Number::Large(digits)) => digits.to_string(),
-            Self::Number(Number::Float(value)) => format!("{value:?}"),
-            Self::Text(text) => format!("\"{}\"", text.escape_ascii()),
+            Self::Null => memory::text("null"),
+            Self::Bool(value) => memory::format(format_args!("{value}")),
+            Self::Number(Number::Small(value)) => memory::format(format_args!("{value}")),
+            Self::Number(Number::Large(digits)) => memory::text(digits),
+            Self::Number(Number::Float(value)) => memory::format(format_args!("{value:?}")),
+            Self::Text(text) => memory::format(format_args!("\"{}\"", text.escape_ascii())),
         }
     }
 }
@@ -177,7 +191,10 @@ mod tests {
     }
 
     fn holds(json: &str, test: Test) -> bool {
-        Condition::new(b"scores_json.a", test).unwrap().holds(Some(format!("{{\"a\": {json}}}").as_bytes()))
+        Condition::new(b"scores_json.a", test)
+            .unwrap()
+            .holds(Some(format!("{{\"a\": {json}}}").as_bytes()))
+            .unwrap()
     }
 
     #[test]
@@ -231,8 +248,9 @@ mod tests {
     #[test]
     fn what_is_not_there_matches_only_that_it_is_not() {
         for json in [None, Some("no JSON"), Some("{}"), Some("{\"a\": 1")] {
-            let condition =
-                |test| Condition::new(b"scores_json.a", test).unwrap().holds(json.map(str::as_bytes));
+            let condition = |test| {
+                Condition::new(b"scores_json.a", test).unwrap().holds(json.map(str::as_bytes)).unwrap()
+            };
             assert!(condition(Test::Exists(false)));
             assert!(!condition(Test::Exists(true)));
             assert!(!condition(Test::NotEqual(Scalar::Null)));
@@ -244,7 +262,7 @@ mod tests {
 
     #[test]
     fn conditions_that_differ_are_described_differently() {
-        let describe = |test| Condition::new(b"scores_json.a", test).unwrap().describe();
+        let describe = |test| Condition::new(b"scores_json.a", test).unwrap().describe().unwrap();
         let same = [Test::In(vec![text("a"), text("b")]), Test::In(vec![text("b"), text("a")])].map(describe);
         assert_eq!(same[0], same[1]);
         let texts = [

@@ -5,22 +5,30 @@ use std::collections::HashMap;
 
 use crate::json::path;
 use crate::json::text::{Text, unescape};
+use crate::memory::{self, OutOfMemory};
+
+/// A key and its value.
+type Member<'a> = (&'a [u8], &'a [u8]);
 
 /// The members of two objects as one object, those of the second over those of the first, as `{**first, **second}` has
 /// them; `None` where either is not the text of an object. Values are copied as they are.
-pub(crate) fn merge(first: &[u8], second: &[u8]) -> Option<Vec<u8>> {
-    let mut merged: Vec<(&[u8], &[u8])> = Vec::new();
+pub(crate) fn merge(first: &[u8], second: &[u8]) -> Result<Option<Vec<u8>>, OutOfMemory> {
+    let mut merged: Vec<Member> = Vec::new();
     let mut places: HashMap<Cow<[u8]>, usize> = HashMap::new();
     for text in [first, second] {
-        for (key, value) in members(text)? {
-            let place = *places.entry(unescape(key)).or_insert(merged.len());
+        let Some(members) = members(text)? else { return Ok(None) };
+        places.try_reserve(members.len())?;
+        for (key, value) in members {
+            let place = *places.entry(unescape(key)?).or_insert(merged.len());
             match merged.get_mut(place) {
                 Some(member) => member.1 = value,
-                None => merged.push((key, value)),
+                None => memory::push(&mut merged, (key, value))?,
             }
         }
     }
-    let mut text = vec![b'{'];
+    let mut text = Vec::new();
+    text.try_reserve_exact(merged.iter().map(|(key, value)| key.len() + value.len() + 4).sum::<usize>() + 2)?;
+    text.push(b'{');
     for (key, value) in merged {
         if text.len() > 1 {
             text.push(b',');
@@ -31,14 +39,15 @@ pub(crate) fn merge(first: &[u8], second: &[u8]) -> Option<Vec<u8>> {
         text.extend_from_slice(value);
     }
     text.push(b'}');
-    Some(text)
+    Ok(Some(text))
 }
 
 /// What is between the quotes of each key of an object, and the text of its value.
-fn members(text: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
-    let mut text = Text::new(path::whole(text)?.text());
+fn members(text: &[u8]) -> Result<Option<Vec<Member<'_>>>, OutOfMemory> {
+    let Some(whole) = path::whole(text)? else { return Ok(None) };
+    let mut text = Text::new(whole.text());
     if !text.take(b'{') {
-        return None;
+        return Ok(None);
     }
     let mut members = Vec::new();
     text.skip_space();
@@ -50,11 +59,12 @@ fn members(text: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
         text.take(b':');
         text.skip_space();
         let value = text.skip_value();
-        members.push((key.get(1..key.len().checked_sub(1)?)?, value));
+        let [b'"', key @ .., b'"'] = key else { return Ok(None) };
+        memory::push(&mut members, (key, value))?;
         text.skip_space();
         more = text.take(b',');
     }
-    Some(members)
+    Ok(Some(members))
 }
 
 #[cfg(test)]
@@ -62,7 +72,7 @@ mod tests {
     use super::*;
 
     fn merged(first: &str, second: &str) -> Option<String> {
-        merge(first.as_bytes(), second.as_bytes()).map(|text| String::from_utf8(text).unwrap())
+        merge(first.as_bytes(), second.as_bytes()).unwrap().map(|text| String::from_utf8(text).unwrap())
     }
 
     #[test]
@@ -109,6 +119,6 @@ mod tests {
             assert_eq!(merged(other, "{}"), None, "{other}");
             assert_eq!(merged("{}", other), None, "{other}");
         }
-        assert_eq!(merge(b"{\"a\":\"\xff\"}", b"{}"), None);
+        assert_eq!(merge(b"{\"a\":\"\xff\"}", b"{}"), Ok(None));
     }
 }

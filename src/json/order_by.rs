@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::json::number::Number;
 use crate::json::path::Path;
 use crate::json::text::{Leaf, Value};
+use crate::memory::OutOfMemory;
 use crate::model::columns::ItemColumn;
 
 /// What items are ordered by: the number that a path leads to.
@@ -27,8 +28,9 @@ impl OrderBy {
     }
 
     /// The number in a column of this text; `None` where there is none that compares, such as NaN.
-    pub(crate) fn number(&self, text: Option<&[u8]>) -> Option<Number> {
-        comparable(self.path.find(text?)?)
+    pub(crate) fn number(&self, text: Option<&[u8]>) -> Result<Option<Number>, OutOfMemory> {
+        let found = text.map_or(Ok(None), |text| self.path.find(text))?;
+        Ok(found.and_then(comparable))
     }
 
     /// The same as text that is always the same for it.
@@ -43,7 +45,7 @@ pub(crate) fn number_of(text: &str) -> Option<Number> {
 }
 
 fn comparable(value: Value) -> Option<Number> {
-    match value.leaf()? {
+    match value.short_leaf()? {
         Leaf::Number(Number::Float(number)) if number.is_nan() => None,
         Leaf::Number(number) => Some(number),
         _ => None,
@@ -57,11 +59,11 @@ mod tests {
     #[test]
     fn what_is_no_number_has_none() {
         let by = OrderBy::new(b"scores_json.a").unwrap();
-        let number = |json: &str| by.number(Some(format!("{{\"a\": {json}}}").as_bytes()));
+        let number = |json: &str| by.number(Some(format!("{{\"a\": {json}}}").as_bytes())).unwrap();
         for json in ["null", "true", "false", "\"1\"", "[1]", "{\"a\": 1}", "NaN", "1}, {\"a\": 2", "1 2"] {
             assert_eq!(number(json), None, "{json}");
         }
-        assert_eq!(by.number(None), None);
+        assert_eq!(by.number(None), Ok(None));
         assert_eq!(number("7"), Some(Number::Small(7)));
         assert_eq!(number("1, \"a\": 2.5"), Some(Number::Float(2.5)));
         assert_eq!(number("-Infinity"), Some(Number::Float(f64::NEG_INFINITY)));

@@ -4,6 +4,7 @@
 
 use crate::error::{ErrorKind, Result, StoreError, excerpt};
 use crate::json::text::{Text, Value, unescape};
+use crate::memory::{self, OutOfMemory};
 use crate::model::columns::ItemColumn;
 
 /// A way into a column: `scores_json.total`, `claims_json[0]."a.b"`.
@@ -65,21 +66,24 @@ impl Path {
     }
 
     /// The value that this leads to in a column's text; `None` if there is none, or if the text is not JSON.
-    pub(crate) fn find<'a>(&self, text: &'a [u8]) -> Option<Value<'a>> {
+    pub(crate) fn find<'a>(&self, text: &'a [u8]) -> Result<Option<Value<'a>>, OutOfMemory> {
         find(text, &self.steps)
     }
 }
 
 /// The value that a whole text is; `None` where it is no JSON.
-pub(crate) fn whole(text: &[u8]) -> Option<Value<'_>> {
+pub(crate) fn whole(text: &[u8]) -> Result<Option<Value<'_>>, OutOfMemory> {
     find(text, &[])
 }
 
-fn find<'a>(text: &'a [u8], steps: &[Step]) -> Option<Value<'a>> {
-    std::str::from_utf8(text).ok()?;
-    Finder { text: Text::new(text), steps, open: Vec::new(), on_path: 0, found: None }
-        .find()
-        .map(Value::known)
+fn find<'a>(text: &'a [u8], steps: &[Step]) -> Result<Option<Value<'a>>, OutOfMemory> {
+    if std::str::from_utf8(text).is_err() {
+        return Ok(None);
+    }
+    let mut finder =
+        Finder { text: Text::new(text), steps, open: Vec::new(), on_path: 0, found: None, failed: None };
+    let found = finder.find().map(Value::known);
+    finder.failed.map_or(Ok(found), Err)
 }
 
 fn quoted_key(text: &[u8]) -> Option<(Step, &[u8])> {
@@ -117,6 +121,8 @@ struct Finder<'a, 'p> {
     /// How many of them, from the outermost on, lie on the path: `n` steps lead to the one at depth `n`.
     on_path: usize,
     found: Option<&'a [u8]>,
+    /// What ended it, if not the text.
+    failed: Option<OutOfMemory>,
 }
 
 struct Container {
@@ -127,7 +133,7 @@ struct Container {
 }
 
 impl<'a> Finder<'a, '_> {
-    fn find(mut self) -> Option<&'a [u8]> {
+    fn find(&mut self) -> Option<&'a [u8]> {
         let mut leads_here = true;
         loop {
             self.text.skip_space();
@@ -136,7 +142,8 @@ impl<'a> Finder<'a, '_> {
             if is_array || self.text.peek()? == b'{' {
                 self.text.at += 1;
                 self.on_path += usize::from(leads_here);
-                self.open.push(Container { is_array, start, index: 0 });
+                let opened = memory::push(&mut self.open, Container { is_array, start, index: 0 });
+                self.unless_failed(opened)?;
                 self.text.skip_space();
                 if self.text.peek()? != closing(is_array) {
                     leads_here = self.next_child()?;
@@ -187,12 +194,20 @@ impl<'a> Finder<'a, '_> {
         if !self.text.take(b':') {
             return None;
         }
-        let leads_here = matches!(step, Some(Step::Key(wanted)) if *wanted == *unescape(key));
+        let leads_here = match step {
+            Some(Step::Key(wanted)) => *wanted == *self.unless_failed(unescape(key))?,
+            _ => false,
+        };
         if leads_here {
             // The key may have come before: this one takes its place.
             self.found = None;
         }
         Some(leads_here)
+    }
+
+    /// What is there; if there is no memory for it, none, and that ended it.
+    fn unless_failed<T>(&mut self, result: Result<T, OutOfMemory>) -> Option<T> {
+        result.map_err(|failed| self.failed = Some(failed)).ok()
     }
 
     fn end_value(&mut self, start: usize, led_here: bool) {
@@ -213,7 +228,7 @@ mod tests {
 
     fn find<'a>(text: &'a str, path: &str) -> Option<&'a str> {
         let path = Path::parse(format!("scores_json{path}").as_bytes()).unwrap();
-        path.find(text.as_bytes()).map(|value| std::str::from_utf8(value.text()).unwrap())
+        path.find(text.as_bytes()).unwrap().map(|value| std::str::from_utf8(value.text()).unwrap())
     }
 
     #[test]
@@ -289,8 +304,8 @@ mod tests {
             assert_eq!(find(&format!("{{\"a\": 7, \"b\": {text}"), ".a"), None, "{text}");
         }
         let path = Path::parse(b"scores_json[0]").unwrap();
-        assert!(path.find(b"[1, \"\xff\"]").is_none());
-        assert!(path.find(b"[1, \"\xed\xa0\x80\"]").is_none());
+        assert!(path.find(b"[1, \"\xff\"]").unwrap().is_none());
+        assert!(path.find(b"[1, \"\xed\xa0\x80\"]").unwrap().is_none());
         assert_eq!(find(&"9".repeat(MOST_DIGITS + 1), ""), None);
         assert!(find(&format!("-{}", "9".repeat(MOST_DIGITS)), "").is_some());
         assert!(find(&format!("{}.0", "9".repeat(MOST_DIGITS + 1)), "").is_some());
@@ -304,7 +319,7 @@ mod tests {
         assert_eq!(find(&text[..text.len() - 1], "[0]"), None);
         let text = format!("[1, {text}, 2]");
         let path = Path::parse(b"scores_json").unwrap();
-        assert_eq!(path.find(text.as_bytes()).unwrap().elements().count(), 3);
+        assert_eq!(path.find(text.as_bytes()).unwrap().unwrap().elements().count(), 3);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use crate::json::number::Number;
+use crate::memory::OutOfMemory;
 
 /// The most digits of an integer that Python reads, by default.
 /// <https://docs.python.org/3/library/stdtypes.html#integer-string-conversion-length-limitation>
@@ -36,13 +37,20 @@ impl<'a> Value<'a> {
     }
 
     /// The value, unless it is an array or an object.
-    pub(crate) fn leaf(self) -> Option<Leaf<'a>> {
+    pub(crate) fn leaf(self) -> Result<Option<Leaf<'a>>, OutOfMemory> {
+        if let [b'"', text @ .., b'"'] = self.0 {
+            return Ok(Some(Leaf::Text(unescape(text)?)));
+        }
+        Ok(self.short_leaf())
+    }
+
+    /// The value, if it is neither a text nor an array or an object.
+    pub(crate) fn short_leaf(self) -> Option<Leaf<'a>> {
         Some(match self.0.first()? {
-            b'[' | b'{' => return None,
+            b'[' | b'{' | b'"' => return None,
             b'n' => Leaf::Null,
             b't' => Leaf::Bool(true),
             b'f' => Leaf::Bool(false),
-            b'"' => Leaf::Text(unescape(self.0.get(1..self.0.len() - 1)?)),
             _ => Leaf::Number(number(std::str::from_utf8(self.0).ok()?)?),
         })
     }
@@ -217,11 +225,13 @@ fn hexadecimal(text: &[u8]) -> Option<u32> {
 }
 
 /// What is between the quotes of a string, with nothing escaped.
-pub(crate) fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn unescape(text: &[u8]) -> Result<Cow<'_, [u8]>, OutOfMemory> {
     if !text.contains(&b'\\') {
-        return Cow::Borrowed(text);
+        return Ok(Cow::Borrowed(text));
     }
-    let (mut plain, mut rest) = (Vec::with_capacity(text.len()), text);
+    let (mut plain, mut rest) = (Vec::new(), text);
+    // Nothing is longer without its escapes.
+    plain.try_reserve_exact(text.len())?;
     while let Some(length) = rest.iter().position(|byte| *byte == b'\\') {
         plain.extend_from_slice(&rest[..length]);
         let escape = rest.get(length + 1).copied().unwrap_or_default();
@@ -240,7 +250,7 @@ pub(crate) fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
         });
     }
     plain.extend_from_slice(rest);
-    Cow::Owned(plain)
+    Ok(Cow::Owned(plain))
 }
 
 /// Append the code point of which `text` has the digits, and what is behind them. Two surrogates that belong together
@@ -273,7 +283,7 @@ mod tests {
 
     #[test]
     fn values_without_parts_are_what_they_are() {
-        let leaf = |text: &'static str| Value(text.as_bytes()).leaf();
+        let leaf = |text: &'static str| Value(text.as_bytes()).leaf().unwrap();
         assert_eq!(leaf("null"), Some(Leaf::Null));
         assert_eq!(leaf("true"), Some(Leaf::Bool(true)));
         assert_eq!(leaf("false"), Some(Leaf::Bool(false)));

@@ -2,6 +2,7 @@
 
 use std::ops::BitOr;
 
+use crate::memory::{self, OutOfMemory};
 use crate::model::columns::{ItemColumn, RunColumn};
 
 /// The status of a run that has started and not finished.
@@ -125,21 +126,31 @@ impl<const N: usize> TextRows<N> {
     }
 
     /// Add a cell of UTF-8 text.
-    pub fn push(&mut self, text: impl AsRef<[u8]>) {
-        self.text.extend_from_slice(text.as_ref());
-        self.end_cell();
+    ///
+    /// # Errors
+    /// Memory ran out; the row is then not complete.
+    pub fn push(&mut self, text: impl AsRef<[u8]>) -> Result<(), OutOfMemory> {
+        memory::append(&mut self.text, text.as_ref())?;
+        self.end_cell()
     }
 
     /// Add a NULL.
-    pub fn push_null(&mut self) {
-        self.end_cell();
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn push_null(&mut self) -> Result<(), OutOfMemory> {
+        self.end_cell()?;
         if let Some(cell) = self.cells.last_mut() {
             cell.null = true;
         }
+        Ok(())
     }
 
     /// Add text or NULL.
-    pub fn push_option(&mut self, text: Option<impl AsRef<[u8]>>) {
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn push_option(&mut self, text: Option<impl AsRef<[u8]>>) -> Result<(), OutOfMemory> {
         match text {
             Some(text) => self.push(text),
             None => self.push_null(),
@@ -152,9 +163,12 @@ impl<const N: usize> TextRows<N> {
     }
 
     /// Take what was appended to [`Self::buffer`] since the last cell as a cell.
-    pub fn end_cell(&mut self) {
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn end_cell(&mut self) -> Result<(), OutOfMemory> {
         let start = self.cells.last().map_or(0, |cell| cell.end);
-        self.cells.push(Cell { start, end: self.text.len(), null: false });
+        memory::push(&mut self.cells, Cell { start, end: self.text.len(), null: false })
     }
 
     /// Forget what was appended to [`Self::buffer`] since the last cell.
@@ -176,12 +190,12 @@ mod tests {
     #[test]
     fn cells_keep_null_apart_from_empty_text() {
         let mut rows = TextRows::<2>::new();
-        rows.push("a");
-        rows.push("");
-        rows.push_null();
+        rows.push("a").unwrap();
+        rows.push("").unwrap();
+        rows.push_null().unwrap();
         rows.buffer().extend_from_slice(b"half a cell");
         rows.abandon_cell();
-        rows.push("b");
+        rows.push("b").unwrap();
         assert_eq!(rows.len(), 2);
         assert_eq!(rows.get(0, 0_usize), Some(&b"a"[..]));
         assert_eq!(rows.get(0, 1_usize), Some(&b""[..]));

@@ -5,6 +5,7 @@ use pyo3::types::{PyString, PyType};
 
 use super::names::intern;
 use crate::error::{ErrorKind, StoreError, cut, excerpt, one_line};
+use crate::memory::OutOfMemory;
 
 /// The exception classes that the binding raises by itself, beside those of [`ErrorKind`].
 #[derive(Clone, Copy)]
@@ -27,6 +28,12 @@ impl Refusal {
             Self::InvalidJson => "InvalidJSONError",
         };
         raise(py, class, &message.to_string())
+    }
+}
+
+impl From<OutOfMemory> for PyErr {
+    fn from(error: OutOfMemory) -> Self {
+        StoreError::from(error).into()
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::Mutex;
 
 use pyo3::prelude::*;
 
-use super::convert::json;
+use super::convert::{json, large_json};
 use super::errors::Refusal;
 use super::open::interruptible;
 use super::options;
 use crate::error::{ErrorKind, StoreError};
+use crate::memory::{self, OutOfMemory};
 use crate::model::caller::Owner;
 use crate::sync::lock;
 use crate::{Callbacks, Location, Loss};
@@ -28,6 +29,7 @@ pub(super) fn salvage(
     dest: &Bound<'_, PyAny>,
     progress: &Bound<'_, PyAny>,
 ) -> PyResult<Report> {
+    large_json::prepare(py)?;
     let (Location::File(path), Location::File(dest)) =
         (options::location(path, "path")?, options::location(dest, "dest")?)
     else {
@@ -52,8 +54,10 @@ pub(super) fn salvage(
         return Err(error);
     }
     let done = done?;
-    let fields = |losses: Vec<Loss>| {
-        losses.into_iter().map(|each| (each.table, each.rowid, each.id, each.column, each.why)).collect()
+    let fields = |losses: Vec<Loss>| -> Result<_, OutOfMemory> {
+        memory::collect(
+            losses.into_iter().map(|each| Ok((each.table, each.rowid, each.id, each.column, each.why))),
+        )
     };
-    Ok((done.kept, fields(done.lost), fields(done.mended), done.remarks))
+    Ok((done.kept, fields(done.lost)?, fields(done.mended)?, done.remarks))
 }

@@ -8,14 +8,15 @@ import math
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from orchestrator.state_store import StateStore
+from orchestrator.state_store import InvalidJSONError, StateStore
 
-from tests.helpers import assert_parity, make_item, stored, value
+from tests.helpers import assert_parity, make_item, plain_sqlite, stored, value
 
 Rounds = Callable[[int, int], int]
 Figure = Callable[[str], None]
@@ -145,3 +146,49 @@ def test_keys_keep_their_order_and_meet_as_they_do_in_the_json_module(
 
     check()
     figure(f"{next(count)} dicts, their keys as json has them")
+
+
+def nested(depth: int) -> list[Any]:
+    """Return lists in lists."""
+    content: list[Any] = []
+    for _ in range(depth):
+        content = [content, "\t"]
+    return content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [None, True, False, 0, -7, 1.5, -0.0, 1e300, math.nan, math.inf, 2**63, -(10**400), "", "é", "\ud83d", "😀\0"],
+        {"": {"k" * 100: []}, "a": (), "é": {}, "\ud83d": {"a": {"a": [{"a": 1}]}}},
+        "\x7f\ud83d\\" * 3_000,
+        nested(100),
+        nested(300),
+    ],
+    ids=["scalars", "keys", "text", "deep", "deeper"],
+)
+def test_large_documents_come_back_as_well(shared: StateStore, content: Any) -> None:
+    """Their text is decoded in another way than that of short ones."""
+    for large in ([1] * 300, ["\t" * 3_000] * 2):
+        assert_parity(shared, [*large, content, {"last": content}])
+
+
+@pytest.mark.parametrize(
+    "text", ["", ",", "[", '{"a" 1}', '{"a": 1, "a": 2}, 3', "tru", '"', "1 2", "0" * 9, "9" * 5_000]
+)
+def test_large_text_of_another_program_is_read_or_refused_as_the_json_module_does(path: Path, text: str) -> None:
+    large = "[" + "1," * 300 + text + "]"
+    with StateStore(path) as store:
+        store.start_run("run-1", "daily", {})
+        store.upsert_intel_item(make_item())
+    plain_sqlite(path, ("UPDATE intel_items SET claims_json = ?", [large]))
+    with StateStore(path) as store:
+        try:
+            read = json.loads(large)
+        except ValueError:
+            with pytest.raises(InvalidJSONError):
+                store.get_intel_item("item-1")
+        else:
+            found = store.get_intel_item("item-1")
+            assert found
+            assert found["claims_json"] == read

@@ -7,6 +7,7 @@ use pyo3::types::{PyDict, PyList, PyMapping, PyTuple};
 
 use super::Store;
 use crate::error::excerpt;
+use crate::memory;
 use crate::model::columns::ItemColumn;
 use crate::py::batch;
 use crate::py::convert::item::{self, Dicts};
@@ -76,7 +77,7 @@ impl Store {
                 })?,
                 Err(_) => (decided, nothing.clone()),
             };
-            batch.push(new_decision(item_id, &decision, &reason, &operation)?);
+            memory::push(&mut batch, new_decision(item_id, &decision, &reason, &operation)?)?;
         }
         call(py, &self.0, |store, caller| store.decide_batch(caller, batch))
     }
@@ -211,8 +212,8 @@ fn new_decision(
     operation: &str,
 ) -> PyResult<NewDecision> {
     Ok(NewDecision {
-        item_id: item_id.to_owned(),
-        decision: values::optional_text(decision, operation, "decision")?.map(str::to_owned),
-        reason: values::optional_text(reason, operation, "reason")?.map(str::to_owned),
+        item_id: memory::text(item_id)?,
+        decision: values::optional_text(decision, operation, "decision")?.map(memory::text).transpose()?,
+        reason: values::optional_text(reason, operation, "reason")?.map(memory::text).transpose()?,
     })
 }

@@ -14,7 +14,7 @@ use pyo3::types::{PyList, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::convert::conversion::Conversion;
-use super::convert::values;
+use super::convert::{large_json, values};
 use super::errors::Refusal;
 use super::open::{Open, call, interruptible};
 use super::options;
@@ -58,6 +58,7 @@ impl Store {
             file_mode: options::file_mode(file_mode)?,
             trace_sql: options::flag(trace_sql, "trace_sql")?,
         };
+        large_json::prepare(py)?;
         // Imported now and not in a call: a child that is forked during an import cannot import.
         let trace = options.trace_sql.then(|| Ok::<_, PyErr>(py.import(TRACE)?.getattr("show")?.unbind()));
         let trace = trace.transpose()?;

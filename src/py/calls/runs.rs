@@ -7,6 +7,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 
 use super::Store;
 use crate::error::excerpt;
+use crate::memory;
 use crate::model::columns::RunColumn;
 use crate::model::rows::{IfOver, NewRun, RunEnd};
 use crate::model::time::now;
@@ -35,8 +36,8 @@ impl Store {
         let may_exist = values::choice(if_exists, &operation, "if_exists", ["error", "return"])? == 1;
         let started_at = now();
         let run = NewRun {
-            run_id: run_id.to_owned(),
-            run_type: values::text(run_type, &operation, "run_type")?.to_owned(),
+            run_id: memory::text(run_id)?,
+            run_type: memory::text(values::text(run_type, &operation, "run_type")?)?,
             started_at: started_at.clone(),
             settings_snapshot_json: values::json_text(
                 settings_snapshot,
@@ -82,9 +83,9 @@ impl Store {
         let run_id = values::text(run_id, "finish_run", "run_id")?;
         let operation = format!("finish_run {}", excerpt(run_id));
         let end = RunEnd {
-            run_id: run_id.to_owned(),
-            status: values::text(status, &operation, "status")?.to_owned(),
-            notes: values::optional_text(notes, &operation, "notes")?.map(str::to_owned),
+            run_id: memory::text(run_id)?,
+            status: memory::text(values::text(status, &operation, "status")?)?,
+            notes: values::optional_text(notes, &operation, "notes")?.map(memory::text).transpose()?,
             if_over,
         };
         call(py, &self.0, |store, caller| {
@@ -216,8 +217,9 @@ fn filter(
     since: &Bound<'_, PyAny>,
     until: &Bound<'_, PyAny>,
 ) -> PyResult<RunFilter> {
-    let text =
-        |value, name| Ok::<_, PyErr>(values::optional_text(value, operation, name)?.map(str::to_owned));
+    let text = |value, name| -> PyResult<_> {
+        Ok(values::optional_text(value, operation, name)?.map(memory::text).transpose()?)
+    };
     Ok(RunFilter {
         run_id_prefix: text(run_id_prefix, "run_id_prefix")?.and_then(|prefix| Prefix::new(&prefix)),
         run_type: text(run_type, "run_type")?,

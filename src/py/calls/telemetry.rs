@@ -5,6 +5,7 @@ use pyo3::types::PyDict;
 
 use super::Store;
 use crate::error::excerpt;
+use crate::memory;
 use crate::model::rows::Telemetry;
 use crate::py::convert::{json, values};
 use crate::py::errors::Refusal;
@@ -25,7 +26,7 @@ impl Store {
         let run_id = values::text(run_id, "write_telemetry", "run_id")?;
         let operation = format!("write_telemetry {}", excerpt(run_id));
         let document = Telemetry {
-            run_id: run_id.to_owned(),
+            run_id: memory::text(run_id)?,
             telemetry_json: values::json_text(telemetry, &self.1, &operation, "telemetry")?,
             force: options::flag(force, "write_telemetry: force")?,
         };
@@ -48,7 +49,7 @@ impl Store {
             return Err(Refusal::InvalidType.error(py, what));
         }
         let members = Telemetry {
-            run_id: run_id.to_owned(),
+            run_id: memory::text(run_id)?,
             telemetry_json: values::json_text(telemetry, &self.1, &operation, "telemetry")?,
             force: options::flag(force, "merge_telemetry: force")?,
         };

@@ -7,6 +7,7 @@ use super::conversion::{Conversion, unknown, unknown_key};
 use super::values::{cell, during, text, unreadable};
 use super::{json, mapping};
 use crate::error::excerpt;
+use crate::memory::{self, OutOfMemory};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Items, NewItems};
 use crate::py::errors::{Refusal, noted, shown};
@@ -29,7 +30,7 @@ pub(in crate::py) fn one(item: &Bound<'_, PyAny>, conversion: &Conversion) -> Py
 
 /// What an iterable of items gives, all of it.
 pub(in crate::py) fn exhaust<'py>(items: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-    items.try_iter().map_err(|error| during(items.py(), error, BATCH))?.collect()
+    memory::collect(items.try_iter().map_err(|error| during(items.py(), error, BATCH))?)
 }
 
 /// The items of a batch as rows.
@@ -93,7 +94,7 @@ impl<'py> Keys<'py> {
 
 /// How the values of an item are taken.
 trait Taking {
-    type Error: From<PyErr>;
+    type Error: From<PyErr> + From<OutOfMemory>;
 
     fn text<'a>(
         &self,
@@ -114,21 +115,21 @@ fn push<T: Taking>(rows: &mut NewItems, item: &Bound<'_, PyDict>, taking: &T) ->
     let keys = Keys::of(item.py());
     for key in keys.text {
         let value = item.get_item(key)?.ok_or_else(|| taking.missing(key))?;
-        rows.push(taking.text(key, &value)?);
+        rows.push(taking.text(key, &value)?)?;
     }
     for (key, default) in keys.json {
         match item.get_item(key)? {
-            None => rows.push(default),
+            None => rows.push(default)?,
             Some(value) => {
                 taking.json(key, &value, rows.buffer())?;
-                rows.end_cell();
+                rows.end_cell()?;
             }
         }
     }
     for key in keys.optional {
         match item.get_item(key)?.filter(|value| !value.is_none()) {
-            None => rows.push_null(),
-            Some(value) => rows.push(taking.text(key, &value)?),
+            None => rows.push_null()?,
+            Some(value) => rows.push(taking.text(key, &value)?)?,
         }
     }
     Ok(())
@@ -137,11 +138,17 @@ fn push<T: Taking>(rows: &mut NewItems, item: &Bound<'_, PyDict>, taking: &T) ->
 /// Takes exactly what JSON and text are made of, and nothing else.
 struct Plain;
 
-/// Something that [`Plain`] does not take.
+/// Something that [`Plain`] does not take, or no memory for it.
 struct Unusual;
 
 impl From<PyErr> for Unusual {
     fn from(_: PyErr) -> Self {
+        Self
+    }
+}
+
+impl From<OutOfMemory> for Unusual {
+    fn from(_: OutOfMemory) -> Self {
         Self
     }
 }
@@ -159,7 +166,7 @@ impl Taking for Plain {
         value: &Bound<'_, PyAny>,
         to: &mut Vec<u8>,
     ) -> Result<(), Unusual> {
-        if json::encode_plain(value, to) { Ok(()) } else { Err(Unusual) }
+        if json::encode_plain(value, to)? { Ok(()) } else { Err(Unusual) }
     }
 
     fn missing(&self, _: &Bound<'_, PyString>) -> Unusual {
@@ -323,7 +330,7 @@ impl<'py> Dicts<'py> {
         }
         let value = cell(py, Some(text))?;
         if REPEATED.contains(&column) {
-            self.last[column as usize] = Some((text.to_vec(), value.clone()));
+            self.last[column as usize] = Some((memory::bytes(text)?, value.clone()));
         }
         Ok(value)
     }

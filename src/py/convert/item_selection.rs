@@ -8,6 +8,7 @@ use crate::error::{cut, excerpt};
 use crate::json::condition::{Condition, Scalar, Test};
 use crate::json::number::Number;
 use crate::json::order_by::OrderBy;
+use crate::memory;
 use crate::model::columns::ItemColumn;
 use crate::model::rows::Fields;
 use crate::py::errors::Refusal;
@@ -73,7 +74,7 @@ impl ItemSelection {
             decision: decided(text(decision, "decision")?, undecided, &operation)?,
             since: text(since, "since")?,
             until: text(until, "until")?,
-            conditions: all_conditions(conditions, &operation)?,
+            conditions: all_conditions(conditions, &operation)?.into(),
         };
         let columns = columns(fields, &operation)?;
         let order = values::order(order, &operation)?;
@@ -169,7 +170,7 @@ fn all_conditions(conditions: &Bound<'_, PyAny>, operation: &str) -> PyResult<Ve
         let test = parse(&test).map_err(|error| during(py, error, &what))?;
         let condition = Condition::new(&bytes(name)?, test)
             .map_err(|error| error.during(format!("{operation}: where")))?;
-        parsed.push(condition);
+        memory::push(&mut parsed, condition)?;
     }
     Ok(parsed)
 }
@@ -218,7 +219,7 @@ fn parse(test: &Bound<'_, PyAny>) -> PyResult<Test> {
             if !several {
                 return wrong_type(format!("in takes a list, a tuple or a set, not {found}"));
             }
-            operand.try_iter()?.map(|each| scalar(&each?)).collect::<PyResult<_>>().map(Test::In)
+            memory::collect(operand.try_iter()?.map(|each| scalar(&each?))).map(Test::In)
         }
         "exists" => match operand.cast::<PyBool>() {
             Ok(there) => Ok(Test::Exists(there.is_true())),
@@ -264,7 +265,7 @@ fn scalar(value: &Bound<'_, PyAny>) -> PyResult<Scalar> {
 /// Text as the core compares it: UTF-8, lone surrogates encoded like characters.
 fn bytes(text: &Bound<'_, PyString>) -> PyResult<Vec<u8>> {
     match text.to_str() {
-        Ok(text) => Ok(text.into()),
+        Ok(text) => Ok(memory::bytes(text.as_bytes())?),
         Err(_) => text.call_method1("encode", ("utf-8", "surrogatepass"))?.extract(),
     }
 }

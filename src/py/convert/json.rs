@@ -1,11 +1,15 @@
 //! JSON between Python objects and text: ordinary values directly, unusual ones by the stdlib's `json`.
 
+use std::io;
+
 use jiter::{Jiter, JsonErrorType, PythonParse, StringCacheMode};
 use pyo3::exceptions::{PyRecursionError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
+use super::large_json::{self, Failure};
+use crate::memory::{self, OutOfMemory};
 use crate::py::errors::{Refusal, noted};
 use crate::py::names::intern;
 
@@ -29,21 +33,39 @@ pub(in crate::py) fn encode(
     text: &mut Vec<u8>,
     what: &dyn Fn() -> String,
 ) -> PyResult<()> {
-    if !encode_plain(value, text) {
+    if !encode_plain(value, text)? {
         let written = dumps(value, default).map_err(|error| refusal(value.py(), error, default, &what()))?;
-        text.extend_from_slice(written.to_str()?.as_bytes());
+        memory::append(text, written.to_str()?.as_bytes())?;
     }
     Ok(())
 }
 
-/// Append `value` as JSON text if there is nothing unusual in it; `text` is as it was if there is.
-pub(in crate::py) fn encode_plain(value: &Bound<'_, PyAny>, text: &mut Vec<u8>) -> bool {
+/// Append `value` as JSON text if there is nothing unusual in it, and say whether it was; `text` is as it was otherwise.
+pub(in crate::py) fn encode_plain(value: &Bound<'_, PyAny>, text: &mut Vec<u8>) -> Result<bool, OutOfMemory> {
     let start = text.len();
-    let plain = serde_json::to_writer(&mut *text, &ExactValue { value, depth: 0 }).is_ok();
-    if !plain {
-        text.truncate(start);
+    let Err(error) = serde_json::to_writer(Writer(text), &ExactValue { value, depth: 0 }) else {
+        return Ok(true);
+    };
+    text.truncate(start);
+    // Nothing but its buffer can fail to take text.
+    if error.is_io() { Err(OutOfMemory) } else { Ok(false) }
+}
+
+/// Writes to the end of a buffer.
+struct Writer<'a>(&'a mut Vec<u8>);
+
+impl io::Write for Writer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
     }
-    plain
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        memory::append(self.0, bytes).map_err(|OutOfMemory| io::ErrorKind::OutOfMemory.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Turn JSON text into Python objects, exactly as `json.loads` does.
@@ -52,6 +74,14 @@ pub(in crate::py) fn decode<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound
         b"[]" => return Ok(PyList::empty(py).into_any()),
         b"{}" => return Ok(PyDict::new(py).into_any()),
         _ => {}
+    }
+    if large_json::is_large(text) {
+        return match large_json::decode(py, text) {
+            Ok(value) => Ok(value),
+            Err(Failure::Deep) => decode_deep(py, text),
+            Err(Failure::Unusual) => loads(py, text),
+            Err(Failure::Raised(error)) => Err(error),
+        };
     }
     let parser =
         PythonParse { allow_inf_nan: true, cache_mode: StringCacheMode::Keys, ..PythonParse::default() };
@@ -119,7 +149,8 @@ fn refusal(py: Python<'_>, error: PyErr, default: Option<&Py<PyAny>>, what: &str
 }
 
 fn loads<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    let text = std::str::from_utf8(text).map_err(|error| refuse(py, error))?;
+    let text =
+        PyString::from_bytes(py, std::str::from_utf8(text).map_err(|error| refuse(py, error))?.as_bytes())?;
     let module = py.import(intern!(py, "json"))?;
     module.call_method1(intern!(py, "loads"), (text,)).map_err(|error| {
         if error.is_instance_of::<PyValueError>(py) {

@@ -4,6 +4,7 @@ pub(super) mod conversion;
 pub(super) mod item;
 pub(super) mod item_selection;
 pub(super) mod json;
+pub(super) mod large_json;
 mod mapping;
 pub(super) mod run;
 pub(super) mod values;

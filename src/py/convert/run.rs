@@ -27,7 +27,7 @@ pub(in crate::py) fn tuples<'py>(
 pub(in crate::py) fn changed_tuples<'py>(py: Python<'py>, runs: &Runs) -> PyResult<Bound<'py, PyList>> {
     convert(py, runs, |row, column, _| {
         let text = String::from_utf8_lossy(runs.get(row, column).unwrap_or_default());
-        Ok(PyString::new(py, &text).into_any())
+        Ok(PyString::from_bytes(py, text.as_bytes())?.into_any())
     })
 }
 

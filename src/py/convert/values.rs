@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyMemoryError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{
     PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, PySequence, PyString, PyTuple,
@@ -11,6 +11,7 @@ use pyo3::types::{
 use super::conversion::Conversion;
 use super::json;
 use crate::error::{ErrorKind, StoreError, cut, excerpt};
+use crate::memory::{self, OutOfMemory};
 use crate::py::errors::{Refusal, shown};
 use crate::sqlite::engine::adhoc::{Parameters, Rows, Value};
 use crate::sqlite::lists::order::Order;
@@ -53,7 +54,7 @@ pub(in crate::py) fn texts(
         return Ok(None);
     }
     if value.is_instance_of::<PyString>() {
-        return Ok(Some(vec![text(value, operation, name)?.to_owned()]));
+        return Ok(Some(vec![memory::text(text(value, operation, name)?)?]));
     }
     all_texts(value, operation, name, "a str, an iterable of str or None").map(Some)
 }
@@ -75,7 +76,7 @@ pub(in crate::py) fn several_texts(
 fn all_texts(value: &Bound<'_, PyAny>, operation: &str, name: &str, wanted: &str) -> PyResult<Vec<String>> {
     let wanted = format!("{operation}: {name} must be {wanted}");
     let several = value.try_iter().map_err(|error| during(value.py(), error, &wanted))?;
-    several.map(|each| Ok(text(&each?, operation, name)?.to_owned())).collect()
+    memory::collect(several.map(|each| Ok(memory::text(text(&each?, operation, name)?)?)))
 }
 
 /// Which of these texts an argument is.
@@ -121,7 +122,10 @@ pub(in crate::py) fn cell<'py>(py: Python<'py>, text: Option<&[u8]>) -> PyResult
 
 fn text_of<'py>(py: Python<'py>, text: Option<&[u8]>) -> Result<Bound<'py, PyAny>, StoreError> {
     let Some(text) = text else { return Ok(py.None().into_bound(py)) };
-    let not_text = |_| {
+    let not_text = |error: PyErr| {
+        if error.is_instance_of::<PyMemoryError>(py) {
+            return OutOfMemory.into();
+        }
         let what = "not UTF-8 text; another program wrote it, or the file is damaged";
         StoreError::new(ErrorKind::CorruptDatabase, what)
     };
@@ -136,9 +140,13 @@ pub(in crate::py) fn tally<'py>(
     column: &str,
 ) -> PyResult<Bound<'py, PyDict>> {
     let counts = PyDict::new(py);
-    for (value, count) in tally.sorted() {
+    for (value, count) in tally.sorted()? {
         let value = text_of(py, value).map_err(|error| {
-            error.during(format!("{operation}: {column}")).note("check() finds all such rows")
+            let error = error.during(format!("{operation}: {column}"));
+            match error.kind {
+                ErrorKind::OutOfMemory => error,
+                _ => error.note("check() finds all such rows"),
+            }
         })?;
         counts.set_item(value, count)?;
     }
@@ -165,9 +173,9 @@ pub(in crate::py) fn parameters(values: &Bound<'_, PyAny>) -> PyResult<Parameter
         let mut named = Vec::new();
         for pair in mapping.items()? {
             let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
-            let name = text(&name, "execute", "a parameter's name")?.to_owned();
+            let name = memory::text(text(&name, "execute", "a parameter's name")?)?;
             let value = scalar(&value, &cut(name.escape_debug().to_string()))?;
-            named.push((name, value));
+            memory::push(&mut named, (name, value))?;
         }
         return Ok(Parameters::Named(named));
     }
@@ -182,7 +190,7 @@ pub(in crate::py) fn parameters(values: &Bound<'_, PyAny>) -> PyResult<Parameter
     };
     let values =
         sequence.try_iter()?.enumerate().map(|(index, value)| scalar(&value?, &(index + 1).to_string()));
-    values.collect::<PyResult<_>>().map(Parameters::Positional)
+    memory::collect(values).map(Parameters::Positional)
 }
 
 fn scalar(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Value> {
@@ -202,10 +210,10 @@ fn scalar(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Value> {
         return Ok(Value::Real(number.value()));
     }
     if value.cast::<PyString>().is_ok() {
-        return Ok(Value::Text(text(value, "execute", &format!("parameter {name}"))?.to_owned()));
+        return Ok(Value::Text(memory::text(text(value, "execute", &format!("parameter {name}"))?)?));
     }
     if let Ok(bytes) = value.cast::<PyBytes>() {
-        return Ok(Value::Blob(bytes.as_bytes().to_vec()));
+        return Ok(Value::Blob(memory::bytes(bytes.as_bytes())?));
     }
     let found = value.get_type().name()?;
     Err(Refusal::InvalidType.error(py, format!("execute: parameter {name} cannot be a {found}")))
@@ -218,14 +226,22 @@ pub(in crate::py) fn rows<'py>(
 ) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyList>)> {
     let list = PyList::empty(py);
     for row in rows.rows {
-        let values = row.into_iter().map(|value| match value {
-            Value::Null => Ok(py.None().into_bound(py)),
-            Value::Integer(number) => Ok(number.into_pyobject(py)?.into_any()),
-            Value::Real(number) => Ok(number.into_pyobject(py)?.into_any()),
-            Value::Text(text) => Ok(text.into_pyobject(py)?.into_any()),
-            Value::Blob(bytes) => Ok(PyBytes::new(py, &bytes).into_any()),
+        let values = row.into_iter().map(|value| -> PyResult<_> {
+            Ok(match value {
+                Value::Null => py.None().into_bound(py),
+                Value::Integer(number) => number.into_pyobject(py)?.into_any(),
+                Value::Real(number) => number.into_pyobject(py)?.into_any(),
+                Value::Text(text) => PyString::from_bytes(py, text.as_bytes())?.into_any(),
+                Value::Blob(bytes) => {
+                    let fill = |to: &mut [u8]| {
+                        to.copy_from_slice(&bytes);
+                        Ok(())
+                    };
+                    PyBytes::new_with(py, bytes.len(), fill)?.into_any()
+                }
+            })
         });
-        list.append(PyTuple::new(py, values.collect::<PyResult<Vec<_>>>()?)?)?;
+        list.append(PyTuple::new(py, memory::collect(values)?)?)?;
     }
     Ok((PyTuple::new(py, rows.columns)?, list))
 }
@@ -237,6 +253,9 @@ pub(in crate::py) fn during(py: Python<'_>, error: PyErr, what: &str) -> PyErr {
 
 /// The same for a cell of `table` that cannot be decoded, with how to go on past it.
 pub(in crate::py) fn unreadable(py: Python<'_>, error: PyErr, what: &str, table: &str) -> PyErr {
+    if error.is_instance_of::<PyMemoryError>(py) {
+        return during(py, error, what);
+    }
     reworded(py, error, |message| format!("{what}: {message}; {}", described(table).1))
 }
 

@@ -6,9 +6,11 @@ use std::time::Instant;
 
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 pub use rusqlite::types::Value;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Statement, ffi};
 
 use crate::error::{ErrorKind, Result, StoreError, cut};
+use crate::memory;
 use crate::sqlite::file::control;
 
 /// Pragmas that report, whatever argument they are given (<https://www.sqlite.org/pragma.html>).
@@ -120,9 +122,25 @@ fn read(connection: &Connection, sql: &str, parameters: &Parameters) -> Result<R
     let mut found = Vec::new();
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
-        found.push((0..columns.len()).map(|column| row.get(column)).collect::<rusqlite::Result<_>>()?);
+        let values = (0..columns.len()).map(|column| value(row.get_ref(column)?, column));
+        memory::push(&mut found, memory::collect(values)?)?;
     }
     Ok(Rows { columns, rows: found })
+}
+
+/// A copy of a column's value.
+fn value(found: ValueRef, column: usize) -> Result<Value> {
+    Ok(match found {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Integer(number),
+        ValueRef::Real(number) => Value::Real(number),
+        ValueRef::Text(text) => {
+            let text =
+                std::str::from_utf8(text).map_err(|error| rusqlite::Error::Utf8Error(column, error))?;
+            Value::Text(memory::text(text)?)
+        }
+        ValueRef::Blob(bytes) => Value::Blob(memory::bytes(bytes)?),
+    })
 }
 
 fn bind(statement: &mut Statement, parameters: &Parameters) -> Result<()> {

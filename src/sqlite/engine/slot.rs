@@ -126,6 +126,7 @@ impl Slot {
         own.apply(connection).inspect_err(|_| abandon(connection, held))?;
         let mut guests: Vec<(Taken<Write>, Result<()>)> = Vec::new();
         while guests.len() < LARGEST_GROUP
+            && guests.try_reserve(1).is_ok()
             && let Some(guest) = turn.take_job(|write| write.rows() <= LARGEST_GUEST_ROWS)
         {
             let done = atomically(connection, guest.job.rows(), || guest.job.apply(connection));

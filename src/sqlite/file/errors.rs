@@ -49,6 +49,7 @@ fn kind_of(extended_code: c_int) -> ErrorKind {
     match extended_code & 0xff {
         ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => ErrorKind::StoreBusy,
         ffi::SQLITE_FULL => ErrorKind::DiskFull,
+        ffi::SQLITE_IOERR if extended_code == ffi::SQLITE_IOERR_NOMEM => ErrorKind::OutOfMemory,
         ffi::SQLITE_IOERR => ErrorKind::StorageIO,
         ffi::SQLITE_NOMEM => ErrorKind::OutOfMemory,
         ffi::SQLITE_CANTOPEN | ffi::SQLITE_PERM => ErrorKind::CannotOpen,

@@ -7,8 +7,8 @@
 //! - a frame whose header names the size of the database ends a commit
 //!   (<https://www.sqlite.org/fileformat2.html#wal_file_format>), and is written through with all before it, so that
 //!   its write reports whatever failed;
-//! - only what continues the last write is gathered; anything else, and every other operation on the file, first
-//!   writes what was gathered.
+//! - only what continues the last write is gathered; anything else, what there is no memory for, and every other
+//!   operation on the file first writes what was gathered.
 //!
 //! What is lost with a process that dies is thus never more than the frames of a transaction that had not committed.
 
@@ -20,6 +20,7 @@ use rusqlite::Connection;
 use rusqlite::ffi::{self, SQLITE_OK, sqlite3_file, sqlite3_int64, sqlite3_io_methods};
 
 use crate::error::Result;
+use crate::memory;
 use crate::sqlite::file::log_doubt;
 use crate::sqlite::file::main_file;
 use crate::sqlite::file::wrapper::{self, pass};
@@ -166,7 +167,9 @@ unsafe extern "C" fn write(
     if log.gathered.is_empty() {
         log.start = at;
     }
-    log.gathered.extend_from_slice(bytes);
+    if memory::append(&mut log.gathered, bytes).is_err() {
+        return flush_and_pass!(file, xWrite, from, count, at);
+    }
     let commit_is_whole = log.commits && bytes.len() != HEADER;
     // SAFETY: as above; `log` is not used again.
     if commit_is_whole || log.gathered.len() >= GATHERED { unsafe { flush(file) } } else { SQLITE_OK }

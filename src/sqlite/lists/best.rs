@@ -14,6 +14,7 @@ use rusqlite::Connection;
 use crate::error::Result;
 use crate::json::number::Number;
 use crate::json::order_by::{OrderBy, number_of};
+use crate::memory::{self, OutOfMemory};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Fields, Items};
 use crate::sqlite::lists::cursor::{self, Position};
@@ -112,7 +113,7 @@ pub(crate) fn list(
     by: &OrderBy,
     stop: &AtomicBool,
 ) -> Result<(Vec<Items>, Option<String>)> {
-    let (list, order) = (wanted.described(), wanted.order);
+    let (list, order) = (wanted.described()?, wanted.order);
     cursor::snapshot(connection, |store_id| {
         let after = wanted.cursor.as_ref().map(|cursor| list.decode(cursor, store_id)).transpose()?;
         let after = after.map(|after| Ranked::at(&after, order));
@@ -168,11 +169,12 @@ fn rank(
     let mut is_more = false;
     scan_unordered(connection, filter, Fields::default().with(by.column()), stop, &mut |row| {
         let text = cells::json(row.get_ref(by.column() as usize)?);
-        let item = Ranked::new(by.number(text), row.get(ROWID)?, order);
+        let item = Ranked::new(by.number(text)?, row.get(ROWID)?, order);
         if after.is_some_and(|after| item <= *after) {
             return Ok(());
         }
         if first.len() < most {
+            first.try_reserve(1).map_err(OutOfMemory::from)?;
             first.push(item);
         } else {
             is_more = true;
@@ -210,7 +212,7 @@ fn read(
             && row_filter.keeps(row)?
         {
             if items.last().is_none_or(|buffer| buffer.len() == BUFFER_ROWS) {
-                items.push(Items::new());
+                memory::push(&mut items, Items::new())?;
             }
             items.last_mut().map_or(Ok(()), |buffer| push(row, fields, buffer))?;
         }

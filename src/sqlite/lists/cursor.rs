@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result, StoreError};
+use crate::memory::{self, OutOfMemory};
 use crate::model::time::now;
 use crate::sqlite::lists::order::Order;
 use crate::sqlite::tables::cells;
@@ -101,10 +102,10 @@ pub(crate) struct Described {
 
 impl Described {
     /// The list that [`describe`] describes, in this order; the `usual` one is not mentioned.
-    pub(crate) fn new(list: String, order: Order, usual: Order) -> Self {
-        let unusual = format!("{list} in order {}", usual.other().name());
+    pub(crate) fn new(list: String, order: Order, usual: Order) -> Result<Self, OutOfMemory> {
+        let unusual = memory::format(format_args!("{list} in order {}", usual.other().name()))?;
         let (text, reversed) = if order == usual { (list, unusual) } else { (unusual, list) };
-        Self { text, reversed, order }
+        Ok(Self { text, reversed, order })
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -152,15 +153,16 @@ impl Parts {
 
 /// A list, as its cursors know it: the method and the values of each filter that is given, all but the limit. Two
 /// lists that differ have different texts, whatever the values hold.
-pub(crate) fn describe(method: &str, filters: &[(&str, &[&str])]) -> String {
-    let mut text = method.to_owned();
+pub(crate) fn describe(method: &str, filters: &[(&str, &[&str])]) -> Result<String, OutOfMemory> {
+    let mut text = memory::Formatted::default();
+    write!(text, "{method}")?;
     for (filter, values) in filters.iter().filter(|(_, values)| !values.is_empty()) {
-        let _ = write!(text, " {filter}");
+        write!(text, " {filter}")?;
         for value in *values {
-            let _ = write!(text, " {}:{value}", value.len());
+            write!(text, " {}:{value}", value.len())?;
         }
     }
-    text
+    Ok(text.0)
 }
 
 /// Do `read`, given the file's `store_id`, so that all its statements see the file as of one moment.
@@ -171,7 +173,7 @@ pub(crate) fn snapshot<T>(connection: &Connection, read: impl FnOnce(&str) -> Re
     let mut rows = open.query([])?;
     // It only has to be the same each time: whatever another program made of it, lists go on.
     let store_id = match rows.next()? {
-        Some(row) => cells::nearest(row.get_ref(0)?).unwrap_or_default(),
+        Some(row) => cells::nearest(row.get_ref(0)?)?.unwrap_or_default(),
         None => String::new(),
     };
     read(&store_id)
@@ -263,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_cursor_of_the_other_order_is_refused_by_name() {
-        let list = |order| Described::new("list".to_owned(), order, Order::Oldest);
+        let list = |order| Described::new("list".to_owned(), order, Order::Oldest).unwrap();
         for order in Order::ALL {
             let cursor = position("t", 1).encode(list(order).text(), "file");
             assert_eq!(list(order).decode(&cursor, "file").unwrap(), position("t", 1));
@@ -288,6 +290,7 @@ mod tests {
             describe("list", &[("a", &[""])]),
             describe("lists", &[]),
         ];
+        let texts = texts.map(std::result::Result::unwrap);
         let different: std::collections::HashSet<_> = texts.iter().collect();
         assert_eq!(different.len(), texts.len(), "{texts:?}");
     }

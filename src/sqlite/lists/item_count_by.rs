@@ -1,5 +1,6 @@
 //! Counts of items by what they have in a column.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::types::ValueRef;
@@ -14,7 +15,7 @@ use crate::sqlite::lists::item_filter::{Decision, ItemFilter};
 use crate::sqlite::lists::item_groups::{self, Group};
 use crate::sqlite::lists::items::{may_have_more_than, scan};
 use crate::sqlite::lists::order::Order;
-use crate::sqlite::lists::tally::Tally;
+use crate::sqlite::lists::tally::{Counted, Tally};
 use crate::sqlite::tables::cells::{Text, bind, count};
 use crate::sqlite::tables::pruned;
 
@@ -40,7 +41,7 @@ pub(crate) fn count_by(
             scan(connection, filter, fields, Order::Oldest, None, None, &mut |row, kept| {
                 refuse_stopped(stop)?;
                 if kept {
-                    tally.add(value(row.get_ref(column as usize)?, column)?, 1);
+                    tally.add(value(row.get_ref(column as usize)?, column)?, 1)?;
                 }
                 Ok(true)
             })?;
@@ -55,6 +56,7 @@ pub(crate) fn count_by(
                     of_run.run_id = Some(run_id);
                     count_rows(connection, &of_run, column, stop, &mut |value, count| {
                         tally.subtract(value, count);
+                        Ok(())
                     })?;
                 }
             }
@@ -69,7 +71,7 @@ fn count_rows(
     filter: &ItemFilter,
     column: ItemColumn,
     stop: &AtomicBool,
-    counted: &mut dyn FnMut(Option<&[u8]>, u64),
+    counted: &mut Counted,
 ) -> Result<()> {
     if count_undisturbed(connection, filter, column, stop, counted)? {
         return Ok(());
@@ -91,7 +93,7 @@ fn count_rows(
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
         refuse_stopped(stop)?;
-        counted(value(row.get_ref(0)?, column)?, count(row, 1)?);
+        counted(value(row.get_ref(0)?, column)?, count(row, 1)?)?;
     }
     Ok(())
 }
@@ -103,7 +105,7 @@ fn count_undisturbed(
     filter: &ItemFilter,
     column: ItemColumn,
     stop: &AtomicBool,
-    counted: &mut dyn FnMut(Option<&[u8]>, u64),
+    counted: &mut Counted,
 ) -> Result<bool> {
     let Some(run_id) = filter.run_id.as_deref().filter(|_| column != ItemColumn::RunId) else {
         return Ok(false);
@@ -127,7 +129,7 @@ fn count_undisturbed(
         decision: None,
         since: Some(first),
         until: Some(last + "\0"),
-        conditions: Vec::new(),
+        conditions: Arc::default(),
     };
     let mut tally = Vec::new();
     let is_many = may_have_more_than(connection, &of_run, MANY_ITEMS)?;
@@ -159,7 +161,7 @@ fn count_undisturbed(
     };
     for (group, count) in tally.iter().filter(|(group, _)| lets_through(group)) {
         let is_decision = column == ItemColumn::Decision;
-        counted(if is_decision { group.decision.as_deref() } else { Some(&*group.item_type) }, *count);
+        counted(if is_decision { group.decision.as_deref() } else { Some(&*group.item_type) }, *count)?;
     }
     Ok(true)
 }

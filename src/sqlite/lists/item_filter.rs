@@ -1,10 +1,13 @@
 //! Filters of items.
 
+use std::sync::Arc;
+
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 
 use crate::error::Result;
 use crate::json::condition::Condition;
+use crate::memory::{self, OutOfMemory};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::Fields;
 use crate::sqlite::lists::cursor;
@@ -25,7 +28,7 @@ pub struct ItemFilter {
     /// What `created_at` is before.
     pub until: Option<String>,
     /// What must hold, all of it, for their JSON.
-    pub conditions: Vec<Condition>,
+    pub conditions: Arc<Vec<Condition>>,
 }
 
 /// What was decided on an item.
@@ -79,11 +82,11 @@ impl ItemFilter {
     }
 
     /// As [`cursor::describe`] wants it, for the list of this name.
-    pub(crate) fn describe(&self, list: &str) -> String {
-        let mut conditions: Vec<String> = self.conditions.iter().map(Condition::describe).collect();
+    pub(crate) fn describe(&self, list: &str) -> Result<String, OutOfMemory> {
+        let mut conditions = memory::collect(self.conditions.iter().map(Condition::describe))?;
         // A mapping has no order.
-        conditions.sort();
-        let conditions: Vec<&str> = conditions.iter().map(String::as_str).collect();
+        conditions.sort_unstable();
+        let conditions = memory::collect(conditions.iter().map(|each| Ok::<_, OutOfMemory>(each.as_str())))?;
         let undecided = match self.decision {
             Some(Decision::Undecided) => Some("true"),
             Some(Decision::Made) => Some("false"),
@@ -166,8 +169,8 @@ impl<'a> RowFilter<'a> {
         if self.pruning && self.is_pruned(text(ItemColumn::RunId)?.unwrap_or_default())? {
             return Ok(false);
         }
-        for condition in &self.filter.conditions {
-            if !condition.holds(text(condition.column())?) {
+        for condition in self.filter.conditions.iter() {
+            if !condition.holds(text(condition.column())?)? {
                 return Ok(false);
             }
         }
@@ -181,7 +184,7 @@ impl<'a> RowFilter<'a> {
             return Ok(*pruned);
         }
         let pruned = pruned::is_pruned(self.connection, run_id)?;
-        self.last_run = Some((run_id.to_vec(), pruned));
+        self.last_run = Some((memory::bytes(run_id)?, pruned));
         Ok(pruned)
     }
 }
@@ -204,20 +207,20 @@ mod tests {
             ItemFilter { decision: Some(Decision::Undecided), ..Default::default() },
             ItemFilter { since: Some("a".into()), ..Default::default() },
             ItemFilter { until: Some("a".into()), ..Default::default() },
-            ItemFilter { conditions: vec![condition("scores_json.a")], ..Default::default() },
-            ItemFilter { conditions: vec![condition("scores_json.b")], ..Default::default() },
+            ItemFilter { conditions: vec![condition("scores_json.a")].into(), ..Default::default() },
+            ItemFilter { conditions: vec![condition("scores_json.b")].into(), ..Default::default() },
             ItemFilter {
-                conditions: vec![condition("scores_json.a"), condition("scores_json.b")],
+                conditions: vec![condition("scores_json.a"), condition("scores_json.b")].into(),
                 ..Default::default()
             },
         ];
         let texts: std::collections::HashSet<_> =
-            filters.iter().map(|filter| filter.describe("list")).collect();
+            filters.iter().map(|filter| filter.describe("list").unwrap()).collect();
         assert_eq!(texts.len(), filters.len(), "{texts:?}");
         let conditions = vec![condition("scores_json.b"), condition("scores_json.a")];
         assert_eq!(
-            ItemFilter { conditions, ..Default::default() }.describe("list"),
-            filters[11].describe("list")
+            ItemFilter { conditions: conditions.into(), ..Default::default() }.describe("list").unwrap(),
+            filters[11].describe("list").unwrap()
         );
     }
 }

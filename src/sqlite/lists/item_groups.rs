@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use crate::error::Result;
+use crate::memory;
 use crate::sqlite::file::migrations;
 use crate::sqlite::lists::item_filter::{Decision, ItemFilter};
 use crate::sqlite::lists::seek::Clause;
@@ -90,9 +91,11 @@ fn distinct(connection: &Connection, next: &str, item_type: &[u8]) -> Result<Vec
         bind(&mut statement, &[(":item_type", &Text(Some(item_type))), (":from", &Text(Some(&from)))])?;
         let mut rows = statement.raw_query();
         let Some(row) = rows.next()? else { break };
-        let value = row.get_ref(0)?.as_bytes().unwrap_or_default().to_vec();
+        let value = memory::bytes(row.get_ref(0)?.as_bytes().unwrap_or_default())?;
         // No text is between one and the same with a NUL at its end.
-        from = [&value, b"\0".as_slice()].concat();
+        from.clear();
+        memory::append(&mut from, &value)?;
+        memory::append(&mut from, b"\0")?;
         found.push(value);
     }
     Ok(found)

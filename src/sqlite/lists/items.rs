@@ -7,6 +7,7 @@ use rusqlite::{Connection, Row};
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::json::order_by::OrderBy;
+use crate::memory::{self, OutOfMemory};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Fields, Items};
 use crate::sqlite::lists::cursor::{self, Described, Position};
@@ -44,10 +45,10 @@ pub struct ItemList {
 
 impl ItemList {
     /// As its cursors know it.
-    pub(crate) fn described(&self) -> Described {
-        let mut list = self.filter.describe("list_intel_items");
+    pub(crate) fn described(&self) -> Result<Described, OutOfMemory> {
+        let mut list = self.filter.describe("list_intel_items")?;
         if let Some(by) = &self.order_by {
-            list = format!("{list} by {}", by.describe());
+            list = memory::format(format_args!("{list} by {}", by.describe()))?;
         }
         Described::new(list, self.order, Order::Oldest)
     }
@@ -72,7 +73,7 @@ pub(crate) fn list(
     stop: &AtomicBool,
     hand_on: &dyn Fn(Option<Items>),
 ) -> Result<Option<String>> {
-    let list = wanted.described();
+    let list = wanted.described()?;
     cursor::snapshot(connection, |store_id| {
         let after = wanted.cursor.as_ref().map(|cursor| list.decode(cursor, store_id)).transpose()?;
         let part = Part {
@@ -162,9 +163,9 @@ pub(crate) fn push(row: &Row, fields: Fields, items: &mut Items) -> Result<()> {
         if fields.has(*column) {
             push_cell(row, *column as usize, items, "intel_items")?;
         } else if *column == ItemColumn::ItemId {
-            items.push_option(row.get_ref(*column as usize)?.as_bytes().ok());
+            items.push_option(row.get_ref(*column as usize)?.as_bytes().ok())?;
         } else {
-            items.push_null();
+            items.push_null()?;
         }
     }
     Ok(())

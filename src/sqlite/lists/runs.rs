@@ -7,12 +7,13 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 
 use crate::error::Result;
+use crate::memory::OutOfMemory;
 use crate::model::columns::RunColumn;
 use crate::model::rows::Runs;
 use crate::sqlite::lists::cursor::{self, Described, Position};
 use crate::sqlite::lists::order::Order;
 use crate::sqlite::lists::seek::{self, Clause, Rows};
-use crate::sqlite::lists::tally::Tally;
+use crate::sqlite::lists::tally::{Counted, Tally};
 use crate::sqlite::tables::cells;
 use crate::sqlite::tables::pruned::{NOT_PRUNED, PRUNED};
 use crate::sqlite::tables::runs;
@@ -60,7 +61,7 @@ impl Prefix {
 
 impl RunFilter {
     /// As [`cursor::describe`] wants it.
-    fn describe(&self) -> String {
+    fn describe(&self) -> Result<String, OutOfMemory> {
         let statuses: Vec<&str> = self.distinct_statuses().into_iter().flatten().collect();
         cursor::describe(
             "list_runs",
@@ -137,7 +138,7 @@ pub(crate) fn list(
     limit: Option<NonZeroUsize>,
     cursor: Option<&str>,
 ) -> Result<(Runs, Option<String>)> {
-    let described = Described::new(filter.describe(), order, Order::Newest);
+    let described = Described::new(filter.describe()?, order, Order::Newest)?;
     let rows = filter.rows();
     cursor::snapshot(connection, |store_id| {
         let after = cursor.map(|cursor| described.decode(cursor, store_id)).transpose()?;
@@ -186,6 +187,7 @@ pub(crate) fn count_by(connection: &Connection, filter: &RunFilter, column: RunC
             each_count(connection, &all, &conditions, column, &mut |value, count| tally.add(value, count))?;
             each_count(connection, &pruned, &conditions, column, &mut |value, count| {
                 tally.subtract(value, count);
+                Ok(())
             })?;
         }
         Ok(tally)
@@ -198,7 +200,7 @@ fn each_count(
     count_all: &str,
     conditions: &[Clause],
     column: RunColumn,
-    counted: &mut dyn FnMut(Option<&[u8]>, u64),
+    counted: &mut Counted,
 ) -> Result<()> {
     let name = column.name();
     let sql = count_all.replacen("SELECT", &format!("SELECT {name},"), 1) + " GROUP BY " + name;
@@ -206,7 +208,7 @@ fn each_count(
     let mut rows =
         statement.query(params_from_iter(conditions.iter().filter_map(|(_, value)| value.as_ref())))?;
     while let Some(row) = rows.next()? {
-        counted(row.get_ref(0)?.as_bytes_or_null().map_err(rusqlite::Error::from)?, cells::count(row, 1)?);
+        counted(row.get_ref(0)?.as_bytes_or_null().map_err(rusqlite::Error::from)?, cells::count(row, 1)?)?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Row, Statement, ToSql};
 
 use crate::error::{ErrorKind, Result, StoreError, excerpt};
+use crate::memory;
 use crate::model::rows::TextRows;
 
 /// Bytes that are known to be UTF-8, or NULL, bound as text.
@@ -51,9 +52,9 @@ pub(crate) fn push_cell<const N: usize>(
     table: &str,
 ) -> Result<()> {
     match row.get_ref(column)? {
-        ValueRef::Text(text) => rows.push(text),
-        ValueRef::Null => rows.push_null(),
-        ValueRef::Blob(json) if is_json(row, column) => rows.push(json_of_blob(json)),
+        ValueRef::Text(text) => rows.push(text)?,
+        ValueRef::Null => rows.push_null()?,
+        ValueRef::Blob(json) if is_json(row, column) => rows.push(json_of_blob(json))?,
         other => {
             return Err(refused(row, column, table, &format!("holds {:?}, not text", other.data_type())));
         }
@@ -67,13 +68,13 @@ pub(crate) fn text(row: &Row, column: usize, table: &str) -> Result<String> {
 }
 
 /// The text that comes nearest to a cell: for what need not be exact. `None` for NULL.
-pub(crate) fn nearest(value: ValueRef) -> Option<String> {
-    match value {
+pub(crate) fn nearest(value: ValueRef) -> Result<Option<String>> {
+    Ok(match value {
         ValueRef::Null => None,
-        ValueRef::Text(text) | ValueRef::Blob(text) => Some(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Text(text) | ValueRef::Blob(text) => Some(memory::lossy(text)?),
         ValueRef::Integer(number) => Some(number.to_string()),
         ValueRef::Real(number) => Some(number.to_string()),
-    }
+    })
 }
 
 fn is_json(row: &Row, column: usize) -> bool {

@@ -9,6 +9,7 @@ use std::time::Instant;
 use rusqlite::{Connection, OptionalExtension, Statement};
 
 use crate::error::{ErrorKind, Result, StoreError, excerpt};
+use crate::memory::OutOfMemory;
 use crate::model::rows::RUNNING;
 use crate::sqlite::file::control;
 use crate::sqlite::tables::pruned::{self, NOT_PRUNED};
@@ -124,6 +125,7 @@ impl Sweep {
                 delete_marked(connection, &run_id, until)?
             };
             if done.hidden > 0 {
+                self.left.try_reserve(1).map_err(OutOfMemory::from)?;
                 self.left.insert(run_id);
             }
             pruned.add(done);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Statement};
 
 use crate::error::{ErrorKind, Result, StoreError};
+use crate::memory;
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Items, NewItems};
 use crate::model::time;
@@ -87,7 +88,7 @@ impl<'a> Upsert<'a> {
         let run_id = items.get(row, ItemColumn::RunId).unwrap_or_default();
         if self.known_run.as_deref() != Some(run_id) {
             runs::require(self.connection, run_id, false, &self.now)?;
-            self.known_run = Some(run_id.to_vec());
+            self.known_run = Some(memory::bytes(run_id)?);
         }
         Ok(())
     }

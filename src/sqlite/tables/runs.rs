@@ -137,7 +137,7 @@ pub(crate) fn why_over(connection: &Connection, run_id: &str) -> Result<StoreErr
     let mut rows = statement.query([run_id])?;
     let found = match rows.next()? {
         Some(row) => {
-            Some((cells::nearest(row.get_ref(0)?).unwrap_or_default(), cells::nearest(row.get_ref(1)?)))
+            Some((cells::nearest(row.get_ref(0)?)?.unwrap_or_default(), cells::nearest(row.get_ref(1)?)?))
         }
         None => None,
     };

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::json::object;
+use crate::memory;
 use crate::model::rows::{Telemetry, TextRows};
 use crate::sqlite::tables::cells::{Text, push_cell};
 use crate::sqlite::tables::pruned::TELEMETRY_PRUNED;
@@ -20,7 +21,7 @@ pub(crate) fn write(connection: &Connection, telemetry: &Telemetry, created_at: 
 /// Merge the members of an object into a run's telemetry document; without a document, the object becomes it.
 pub(crate) fn merge(connection: &Connection, telemetry: &Telemetry, created_at: &str) -> Result<()> {
     let before = get(connection, &telemetry.run_id)?;
-    let merged = object::merge(before.as_deref().unwrap_or(b"{}"), &telemetry.telemetry_json).ok_or_else(|| {
+    let merged = object::merge(before.as_deref().unwrap_or(b"{}"), &telemetry.telemetry_json)?.ok_or_else(|| {
         StoreError::new(
             ErrorKind::InvalidValue,
             "the run's telemetry document is not a JSON object, and has no keys to merge with; nothing was changed; write_telemetry replaces it",
@@ -60,7 +61,7 @@ pub(crate) fn get(connection: &Connection, run_id: &str) -> Result<Option<Vec<u8
     while let Some(row) = rows.next()? {
         (0..2).try_for_each(|column| push_cell(row, column, &mut document, "telemetry"))?;
     }
-    Ok(document.get(0, 1_usize).map(<[u8]>::to_vec))
+    Ok(document.get(0, 1_usize).map(memory::bytes).transpose()?)
 }
 
 /// Read the telemetry documents of these runs, unless told to stop.
@@ -75,7 +76,7 @@ pub(crate) fn list(
         }
         get(connection, run_id)
     };
-    run_ids.iter().map(read).collect()
+    memory::collect(run_ids.iter().map(read))
 }
 
 #[cfg(test)]

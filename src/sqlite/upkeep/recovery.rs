@@ -13,9 +13,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, Row};
+use rusqlite::Connection;
 
 use crate::error::Result;
+use crate::memory;
 use crate::model::columns::RunColumn;
 use crate::model::rows::Runs;
 use crate::model::time;
@@ -77,14 +78,14 @@ pub(crate) fn find(connection: &Connection, now: DateTime<Utc>, older_than: Dura
     let mut statement = connection.prepare_cached(&stale_or_ahead_sql())?;
     let limits = [time::before(now, older_than), time::isoformat(now)];
     // Whatever another program wrote: one such run must not keep the others from being recovered.
-    let bytes = |row: &Row, column| -> rusqlite::Result<_> {
-        Ok(row.get_ref(column)?.as_bytes().unwrap_or_default().to_vec())
-    };
-    let stale = statement.query_map(limits, |row| {
-        let last_sign = String::from_utf8_lossy(&bytes(row, 1)?).into_owned();
-        Ok(Stale { run_id: bytes(row, 0)?, last_sign, place: row.get(2)? })
-    })?;
-    let mut stale = stale.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut rows = statement.query(limits)?;
+    let mut stale = Vec::new();
+    while let Some(row) = rows.next()? {
+        let [run_id, last_sign] = [0, 1]
+            .map(|column| -> rusqlite::Result<_> { Ok(row.get_ref(column)?.as_bytes().unwrap_or_default()) });
+        let (run_id, last_sign) = (memory::bytes(run_id?)?, memory::lossy(last_sign?)?);
+        memory::push(&mut stale, Stale { run_id, last_sign, place: row.get(2)? })?;
+    }
     stale.sort_unstable_by_key(|run| run.place);
     Ok(stale)
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use rusqlite::{ToSql, params_from_iter};
 
 use crate::error::Result;
+use crate::memory::{self, OutOfMemory};
 use crate::sqlite::tables::cells::Text;
 use crate::sqlite::upkeep::readable::{self, Table};
 use crate::sqlite::upkeep::salvage_report::{Loss, Salvage};
@@ -58,7 +59,7 @@ impl<'s, 'a> Copying<'s, 'a> {
         let mut statement = self.salvage.parts.target.prepare_cached(&sql)?;
         let mut rows = statement.query([rowid])?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        Ok(row.get_ref(0)?.as_bytes().ok().map(<[u8]>::to_vec))
+        Ok(row.get_ref(0)?.as_bytes().ok().map(memory::bytes).transpose()?)
     }
 
     /// Whether the new file has a row of this key.
@@ -77,7 +78,7 @@ impl<'s, 'a> Copying<'s, 'a> {
         if there.is_some() && there == row.cells[self.key()].text {
             return Ok(());
         }
-        let id = row.cells[self.key()].text.as_deref().map(|id| String::from_utf8_lossy(id).into_owned());
+        let id = row.cells[self.key()].text.as_deref().map(memory::lossy).transpose()?;
         let mut mended = Vec::new();
         for (column, cell) in self.columns.iter().zip(&mut row.cells) {
             let mut fault = cell.fault.take();
@@ -91,9 +92,8 @@ impl<'s, 'a> Copying<'s, 'a> {
                 cell.text = Some(empty.into());
             } else if readable::is_json(column) || column == "run_id" || column == "item_id" {
                 let (column, why) = (column.clone(), format!("{column} is {why}"));
-                self.settled.insert(row.rowid);
-                self.lose(row.rowid, id, Some(column), why);
-                return Ok(());
+                self.settle(row.rowid)?;
+                return self.lose(row.rowid, id, Some(column), why);
             }
             mended.push((column.clone(), format!("{column} is {why}")));
         }
@@ -108,20 +108,18 @@ impl<'s, 'a> Copying<'s, 'a> {
         }
         if !self.insert(rowid, &row.cells)? {
             if !self.has(&row.cells)? {
-                self.settled.insert(row.rowid);
-                self.lose(row.rowid, id, None, "another row has its key".to_owned());
+                self.settle(row.rowid)?;
+                self.lose(row.rowid, id, None, "another row has its key".to_owned())?;
             }
             return Ok(());
         }
         self.kept += 1;
         let (table, rowid) = (self.table.name, Some(row.rowid));
-        self.salvage.report.mended.extend(mended.into_iter().map(|(column, why)| Loss {
-            table,
-            rowid,
-            id: id.clone(),
-            column: Some(column),
-            why,
-        }));
+        for (column, why) in mended {
+            let id = id.as_deref().map(memory::text).transpose()?;
+            let loss = Loss { table, rowid, id, column: Some(column), why };
+            memory::push(&mut self.salvage.report.mended, loss)?;
+        }
         Ok(())
     }
 
@@ -149,9 +147,22 @@ impl<'s, 'a> Copying<'s, 'a> {
         Ok(self.salvage.parts.target.prepare_cached(&sql)?.exists(params_from_iter(texts(cells)))?)
     }
 
-    pub(crate) fn lose(&mut self, rowid: i64, id: Option<String>, column: Option<String>, why: String) {
+    pub(crate) fn settle(&mut self, rowid: i64) -> Result<()> {
+        self.settled.try_reserve(1).map_err(OutOfMemory::from)?;
+        self.settled.insert(rowid);
+        Ok(())
+    }
+
+    pub(crate) fn lose(
+        &mut self,
+        rowid: i64,
+        id: Option<String>,
+        column: Option<String>,
+        why: String,
+    ) -> Result<()> {
         let table = self.table.name;
-        self.salvage.report.lost.push(Loss { table, rowid: Some(rowid), id, column, why });
+        let loss = Loss { table, rowid: Some(rowid), id, column, why };
+        Ok(memory::push(&mut self.salvage.report.lost, loss)?)
     }
 }
 

@@ -4,6 +4,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params_from_iter};
 
 use crate::error::{ErrorKind, Result, StoreError};
+use crate::memory;
 use crate::sqlite::tables::cells::{Text, nearest};
 use crate::sqlite::upkeep::readable::{self, Table};
 
@@ -71,7 +72,7 @@ pub(crate) fn read(
                 stray = Some(row);
                 break;
             }
-            found.push(row);
+            memory::push(&mut found, row)?;
         }
         Ok(())
     };
@@ -88,10 +89,11 @@ fn found_in(row: &Row, table: &Table, columns: &[String]) -> Result<Found> {
         }
         Ok(match readable::cell(column, value) {
             Ok(json) => {
-                Cell { text: json.or_else(|| value.as_bytes().ok()).map(<[u8]>::to_vec), fault: None }
+                let text = json.or_else(|| value.as_bytes().ok());
+                Cell { text: text.map(memory::bytes).transpose()?, fault: None }
             }
             Err(why) => {
-                Cell { text: Some(nearest(value).unwrap_or_default().into_bytes()), fault: Some(why) }
+                Cell { text: Some(nearest(value)?.unwrap_or_default().into_bytes()), fault: Some(why) }
             }
         })
     };
@@ -124,7 +126,7 @@ pub(crate) fn read_keys(
             if before.is_some_and(|before| if up { before >= key } else { before <= key }) {
                 return Ok(true);
             }
-            found.push(Key { text: key.to_vec(), rowid: row.get(1)? });
+            memory::push(&mut found, Key { text: memory::bytes(key)?, rowid: row.get(1)? })?;
         }
         Ok(false)
     };
@@ -142,17 +144,18 @@ pub(crate) fn gaps(target: &Connection, table: &Table, first: i64, last: i64) ->
     loop {
         let rowids = {
             let mut statement = target.prepare_cached(&sql)?;
-            statement.query_map([next, last], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?
+            let rowids = statement.query_map([next, last], |row| row.get(0))?;
+            memory::collect(rowids.map(|rowid| Ok::<i64, StoreError>(rowid?)))?
         };
         for rowid in &rowids {
             if *rowid > next {
-                gaps.push((next, rowid - 1));
+                memory::push(&mut gaps, (next, rowid - 1))?;
             }
             next = rowid.saturating_add(1);
         }
         if rowids.len() < 4096 {
             if next <= last {
-                gaps.push((next, last));
+                memory::push(&mut gaps, (next, last))?;
             }
             return Ok(gaps);
         }
@@ -165,8 +168,9 @@ pub(crate) fn damage(error: StoreError) -> Result<StoreError> {
         ErrorKind::CorruptDatabase
         | ErrorKind::NotADatabase
         | ErrorKind::StorageIO
-        | ErrorKind::OutOfMemory
         | ErrorKind::InvalidValue => Ok(error),
+        // A damaged record may claim a size for which SQLite has no memory; for what it has read there should be some.
+        ErrorKind::OutOfMemory if error.sqlite_code.is_some() => Ok(error),
         _ => Err(error),
     }
 }

@@ -5,7 +5,8 @@
 //! by one. A damaged tree may lead in circles: whatever does not rise (or fall) ends a scan, and the number of look-ups
 //! is limited.
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
+use crate::memory;
 use crate::sqlite::upkeep::readable::Table;
 use crate::sqlite::upkeep::salvage_copying::Copying;
 use crate::sqlite::upkeep::salvage_report::Salvage;
@@ -29,6 +30,7 @@ pub(crate) fn copy(salvage: &mut Salvage, table: &'static Table) -> Result<Optio
         other => {
             let why = match other {
                 Ok(_) => "it is not there as a store has it".to_owned(),
+                Err(error) if error.kind == ErrorKind::OutOfMemory => return Err(error),
                 Err(error) => damage(error)?.to_string(),
             };
             salvage.report.remarks.push(format!("nothing of the table {} is kept: {why}", table.name));
@@ -66,7 +68,7 @@ impl Copying<'_, '_> {
                 self.remark(format_args!(
                     "neither the rows of {} nor its index could be read in order: there may have been more rows",
                     self.table.name
-                ));
+                ))?;
             }
             Ok(())
         } else {
@@ -165,7 +167,7 @@ impl Copying<'_, '_> {
                 let (found, broken) = read_keys(&self.salvage.parts.source, self.table, last.as_deref(), up)?;
                 let count = found.len();
                 for key in found {
-                    last = Some(key.text.clone());
+                    last = Some(memory::bytes(&key.text)?);
                     look(self, key)?;
                 }
                 self.salvage.tell(self.kept)?;
@@ -196,16 +198,15 @@ impl Copying<'_, '_> {
                 Ok(false) => "its index names it, but it is not in the table".to_owned(),
                 Err(why) => why,
             };
-            copying.settled.insert(rowid);
-            copying.lose(rowid, Some(String::from_utf8_lossy(&text).into_owned()), None, why);
-            Ok(())
+            copying.settle(rowid)?;
+            copying.lose(rowid, Some(memory::lossy(&text)?), None, why)
         })
     }
 
     /// Look up each rowid that is not there yet, the shortest gaps first.
     fn look_up_gaps(&mut self, first: i64, last: i64) -> Result<()> {
         let mut gaps = gaps(&self.salvage.parts.target, self.table, first, last)?;
-        gaps.sort_by_key(|(from, to)| to.saturating_sub(*from));
+        gaps.sort_unstable_by_key(|(from, to)| (to.saturating_sub(*from), *from));
         let (mut left, mut damaged) = (MOST_LOOKED_UP, Vec::<(i64, i64)>::new());
         'gaps: for (number, (from, to)) in gaps.iter().copied().enumerate() {
             for rowid in from..=to {
@@ -215,7 +216,7 @@ impl Copying<'_, '_> {
                             "rowids {rowid} to {to} of {}, and {} longer gaps, were not looked up one by one",
                             self.table.name,
                             gaps.len() - number - 1
-                        ));
+                        ))?;
                     }
                     break 'gaps;
                 }
@@ -228,7 +229,7 @@ impl Copying<'_, '_> {
                 }
                 match damaged.last_mut() {
                     Some((_, last)) if *last + 1 == rowid => *last = rowid,
-                    _ => damaged.push((rowid, rowid)),
+                    _ => memory::push(&mut damaged, (rowid, rowid))?,
                 }
             }
         }
@@ -239,13 +240,14 @@ impl Copying<'_, '_> {
                 "rowids {from} to {to} of {} cannot be read: up to {} rows that no index names",
                 self.table.name,
                 to - from + 1
-            ));
+            ))?;
         }
         Ok(())
     }
 
-    fn remark(&mut self, remark: std::fmt::Arguments<'_>) {
-        self.salvage.report.remarks.push(remark.to_string());
+    fn remark(&mut self, remark: std::fmt::Arguments<'_>) -> Result<()> {
+        let remark = memory::format(remark)?;
+        Ok(memory::push(&mut self.salvage.report.remarks, remark)?)
     }
 
     /// Keep the row of this rowid; whether there is one, or why it cannot be read.

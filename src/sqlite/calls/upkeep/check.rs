@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result};
+use crate::memory;
 use crate::model::caller::Caller;
 use crate::model::time;
 use crate::sqlite::calls::{Sql, Store};
@@ -84,7 +85,9 @@ impl Store {
                         Ok(text) => is_json(text)?,
                         Err(what) => Some(what.clone()),
                     };
-                    found.extend(fault.map(|why| Finding::cell(table.name, cell, &why)));
+                    if let Some(why) = fault {
+                        memory::push(found, Finding::cell(table.name, cell, &why))?;
+                    }
                 }
                 after = last;
             }
