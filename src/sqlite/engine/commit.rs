@@ -46,8 +46,14 @@ pub(crate) fn commit(connection: &Connection, held: Held) -> Result<()> {
     {
         return Err(error.note("nothing was written"));
     }
-    execute(connection, "COMMIT").map_err(|error| {
+    let prepared = connection.prepare_cached("COMMIT");
+    let mut statement = prepared.map_err(|error| {
         roll_back(connection);
+        StoreError::from(error).note("nothing was written")
+    })?;
+    statement.execute([]).map(drop).map_err(|error| {
+        roll_back(connection);
+        let error = StoreError::from(error);
         match error.kind {
             ErrorKind::DiskFull | ErrorKind::StoreBusy | ErrorKind::ReadOnly => {
                 error.note("nothing was written")

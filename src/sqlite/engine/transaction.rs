@@ -126,6 +126,10 @@ impl Slot {
             }),
             _ => control::execute(connection, &format!("RELEASE {}", savepoint(depth))),
         };
+        if kept.is_err() && depth > 0 {
+            // What is said not to be kept must not be committed with what is around it.
+            let _ = self.undo(level);
+        }
         self.levels.truncate(depth);
         kept
     }

@@ -148,7 +148,10 @@ pub(crate) fn configure_writer(connection: &Connection, synchronous: Synchronous
     journal_mode(connection)?;
     journal_size_limit(connection)?;
     cache_size(connection, WRITER_CACHE_KIB)?;
-    temp_store(connection)
+    temp_store(connection)?;
+    // Where memory has run out, a rollback must not need any.
+    connection.prepare_cached("ROLLBACK")?;
+    Ok(())
 }
 
 /// Have `log_bytes` told how large the log is after each commit. This takes the place of the hook by which commits

@@ -49,11 +49,12 @@ pub(crate) fn atomically<T>(
     if connection.is_autocommit() {
         return result;
     }
-    if result.is_err() && execute(connection, "ROLLBACK TO call").is_err() {
+    let kept = result.and_then(|done| execute(connection, "RELEASE call").map(|()| done));
+    if kept.is_err() {
+        let undone =
+            execute(connection, "ROLLBACK TO call").and_then(|()| execute(connection, "RELEASE call"));
         // Half a batch must not be committed with what is around it.
-        roll_back(connection);
-        return result;
+        undone.unwrap_or_else(|_| roll_back(connection));
     }
-    execute(connection, "RELEASE call")?;
-    result
+    kept
 }

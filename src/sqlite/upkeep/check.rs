@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use crate::error::{ErrorKind, Result, excerpt};
+use crate::memory::{self, OutOfMemory};
 use crate::model::rows::RUNNING;
 use crate::sqlite::engine::adhoc::{self, Parameters, Stop};
 use crate::sqlite::file::place::{self, Place};
@@ -108,10 +109,27 @@ impl Finding {
     }
 }
 
-/// SQLite's own check of the file's structure.
+/// What SQLite says of a page for which it has no memory, as of a damaged one.
+const NO_MEMORY: &str = "error code=7";
+
+/// SQLite's own check of the file's structure. It takes a page for damaged for which there is no memory: what is damaged
+/// is so when it is checked once more.
 pub(crate) fn integrity(connection: &mut Connection, stop: &Arc<AtomicBool>) -> Result<Vec<Finding>> {
+    if integrity_once(connection, stop)?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = integrity_once(connection, stop)?;
+    if found.iter().any(|finding| finding.message.contains(NO_MEMORY)) {
+        return Err(OutOfMemory.into());
+    }
+    Ok(found)
+}
+
+fn integrity_once(connection: &mut Connection, stop: &Arc<AtomicBool>) -> Result<Vec<Finding>> {
     let messages = texts(connection, "PRAGMA integrity_check", &[], stop)?;
-    Ok(messages.filter(|[message]| message != "ok").map(|[message]| Finding::integrity(message)).collect())
+    memory::collect(
+        messages.filter(|[message]| message != "ok").map(|[message]| Ok(Finding::integrity(message))),
+    )
 }
 
 /// Rows that belong to no run. The items' index tells which runs they name, without reading them.
@@ -125,12 +143,12 @@ pub(crate) fn orphans(connection: &mut Connection, stop: &Arc<AtomicBool>) -> Re
         ),
         ("telemetry", "SELECT run_id, run_id FROM telemetry WHERE run_id NOT IN (SELECT run_id FROM runs)"),
     ] {
-        found.extend(texts(connection, sql, &[], stop)?.map(|[id, run_id]| Finding {
-            kind: FindingKind::ForeignKey,
-            table: Some(table),
-            id: Some(id),
-            message: format!("it belongs to the run {}, which does not exist", excerpt(&run_id)),
-        }));
+        for [id, run_id] in texts(connection, sql, &[], stop)? {
+            let message = format!("it belongs to the run {}, which does not exist", excerpt(&run_id));
+            let finding =
+                Finding { kind: FindingKind::ForeignKey, table: Some(table), id: Some(id), message };
+            memory::push(&mut found, finding)?;
+        }
     }
     Ok(found)
 }
@@ -148,7 +166,7 @@ pub(crate) fn stale_runs(
             id: Some(run_id),
             message: format!("it is {RUNNING}, and its latest activity was at {sign}"),
         });
-    Ok(stale.collect())
+    memory::collect(stale.map(Ok))
 }
 
 /// Runs that a prune has hidden, and that rows of tables of the user's own keep from being deleted.
@@ -161,7 +179,7 @@ pub(crate) fn held_runs(connection: &mut Connection, stop: &Arc<AtomicBool>) -> 
             "a prune has hidden it and cannot delete it: {why}; delete the rows that refer to it, and prune again"
         ),
     });
-    Ok(held.collect())
+    memory::collect(held.map(Ok))
 }
 
 /// The next cells of a table, behind a row: all its JSON, and what is no text where text has to be. And the last row,
@@ -185,11 +203,12 @@ pub(crate) fn slice(connection: &Connection, table: &Table, after: i64) -> Resul
             let value = row.get_ref(1 + index)?;
             let json = match readable::cell(column, value) {
                 Ok(None) => continue,
-                Ok(Some(json)) => Ok(json.to_vec()),
+                Ok(Some(json)) => Ok(memory::bytes(json)?),
                 Err(why) => Err(why),
             };
             bytes += json.as_ref().map_or(0, Vec::len);
-            cells.push(Cell { rowid, id: row.get_ref(1)?.as_str().ok().map(str::to_owned), column, json });
+            let id = row.get_ref(1)?.as_str().ok().map(memory::text).transpose()?;
+            memory::push(&mut cells, Cell { rowid, id, column, json })?;
         }
     }
     Ok((cells, last))

@@ -1,19 +1,17 @@
 //! Backing the store up.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
-
-use rusqlite::types::Value;
 
 use crate::error::{self, ErrorKind, Result, StoreError};
 use crate::model::caller::Caller;
 use crate::sqlite::calls::Store;
-use crate::sqlite::engine::adhoc::{self, Parameters, Stop};
+use crate::sqlite::engine::adhoc;
 use crate::sqlite::file::connection;
 use crate::sqlite::file::trace::Trace;
 use crate::sqlite::file::wait::Wait;
 use crate::sqlite::upkeep::backup::{Copying, Destination, Partial, Progress};
+use crate::sqlite::upkeep::check;
 
 impl Store {
     /// Copy a snapshot of the store to `dest`, while others write: into a file beside it, which is checked, synced and
@@ -71,19 +69,18 @@ impl Store {
 
     /// Have SQLite check the copy, on a thread of its own, so that an interrupt or the store's closing can end it.
     fn check_copy(&self, caller: &Caller, copy: &Path, trace: &Trace) -> Result<()> {
-        let rows = self.on_worker_until_closed("check", caller, |_, stop| {
+        let found = self.on_worker_until_closed("check", caller, |_, stop| {
             Wait::new(Caller::thread(), Duration::MAX).until_free(|| {
                 let mut copy = connection::open_immutable(copy, trace)?;
                 adhoc::restrict(&mut copy)?;
-                let none = Parameters::Positional(Vec::new());
-                adhoc::run(&mut copy, "PRAGMA integrity_check", &none, &Stop::When(Arc::clone(stop)))
+                check::integrity(&mut copy, stop)
             })
         })?;
-        match rows.rows.into_iter().flatten().next() {
-            Some(Value::Text(verdict)) if verdict == "ok" => Ok(()),
-            verdict => Err(StoreError::new(
+        match found.first() {
+            None => Ok(()),
+            Some(finding) => Err(StoreError::new(
                 ErrorKind::CorruptDatabase,
-                format!("the copy is damaged, and so is the store's file: {verdict:?}"),
+                format!("the copy is damaged, and so is the store's file: {}", finding.message),
             )),
         }
     }
