@@ -10,6 +10,7 @@ use super::gil::TimeSlice;
 use super::open::{Open, interruptible};
 use crate::error::ErrorKind;
 use crate::model::caller::Caller;
+use crate::sqlite::file::control;
 use crate::sqlite::file::fork::Own;
 
 /// From how many items on a second thread is worth its start.
@@ -38,9 +39,10 @@ pub(super) fn upsert_while_encoding(
     let mut to_writer = Some(Own::new(to_writer));
     let interrupted = AtomicBool::new(false);
     let write = || {
-        let caller = Caller { owner, interrupted: &|| interrupted.load(Ordering::Relaxed) };
+        let is_told = || interrupted.load(Ordering::Relaxed);
         let slices = slices;
-        store.upsert_intel_items_slices(&caller, slices)
+        let caller = Caller { owner, interrupted: &is_told };
+        control::until(&is_told, || store.upsert_intel_items_slices(&caller, slices))
     };
     let written = store.beside("batch-writer", write, |writer| {
         // A writer that failed has said why in its outcome, and takes no more slices.

@@ -10,6 +10,7 @@ mod open;
 mod options;
 mod owner;
 mod salvage;
+mod signals;
 mod transaction;
 mod warnings;
 

@@ -8,9 +8,10 @@ use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
 use super::owner::{Mark, detached};
+use super::signals::Taken;
 use super::warnings::warn_of_links;
 use crate::Location;
-use crate::error::{Result, StoreError};
+use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::caller::{Caller, Owner};
 use crate::sync::lock;
 
@@ -115,10 +116,17 @@ pub(super) fn call_as<T: Send>(
 ) -> PyResult<T> {
     let store = open.store()?;
     warn_of_links(py, store)?;
-    interruptible(py, owner, |caller| work(store, caller))
+    interruptible(py, owner, |caller| {
+        let done = store.while_open(|| work(store, caller));
+        done.map_err(|error| match error.kind {
+            ErrorKind::Interrupted if store.is_closed() => StoreError::closed(),
+            _ => error,
+        })
+    })
 }
 
-/// Do `work` detached from the interpreter; if a signal handler raises while it waits, that is raised in its place.
+/// Do `work` detached from the interpreter; if a signal handler raises while it waits, that is raised in its place. Ctrl-C
+/// also ends a statement that takes long.
 pub(super) fn interruptible<T: Send>(
     py: Python<'_>,
     owner: Owner,
@@ -126,9 +134,10 @@ pub(super) fn interruptible<T: Send>(
 ) -> PyResult<T> {
     // Not a lock: nothing may be held while this thread waits for the interpreter.
     let raised = OnceLock::new();
+    let taken = Taken::default();
     let interrupted = || {
         if raised.get().is_none()
-            && let Some(error) = Python::attach(|py| py.check_signals().err())
+            && let Some(error) = Python::attach(|py| taken.handle(py).and_then(|()| py.check_signals()).err())
         {
             // Only the thread that calls is asked, so that nothing was set meanwhile.
             let _ = raised.set(error);
@@ -137,9 +146,13 @@ pub(super) fn interruptible<T: Send>(
     };
     // What was begun is dropped detached, also where a signal's handler raised.
     let done = py.detach(|| {
-        let result = work(&Caller { owner, interrupted: &interrupted });
+        let result = taken.look_while(|| work(&Caller { owner, interrupted: &interrupted }));
+        if result.is_err() && taken.is_any() {
+            interrupted();
+        }
         if raised.get().is_some() { None } else { Some(result) }
     });
+    taken.give_back();
     match (done, raised.into_inner()) {
         (Some(result), _) => result.map_err(PyErr::from),
         (None, Some(error)) => Err(error),

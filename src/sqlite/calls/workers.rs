@@ -1,16 +1,21 @@
 //! What is done by a worker thread, so that Ctrl-C can end it; by the calling thread where there can be no other.
 
+use std::cell::OnceCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Sql, Store};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::caller::Caller;
 use crate::sqlite::engine::adhoc::{self, Parameters, Rows, Stop};
 use crate::sqlite::engine::worker::{self, Worker};
+use crate::sqlite::file::control;
 use crate::sqlite::file::wait;
 use crate::sync::lock;
+
+/// How long what runs when the store is closed may go on.
+const AFTER_CLOSE: Duration = Duration::from_millis(150);
 
 impl Store {
     /// Run one pure read.
@@ -109,7 +114,12 @@ impl Store {
         meanwhile: impl FnOnce(&mut Worker<T>, &AtomicBool) -> Result<T>,
     ) -> Result<Option<T>> {
         let (owner, stop) = (caller.owner, Arc::<AtomicBool>::default());
-        let run = || work(&Caller { owner, interrupted: &|| stop.load(Ordering::Relaxed) }, &stop);
+        let is_told = || stop.load(Ordering::Relaxed);
+        let run = || {
+            self.while_open(|| {
+                control::until(&is_told, || work(&Caller { owner, interrupted: &is_told }, &stop))
+            })
+        };
         self.beside(name, run, |worker| meanwhile(worker, &stop))?.transpose()
     }
 
@@ -122,6 +132,13 @@ impl Store {
     ) -> Result<Option<R>> {
         let panicked = &self.connections()?.panicked;
         Ok(worker::beside(name, panicked, work, meanwhile).ok())
+    }
+
+    /// Do `work`; a statement that goes on for [`AFTER_CLOSE`] once the store is closed fails.
+    pub(crate) fn while_open<T>(&self, work: impl FnOnce() -> T) -> T {
+        let since = OnceCell::new();
+        let outlived = || self.is_closed() && since.get_or_init(Instant::now).elapsed() > AFTER_CLOSE;
+        control::until(&outlived, work)
     }
 
     /// As [`Self::on_worker`], until the caller is interrupted, or the store closed.

@@ -96,15 +96,8 @@ pub(crate) fn unrestrict(connection: &mut Connection) -> Result<()> {
 }
 
 /// Run one pure read on a restricted connection, until `stop`.
-pub(crate) fn run(
-    connection: &mut Connection,
-    sql: &str,
-    parameters: &Parameters,
-    stop: &Stop,
-) -> Result<Rows> {
-    let until = stop.clone();
-    let rows =
-        control::until(connection, move || until.is_due(), |connection| read(connection, sql, parameters));
+pub(crate) fn run(connection: &Connection, sql: &str, parameters: &Parameters, stop: &Stop) -> Result<Rows> {
+    let rows = control::until(&|| stop.is_due(), || read(connection, sql, parameters));
     rows.map_err(|error| match error.sqlite_code.map(|code| code & 0xff) {
         // The statement is the caller's, and so is what SQLite cannot make of it.
         Some(ffi::SQLITE_ERROR) => error.of_kind(ErrorKind::Query),
@@ -200,16 +193,16 @@ mod tests {
         connection.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES (1), (NULL)")?;
         restrict(&mut connection)?;
         let never = Stop::When(Arc::default());
-        run(&mut connection, sql, &Parameters::Positional(Vec::new()), &never)
+        run(&connection, sql, &Parameters::Positional(Vec::new()), &never)
     }
 
     #[test]
     fn a_query_that_never_ends_is_stopped() {
-        let mut connection = crate::sqlite::file::connection::open_memory().unwrap();
+        let connection = crate::sqlite::file::connection::open_memory().unwrap();
         let endless =
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
         let none = Parameters::Positional(Vec::new());
-        let error = run(&mut connection, endless, &none, &Stop::At(Instant::now())).unwrap_err();
+        let error = run(&connection, endless, &none, &Stop::At(Instant::now())).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Interrupted);
     }
 

@@ -20,6 +20,7 @@ use crate::model::caller::{Caller, Owner};
 use crate::model::time::{self, isoformat};
 use crate::sqlite::engine::background::{Background, Next};
 use crate::sqlite::engine::worker::Panicked;
+use crate::sqlite::file::control;
 use crate::sqlite::tables::pruned::NOT_PRUNED;
 use crate::sqlite::tables::runs::{self, BEAT_IS_DUE};
 
@@ -85,7 +86,7 @@ impl Heartbeats {
                 let state = thread.state();
                 state.is_stopped() || state.is_empty()
             };
-            beat(&Caller { owner: Owner::thread(), interrupted: &over }, active);
+            control::until(&over, || beat(&Caller { owner: Owner::thread(), interrupted: &over }, active));
         };
         let mut active = self.0.state();
         active.insert(run_id.to_owned());

@@ -10,7 +10,9 @@ use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::error::{ErrorKind, Result, StoreError};
+use crate::sqlite::file::control;
 use crate::sqlite::file::fork::{self, Own};
+use crate::sqlite::file::sizes;
 use crate::sqlite::file::trace::Trace;
 use crate::sqlite::file::vfs;
 
@@ -27,6 +29,10 @@ const READER_CACHE_KIB: i32 = 8 * 1024;
 /// Bytes to which the write-ahead log is cut back once it is reused from its start: more than it comes to where writers
 /// are throttled, as it is not to be cut and made longer by turns.
 const WAL_LIMIT_BYTES: i64 = 64 << 20;
+
+/// The longest row of a file that has no longer one, in bytes, and so the most that one step of SQLite's can build. In a
+/// larger file a row may be as long as the file.
+const LONGEST_ROW: i64 = 256 << 20;
 
 /// How many prepared statements a connection keeps.
 const CACHED_STATEMENTS: usize = 64;
@@ -69,9 +75,10 @@ pub(crate) fn open_file(path: &Path, trace: &Trace) -> Result<Connection> {
 /// Open a private database in memory.
 pub(crate) fn open_memory() -> Result<Connection> {
     fork::watch();
-    let connection = Connection::open_in_memory_with_flags(
+    let mut connection = Connection::open_in_memory_with_flags(
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
+    control::make_stoppable(&mut connection)?;
     stable_plans(&connection)?;
     Ok(connection)
 }
@@ -89,6 +96,7 @@ pub(crate) fn open_reader(path: &Path, trace: &Trace) -> Result<Connection> {
 pub(crate) fn open_copy(path: &Path, trace: &Trace) -> Result<Connection> {
     let connection = open_file(path, trace)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
+    limit_row_bytes(&connection, i64::MAX);
     connection.pragma_update(None, "journal_mode", "OFF")?;
     connection.pragma_update(None, "synchronous", "OFF")?;
     Ok(connection)
@@ -130,7 +138,15 @@ fn open_with(path: &Path, parameter: &str, trace: &Trace) -> Result<Connection> 
     uri.push('?');
     uri.push_str(parameter);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    open(Path::new(&uri), flags, trace)
+    let connection = open(Path::new(&uri), flags, trace)?;
+    bound_rows(&connection, path);
+    Ok(connection)
+}
+
+/// Let no step of SQLite's build more than [`LONGEST_ROW`], unless the file is larger.
+fn bound_rows(connection: &Connection, path: &Path) {
+    let bytes = sizes::size(path, "").saturating_add(sizes::size(path, "-wal"));
+    limit_row_bytes(connection, LONGEST_ROW.max(i64::try_from(bytes).unwrap_or(i64::MAX)));
 }
 
 /// Have no row read that is longer than this: a damaged one may claim to be far longer than its file.
@@ -195,6 +211,8 @@ fn open(path: &Path, flags: OpenFlags, trace: &Trace) -> Result<Connection> {
         None => Connection::open_with_flags(path, flags)?,
     };
     trace.watch(&mut connection)?;
+    control::make_stoppable(&mut connection)?;
+    bound_rows(&connection, path);
     distrust_file(&connection)?;
     stable_plans(&connection)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);

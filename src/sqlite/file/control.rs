@@ -1,30 +1,59 @@
 //! Transaction control, and the end of statements that take long.
 
+use std::cell::Cell;
 use std::ffi::c_int;
 
 use rusqlite::Connection;
 
 use crate::error::Result;
 
-/// How many steps of SQLite's machine are run between two checks whether to stop: well under a millisecond.
-const STEPS: c_int = 10_000;
+/// How many steps of SQLite's machine are run between two checks whether to stop: some 10 us, as long as each is short.
+const STEPS: c_int = 1000;
 
-/// Do `work`; what it runs fails once `stop` says so.
-pub(crate) fn until<T>(
-    connection: &mut Connection,
-    stop: impl FnMut() -> bool + Send + 'static,
-    work: impl FnOnce(&mut Connection) -> Result<T>,
-) -> Result<T> {
-    connection.progress_handler(STEPS, Some(stop))?;
-    let done = work(connection);
-    connection.progress_handler(0, None::<fn() -> bool>)?;
-    done
+/// What says whether the thread's statements are to stop.
+type Stop = *const (dyn Fn() -> bool + 'static);
+
+thread_local!(static STOP: Cell<Option<Stop>> = const { Cell::new(None) });
+
+/// Have what runs on a connection stop where [`until`] says so. It costs nothing but a look each [`STEPS`].
+pub(crate) fn make_stoppable(connection: &mut Connection) -> Result<()> {
+    Ok(connection.progress_handler(STEPS, Some(is_stopped))?)
 }
 
-/// Run one statement of transaction control.
+/// Do `work`; what this thread runs in it on any connection fails once `stop` says so, or what is around it.
+pub(crate) fn until<T>(stop: &dyn Fn() -> bool, work: impl FnOnce() -> T) -> T {
+    let outer = STOP.get();
+    // SAFETY: `outer` is valid for as long as the call that set it, and this is inside of that.
+    let either = || stop() || outer.is_some_and(|outer| unsafe { (*outer)() });
+    let either: *const (dyn Fn() -> bool + '_) = &raw const either;
+    // SAFETY: only the lifetime is changed, and `with` takes the pointer back before what it points to is gone.
+    with(Some(unsafe { std::mem::transmute::<*const (dyn Fn() -> bool + '_), Stop>(either) }), work)
+}
+
+/// Do `work` with this in [`STOP`], which is as before afterwards, also where it panics.
+fn with<T>(stop: Option<Stop>, work: impl FnOnce() -> T) -> T {
+    struct Before(Option<Stop>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            STOP.set(self.0);
+        }
+    }
+    let _before = Before(STOP.replace(stop));
+    work()
+}
+
+fn is_stopped() -> bool {
+    // SAFETY: as `until` says.
+    STOP.get().is_some_and(|stop| unsafe { (*stop)() })
+}
+
+/// Run one statement of transaction control. Nothing stops it: SQLite would ask when all of it is done, and then say that
+/// a commit failed that did not.
 pub(crate) fn execute(connection: &Connection, sql: &str) -> Result<()> {
-    connection.prepare_cached(sql)?.execute([])?;
-    Ok(())
+    with(None, || {
+        connection.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    })
 }
 
 /// Roll back, if SQLite has not done so already.
@@ -57,4 +86,38 @@ pub(crate) fn atomically<T>(
         undone.unwrap_or_else(|_| roll_back(connection));
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::sqlite::file::connection;
+
+    const ENDLESS: &str =
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+
+    #[test]
+    fn whoever_is_around_stops_a_statement() {
+        let memory = connection::open_memory().unwrap();
+        let endless = || memory.query_row(ENDLESS, [], |_| Ok(()));
+        for (outer, inner) in [(true, false), (false, true)] {
+            let error = until(&|| outer, || until(&|| inner, endless)).unwrap_err();
+            assert_eq!(crate::error::StoreError::from(error).kind, ErrorKind::Interrupted);
+        }
+        until(&|| true, || until(&|| true, || ()));
+        assert!(STOP.get().is_none());
+    }
+
+    /// SQLite asks when a commit is done, each so many steps of all of them.
+    #[test]
+    fn a_commit_is_not_said_to_have_failed() {
+        let memory = connection::open_memory().unwrap();
+        until(&|| true, || {
+            for _ in 0..STEPS {
+                execute(&memory, "BEGIN IMMEDIATE").unwrap();
+                execute(&memory, "COMMIT").unwrap();
+            }
+        });
+    }
 }

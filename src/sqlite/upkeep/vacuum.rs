@@ -4,7 +4,6 @@
 //! the predecessor has NONE, and must be rewritten as a whole, which makes it INCREMENTAL.
 //! <https://www.sqlite.org/pragma.html#pragma_incremental_vacuum>
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -57,11 +56,6 @@ pub(crate) fn give_back(connection: &Connection, until: Instant) -> Result<bool>
 }
 
 /// Rewrite the file without its free pages, until told to stop.
-pub(crate) fn rewrite(connection: &mut Connection, stop: &Arc<AtomicBool>) -> Result<()> {
-    let told = Arc::clone(stop);
-    control::until(
-        connection,
-        move || told.load(Ordering::Relaxed),
-        |connection| connection::rewrite(connection),
-    )
+pub(crate) fn rewrite(connection: &Connection, stop: &AtomicBool) -> Result<()> {
+    control::until(&|| stop.load(Ordering::Relaxed), || connection::rewrite(connection))
 }
