@@ -45,7 +45,7 @@ pub enum ErrorKind {
     NotADatabase,
     /// The file is damaged, or holds values that no store writes.
     CorruptDatabase,
-    /// The file is a SQLite database of another program, or has triggers that a write would run.
+    /// The file is a SQLite database of another program, or its schema would run what is not ours.
     ForeignDatabase,
     /// The file was written by a newer version.
     SchemaTooNew,

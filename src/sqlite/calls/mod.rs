@@ -196,26 +196,26 @@ impl Store {
     ) -> Result<T> {
         // A reader is restricted for good. The writer is so for the while, which makes it prepare all its
         // statements again: only for SQL that needs it.
-        let by_writer = |connection: &mut Connection| {
+        let by_writer = |writer: &Writer, connection: &mut Connection| {
             if whose == Sql::Ours {
                 return read(connection);
             }
             adhoc::restrict(connection)?;
             let result = read(connection);
-            adhoc::unrestrict(connection)?;
+            writer.unrestrict(connection)?;
             result
         };
         if let Some(writer) = &current.writer
             && writer.queue.is_owned_by(caller.owner)
         {
-            return writer.inside(by_writer);
+            return writer.inside(|connection| by_writer(writer, connection));
         }
         let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
         match (&current.place, &current.pool, &current.writer) {
             (Some(place), Some(pool), _) => pool.read(place, &mut wait, read),
             (_, _, Some(writer)) => {
                 let _turn = writer.queue.enter(None, caller.owner, &wait)?;
-                writer.with(by_writer)
+                writer.with(|connection| by_writer(writer, connection))
             }
             _ => Err(StoreError::closed()),
         }

@@ -19,6 +19,7 @@ use crate::sqlite::file::fork::Own;
 use crate::sqlite::file::migrations::{self, Found};
 use crate::sqlite::file::place::{self, Place};
 use crate::sqlite::file::platform;
+use crate::sqlite::file::schema;
 use crate::sqlite::file::sizes;
 use crate::sqlite::file::trace::Trace;
 use crate::sqlite::file::wait::Wait;
@@ -164,8 +165,8 @@ pub(crate) fn open_writer(file: &WrittenFile) -> Result<Connection> {
     let mut connection =
         file.place.confirm_opened(connection::open_file(&file.place.path, &file.place.trace))?;
     let foreign_log = !sizes::log_is_empty(&file.place.path);
+    let before = schema::version(&connection);
     let found = migrations::inspect(&connection)
-        .and_then(|found| migrations::refuse_triggers(&connection).map(|()| found))
         .and_then(|found| migrations::refuse_what_is_in_the_way(&connection).map(|()| found));
     match found {
         Ok(Found::Empty) => migrations::prepare_new(&connection)?,
@@ -178,7 +179,9 @@ pub(crate) fn open_writer(file: &WrittenFile) -> Result<Connection> {
         }
     }
     file.configure(&mut connection)?;
-    migrations::migrate(&mut connection)?;
+    let now = migrations::migrate(&mut connection)?;
+    // It was looked at after that, or in the transaction that changed it.
+    file.schema.trust(now.map_or(before, Ok)?);
     Ok(connection)
 }
 

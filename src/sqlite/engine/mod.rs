@@ -9,6 +9,7 @@ pub(crate) mod heartbeats;
 pub(crate) mod holders;
 pub(crate) mod pool;
 pub(crate) mod queue;
+pub(crate) mod schema_watch;
 pub(crate) mod slot;
 pub(crate) mod transaction;
 pub(crate) mod worker;

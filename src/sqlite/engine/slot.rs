@@ -99,13 +99,22 @@ impl Slot {
         }
     }
 
-    /// Commit as [`commit`] does, if the file is still in its place: nothing is acknowledged that no one would find.
+    /// Fail if another program has made the schema run what is not ours.
+    fn look_at_schema(&self) -> Result<()> {
+        match (&self.connection, &self.file) {
+            (Slotted::Open(connection), Some(file)) => file.schema.look(connection),
+            _ => Ok(()),
+        }
+    }
+
+    /// Commit as [`commit`] does, if the file is still in its place: nothing is acknowledged that no one would find. Nor
+    /// is what ran on a schema that was not looked at.
     pub(crate) fn commit(&mut self, held: Held) -> Result<()> {
-        let in_place = self.look();
+        let as_before = self.look().and_then(|()| self.look_at_schema());
         let connection = self.connection().ok_or_else(StoreError::closed)?;
-        if let Err(moved) = in_place {
+        if let Err(changed) = as_before {
             roll_back(connection);
-            return Err(moved.note("nothing was written"));
+            return Err(changed.note("nothing was written"));
         }
         commit(connection, held)
     }

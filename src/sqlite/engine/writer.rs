@@ -7,6 +7,7 @@ use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result};
 use crate::model::caller::Owner;
+use crate::sqlite::engine::adhoc;
 use crate::sqlite::engine::commit::{abandon, advise, begin};
 use crate::sqlite::engine::counters::Counters;
 use crate::sqlite::engine::heartbeats::{Heartbeats, Held};
@@ -158,6 +159,14 @@ impl Writer {
                 false => error.note("SQLite rolled back the whole transaction; nothing of it is written"),
             })
         })
+    }
+
+    /// Let its connection prepare anything again, after [`adhoc::restrict`].
+    pub(crate) fn unrestrict(&self, connection: &mut Connection) -> Result<()> {
+        match &self.file {
+            Some(file) => file.schema.watch(connection),
+            None => adhoc::unrestrict(connection),
+        }
     }
 
     /// Do `write` within the caller's own open transaction; if it fails it is undone alone.

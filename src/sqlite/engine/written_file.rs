@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use crate::error::Result;
 use crate::sqlite::engine::checkpointer::Checkpointer;
 use crate::sqlite::engine::counters::Counters;
+use crate::sqlite::engine::schema_watch::SchemaWatch;
 use crate::sqlite::file::connection::{self, Synchronous};
 use crate::sqlite::file::place::Place;
 use crate::sqlite::file::turnstile::Turnstile;
@@ -21,6 +22,7 @@ pub(crate) struct WrittenFile {
     pub(crate) checkpointer: Arc<Checkpointer>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) turnstile: Turnstile,
+    pub(crate) schema: SchemaWatch,
 }
 
 impl WrittenFile {
@@ -35,6 +37,7 @@ impl WrittenFile {
             checkpointer: Arc::new(checkpointer),
             counters,
             turnstile: Turnstile::default(),
+            schema: SchemaWatch::new(),
         }
     }
 
@@ -42,7 +45,8 @@ impl WrittenFile {
     pub(crate) fn configure(&self, connection: &mut Connection) -> Result<()> {
         connection::configure_writer(connection, self.synchronous)?;
         self.counters.count_syncs(connection)?;
-        connection::watch_log(connection, &self.log_bytes)
+        connection::watch_log(connection, &self.log_bytes)?;
+        self.schema.watch(connection)
     }
 
     /// Open a connection that writes it.

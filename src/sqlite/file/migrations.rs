@@ -5,9 +5,10 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::error::{ErrorKind, Result, StoreError, excerpt};
+use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::columns::ItemColumn;
 use crate::sqlite::file::connection;
+use crate::sqlite::file::schema;
 
 /// Step `n` (from 0) brings a file from version `n` to version `n + 1`.
 const STEPS: [&str; 3] = [
@@ -122,6 +123,7 @@ pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
     }
     // One without what steps have added may be of version 1 or of the predecessor's, which are alike.
     let found = missing(connection)?.iter().map(|(since, ..)| since - 1).min().unwrap_or(LATEST);
+    tables.iter().try_for_each(|table| table.refuse_generated(found))?;
     Ok(Found::Store(if found > 1 { found } else { version.min(1) }))
 }
 
@@ -129,6 +131,19 @@ pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
 pub(crate) fn refuse_what_is_in_the_way(connection: &Connection) -> Result<()> {
     let Found::Store(found) = inspect(connection)? else { return Ok(()) };
     let (version, missing) = (user_version(connection)?, missing(connection)?);
+    let has_identity = version >= IDENTITY.0 && !missing.contains(&IDENTITY);
+    let mut entries = connection.prepare("SELECT name, type FROM sqlite_schema WHERE type <> 'trigger'")?;
+    let mut rows = entries.query([])?;
+    while let Some(row) = rows.next()? {
+        let [name, kind]: [String; 2] = [row.get(0)?, row.get(1)?];
+        let is_index = indexes().any(|index| index.name.eq_ignore_ascii_case(&name)) && kind != "index";
+        let is_identity = name.eq_ignore_ascii_case(IDENTITY.1) && found < IDENTITY.0 && !has_identity;
+        if is_index || is_identity {
+            return Err(foreign(format_args!(
+                "it has a {kind} {name} of its owner's, a name that the store needs: rename it"
+            )));
+        }
+    }
     if let Some((_, table, column)) = missing.iter().find(|(since, ..)| *since <= version) {
         return Err(foreign(format_args!(
             "its user_version is {version}, but it has no {table}.{column}: if that number is another program's, PRAGMA user_version = 0 lets the store have the file"
@@ -140,19 +155,7 @@ pub(crate) fn refuse_what_is_in_the_way(connection: &Connection) -> Result<()> {
             "it has a column {table}.{column} of its owner's, a name that the store needs: rename the column"
         )));
     }
-    let mut entries = connection.prepare("SELECT name, type FROM sqlite_schema WHERE type <> 'trigger'")?;
-    let mut rows = entries.query([])?;
-    while let Some(row) = rows.next()? {
-        let [name, kind]: [String; 2] = [row.get(0)?, row.get(1)?];
-        let is_index = indexes().any(|index| index.name.eq_ignore_ascii_case(&name)) && kind != "index";
-        let is_identity = name.eq_ignore_ascii_case(IDENTITY.1) && found < IDENTITY.0;
-        if is_index || is_identity {
-            return Err(foreign(format_args!(
-                "it has a {kind} {name} of its owner's, a name that the store needs: rename it"
-            )));
-        }
-    }
-    Ok(())
+    refuse_what_runs(connection)
 }
 
 /// What steps have added, as far as a file does not have it.
@@ -170,6 +173,8 @@ fn missing(connection: &Connection) -> Result<Vec<(i64, &'static str, &'static s
 struct Table {
     name: &'static str,
     columns: Vec<String>,
+    /// Those of its columns that are generated: computed when they are read or written.
+    generated: Vec<String>,
     has_rowid: bool,
 }
 
@@ -178,14 +183,17 @@ impl Table {
     /// whenever it is read.
     fn of(connection: &Connection, name: &'static str) -> Result<Self> {
         let mut columns = connection.prepare(
-            "SELECT c.name, t.wr FROM pragma_table_list(?1) t, pragma_table_xinfo(?1, 'main') c
+            "SELECT c.name, t.wr, c.hidden IN (2, 3) FROM pragma_table_list(?1) t, pragma_table_xinfo(?1, 'main') c
                 WHERE t.schema = 'main' AND t.type = 'table'",
         )?;
-        let mut table = Self { name, columns: Vec::new(), has_rowid: true };
+        let mut table = Self { name, columns: Vec::new(), generated: Vec::new(), has_rowid: true };
         let mut rows = columns.query([name])?;
         while let Some(row) = rows.next()? {
             table.columns.push(row.get(0)?);
             table.has_rowid = !row.get(1)?;
+            if row.get(2)? {
+                table.generated.extend(table.columns.last().cloned());
+            }
         }
         Ok(table)
     }
@@ -194,14 +202,18 @@ impl Table {
         self.columns.iter().any(|name| name.eq_ignore_ascii_case(column))
     }
 
+    /// The columns that it has in every version.
+    fn required(&self) -> impl Iterator<Item = &'static str> {
+        let table = self.name;
+        let items = if table == "intel_items" { ItemColumn::ALL } else { &[] };
+        let columns = REQUIRED.iter().filter(move |(of, _)| *of == table).flat_map(|(_, columns)| *columns);
+        items.iter().map(|column| column.name()).chain(columns.copied())
+    }
+
     /// Fail unless it has all that ours have, and its rows their number: lists are in its order.
     fn refuse_without_ours(&self) -> Result<()> {
         let table = self.name;
-        let columns =
-            REQUIRED.iter().filter(|(of, _)| *of == table).flat_map(|(_, columns)| *columns).copied();
-        let items = if table == "intel_items" { ItemColumn::ALL } else { &[] };
-        let mut wanted = items.iter().map(|column| column.name()).chain(columns);
-        if let Some(missing) = wanted.find(|column| !self.has(column)) {
+        if let Some(missing) = self.required().find(|column| !self.has(column)) {
             let what = format_args!("a SQLite database of another program: it has no {table}.{missing}");
             return Err(foreign(what));
         }
@@ -211,6 +223,19 @@ impl Table {
             )));
         }
         Ok(())
+    }
+
+    /// Fail where a column that ours have in this version is generated.
+    fn refuse_generated(&self, version: i64) -> Result<()> {
+        let table = self.name;
+        let added = ADDED_COLUMNS.iter().filter(|added| added.1 == table && added.0 <= version);
+        let mut ours = self.required().chain(added.map(|added| added.2));
+        match ours.find(|column| self.generated.iter().any(|name| name.eq_ignore_ascii_case(column))) {
+            None => Ok(()),
+            Some(column) => Err(foreign(format_args!(
+                "its column {table}.{column} is generated, and the store needs one that it can write: rename the column"
+            ))),
+        }
     }
 }
 
@@ -240,28 +265,19 @@ fn missing_indexes(connection: &Connection) -> Result<Vec<Index>> {
     Ok(indexes().filter(|index| !names.iter().any(|name| name.eq_ignore_ascii_case(index.name))).collect())
 }
 
-/// Refuse to write a file with a trigger: ours have none, and each write would run whatever it says, for ever if it
-/// likes. <https://www.sqlite.org/security.html#untrusted_sqlite_database_files>
-pub(crate) fn refuse_triggers(connection: &Connection) -> Result<()> {
-    let mut triggers = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger' LIMIT 1")?;
-    match triggers.query_map([], |row| row.get::<_, String>(0))?.next() {
-        None => Ok(()),
-        Some(name) => Err(StoreError::new(
-            ErrorKind::ForeignDatabase,
-            format!(
-                "it has the trigger {}, which each write would run; it was left as it is; drop the trigger, or open the file with read_only=True",
-                excerpt(&name?)
-            ),
-        )),
-    }
+/// Refuse to write a file whose schema runs what is not ours.
+pub(crate) fn refuse_what_runs(connection: &Connection) -> Result<()> {
+    let tables: Vec<&str> = REQUIRED.iter().map(|(table, _)| *table).chain([IDENTITY.1]).collect();
+    schema::refuse_what_runs(connection, &tables, &STEPS)
 }
 
 /// Bring a file up to date, all steps in one transaction, and make again what indexes it lacks.
 ///
-/// Several processes may try at the same time: each checks again once it has the write lock.
-pub(crate) fn migrate(connection: &mut Connection) -> Result<()> {
+/// Several processes may try at the same time: each checks again once it has the write lock. Return the version of the
+/// schema as it was committed, if anything was.
+pub(crate) fn migrate(connection: &mut Connection) -> Result<Option<i64>> {
     if user_version(connection)? == LATEST && missing_indexes(connection)?.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     refuse_what_is_in_the_way(&transaction)?;
@@ -286,8 +302,9 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<()> {
     if user_version(&transaction)? != LATEST {
         transaction.pragma_update(None, "user_version", LATEST)?;
     }
+    let version = schema::version(&transaction)?;
     transaction.commit()?;
-    Ok(())
+    Ok(Some(version))
 }
 
 /// Have an older file look like the latest to a connection that may only read it: our queries need not know of it.
@@ -405,15 +422,15 @@ mod tests {
         }
     }
 
+    /// So that no ordinary file needs a closer look.
     #[test]
-    fn a_trigger_is_refused_by_its_name() {
-        let connection = at_version(STEPS.len());
-        refuse_triggers(&connection).unwrap();
-        connection
-            .execute_batch("CREATE TRIGGER harm AFTER INSERT ON runs BEGIN DELETE FROM intel_items; END")
-            .unwrap();
-        let refusal = refuse_triggers(&connection).unwrap_err();
-        assert_eq!(refusal.kind, ErrorKind::ForeignDatabase);
-        assert!(refusal.to_string().contains("harm"), "{refusal}");
+    fn the_definitions_of_each_version_are_known_to_be_ours() {
+        let known = schema::made_by(&STEPS);
+        for version in 1..=STEPS.len() {
+            let made = at_version(version);
+            for sql in schema(&made).iter().filter_map(|entry| Some(&entry[entry.find("CREATE")?..])) {
+                assert!(known.contains(&schema::squeezed(sql)), "{sql}");
+            }
+        }
     }
 }

@@ -20,6 +20,7 @@ const KEPT: usize = 10_000;
 
 thread_local! {
     /// Whether this thread is showing what was traced: nothing that it does meanwhile is traced, or it would never end.
+    /// Nor is what only makes sure of the schema.
     static SHOWING: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -116,17 +117,19 @@ impl Traced {
 
 /// Do `show`, and trace nothing that this thread does meanwhile. Within another `show` nothing is done.
 pub fn show_traced<T>(show: impl FnOnce() -> T) -> Option<T> {
-    struct Shown;
-    impl Drop for Shown {
+    (!SHOWING.get()).then(|| untraced(show))
+}
+
+/// Do `work`, and trace nothing of it.
+pub(crate) fn untraced<T>(work: impl FnOnce() -> T) -> T {
+    struct Before(bool);
+    impl Drop for Before {
         fn drop(&mut self) {
-            SHOWING.set(false);
+            SHOWING.set(self.0);
         }
     }
-    if SHOWING.replace(true) {
-        return None;
-    }
-    let _shown = Shown;
-    Some(show())
+    let _before = Before(SHOWING.replace(true));
+    work()
 }
 
 /// `work`, to be done by another thread as this one would: where this one is showing, nothing of it is traced.
