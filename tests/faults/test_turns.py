@@ -65,6 +65,29 @@ def test_four_processes_that_write_without_pause_share_the_file(
     assert_sound(shared)
 
 
+@pytest.mark.parametrize("stopped", [1, 2])
+@pytest.mark.parametrize("writers", [2, 3])
+def test_processes_share_the_file_while_others_are_stopped_in_line(
+    path: Path, shared: StateStore, writers: int, stopped: int, rounds: Callable[[int, int], int]
+) -> None:
+    """One of them did 284 transactions and the other 9: whoever knew of the stopped one kept the others out."""
+    with ExitStack() as stack:
+        log = stack.enter_context(Path(f"{path}-wal").open("r+b"))
+        fcntl.fcntl(log, fcntl.F_OFD_SETLK, struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, TURN_BYTE, stopped, 0))
+        seconds = rounds(3, 10)
+        peers = [
+            stack.enter_context(Peer(turns.write_without_pause, str(path), f"{index}", seconds))
+            for index in range(writers)
+        ]
+        for peer in peers:
+            assert peer.hear() == "ready"
+        for peer in peers:
+            peer.tell()
+        counts = sorted(peer.result() for peer in peers)
+    assert counts[0] * 5 >= counts[-1], counts
+    assert_sound(shared)
+
+
 def test_who_waits_comes_before_who_has_just_written(path: Path, shared: StateStore) -> None:
     with Peer(turns.wait_to_write, str(path)) as peer:
         with shared.transaction():

@@ -18,11 +18,12 @@
 //! A child shares its parent's descriptors, and could unlock what the parent has locked: see [`keeping_locks`].
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{give_turn_back, install, is_turn_taken, keeping_locks, take_turn};
+pub(crate) use linux::{give_turn_back, install, keeping_locks, take_turn, taken_turn};
 
 #[cfg(target_os = "linux")]
 mod linux {
     use std::ffi::c_int;
+    use std::ops::Range;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Mutex, Once};
 
@@ -42,7 +43,7 @@ mod linux {
     /// By database, the descriptor that holds its locks. Locked only within what the VFS does inside the fork's gate.
     static HOLDERS: Mutex<Vec<(FileId, c_int)>> = Mutex::new(Vec::new());
 
-    /// The byte of a log that is locked by whoever is next to write ([`crate::sqlite::file::turnstile`]).
+    /// The first of the bytes of a log that are locked by those in line to write ([`crate::sqlite::file::turnstile`]).
     const TURN_BYTE: i64 = PENDING_BYTE + 1024;
 
     /// Inherited files are being closed: no lock is changed.
@@ -75,33 +76,35 @@ mod linux {
         lock(&HOLDERS).clear();
     }
 
-    /// Whether the byte of a log is locked otherwise than by this descriptor.
-    pub(crate) fn is_turn_taken(log: c_int) -> bool {
-        let mut request = turn(libc::F_WRLCK);
+    /// A place among these in the line at a log that another descriptor has; not always the first such.
+    pub(crate) fn taken_turn(log: c_int, places: Range<i64>) -> Option<i64> {
+        let mut request = turn(libc::F_WRLCK, places.start, places.end - places.start);
+        // A length of 0 would mean all bytes from there on.
         // SAFETY: the lock outlives the call.
-        let done = unsafe { libc::fcntl(log, F_OFD_GETLK, &raw mut request) };
-        done == 0 && c_int::from(request.l_type) != F_UNLCK
+        let done = !places.is_empty() && unsafe { libc::fcntl(log, F_OFD_GETLK, &raw mut request) == 0 };
+        (done && c_int::from(request.l_type) != F_UNLCK)
+            .then(|| (request.l_start - TURN_BYTE).max(places.start))
     }
 
-    /// Lock the byte of a log by this descriptor, unless it is locked.
-    pub(crate) fn take_turn(log: c_int) -> bool {
-        set_turn(log, libc::F_WRLCK)
+    /// Lock a place in the line at a log by this descriptor, unless it is locked.
+    pub(crate) fn take_turn(log: c_int, place: i64) -> bool {
+        set_turn(log, libc::F_WRLCK, place)
     }
 
     /// Unlock it.
-    pub(crate) fn give_turn_back(log: c_int) {
-        set_turn(log, F_UNLCK);
+    pub(crate) fn give_turn_back(log: c_int, place: i64) {
+        set_turn(log, F_UNLCK, place);
     }
 
-    fn set_turn(log: c_int, kind: c_int) -> bool {
-        let mut request = turn(kind);
+    fn set_turn(log: c_int, kind: c_int, place: i64) -> bool {
+        let mut request = turn(kind, place, 1);
         // SAFETY: the lock outlives the call.
         unsafe { libc::fcntl(log, F_OFD_SETLK, &raw mut request) == 0 }
     }
 
-    fn turn(kind: c_int) -> flock {
+    fn turn(kind: c_int, place: i64, l_len: i64) -> flock {
         let l_whence = libc::SEEK_SET as i16;
-        flock { l_type: kind as i16, l_whence, l_start: TURN_BYTE, l_len: 1, l_pid: 0 }
+        flock { l_type: kind as i16, l_whence, l_start: TURN_BYTE + place, l_len, l_pid: 0 }
     }
 
     /// # Safety
@@ -224,16 +227,16 @@ pub(crate) fn keeping_locks(close: impl FnOnce()) {
 
 /// Elsewhere than on Linux there are no turns.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn is_turn_taken(_: std::ffi::c_int) -> bool {
+pub(crate) fn taken_turn(_: std::ffi::c_int, _: std::ops::Range<i64>) -> Option<i64> {
+    None
+}
+
+/// Elsewhere than on Linux there are no turns.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn take_turn(_: std::ffi::c_int, _: i64) -> bool {
     false
 }
 
 /// Elsewhere than on Linux there are no turns.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn take_turn(_: std::ffi::c_int) -> bool {
-    false
-}
-
-/// Elsewhere than on Linux there are no turns.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn give_turn_back(_: std::ffi::c_int) {}
+pub(crate) fn give_turn_back(_: std::ffi::c_int, _: i64) {}
