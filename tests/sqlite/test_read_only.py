@@ -217,6 +217,31 @@ def test_opening_to_write_without_the_right_names_the_path(public: Path) -> None
     assert folder_bytes(public) == before
 
 
+@pytest.mark.parametrize("folder", [0o755, 0o777])
+def test_opening_to_write_without_the_right_fails_while_a_writer_has_it_open(public: Path, folder: int) -> None:
+    """With the log and its index there it once opened, and each write failed."""
+    path = public / "state.db"
+    fill(path, file_mode=0o644)
+    public.chmod(folder)
+    refusal = {"error": "ReadOnlyError", "message": f"open {path}: Permission denied (os error 13)"}
+    with Peer(readers.write_and_die, str(path), "run-2", 1) as peer:
+        assert peer.hear() == "written"
+        if os.geteuid() != 0:
+            path.chmod(0o444)
+        refused = in_process(readers.read_as_nobody, str(path), "run-1", {})
+        assert refused == {"writable": folder == 0o777, **refusal}
+        result = in_process(readers.read_as_nobody, str(path), "run-1", {"read_only": True})
+        assert result["items"] == ["a", "b"]
+        peer.kill()
+    path.chmod(0o644)
+    StateStore(path).close()
+    if os.geteuid() != 0:
+        path.chmod(0o444)
+    refused = in_process(readers.read_as_nobody, str(path), "run-1", {})
+    assert refused == {"writable": folder == 0o777, **refusal}
+    assert [each.name for each in public.iterdir()] == ["state.db"]
+
+
 def test_unreadable_file_is_an_error_that_names_the_path(public: Path) -> None:
     path = public / "state.db"
     fill(path)

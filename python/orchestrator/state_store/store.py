@@ -104,6 +104,8 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
     ------
     CannotOpenError
         When the path cannot be created or opened; or when the file has several names (hard links), unless `read_only`.
+    ReadOnlyError
+        When the file can only be read, unless `read_only`.
     NotADatabaseError, ForeignDatabaseError, SchemaTooNewError, CorruptDatabaseError
         When the file is not a store, is damaged, or is newer than this package. It is not changed.
     StoreBusyError

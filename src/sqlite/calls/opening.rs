@@ -164,6 +164,7 @@ fn find(path: &Path, options: &Options, made: &mut Made, wait: &mut Wait) -> Res
 pub(crate) fn open_writer(file: &WrittenFile) -> Result<Connection> {
     let mut connection =
         file.place.confirm_opened(connection::open_file(&file.place.path, &file.place.trace))?;
+    connection::refuse_read_only(&connection)?;
     let foreign_log = !sizes::log_is_empty(&file.place.path);
     let before = schema::version(&connection);
     let found = migrations::inspect(&connection)

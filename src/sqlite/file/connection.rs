@@ -72,6 +72,16 @@ pub(crate) fn open_file(path: &Path, trace: &Trace) -> Result<Connection> {
     open(path, OpenFlags::SQLITE_OPEN_READ_WRITE, trace)
 }
 
+/// Refuse a file that SQLite could open for reading only, as it does without a word. Where its log and the log's index
+/// are there, nothing else would fail before the first write.
+pub(crate) fn refuse_read_only(connection: &Connection) -> Result<()> {
+    if connection.is_readonly("main")? {
+        let what = "attempt to write a readonly database";
+        return Err(StoreError::reported(ErrorKind::ReadOnly, ffi::SQLITE_READONLY, what));
+    }
+    Ok(())
+}
+
 /// Open a private database in memory.
 pub(crate) fn open_memory() -> Result<Connection> {
     fork::watch();

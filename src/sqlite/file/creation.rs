@@ -125,6 +125,9 @@ pub(crate) fn explain(error: StoreError, path: &Path, read_only: bool) -> StoreE
     };
     match foresee(path).and_then(|()| allow(path, read_only)) {
         Ok(()) => error,
+        Err(reason) if reason.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            StoreError::reported(ErrorKind::CannotOpen, code, reason)
+        }
         Err(reason) => StoreError::reported(error.kind, code, reason),
     }
 }
