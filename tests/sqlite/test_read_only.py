@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from orchestrator.state_store import CannotOpenError, ReadOnlyError, StateStore
+from orchestrator.state_store import CannotOpenError, ForeignDatabaseError, ReadOnlyError, SchemaTooNewError, StateStore
 
 from tests import predecessor
 from tests.helpers import TIMEOUT, Peer, everything, folder_bytes, in_process, item_ids, make_item, plain_sqlite, value
@@ -240,6 +240,26 @@ def test_opening_to_write_without_the_right_fails_while_a_writer_has_it_open(pub
     refused = in_process(readers.read_as_nobody, str(path), "run-1", {})
     assert refused == {"writable": folder == 0o777, **refusal}
     assert [each.name for each in public.iterdir()] == ["state.db"]
+
+
+REFUSED = {
+    "of another program": ("CREATE TABLE theirs(x)", ForeignDatabaseError),
+    "too new": ("PRAGMA user_version = 2000000000", SchemaTooNewError),
+}
+
+
+@pytest.mark.parametrize("why", REFUSED)
+def test_a_refused_opening_leaves_nothing(path: Path, why: str) -> None:
+    """It once left an empty log, and its index."""
+    statement, error = REFUSED[why]
+    if why == "too new":
+        fill(path)
+    plain_sqlite(path, "PRAGMA journal_mode = WAL", statement)
+    before = folder_bytes(path.parent)
+    for read_only in (True, False):
+        with pytest.raises(error):
+            StateStore(path, read_only=read_only)
+        assert folder_bytes(path.parent) == before
 
 
 def test_unreadable_file_is_an_error_that_names_the_path(public: Path) -> None:

@@ -99,10 +99,12 @@ impl Store {
         match (&current.writer, &current.place, &current.pool) {
             (Some(writer), ..) => wait.until_free(|| writer.open_with(open_writer)),
             (None, Some(place), Some(pool)) => {
-                pool.read(place, wait, |connection| match migrations::inspect(connection)? {
+                let inspect = |connection: &mut Connection| match migrations::inspect(connection)? {
                     Found::Store(_) => Ok(()),
                     Found::Empty => Err(StoreError::new(ErrorKind::NotADatabase, "nothing is in it yet")),
-                })
+                };
+                Pool::foresee(place, inspect)?;
+                pool.read(place, wait, inspect)
             }
             _ => Err(StoreError::closed()),
         }

@@ -79,6 +79,19 @@ impl Pool {
         })
     }
 
+    /// Do `inspect`, which refuses what is no store, on a file that has no log yet, without making one: SQLite makes it,
+    /// and its index, for whoever reads, and a reader does not remove them. What a busy or unreadable file fails
+    /// with comes again in [`Self::read`].
+    pub(crate) fn foresee(place: &Place, inspect: impl Fn(&mut Connection) -> Result<()>) -> Result<()> {
+        if sizes::beside(&place.path, "-wal").exists() || !sizes::is_settled(&place.path) {
+            return Ok(());
+        }
+        match read_unshared(place, inspect) {
+            Err(error) if !matches!(error.kind, ErrorKind::StoreBusy | ErrorKind::CannotOpen) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn permit(&self, wait_for: &Wait) -> Result<Permit<'_>> {
         loop {
             {
@@ -187,8 +200,7 @@ fn read_unshared<T>(place: &Place, read: impl Fn(&mut Connection) -> Result<T>) 
     let path = &place.path;
     let before = stamp(path);
     let mut connection = connection::open_immutable(path, &place.trace)?;
-    set_up(&mut connection)?;
-    let result = read(&mut connection);
+    let result = set_up(&mut connection).and_then(|()| read(&mut connection));
     if before.is_some() && stamp(path) == before && sizes::is_settled(path) {
         return result;
     }
