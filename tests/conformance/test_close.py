@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import pytest
 from orchestrator.state_store import StateStore, StoreClosedError, TransactionError
@@ -57,6 +58,14 @@ def test_every_call_after_close_raises(store: StateStore, call: str, where: str)
     store.close()
     with pytest.raises(StoreClosedError, match="closed"):
         CALLS[call](store) if where == "same thread" else in_thread(CALLS[call], store)
+
+
+@pytest.mark.parametrize("if_exists", ["error", "return"])
+def test_the_error_names_the_call(store: StateStore, if_exists: Literal["error", "return"]) -> None:
+    """That of a run which may be there once named the look for it, `get_run`."""
+    store.close()
+    with pytest.raises(StoreClosedError, match=r'^start_run "run-1": the store is closed'):
+        store.start_run("run-1", "daily", {}, if_exists=if_exists)
 
 
 def test_what_was_got_before_close_raises_too(store: StateStore) -> None:

@@ -50,7 +50,7 @@ impl Store {
             // What cannot be returned is refused before its heartbeat is recorded.
             run::tuples(
                 py,
-                &call(py, &self.0, |store, caller| store.get_run(caller, &run.run_id))?,
+                &call(py, &self.0, |store, caller| store.get_run_for("start_run", caller, &run.run_id))?,
                 "start_run",
             )?;
             let found = call(py, &self.0, |store, caller| store.start_or_get_run(caller, &run))?;

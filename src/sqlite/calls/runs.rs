@@ -58,8 +58,13 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::StoreBusy`], [`ErrorKind::StoreClosed`], [`ErrorKind::CorruptDatabase`].
     pub fn get_run(&self, caller: &Caller, run_id: &str) -> Result<Runs> {
+        self.get_run_for("get_run", caller, run_id)
+    }
+
+    /// As [`Self::get_run`], for the operation that errors are to name.
+    pub(crate) fn get_run_for(&self, operation: &str, caller: &Caller, run_id: &str) -> Result<Runs> {
         self.read(caller, Sql::Ours, |connection| runs::get(connection, run_id))
-            .map_err(|error| error.during(format!("get_run {}", excerpt(run_id))))
+            .map_err(|error| error.during(format!("{operation} {}", excerpt(run_id))))
     }
 
     /// Read runs, at most `limit` of them: from the first, or from behind the page that gave
