@@ -223,3 +223,25 @@ def test_store_cannot_be_pickled_or_copied(store: StateStore, duplicate: Any) ->
         duplicate(store)
     store.upsert_intel_item(make_item())
     assert item_ids(store) == ["item-1"]
+
+
+def test_one_that_could_not_be_opened_can_be_shown_and_closed(tmp_path: Path) -> None:
+    """Whoever logs it, or closes it in a `finally`, once got an AttributeError in the place of the first error."""
+
+    class Careful(StateStore):
+        def __init__(self, path: Path) -> None:
+            try:
+                super().__init__(path, read_only=True)
+            finally:
+                shown.append(self)
+
+    shown: list[StateStore] = []
+    with pytest.raises(CannotOpenError):
+        Careful(tmp_path / "state.db")
+    for store in (*shown, StateStore.__new__(StateStore)):
+        assert repr(store) == "<StateStore not opened>"
+        store.close()
+        with pytest.raises(ZeroDivisionError), store:
+            raise ZeroDivisionError
+        with pytest.raises(TypeError, match=r"^<StateStore not opened> cannot be pickled"):
+            pickle.dumps(store)

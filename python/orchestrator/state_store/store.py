@@ -143,6 +143,7 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
             # What cannot be imported now is missed by the call that needs it.
             with suppress(OSError, ImportError):
                 import_needed()
+        self._read_only = read_only
         self._core = _core.Store(
             db_path,
             synchronous=synchronous,
@@ -154,7 +155,6 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
             json_default=json_default,
             strict=strict,
         )
-        self._read_only = read_only
 
     def __init_subclass__(cls, **options: object) -> None:
         """Warn of a method that only the predecessor called."""
@@ -221,7 +221,12 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
             When the file, or its log, is no longer where it was: the last writes may not be in it. The store is closed
             nevertheless. A store that was only read does not check this.
         """
-        self._core.close()
+        if self._is_opened():
+            self._core.close()
+
+    def _is_opened(self) -> bool:
+        """Return False where `__init__` raised, or was not called."""
+        return "_core" in self.__dict__
 
     def __enter__(self) -> Self:
         """Return the store itself."""
@@ -245,6 +250,8 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
 
     def __repr__(self) -> str:
         """Show the file, and whether it is open."""
+        if not self._is_opened():
+            return "<StateStore not opened>"
         mode = ", read-only" if self._read_only else ""
         state = "closed" if self._core.closed else "open"
         return f"<StateStore {self._core.db_path!r}, {state}{mode}>"
