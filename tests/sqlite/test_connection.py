@@ -171,6 +171,12 @@ def test_rows_by_position_and_by_name(store: StateStore) -> None:
         assert (twin, twin["kind"]) == (row, "daily")
 
 
+def test_names_of_columns_are_told_in_one_line(store: StateStore) -> None:
+    row = store.connection.execute("SELECT 1 AS 'a\n  b', max(1,\r\n    2)").fetchone()
+    with pytest.raises(IndexError, match=r"^no column named 'c'; the columns are a b, max\(1, 2\)$"):
+        row["c"]
+
+
 def test_cursor_gives_each_row_once(store: StateStore) -> None:
     store.upsert_intel_items_batch(make_item(name) for name in "abcdef")
     cursor = store.connection.execute("SELECT item_id FROM intel_items ORDER BY item_id")

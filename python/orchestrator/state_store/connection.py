@@ -9,7 +9,7 @@ from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final, SupportsIndex, overload
 
 from orchestrator.state_store.exceptions import InvalidTypeError, ReadOnlyError
-from orchestrator.state_store.excerpts import cut, excerpt
+from orchestrator.state_store.excerpts import cut, excerpt, one_line
 
 if TYPE_CHECKING:
     from typing import NoReturn, Self
@@ -54,7 +54,7 @@ class Row(Sequence[Any]):
         for value, column in zip(self._values, self._columns, strict=True):
             if column.lower() == wanted:
                 return value
-        raise IndexError(f"no column named {excerpt(key)}; the columns are {cut(', '.join(self._columns))}")
+        raise IndexError(f"no column named {excerpt(key)}; the columns are {cut(one_line(', '.join(self._columns)))}")
 
     def __len__(self) -> int:
         """Return how many columns there are."""

@@ -17,3 +17,8 @@ def excerpt(value: object) -> str:
 def cut(text: str) -> str:
     """Return the beginning of a text."""
     return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}..."
+
+
+def one_line(text: str) -> str:
+    """Return a text without its line breaks, and what indents its lines."""
+    return " ".join(filter(None, map(str.strip, text.splitlines())))
