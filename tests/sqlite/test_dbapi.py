@@ -15,6 +15,7 @@ from orchestrator.state_store import (
     Connection,
     Cursor,
     InvalidTypeError,
+    InvalidValueError,
     MissingFieldError,
     QueryError,
     ReadOnlyError,
@@ -67,13 +68,35 @@ class TestCursor:
         assert cursor.fetchmany() == [(1,)]
         cursor.arraysize = 5
         assert cursor.fetchmany() == [(2,), (3,)]
-        for size, expected in ((0, []), (-1, []), (2, [(1,), (2,)]), (9, [(1,), (2,), (3,)])):
+        for size, expected in ((0, []), (2, [(1,), (2,)]), (9, [(1,), (2,), (3,)])):
             assert store.connection.execute(NUMBERS).fetchmany(size) == expected
 
-    def test_closing_it_drops_its_rows(self, store: StateStore) -> None:
+    def test_fetchmany_refuses_a_negative_size(self, store: StateStore) -> None:
+        """It once returned no row, where `sqlite3` returned all of them, and lately refuses."""
+        cursor = store.connection.execute(NUMBERS)
+        with pytest.raises(InvalidValueError, match=r"^fetchmany: size must be 0 or more, not -1$"):
+            cursor.fetchmany(-1)
+        cursor.arraysize = -2
+        with pytest.raises(InvalidValueError, match=r"^fetchmany: size must be 0 or more, not -2$"):
+            cursor.fetchmany()
+        assert cursor.fetchmany(3) == [(1,), (2,), (3,)]
+
+    def test_a_closed_one_is_refused(self, store: StateStore) -> None:
+        """It once had no rows then, and could be used again; that of `sqlite3` refuses."""
         with contextlib.closing(store.connection.execute(NUMBERS)) as cursor:
             assert cursor.fetchone() == (1,)
-        assert cursor.fetchall() == []
+        cursor.close()
+        for use in (
+            cursor.fetchone,
+            cursor.fetchmany,
+            cursor.fetchall,
+            lambda: next(cursor),
+            lambda: list(cursor),
+            lambda: cursor.execute(NUMBERS),
+        ):
+            with pytest.raises(QueryError, match=r"^the cursor is closed"):
+                use()
+        assert (names_of(cursor), repr(cursor)) == (["n"], "<Cursor of n; closed>")
         assert store.connection.execute(NUMBERS).fetchall() == [(1,), (2,), (3,)]
 
     def test_it_sees_its_owners_transaction_and_nobody_else_does(self, store: StateStore) -> None:

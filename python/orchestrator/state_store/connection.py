@@ -8,7 +8,7 @@ from itertools import islice
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final, SupportsIndex, overload
 
-from orchestrator.state_store.exceptions import InvalidTypeError, ReadOnlyError
+from orchestrator.state_store.exceptions import InvalidTypeError, InvalidValueError, QueryError, ReadOnlyError
 from orchestrator.state_store.excerpts import cut, excerpt, one_line
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Cursor:
         self._connection = connection
         self._row_factory = connection.row_factory
         self._columns: tuple[str, ...] | None = None
-        self._rows: Iterator[tuple[Any, ...]] = iter(())
+        self._rows: Iterator[tuple[Any, ...]] | None = iter(())
         self.arraysize: int = 1
 
     def execute(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Self:
@@ -117,6 +117,7 @@ class Cursor:
         ...     cursor.execute("SELECT 1 AS one UNION ALL SELECT 2").fetchall(), cursor.description[0][0]
         ([<Row one=1>, <Row one=2>], 'one')
         """
+        self._left()
         self._columns, self._rows = None, iter(())
         columns, rows = self._connection._store.query(sql, parameters)
         self._columns, self._rows = columns, iter(rows)
@@ -159,13 +160,21 @@ class Cursor:
             return Row(values, self._columns or ())
         return factory(self, values)
 
+    def _left(self) -> Iterator[tuple[Any, ...]]:
+        if self._rows is None:
+            raise QueryError("the cursor is closed: get another from connection.cursor()")
+        return self._rows
+
     def fetchone(self) -> Any:
         """Return the next row, or None if none is left."""
         return next(self, None)
 
     def fetchmany(self, size: int | None = None) -> list[Any]:
         """Return the next `size` rows (None: `arraysize`), or as many as are left."""
-        return [self._row(values) for values in islice(self._rows, self.arraysize if size is None else max(size, 0))]
+        wanted = self.arraysize if size is None else size
+        if wanted < 0:
+            raise InvalidValueError(f"fetchmany: size must be 0 or more, not {wanted}")
+        return [self._row(values) for values in islice(self._left(), wanted)]
 
     def fetchall(self) -> list[Any]:
         """Return all rows that are left."""
@@ -177,16 +186,17 @@ class Cursor:
 
     def __next__(self) -> Any:
         """Return the next row."""
-        return self._row(next(self._rows))
+        return self._row(next(self._left()))
 
     def close(self) -> None:
-        """Drop the rows that are left."""
-        self._rows = iter(())
+        """Drop the rows that are left. Later fetches and statements raise QueryError; closing again does nothing."""
+        self._rows = None
 
     def __repr__(self) -> str:
         """Show the columns, and how many rows are left."""
         columns = ", ".join(self._columns or ()) or "nothing yet"
-        return f"<Cursor of {columns}; rows left: {length_hint(self._rows)}>"
+        state = "closed" if self._rows is None else f"rows left: {length_hint(self._rows)}"
+        return f"<Cursor of {columns}; {state}>"
 
 
 class Connection:

@@ -71,7 +71,7 @@ class ReadOnlyError(StateStoreError, sqlite3.OperationalError):
 
 
 class QueryError(StateStoreError, sqlite3.OperationalError):
-    """The SQL given to `connection.execute` is wrong; the message is SQLite's."""
+    """The SQL given to `connection.execute` is wrong, and the message is SQLite's; or the cursor is closed."""
 
 
 class NotADatabaseError(StateStoreError, sqlite3.DatabaseError):
