@@ -208,6 +208,36 @@ def test_rowids_that_cannot_be_read_are_remarked_on_by_ranges(path: Path, dest: 
     assert len(ranges) == 2, remarks
 
 
+def varint(value: int) -> bytes:
+    """Return a number of 22 to 28 bits as SQLite's records have it."""
+    return bytes([value >> 21 | 0x80, value >> 14 & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value & 0x7F])
+
+
+def test_row_that_claims_to_be_longer_than_its_file_is_lost(path: Path, dest: Path) -> None:
+    """SQLite reads a chain of pages that leads in a circle for as long as the row claims to be, of up to 1 GB."""
+    write(path, 2)
+    length, more = 3_000_000, 5000 * 4092
+    with StateStore(path) as store:
+        store.finish_run("run-1", "completed", "z" * length)
+    content = bytearray(path.read_bytes())
+    column = content.index(varint(2 * length + 13))
+    [(start, size)] = [
+        (at, size)
+        for size in range(length, length + 4096)
+        if (at := content.find(varint(size), column - 40, column)) >= 0
+    ]
+    content[column : column + 4] = varint(2 * (length + more) + 13)
+    content[start : start + 4] = varint(size + more)
+    local = 489 + (size - 489) % 4092
+    pointer = start + 5 + (local if local <= 4061 else 489)
+    while page := int.from_bytes(content[pointer : pointer + 4], "big"):
+        pointer = (page - 1) * 4096
+    content[pointer : pointer + 4] = (pointer // 4096 + 1).to_bytes(4, "big")
+    path.write_bytes(content)
+    report = salvage(path, dest)
+    assert [(each.table, each.rowid, each.why) for each in report.lost] == [("runs", 1, "string or blob too big")]
+
+
 def test_tables_of_others_and_views_in_the_place_of_tables_are_remarked_on(path: Path, dest: Path) -> None:
     write(path)
     view = f"CREATE VIEW telemetry AS SELECT {FOR_EVER} AS run_id, '{{}}' AS telemetry_json, '' AS created_at"
