@@ -1,5 +1,7 @@
 //! Counts of items, by an index if one fits.
 
+use std::sync::atomic::AtomicBool;
+
 use rusqlite::Connection;
 
 use crate::error::Result;
@@ -7,8 +9,7 @@ use crate::model::rows::Fields;
 use crate::sqlite::lists::cursor;
 use crate::sqlite::lists::item_filter::ItemFilter;
 use crate::sqlite::lists::item_groups::{self, Group};
-use crate::sqlite::lists::items::scan;
-use crate::sqlite::lists::order::Order;
+use crate::sqlite::lists::items::scan_unordered;
 use crate::sqlite::tables::cells::{Text, bind};
 use crate::sqlite::tables::pruned;
 
@@ -21,9 +22,9 @@ pub(crate) fn count(connection: &Connection, filter: &ItemFilter) -> Result<u64>
 fn count_now(connection: &Connection, filter: &ItemFilter) -> Result<u64> {
     if !filter.conditions.is_empty() {
         let mut count = 0;
-        scan(connection, filter, Fields::default(), Order::Oldest, None, None, &mut |_, kept| {
-            count += u64::from(kept);
-            Ok(true)
+        scan_unordered(connection, filter, Fields::default(), &AtomicBool::default(), &mut |_| {
+            count += 1;
+            Ok(())
         })?;
         return Ok(count);
     }

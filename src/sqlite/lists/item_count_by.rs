@@ -13,8 +13,7 @@ use crate::sqlite::lists::cursor;
 use crate::sqlite::lists::item_count::{self, Kind, only};
 use crate::sqlite::lists::item_filter::{Decision, ItemFilter};
 use crate::sqlite::lists::item_groups::{self, Group};
-use crate::sqlite::lists::items::{may_have_more_than, scan};
-use crate::sqlite::lists::order::Order;
+use crate::sqlite::lists::items::{may_have_more_than, scan_unordered};
 use crate::sqlite::lists::tally::{Counted, Tally};
 use crate::sqlite::tables::cells::{Text, bind, count};
 use crate::sqlite::tables::pruned;
@@ -37,13 +36,8 @@ pub(crate) fn count_by(
     cursor::snapshot(connection, |_| {
         let mut tally = Tally::default();
         if !filter.conditions.is_empty() {
-            let fields = Fields::default().with(column);
-            scan(connection, filter, fields, Order::Oldest, None, None, &mut |row, kept| {
-                refuse_stopped(stop)?;
-                if kept {
-                    tally.add(value(row.get_ref(column as usize)?, column)?, 1)?;
-                }
-                Ok(true)
+            scan_unordered(connection, filter, Fields::default().with(column), stop, &mut |row| {
+                Ok(tally.add(value(row.get_ref(column as usize)?, column)?, 1)?)
             })?;
             return Ok(tally);
         }
