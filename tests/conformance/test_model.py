@@ -105,10 +105,10 @@ class Model:
 
     def merge_telemetry(self, run_id: str, telemetry: Any, *, force: bool = False) -> None:
         members = json.loads(json.dumps(telemetry))
-        self.takes_writes(run_id, force=force)
         document = json.loads(self.telemetry.get(run_id, "{}"))
         if not isinstance(document, dict):
             raise InvalidValueError
+        self.takes_writes(run_id, force=force)
         self.telemetry[run_id] = json.dumps(document | members)
 
     def upsert_intel_item(self, item: dict[str, Any]) -> None:

@@ -77,13 +77,13 @@ def read_damaged(store: StateStore) -> None:
 
 
 def read_huge(store: StateStore) -> None:
-    """Read a file whose log says that it has 2**31 pages, and whose record claims to fill them."""
+    """Read a file whose log says that it has 2**31 pages, and in whose index a record claims to fill them."""
     path = store.db_path.with_name("other.db")
     base, _, log = (driver.SEEDS / "hostile_file" / "huge_record.bin").read_bytes().partition(hostile_file.LOG)
     path.write_bytes(base)
     path.with_name("other.db-wal").write_bytes(log)
     with StateStore(path, read_only=True) as other:
-        list(other.iter_intel_items())
+        other.list_intel_items(since="2020-01-01T00:00:00+00:00")
 
 
 NO_UTF8 = "UPDATE intel_items SET title = CAST(x'61ff' AS TEXT)"
@@ -97,7 +97,7 @@ SCENARIOS: list[tuple[type[StateStoreError], list[str], Act]] = [
     (ForeignDatabaseError, ["other.db"], open_foreign),
     (SchemaTooNewError, ["state.db"], items_of("PRAGMA user_version = 1000000")),
     (CorruptDatabaseError, [], read_damaged),
-    (OutOfMemoryError, ["iter_intel_items"], read_huge),
+    (OutOfMemoryError, ["list_intel_items"], read_huge),
     (CorruptDatabaseError, ["item-7", "title"], items_of(BLOB)),
     (CorruptDatabaseError, ["item-7", "title"], items_of(NO_UTF8)),
     (
