@@ -169,9 +169,7 @@ pub(crate) fn open_writer(file: &WrittenFile) -> Result<Connection> {
     connection::refuse_read_only(&connection)?;
     let foreign_log = !sizes::log_is_empty(&file.place.path);
     let before = schema::version(&connection);
-    let found = migrations::inspect(&connection)
-        .and_then(|found| migrations::refuse_what_is_in_the_way(&connection).map(|()| found));
-    match found {
+    match migrations::inspect_to_write(&connection) {
         Ok(Found::Empty) => migrations::prepare_new(&connection)?,
         Ok(Found::Store(_)) => {}
         Err(refused) => {

@@ -6,9 +6,9 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::columns::ItemColumn;
 use crate::sqlite::file::connection;
 use crate::sqlite::file::schema;
+use crate::sqlite::file::table::{REQUIRED, Table, foreign};
 
 /// Step `n` (from 0) brings a file from version `n` to version `n + 1`.
 const STEPS: [&str; 3] = [
@@ -65,8 +65,11 @@ const STEPS: [&str; 3] = [
      INSERT INTO store_identity VALUES (lower(hex(randomblob(8))));",
 ];
 
-/// The columns that steps have added, and the version that has them first.
-const ADDED_COLUMNS: [(i64, &str, &str); 4] = [
+/// The version that has a column first, its table, and its name.
+type Added = (i64, &'static str, &'static str);
+
+/// The columns that steps have added.
+const ADDED_COLUMNS: [Added; 4] = [
     (2, "intel_items", "updated_at"),
     (2, "runs", "heartbeat_at"),
     (3, "runs", "recovered_at"),
@@ -74,17 +77,7 @@ const ADDED_COLUMNS: [(i64, &str, &str); 4] = [
 ];
 
 /// The table that a step has added, and its column.
-const IDENTITY: (i64, &str, &str) = (3, "store_identity", "store_id");
-
-/// What every file of ours, and of the predecessor, has beside the columns of its items.
-const REQUIRED: [(&str, &[&str]); 3] = [
-    (
-        "runs",
-        &["run_id", "run_type", "started_at", "finished_at", "status", "settings_snapshot_json", "notes"],
-    ),
-    ("intel_items", &[]),
-    ("telemetry", &["run_id", "telemetry_json", "created_at"]),
-];
+const IDENTITY: Added = (3, "store_identity", "store_id");
 
 /// The version that this code writes.
 pub const LATEST: i64 = STEPS.len() as i64;
@@ -98,18 +91,42 @@ pub(crate) enum Found {
     Store(i64),
 }
 
-/// Inspect a file without changing it. Its version is told by its tables: a restored dump has lost the number.
+/// What a store's file is.
+struct Inspected {
+    /// Its version, told by its tables: a restored dump has lost the number. 0 is the predecessor's.
+    found: i64,
+    /// The number that it bears.
+    version: i64,
+    /// What steps have added, as far as it does not have it.
+    missing: Vec<Added>,
+}
+
+/// Inspect a file without changing it.
 ///
 /// Fails for a file that is not a database, that is another program's, or that is newer than this code.
 pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
+    Ok(look(connection)?.map_or(Found::Empty, |inspected| Found::Store(inspected.found)))
+}
+
+/// The same, for one that is to be written: fails also where something of its owner's is in the way of the steps that it
+/// has not taken, or would run.
+pub(crate) fn inspect_to_write(connection: &Connection) -> Result<Found> {
+    let Some(inspected) = look(connection)? else { return Ok(Found::Empty) };
+    refuse_what_is_in_the_way(connection, &inspected)?;
+    refuse_what_runs(connection)?;
+    Ok(Found::Store(inspected.found))
+}
+
+/// Inspect a file; `None` if nothing is in it.
+fn look(connection: &Connection) -> Result<Option<Inspected>> {
     let version = user_version(connection)?;
     let entries: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if entries == 0 && version == 0 {
-        return Ok(Found::Empty);
+        return Ok(None);
     }
-    let [runs, items, telemetry] =
-        ["runs", "intel_items", "telemetry"].map(|name| Table::of(connection, name));
-    let tables = [runs?, items?, telemetry?];
+    let [runs, items, telemetry, identity] =
+        ["runs", "intel_items", "telemetry", IDENTITY.1].map(|name| Table::of(connection, name));
+    let (tables, identity) = ([runs?, items?, telemetry?], identity?);
     for table in &tables {
         table.refuse_without_ours()?;
     }
@@ -121,126 +138,49 @@ pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
             ),
         ));
     }
+    let has = |added: &Added| {
+        tables.iter().chain([&identity]).any(|table| table.name == added.1 && table.has(added.2))
+    };
+    let missing: Vec<Added> =
+        ADDED_COLUMNS.into_iter().chain([IDENTITY]).filter(|added| !has(added)).collect();
     // One without what steps have added may be of version 1 or of the predecessor's, which are alike.
-    let found = missing(connection)?.iter().map(|(since, ..)| since - 1).min().unwrap_or(LATEST);
-    tables.iter().try_for_each(|table| table.refuse_generated(found))?;
-    Ok(Found::Store(if found > 1 { found } else { version.min(1) }))
+    let found = missing.iter().map(|(since, ..)| since - 1).min().unwrap_or(LATEST);
+    for table in &tables {
+        let added = ADDED_COLUMNS.iter().filter(|added| added.1 == table.name && added.0 <= found);
+        table.refuse_generated(added.map(|added| added.2))?;
+    }
+    let found = if found > 1 { found } else { version.min(1) };
+    Ok(Some(Inspected { found, version, missing }))
 }
 
 /// Refuse to write a file where something of its owner's is in the way of the steps that it has not taken.
-pub(crate) fn refuse_what_is_in_the_way(connection: &Connection) -> Result<()> {
-    let Found::Store(found) = inspect(connection)? else { return Ok(()) };
-    let (version, missing) = (user_version(connection)?, missing(connection)?);
-    let has_identity = version >= IDENTITY.0 && !missing.contains(&IDENTITY);
+fn refuse_what_is_in_the_way(connection: &Connection, inspected: &Inspected) -> Result<()> {
+    let Inspected { found, version, missing } = inspected;
+    let has_identity = *version >= IDENTITY.0 && !missing.contains(&IDENTITY);
     let mut entries = connection.prepare("SELECT name, type FROM sqlite_schema WHERE type <> 'trigger'")?;
     let mut rows = entries.query([])?;
     while let Some(row) = rows.next()? {
         let [name, kind]: [String; 2] = [row.get(0)?, row.get(1)?];
         let is_index = indexes().any(|index| index.name.eq_ignore_ascii_case(&name)) && kind != "index";
-        let is_identity = name.eq_ignore_ascii_case(IDENTITY.1) && found < IDENTITY.0 && !has_identity;
+        let is_identity = name.eq_ignore_ascii_case(IDENTITY.1) && *found < IDENTITY.0 && !has_identity;
         if is_index || is_identity {
             return Err(foreign(format_args!(
                 "it has a {kind} {name} of its owner's, a name that the store needs: rename it"
             )));
         }
     }
-    if let Some((_, table, column)) = missing.iter().find(|(since, ..)| *since <= version) {
+    if let Some((_, table, column)) = missing.iter().find(|(since, ..)| since <= version) {
         return Err(foreign(format_args!(
             "its user_version is {version}, but it has no {table}.{column}: if that number is another program's, PRAGMA user_version = 0 lets the store have the file"
         )));
     }
-    let own = ADDED_COLUMNS.iter().find(|column| column.0 > found.max(1) && !missing.contains(column));
+    let own = ADDED_COLUMNS.iter().find(|column| column.0 > (*found).max(1) && !missing.contains(column));
     if let Some((_, table, column)) = own {
         return Err(foreign(format_args!(
             "it has a column {table}.{column} of its owner's, a name that the store needs: rename the column"
         )));
     }
-    refuse_what_runs(connection)
-}
-
-/// What steps have added, as far as a file does not have it.
-fn missing(connection: &Connection) -> Result<Vec<(i64, &'static str, &'static str)>> {
-    let mut missing = Vec::new();
-    for added in ADDED_COLUMNS.into_iter().chain([IDENTITY]) {
-        if !Table::of(connection, added.1)?.has(added.2) {
-            missing.push(added);
-        }
-    }
-    Ok(missing)
-}
-
-/// A table of the file.
-struct Table {
-    name: &'static str,
-    columns: Vec<String>,
-    /// Those of its columns that are generated: computed when they are read or written.
-    generated: Vec<String>,
-    has_rowid: bool,
-}
-
-impl Table {
-    /// The table of this name; without columns where there is none. A view by the name of a table could compute for ever
-    /// whenever it is read.
-    fn of(connection: &Connection, name: &'static str) -> Result<Self> {
-        let mut columns = connection.prepare(
-            "SELECT c.name, t.wr, c.hidden IN (2, 3) FROM pragma_table_list(?1) t, pragma_table_xinfo(?1, 'main') c
-                WHERE t.schema = 'main' AND t.type = 'table'",
-        )?;
-        let mut table = Self { name, columns: Vec::new(), generated: Vec::new(), has_rowid: true };
-        let mut rows = columns.query([name])?;
-        while let Some(row) = rows.next()? {
-            table.columns.push(row.get(0)?);
-            table.has_rowid = !row.get(1)?;
-            if row.get(2)? {
-                table.generated.extend(table.columns.last().cloned());
-            }
-        }
-        Ok(table)
-    }
-
-    fn has(&self, column: &str) -> bool {
-        self.columns.iter().any(|name| name.eq_ignore_ascii_case(column))
-    }
-
-    /// The columns that it has in every version.
-    fn required(&self) -> impl Iterator<Item = &'static str> {
-        let table = self.name;
-        let items = if table == "intel_items" { ItemColumn::ALL } else { &[] };
-        let columns = REQUIRED.iter().filter(move |(of, _)| *of == table).flat_map(|(_, columns)| *columns);
-        items.iter().map(|column| column.name()).chain(columns.copied())
-    }
-
-    /// Fail unless it has all that ours have, and its rows their number: lists are in its order.
-    fn refuse_without_ours(&self) -> Result<()> {
-        let table = self.name;
-        if let Some(missing) = self.required().find(|column| !self.has(column)) {
-            let what = format_args!("a SQLite database of another program: it has no {table}.{missing}");
-            return Err(foreign(what));
-        }
-        if !self.has_rowid || self.has("rowid") {
-            return Err(foreign(format_args!(
-                "its table {table} is WITHOUT ROWID, or has a column named rowid, and the store needs the number of each row: copy it into a table that has it"
-            )));
-        }
-        Ok(())
-    }
-
-    /// Fail where a column that ours have in this version is generated.
-    fn refuse_generated(&self, version: i64) -> Result<()> {
-        let table = self.name;
-        let added = ADDED_COLUMNS.iter().filter(|added| added.1 == table && added.0 <= version);
-        let mut ours = self.required().chain(added.map(|added| added.2));
-        match ours.find(|column| self.generated.iter().any(|name| name.eq_ignore_ascii_case(column))) {
-            None => Ok(()),
-            Some(column) => Err(foreign(format_args!(
-                "its column {table}.{column} is generated, and the store needs one that it can write: rename the column"
-            ))),
-        }
-    }
-}
-
-fn foreign(what: std::fmt::Arguments<'_>) -> StoreError {
-    StoreError::new(ErrorKind::ForeignDatabase, format!("{what}; it was left as it is"))
+    Ok(())
 }
 
 /// An index of the latest schema.
@@ -280,8 +220,7 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<Option<i64>> {
         return Ok(None);
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    refuse_what_is_in_the_way(&transaction)?;
-    let done = match inspect(&transaction)? {
+    let done = match inspect_to_write(&transaction)? {
         Found::Empty => 0,
         Found::Store(version) => usize::try_from(version).unwrap_or(0),
     };
