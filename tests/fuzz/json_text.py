@@ -29,7 +29,7 @@ WORDS = rb"""
     18446744073709551616 -9223372036854775809 2.2250738585072011e-308 \u0000 \ud800 \udc00 \ud83d\ude00 \n \/ \x
     {"$serde_json::private::Number":"1"} {"a":1,"a":2} {"1":1}
 """.split()
-BYTES = [b" ", b"\t", b"\0", b"\x7f", b"\xc3\xa9", b"\xed\xa0\x80", b"\xff", b"\xef\xbb\xbf", b"9" * 400]
+BYTES = [b" ", b"\t", b"\f", b"\0", b"\x7f", b"\xc3\xa9", b"\xed\xa0\x80", b"\xff", b"\xef\xbb\xbf", b"9" * 400]
 
 KINDS = (TypeError, RecursionError, ValueError)
 

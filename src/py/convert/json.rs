@@ -228,8 +228,9 @@ struct Tokens<'a> {
 impl<'a> Tokens<'a> {
     /// The next bracket, comma, colon, string or other scalar; empty at the end.
     fn next(&mut self) -> &'a [u8] {
-        let rest = self.text.get(self.at..).unwrap_or_default().trim_ascii_start();
-        let start = self.text.len() - rest.len();
+        let left = self.text.get(self.at..).unwrap_or_default();
+        let start = self.at + left.iter().take_while(|byte| b" \t\n\r".contains(byte)).count();
+        let rest = self.text.get(start..).unwrap_or_default();
         let length = match rest.first() {
             None => 0,
             Some(b'[' | b']' | b'{' | b'}' | b',' | b':') => 1,
