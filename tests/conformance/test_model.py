@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import itertools
 import json
@@ -292,7 +291,10 @@ def play_block(store: StateStore, model: Model, prefix: str, inner: list[Any], e
 
 
 def play_run(store: StateStore, model: Model, prefix: str, run_id: str, inner: list[Any], ending: str) -> None:
-    """Make calls in the block of a run, which ends well or fails; a run that was finished inside it stays so."""
+    """Make calls in the block of a run, which ends well or fails; a run that was finished inside it stays so.
+
+    One that was deleted inside it cannot be finished.
+    """
     run_id = rename(prefix, run_id)
     run = store.run(run_id, "daily", {})
     try:
@@ -301,11 +303,19 @@ def play_run(store: StateStore, model: Model, prefix: str, run_id: str, inner: l
         with pytest.raises(RunExistsError):
             run.__enter__()
         return
-    with contextlib.suppress(Boom), run:
-        play(store, model, prefix, inner)
-        if ending == "fail":
-            raise Boom
-    if model.runs[run_id][1] == "running":
+    try:
+        with run:
+            play(store, model, prefix, inner)
+            if ending == "fail":
+                raise Boom
+    except Boom:
+        pass
+    except RunNotFoundError:
+        assert run_id not in model.runs
+        return
+    if run_id not in model.runs:
+        assert ending == "fail"
+    elif model.runs[run_id][1] == "running":
         model.runs[run_id][1:4] = ["failed", True, "Boom"] if ending == "fail" else ["completed", True, None]
 
 
