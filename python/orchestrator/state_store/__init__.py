@@ -15,7 +15,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from orchestrator.state_store._core import DEBUG_BUILD, SQLITE_VERSION, Transaction, __version__
+from orchestrator.state_store._core import DEBUG_BUILD, SQLITE_VERSION, __version__
 from orchestrator.state_store.active_run import ActiveRun
 from orchestrator.state_store.records import page, run
 from orchestrator.state_store.records.item import IntelItem, IntelItemInput
@@ -25,6 +25,7 @@ from orchestrator.state_store.store import StateStore, import_all
 
 if TYPE_CHECKING:
     from orchestrator.state_store.connection import Connection, Cursor, Row
+    from orchestrator.state_store.core import Transaction
     from orchestrator.state_store.exceptions import (
         CannotOpenError,
         ClockError,
@@ -121,7 +122,7 @@ _LATE = (
     dict.fromkeys(__all__, "exceptions")
     | dict.fromkeys(("Connection", "Cursor", "Row"), "connection")
     | dict.fromkeys(("Checkpointed", "Deleted", "Finding", "Loss", "Salvaged", "Stats", "Vacuumed"), "records.upkeep")
-    | {"ItemFilters": "records.filters", "salvage": "salvaging", "utc_now_iso": "times"}
+    | {"ItemFilters": "records.filters", "Transaction": "core", "salvage": "salvaging", "utc_now_iso": "times"}
 )
 """Where a name is that is not imported above: a program that writes once and ends needs none of these modules."""
 

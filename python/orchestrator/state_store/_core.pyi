@@ -89,6 +89,10 @@ class Store:
         """The path that `db_path` names."""
 
     @property
+    def location(self) -> str:
+        """Where the store is, as messages name it."""
+
+    @property
     def closed(self) -> bool:
         """Whether the store is closed."""
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from orchestrator.state_store import _core
+    from orchestrator.state_store.core import Core
     from orchestrator.state_store.records.run import RunRecord
 
 
@@ -41,7 +41,7 @@ class ActiveRun:
 
     run_id: str
 
-    def __init__(self, core: _core.Store, run_id: str, start: Callable[[], RunRecord]) -> None:
+    def __init__(self, core: Core, run_id: str, start: Callable[[], RunRecord]) -> None:
         self.run_id = run_id
         self._core = core
         self._start = start

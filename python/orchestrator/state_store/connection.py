@@ -14,7 +14,7 @@ from orchestrator.state_store.excerpts import cut, excerpt, one_line
 if TYPE_CHECKING:
     from typing import NoReturn, Self
 
-    from orchestrator.state_store._core import Store
+    from orchestrator.state_store.core import Core
 
 
 class Row(Sequence[Any]):
@@ -210,7 +210,7 @@ class Connection:
     __module__ = "orchestrator.state_store"
     __slots__ = ("__weakref__", "_row_factory", "_store")
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Core) -> None:
         self._store = store
         self._row_factory: Callable[..., Any] | None = Row
 
@@ -303,7 +303,7 @@ class Connection:
     def __repr__(self) -> str:
         """Say which file, and whether the store is open."""
         state = "closed" if self._store.closed else "open"
-        return f"<Connection {self._store.db_path!r}, {state}, only reads>"
+        return f"<Connection {self._store.location!r}, {state}, only reads>"
 
 
 def _checked(factory: Callable[..., Any] | None) -> Callable[..., Any] | None:

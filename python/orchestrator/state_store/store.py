@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Literal, NoReturn, Self
 
     from orchestrator.state_store.connection import Connection
+    from orchestrator.state_store.core import Core, Transaction
 
 
 _BY_OPTIONS = "give busy_timeout, synchronous and read_only to StateStore"
@@ -63,6 +64,7 @@ def import_all() -> None:
     """
     import_needed()
     import_module("orchestrator.state_store.records.upkeep")
+    import_module("orchestrator.state_store.core")
 
 
 class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
@@ -144,7 +146,7 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
             with suppress(OSError, ImportError):
                 import_needed()
         self._read_only = read_only
-        self._core = _core.Store(
+        self._core: Core = _core.Store(
             db_path,
             synchronous=synchronous,
             busy_timeout=busy_timeout,
@@ -167,7 +169,7 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
             message = f"{cls.__qualname__}.{name} has no effect: StateStore does not call it; {_UNCALLED[name]}"
             warnings.warn(message, UserWarning, stacklevel=2)
 
-    def transaction(self) -> _core.Transaction:
+    def transaction(self) -> Transaction:
         """Return a context manager whose writes are committed together, or not at all.
 
         Any exception that leaves the block, KeyboardInterrupt included, rolls it back and propagates unchanged. Blocks
@@ -254,7 +256,7 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
             return "<StateStore not opened>"
         mode = ", read-only" if self._read_only else ""
         state = "closed" if self._core.closed else "open"
-        return f"<StateStore {self._core.db_path!r}, {state}{mode}>"
+        return f"<StateStore {self._core.location!r}, {state}{mode}>"
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied: connections belong to one process."""

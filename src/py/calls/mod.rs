@@ -93,6 +93,12 @@ impl Store {
         self.0.location.as_os_str()
     }
 
+    /// Where the store is, as messages name it.
+    #[getter]
+    fn location(&self) -> &OsStr {
+        self.0.location.as_os_str()
+    }
+
     /// Whether the store is closed.
     #[getter]
     fn closed(&self) -> bool {

@@ -8,14 +8,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from _typeshed import SupportsKeysAndGetItem
-    from orchestrator.state_store import _core
+    from orchestrator.state_store.core import Core
     from orchestrator.state_store.records.item import IntelItem, IntelItemInput
 
 
 class IntelItems:
     """Intel items: a mixin of `StateStore`."""
 
-    _core: _core.Store
+    _core: Core
 
     def upsert_intel_item(self, item: IntelItemInput | SupportsKeysAndGetItem[str, Any]) -> None:
         """Insert an item, or update the one with this `item_id`.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Literal, Unpack
 
-    from orchestrator.state_store import _core
+    from orchestrator.state_store.core import Core
     from orchestrator.state_store.records.filters import ItemFilters
     from orchestrator.state_store.records.item import IntelItem
 
@@ -26,7 +26,7 @@ _RANKED_ITEMS = 500_000
 class ItemLists:
     """Lists of intel items: a mixin of `StateStore`."""
 
-    _core: _core.Store
+    _core: Core
 
     def list_intel_items(
         self,

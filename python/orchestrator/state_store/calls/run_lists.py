@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Literal
 
-    from orchestrator.state_store import _core
+    from orchestrator.state_store.core import Core
 
 
 class RunLists:
     """Lists of runs: a mixin of `StateStore`."""
 
-    _core: _core.Store
+    _core: Core
 
     def list_runs(
         self,

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Literal
 
-    from orchestrator.state_store import _core
+    from orchestrator.state_store.core import Core
 
 
 class Runs:
     """Runs: a mixin of `StateStore`."""
 
-    _core: _core.Store
+    _core: Core
 
     def run(self, run_id: str, run_type: str, settings_snapshot: Any) -> ActiveRun:
         """Return a context manager that starts a run, records a heartbeat every two seconds, and finishes it.

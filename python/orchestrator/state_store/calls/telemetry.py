@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from orchestrator.state_store import _core
+    from orchestrator.state_store.core import Core
 
 
 class Telemetry:
     """Telemetry: a mixin of `StateStore`."""
 
-    _core: _core.Store
+    _core: Core
 
     def write_telemetry(self, run_id: str, telemetry: Any, *, force: bool = False) -> None:
         """Set a run's telemetry document, replacing the one before.

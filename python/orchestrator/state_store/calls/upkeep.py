@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import timedelta
 
-    from orchestrator.state_store import _core
+    from orchestrator.state_store.core import Core
     from orchestrator.state_store.records.upkeep import Checkpointed, Deleted, Finding, Stats, Vacuumed
 
 
 class Upkeep:
     """Deletion, maintenance and backup: a mixin of `StateStore`."""
 
-    _core: _core.Store
+    _core: Core
 
     def delete_run(self, run_id: str, *, force: bool = False) -> Deleted:
         """Delete a run, its items and its telemetry, in one transaction.
