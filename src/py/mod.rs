@@ -13,6 +13,8 @@ mod salvage;
 mod signals;
 mod transaction;
 mod warnings;
+mod wire;
+mod wire_lists;
 
 use pyo3::prelude::*;
 
@@ -33,6 +35,10 @@ mod _core {
     use super::salvage::salvage;
     #[pymodule_export]
     use super::transaction::Transaction;
+    #[pymodule_export]
+    use super::wire::{Arguments, Caller, Rows};
+    #[pymodule_export]
+    use super::wire_lists::{Ranker, RunSelection};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

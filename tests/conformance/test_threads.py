@@ -10,8 +10,8 @@ import pytest
 from orchestrator.state_store import StateStoreError, StoreBusyError
 
 from tests.conformance.conftest import Engine
+from tests.conformance.seen import assert_sound
 from tests.helpers import (
-    assert_sound,
     held_transaction,
     in_threads,
     item_ids,

@@ -11,8 +11,13 @@ from orchestrator.state_store.records.item import IntelItem, IntelItemInput
 __all__ = [
     "DEBUG_BUILD",
     "SQLITE_VERSION",
+    "Arguments",
+    "Caller",
     "ItemSelection",
+    "Ranker",
     "Ranking",
+    "Rows",
+    "RunSelection",
     "Store",
     "Transaction",
     "__version__",
@@ -57,6 +62,201 @@ class ItemSelection:
         order_by: str | None,
         /,
     ) -> Self: ...
+    @staticmethod
+    def of_run(run_id: str) -> ItemSelection:
+        """Select all fields of a run's items."""
+
+    @property
+    def operation(self) -> str:
+        """The name of the call in messages."""
+
+    @property
+    def filters(self) -> tuple[str | None, str | None, str | None, bool | None, str | None, str | None]:
+        """The run, type, decision, whether none was made, and times."""
+
+    @property
+    def is_newest_first(self) -> bool:
+        """Whether the newest comes first."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that `dicts` takes."""
+
+    @property
+    def condition_columns(self) -> list[str]:
+        """The columns that `keeps` takes: one for each condition."""
+
+    @property
+    def number_column(self) -> str | None:
+        """The column that the items' number is in, if they are ordered by one."""
+
+    def ranker(self, most: int, after: Ranking | None = None, cursor: str | None = None, store_id: str = "") -> Ranker:
+        """Return what ranks the first `most` items behind a ranking or a cursor."""
+
+    def places(self, ranking: Ranking, start: int, stop: int) -> list[int]:
+        """Return the places of some items of a ranking, in its order."""
+
+    def cursor_behind(self, ranking: Ranking, store_id: str) -> str | None:
+        """Return the cursor behind a ranking; None if there is nothing behind it."""
+
+    def keeps(self, texts: Sequence[str | None]) -> bool:
+        """Return whether all conditions hold for these texts."""
+
+    def dicts(self, rows: Sequence[Sequence[str | None]]) -> list[IntelItem]:
+        """Return a dict of each row."""
+
+    def cursor(self, time: str, place: int, store_id: str) -> str:
+        """Return the cursor behind a place."""
+
+    def place(self, cursor: str, store_id: str) -> int:
+        """Return the place that a cursor is at."""
+
+@final
+class Ranker:
+    """Ranks items by a number."""
+
+    def add(self, text: str | None, place: int) -> None:
+        """Take an item: the text that its number is in, and its place."""
+
+    def ranking(self) -> Ranking:
+        """Return the first of those that were taken."""
+
+@final
+class RunSelection:
+    """Runs that are to be listed or counted, checked."""
+
+    def __new__(
+        cls,
+        operation: str,
+        run_id_prefix: str | None,
+        run_type: str | None,
+        status: str | Iterable[str] | None,
+        since: str | None,
+        until: str | None,
+        order: str,
+    ) -> Self: ...
+    @property
+    def filters(self) -> tuple[str | None, str | None, list[str] | None, str | None, str | None]:
+        """The prefix, type, statuses and times."""
+
+    def cursor(self, time: str, place: int, store_id: str) -> str:
+        """Return the cursor behind a place."""
+
+    def place(self, cursor: str, store_id: str) -> int:
+        """Return the place that a cursor is at."""
+
+@final
+class Arguments:
+    """Checks and converts arguments, for an engine that is written in Python. Text that it makes is escaped."""
+
+    def __new__(cls, json_default: Callable[[Any], Any] | None, strict: bool) -> Self: ...
+    def json(self, value: Any, operation: str, name: str) -> str:
+        """Return a value as the text of its JSON."""
+
+    def item(self, item: IntelItemInput | SupportsKeysAndGetItem[str, Any]) -> list[list[str | None]]:
+        """Return the columns of an item, the only row."""
+
+    def items(self, items: Iterable[IntelItemInput | SupportsKeysAndGetItem[str, Any]]) -> list[list[str | None]]:
+        """Return the columns of each item."""
+
+    @staticmethod
+    def decisions(
+        decisions: Mapping[str, str | tuple[str | None, str | None] | None],
+    ) -> list[tuple[str, str | None, str | None]]:
+        """Return items, decisions on them and their reasons."""
+
+    @staticmethod
+    def text(value: str, operation: str, name: str) -> str:
+        """Return a text."""
+
+    @staticmethod
+    def optional_text(value: str | None, operation: str, name: str) -> str | None:
+        """Return a text or None."""
+
+    @staticmethod
+    def texts(value: str | Iterable[str] | None, operation: str, name: str) -> list[str] | None:
+        """Return one text or several as a list; None stays None."""
+
+    @staticmethod
+    def several_texts(value: Iterable[str], operation: str, name: str) -> list[str]:
+        """Return several texts."""
+
+    @staticmethod
+    def choice(value: str, operation: str, name: str, choices: list[str]) -> str:
+        """Return one of two or three texts."""
+
+    @staticmethod
+    def flag(value: bool, name: str) -> bool:
+        """Return a bool."""
+
+    @staticmethod
+    def limit(value: int | None, operation: str) -> int | None:
+        """Return the most rows of a list."""
+
+    @staticmethod
+    def count(value: int | None, name: str) -> int | None:
+        """Return a number of things."""
+
+    @staticmethod
+    def synchronous(value: str) -> bool:
+        """Return whether commits are to survive a power cut."""
+
+    @staticmethod
+    def busy_timeout(value: float) -> float:
+        """Return seconds."""
+
+    @staticmethod
+    def pool_size(value: int) -> int:
+        """Return the most connections."""
+
+    @staticmethod
+    def excerpt(text: str) -> str:
+        """Return a text as messages quote it."""
+
+    @staticmethod
+    def escape(text: str) -> str:
+        """Return a text without NUL."""
+
+@final
+class Rows:
+    """Makes records of rows, for an engine that is written in Python. Text that it is given is escaped."""
+
+    @staticmethod
+    def runs(rows: Sequence[Sequence[str | None]], operation: str, changed: bool) -> list[tuple[Any, ...]]:
+        """Return the fields of a `RunRecord` for each row; of `changed` runs what cannot be decoded is its text."""
+
+    @staticmethod
+    def document(text: str, operation: str, run_id: str) -> Any:
+        """Return the document that a text is."""
+
+    @staticmethod
+    def merged(before: str, members: str) -> str | None:
+        """Return the members of two objects as one; None where either is none."""
+
+    @staticmethod
+    def fault(text: str) -> str | None:
+        """Return why a text is not JSON; None if it is."""
+
+    @staticmethod
+    def unescape(text: str) -> str:
+        """Return the text that was escaped."""
+
+@final
+class Caller:
+    """Recognises who made it: the thread, the task and the context."""
+
+    def __new__(cls) -> Self: ...
+    def is_same(self) -> bool:
+        """Return whether the caller made it."""
+
+    def is_on_this_thread(self) -> bool:
+        """Return whether this thread made it."""
+
+    def is_of_this_task(self) -> bool:
+        """Return whether this thread made it in this task."""
+
+    def end(self) -> None:
+        """Recognise nobody from now on."""
 
 @final
 class Ranking:

@@ -14,7 +14,7 @@ use crate::sqlite::lists::best;
 
 /// Items in their order, which are still to be read.
 #[pyclass(frozen, module = "orchestrator.state_store._core")]
-pub(in crate::py) struct Ranking(best::Ranking);
+pub(in crate::py) struct Ranking(pub(in crate::py) best::Ranking);
 
 #[pymethods]
 impl Ranking {

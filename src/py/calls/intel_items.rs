@@ -58,27 +58,7 @@ impl Store {
 
     /// Set the decisions of several items, or of none.
     fn decide_batch(&self, py: Python<'_>, decisions: &Bound<'_, PyAny>) -> PyResult<()> {
-        let Ok(mapping) = decisions.cast::<PyMapping>() else {
-            let found = decisions.get_type().name()?;
-            let what =
-                format!("decide_batch: decisions must be a mapping of item_id to decision, not {found}");
-            return Err(Refusal::InvalidType.error(py, what));
-        };
-        let nothing = py.None().into_bound(py);
-        let mut batch = Vec::new();
-        for pair in mapping.items()? {
-            let (item_id, decided): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
-            let item_id = values::text(&item_id, "decide_batch", "an item_id")?;
-            let operation = format!("decide_batch: item {}", excerpt(item_id));
-            let (decision, reason) = match decided.cast::<PyTuple>() {
-                Ok(both) => both.extract().map_err(|_| {
-                    let what = format!("{operation}: must be a decision, or (decision, reason)");
-                    Refusal::InvalidValue.error(py, what)
-                })?,
-                Err(_) => (decided, nothing.clone()),
-            };
-            memory::push(&mut batch, new_decision(item_id, &decision, &reason, &operation)?)?;
-        }
+        let batch = new_decisions(decisions)?;
         call(py, &self.0, |store, caller| store.decide_batch(caller, batch))
     }
 
@@ -216,4 +196,30 @@ fn new_decision(
         decision: values::optional_text(decision, operation, "decision")?.map(memory::text).transpose()?,
         reason: values::optional_text(reason, operation, "reason")?.map(memory::text).transpose()?,
     })
+}
+
+/// The decisions of a mapping by the items that they are on.
+pub(in crate::py) fn new_decisions(decisions: &Bound<'_, PyAny>) -> PyResult<Vec<NewDecision>> {
+    let py = decisions.py();
+    let Ok(mapping) = decisions.cast::<PyMapping>() else {
+        let found = decisions.get_type().name()?;
+        let what = format!("decide_batch: decisions must be a mapping of item_id to decision, not {found}");
+        return Err(Refusal::InvalidType.error(py, what));
+    };
+    let nothing = py.None().into_bound(py);
+    let mut batch = Vec::new();
+    for pair in mapping.items()? {
+        let (item_id, decided): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
+        let item_id = values::text(&item_id, "decide_batch", "an item_id")?;
+        let operation = format!("decide_batch: item {}", excerpt(item_id));
+        let (decision, reason) = match decided.cast::<PyTuple>() {
+            Ok(both) => both.extract().map_err(|_| {
+                let what = format!("{operation}: must be a decision, or (decision, reason)");
+                Refusal::InvalidValue.error(py, what)
+            })?,
+            Err(_) => (decided, nothing.clone()),
+        };
+        memory::push(&mut batch, new_decision(item_id, &decision, &reason, &operation)?)?;
+    }
+    Ok(batch)
 }

@@ -1,10 +1,10 @@
 //! `_core.Store`: the calls of `StateStore`, each converted, detached and its errors mapped.
 
 pub(super) mod best;
-mod intel_items;
-mod runs;
+pub(super) mod intel_items;
+pub(super) mod runs;
 mod telemetry;
-mod upkeep;
+pub(super) mod upkeep;
 
 use std::ffi::OsStr;
 use std::sync::Arc;

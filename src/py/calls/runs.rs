@@ -209,7 +209,7 @@ impl Store {
 }
 
 /// The filter of a list or a count.
-fn filter(
+pub(in crate::py) fn filter(
     operation: &str,
     run_id_prefix: &Bound<'_, PyAny>,
     run_type: &Bound<'_, PyAny>,

@@ -161,7 +161,7 @@ fn counts(deleted: Deleted) -> Counts {
 }
 
 /// A number of things, or None.
-fn count(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<u64>> {
+pub(in crate::py) fn count(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<u64>> {
     if value.is_none() {
         return Ok(None);
     }

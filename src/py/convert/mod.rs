@@ -1,6 +1,7 @@
 //! Conversion between Python's objects and the rows of the core.
 
 pub(super) mod conversion;
+pub(super) mod escape;
 pub(super) mod item;
 pub(super) mod item_selection;
 pub(super) mod json;

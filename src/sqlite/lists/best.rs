@@ -47,6 +47,64 @@ impl Ranking {
     pub fn is_more(&self) -> bool {
         self.is_more
     }
+
+    /// Where it ends.
+    pub(crate) fn end(&self, order: Order) -> Option<Position> {
+        self.ranked.last().map(|last| last.position(order))
+    }
+
+    /// The rowids of some of them.
+    pub fn rowids(&self, which: Range<usize>, order: Order) -> Vec<i64> {
+        self.some(which).iter().map(|item| place(item.place, order)).collect()
+    }
+
+    fn some(&self, which: Range<usize>) -> &[Ranked] {
+        self.ranked.get(which.start.min(self.len())..which.end.min(self.len())).unwrap_or_default()
+    }
+}
+
+/// Finds those that come first of the items that it is given.
+pub(crate) struct Ranker {
+    order: Order,
+    after: Option<Ranked>,
+    most: usize,
+    /// The last of those that come first is on top.
+    first: BinaryHeap<Ranked>,
+    is_more: bool,
+}
+
+impl Ranker {
+    /// The first `most` of those that come after a position.
+    pub(crate) fn new(order: Order, after: Option<&Position>, most: usize) -> Self {
+        let after = after.map(|after| Ranked::at(after, order));
+        Self { order, after, most, first: BinaryHeap::new(), is_more: false }
+    }
+
+    pub(crate) fn add(&mut self, number: Option<Number>, rowid: i64) -> Result<()> {
+        let item = Ranked::new(number, rowid, self.order);
+        if self.after.as_ref().is_some_and(|after| item <= *after) {
+            return Ok(());
+        }
+        if self.first.len() < self.most {
+            self.first.try_reserve(1).map_err(OutOfMemory::from)?;
+            self.first.push(item);
+            return Ok(());
+        }
+        self.is_more = true;
+        if let Some(mut last) = self.first.peek_mut()
+            && item < *last
+        {
+            *last = item;
+        }
+        Ok(())
+    }
+
+    /// What it has found. It begins anew then.
+    pub(crate) fn ranking(&mut self) -> Ranking {
+        let mut ranked = std::mem::take(&mut self.first).into_vec();
+        ranked.sort_unstable();
+        Ranking { ranked, is_more: self.is_more }
+    }
 }
 
 /// An item of a ranking.
@@ -116,12 +174,11 @@ pub(crate) fn list(
     let (list, order) = (wanted.described()?, wanted.order);
     cursor::snapshot(connection, |store_id| {
         let after = wanted.cursor.as_ref().map(|cursor| list.decode(cursor, store_id)).transpose()?;
-        let after = after.map(|after| Ranked::at(&after, order));
         let most = wanted.limit.map_or(usize::MAX, NonZeroUsize::get);
         let ranking = rank(connection, &wanted.filter, by, order, after.as_ref(), most, stop)?;
         let items = read(connection, &wanted.filter, wanted.fields, order, &ranking.ranked, stop)?;
-        let last = ranking.ranked.last().filter(|_| ranking.is_more);
-        Ok((items, last.map(|last| last.position(order).encode(list.text(), store_id))))
+        let end = ranking.end(order).filter(|_| ranking.is_more);
+        Ok((items, end.map(|end| end.encode(list.text(), store_id))))
     })
 }
 
@@ -135,8 +192,8 @@ pub(crate) fn rank_next(
     most: usize,
     stop: &AtomicBool,
 ) -> Result<Ranking> {
-    let after = after.and_then(|after| after.ranked.last());
-    cursor::snapshot(connection, |_| rank(connection, filter, by, order, after, most, stop))
+    let after = after.and_then(|after| after.end(order));
+    cursor::snapshot(connection, |_| rank(connection, filter, by, order, after.as_ref(), most, stop))
 }
 
 /// Read some items of a ranking as they are now: those that are gone, or that the filter no longer lets through, are
@@ -149,8 +206,7 @@ pub(crate) fn read_ranked(
     ranking: &Ranking,
     which: Range<usize>,
 ) -> Result<Vec<Items>> {
-    let which = which.start.min(ranking.len())..which.end.min(ranking.len());
-    let ranked = ranking.ranked.get(which).unwrap_or_default();
+    let ranked = ranking.some(which);
     cursor::snapshot(connection, |_| read(connection, filter, fields, order, ranked, &AtomicBool::default()))
 }
 
@@ -160,35 +216,17 @@ fn rank(
     filter: &ItemFilter,
     by: &OrderBy,
     order: Order,
-    after: Option<&Ranked>,
+    after: Option<&Position>,
     most: usize,
     stop: &AtomicBool,
 ) -> Result<Ranking> {
-    // The last of those that come first is on top.
-    let mut first = BinaryHeap::new();
-    let mut is_more = false;
+    let mut ranker = Ranker::new(order, after, most);
     scan_unordered(connection, filter, Fields::default().with(by.column()), stop, &mut |row| {
         let text = cells::json(row.get_ref(by.column() as usize)?);
-        let item = Ranked::new(by.number(text)?, row.get(ROWID)?, order);
-        if after.is_some_and(|after| item <= *after) {
-            return Ok(());
-        }
-        if first.len() < most {
-            first.try_reserve(1).map_err(OutOfMemory::from)?;
-            first.push(item);
-        } else {
-            is_more = true;
-            if let Some(mut last) = first.peek_mut()
-                && item < *last
-            {
-                *last = item;
-            }
-        }
+        ranker.add(by.number(text)?, row.get(ROWID)?)?;
         Ok(())
     })?;
-    let mut ranked = first.into_vec();
-    ranked.sort_unstable();
-    Ok(Ranking { ranked, is_more })
+    Ok(ranker.ranking())
 }
 
 fn read(

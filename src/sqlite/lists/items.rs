@@ -46,12 +46,21 @@ pub struct ItemList {
 impl ItemList {
     /// As its cursors know it.
     pub(crate) fn described(&self) -> Result<Described, OutOfMemory> {
-        let mut list = self.filter.describe("list_intel_items")?;
-        if let Some(by) = &self.order_by {
-            list = memory::format(format_args!("{list} by {}", by.describe()))?;
-        }
-        Described::new(list, self.order, Order::Oldest)
+        described(&self.filter, self.order_by.as_ref(), self.order)
     }
+}
+
+/// A list of items as its cursors know it.
+pub(crate) fn described(
+    filter: &ItemFilter,
+    order_by: Option<&OrderBy>,
+    order: Order,
+) -> Result<Described, OutOfMemory> {
+    let mut list = filter.describe("list_intel_items")?;
+    if let Some(by) = order_by {
+        list = memory::format(format_args!("{list} by {}", by.describe()))?;
+    }
+    Described::new(list, order, Order::Oldest)
 }
 
 /// What of a list is read at a time.

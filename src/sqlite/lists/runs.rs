@@ -52,6 +52,11 @@ impl Prefix {
         Some(Self { text: text.to_owned(), end })
     }
 
+    /// The text itself.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// What finds it in the index of the ids.
     fn conditions(&self) -> [Clause<'_>; 2] {
         let end = ToSqlOutput::Borrowed(ValueRef::Text(&self.end));
@@ -61,7 +66,7 @@ impl Prefix {
 
 impl RunFilter {
     /// As [`cursor::describe`] wants it.
-    fn describe(&self) -> Result<String, OutOfMemory> {
+    pub(crate) fn describe(&self) -> Result<String, OutOfMemory> {
         let statuses: Vec<&str> = self.distinct_statuses().into_iter().flatten().collect();
         cursor::describe(
             "list_runs",
