@@ -16,7 +16,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 .PHONY: help demo test test-rust test-python test-faults chaos test-adoption lint format notices bench bench-gate bench-core bench-paired build clean
 
 help: ## Say what there is
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-13s %s\n", $$1, $$2 }'
 
 demo: .venv/extension ## Run a small orchestrator on this machine's Python packages; run it again to see what changed
 	@$(BIN)/python examples/daily_run.py
@@ -28,6 +28,12 @@ test-rust: ## Run the core's tests, without Python
 
 test-python: .venv/extension ## Run the Python tests
 	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)
+
+test-postgres: .venv/extension ## Run tests/conformance on a throw-away PostgreSQL, which is not done yet
+	$(BIN)/python -m pytest -q --postgres -k postgres $(PYTEST_FLAGS) tests/conformance tests/postgres
+
+postgres: .venv/tools ## Start a throw-away PostgreSQL, and print its URL; it lasts until Ctrl-C
+	@$(BIN)/python -m tests.servers
 
 test-faults: .venv/extension ## Run every fault as often as it takes to be sure (some 30 minutes)
 	cargo test --quiet --no-default-features --lib pool::

@@ -34,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of `tests/faults`."""
     group = parser.getgroup("faults")
     group.addoption("--full", action="store_true", help="repeat each fault as often as it takes to be sure")
+    group.addoption("--postgres", action="store_true", help="run tests/conformance on a throw-away PostgreSQL too")
     group.addoption("--every-tool", action="store_true", help="fail where a tool that makes faults is missing")
 
 

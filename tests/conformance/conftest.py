@@ -6,13 +6,16 @@ A second engine is one more class, and one more line in `ENGINES`.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from orchestrator.state_store import StateStore
 
+from tests import servers
 from tests.helpers import in_process, plain_sqlite
 from tests.programs import plain
 
@@ -96,7 +99,50 @@ class Memory(Engine):
     concurrent = False
 
 
-ENGINES: dict[str, type[Engine]] = {"file": File, "memory": Memory}
+class Postgres(Engine):
+    """A schema of a throw-away server, which others change by psycopg."""
+
+    quick: ClassVar[dict[str, Any]] = {"synchronous": "NORMAL"}
+    numbers = count()
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.schema = f"s{os.getpid()}_{next(self.numbers)}"
+        self.location = f"{servers.shared()}&schema={self.schema}"
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        order = "run_id" if table == "telemetry" else "seq"
+        with self.session() as session:
+            cursor = session.execute(f"SELECT * FROM {self.schema}.{table} ORDER BY {order}".encode())
+            names = [column.name for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def add(self, table: str, rows: list[dict[str, Any]]) -> None:
+        with self.session() as session:
+            for row in rows:
+                marks = ", ".join(["%s"] * len(row))
+                sql = f"INSERT INTO {self.schema}.{table} ({', '.join(row)}) VALUES ({marks})"
+                session.execute(sql.encode(), list(row.values()))
+
+    def edit(self, table: str, where: dict[str, Any] | None = None, **values: Any) -> None:
+        changes = ", ".join(f"{column} = %s" for column in values)
+        self.change(f"UPDATE {self.schema}.{table} SET {changes}", list(values.values()), where or {})
+
+    def remove(self, table: str, where: dict[str, Any]) -> None:
+        self.change(f"DELETE FROM {self.schema}.{table}", [], where)
+
+    def change(self, sql: str, values: list[Any], where: dict[str, Any]) -> None:
+        tests = " AND ".join(f"{column} IS NOT DISTINCT FROM %s" for column in where)
+        with self.session() as session:
+            session.execute(f"{sql}{f' WHERE {tests}' if tests else ''}".encode(), [*values, *where.values()])
+
+    def session(self) -> Any:
+        import psycopg
+
+        return psycopg.connect(servers.shared())
+
+
+ENGINES: dict[str, type[Engine]] = {"file": File, "memory": Memory, "postgres": Postgres}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -107,7 +153,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         names = [
             name
             for name, engine in ENGINES.items()
-            if (engine.lasts or not lasting) and (engine.concurrent or not concurrent)
+            if (name != "postgres" or metafunc.config.getoption("--postgres"))
+            and (engine.lasts or not lasting)
+            and (engine.concurrent or not concurrent)
         ]
         metafunc.parametrize("engine_name", names, scope="session")
 

@@ -39,9 +39,13 @@ BASES: dict[str, type[Exception]] = {
     "StorageIOError": sqlite3.OperationalError,
     "TransactionDoomedError": sqlite3.OperationalError,
     "CommitOutcomeUnknownError": package.StorageIOError,
+    "UnsupportedError": NotImplementedError,
 }
 FAULTS = {"DiskFullError", "StorageIOError", "TransactionDoomedError", "CommitOutcomeUnknownError"}
 """What `tests/faults` raises, in test_full_disk.py, test_io_errors.py and test_failed_syncs.py."""
+
+OF_POSTGRES = {"UnsupportedError"}
+"""What only a store in PostgreSQL raises: tests/postgres/test_opening.py."""
 
 
 def test_every_exported_class_is_covered() -> None:
@@ -51,7 +55,7 @@ def test_every_exported_class_is_covered() -> None:
         if isinstance(each := getattr(package, name), type) and issubclass(each, StateStoreError)
     }
     raised = {each[0].__name__ for each in [*of_any_engine.SCENARIOS, *of_a_file.SCENARIOS]}
-    assert exported == raised | FAULTS | {"StateStoreError"} == BASES.keys() | {"StateStoreError"}
+    assert exported == raised | FAULTS | OF_POSTGRES | {"StateStoreError"} == BASES.keys() | {"StateStoreError"}
 
 
 @pytest.mark.parametrize("name", BASES)

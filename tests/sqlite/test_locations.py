@@ -58,7 +58,7 @@ def test_url_of_memory(tmp_path: Path, url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql://me:secret@host/db",
+        "mysql://me:secret@host/db",
         "postgresql+psycopg://me:secret@host/db",
         "redis://localhost",
         "http://host/state.db",

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         StoreClosedError,
         TransactionDoomedError,
         TransactionError,
+        UnsupportedError,
     )
     from orchestrator.state_store.records.filters import ItemFilters
     from orchestrator.state_store.records.upkeep import Checkpointed, Deleted, Finding, Loss, Salvaged, Stats, Vacuumed
@@ -112,6 +113,7 @@ __all__ = [
     "Transaction",
     "TransactionDoomedError",
     "TransactionError",
+    "UnsupportedError",
     "Vacuumed",
     "__version__",
     "salvage",

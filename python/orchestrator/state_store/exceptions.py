@@ -109,6 +109,10 @@ class ClockError(StateStoreError, RuntimeError):
     """
 
 
+class UnsupportedError(StateStoreError, NotImplementedError):
+    """The engine of this store does not have the call or the option; the message says what to do instead."""
+
+
 class MissingFieldError(StateStoreError, KeyError):
     """An item lacks a required key."""
 

@@ -67,6 +67,15 @@ def import_all() -> None:
     import_module("orchestrator.state_store.core")
 
 
+def _engine_of(db_path: str | os.PathLike[str]) -> Callable[..., Core]:
+    """Return what opens a store there."""
+    if isinstance(db_path, str) and db_path.lower().startswith(("postgresql://", "postgres://")):
+        from orchestrator.state_store._postgres import store_class
+
+        return store_class()
+    return _core.Store
+
+
 class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
     """Runs, intel items and telemetry in one SQLite file.
 
@@ -77,8 +86,9 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
     ----------
     db_path
         The file; missing parent folders are created, for their owner alone. `~` is not expanded. `":memory:"` is a
-        private store in memory, for tests. A str may be a URL of a file (`sqlite:///state.db`, `file:state.db`); any
-        other is refused. A `pathlib.Path` never is one.
+        private store in memory, for tests. A str may be a URL of a file (`sqlite:///state.db`, `file:state.db`), or
+        of a PostgreSQL database (`postgresql://host/db`, with the extra `postgres`), where calls and options that
+        have no meaning raise UnsupportedError; any other URL is refused. A `pathlib.Path` never is one.
     synchronous
         `"FULL"`: committed writes survive a power cut. `"NORMAL"`: they survive a crash of the process; a power cut may
         take the last commits, but the file stays consistent.
@@ -146,7 +156,7 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
             with suppress(OSError, ImportError):
                 import_needed()
         self._read_only = read_only
-        self._core: Core = _core.Store(
+        self._core = _engine_of(db_path)(
             db_path,
             synchronous=synchronous,
             busy_timeout=busy_timeout,

@@ -1,0 +1,88 @@
+"""Ad-hoc SELECTs, for `StateStore.connection`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+from orchestrator.state_store._core import Rows
+from orchestrator.state_store._postgres import errors
+from orchestrator.state_store._postgres.engine import Engine
+from orchestrator.state_store.exceptions import (
+    InvalidTypeError,
+    InvalidValueError,
+    QueryError,
+    ReadOnlyError,
+)
+
+_PURE = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*(SELECT|WITH|VALUES|TABLE|EXPLAIN|SHOW)\b", re.IGNORECASE | re.DOTALL
+)
+_OF_THE_STORE = ("53", "55", "57", "58", "08", "XX", "40")
+"""The classes of errors that are not the fault of the SQL."""
+
+
+class AdHoc(Engine):
+    """Reads that are written by the caller. They run in a transaction that only reads, and is rolled back."""
+
+    def query(
+        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any]
+    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        """Run one pure read; return the column names and the rows."""
+        sql = self.arguments.text(sql, "execute", "sql")
+        if isinstance(parameters, Mapping) and parameters:
+            raise InvalidValueError("execute: a store in PostgreSQL takes parameters by number: $1 and a sequence")
+        if isinstance(parameters, str) or not isinstance(parameters, Sequence | Mapping):
+            found = type(parameters).__name__
+            raise InvalidTypeError(f"execute: parameters must be a sequence or a mapping, not {found}")
+        values = [self._value(value, number) for number, value in enumerate(parameters, 1)]
+        if not _PURE.match(sql):
+            raise ReadOnlyError("execute: only pure reads are allowed here, one statement at a time")
+
+        def read(session: psycopg.Connection) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+            inside = session.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE
+            begin, undo = b"BEGIN READ ONLY", b"ROLLBACK"
+            if inside:
+                begin = b"SAVEPOINT adhoc; SET LOCAL transaction_read_only = on"
+                undo = b"ROLLBACK TO SAVEPOINT adhoc; RELEASE SAVEPOINT adhoc"
+            session.execute(begin)
+            try:
+                session.execute(f"SET LOCAL search_path = {self.schema}, public".encode())
+                return _run(session, sql, values)
+            finally:
+                # What its functions may have left is undone; a lock of the session's alone is not.
+                with suppress(psycopg.Error):
+                    session.execute(undo)
+                    session.execute(b"SELECT pg_advisory_unlock_all()")
+
+        return self.read("execute", read)
+
+    def _value(self, value: Any, number: int) -> Any:
+        if value is None or isinstance(value, bool | int | float | bytes):
+            return value
+        if isinstance(value, str):
+            return self.arguments.escape(self.arguments.text(value, "execute", f"parameter {number}"))
+        raise InvalidTypeError(f"execute: parameter {number} cannot be a {type(value).__name__}")
+
+
+def _run(session: psycopg.Connection, sql: str, values: Sequence[Any]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    try:
+        # In a pipeline the extended protocol is used, which takes one statement.
+        with session.pipeline(), psycopg.RawCursor(session) as cursor:
+            cursor.execute(sql.encode(), values)
+            columns = tuple(column.name for column in cursor.description or ())
+            rows = [tuple(map(_plain, row)) for row in cursor.fetchall()]
+    except psycopg.Error as error:
+        if error.sqlstate == "25006":
+            raise ReadOnlyError(f"only pure reads are allowed here: {error.diag.message_primary}") from None
+        if errors.is_lost(error) or (error.sqlstate or "")[:2] in _OF_THE_STORE:
+            raise
+        raise QueryError(errors.message(error)) from None
+    return columns, rows
+
+
+def _plain(value: Any) -> Any:
+    return Rows.unescape(value) if isinstance(value, str) else value

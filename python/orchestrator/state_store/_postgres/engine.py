@@ -1,0 +1,309 @@
+"""The ground of the calls: sessions, transactions, and each call's work done within its deadline."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg
+from orchestrator.state_store import _core
+from orchestrator.state_store._postgres import address, errors, gate, migrations
+from orchestrator.state_store._postgres.clock import Clock
+from orchestrator.state_store._postgres.deadline import Deadline
+from orchestrator.state_store._postgres.heartbeats import Heartbeats
+from orchestrator.state_store._postgres.sessions import Sessions
+from orchestrator.state_store._postgres.transaction import Open, Transaction
+from orchestrator.state_store.exceptions import (
+    InvalidValueError,
+    ReadOnlyError,
+    StateStoreError,
+    StoreClosedError,
+    TransactionDoomedError,
+    TransactionError,
+    UnsupportedError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    _Read = Callable[[psycopg.Connection], "T"]
+    _Write = Callable[[psycopg.Connection, int | None], "T"]
+
+T = TypeVar("T")
+
+SAFE = "repeating the call is safe"
+_TO_END = 1.0
+"""Seconds that writes have to end when the store is closed, before they are cancelled."""
+
+_ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+class Engine:
+    """A store's sessions, and what every call needs."""
+
+    def __init__(
+        self,
+        db_path: str,
+        *,
+        synchronous: str,
+        busy_timeout: float,
+        pool_size: int,
+        read_only: bool,
+        file_mode: int,
+        trace_sql: bool,
+        json_default: Callable[[Any], Any] | None,
+        strict: bool,
+    ) -> None:
+        self.arguments = _core.Arguments(json_default, strict)
+        self._address = address.parse(db_path)
+        full = self.arguments.synchronous(synchronous)
+        self._busy_timeout = self.arguments.busy_timeout(busy_timeout)
+        pool_size = self.arguments.pool_size(pool_size)
+        self._read_only = self.arguments.flag(read_only, "read_only")
+        if file_mode != 0o600:
+            raise InvalidValueError("file_mode: a store in PostgreSQL has no file")
+        if self.arguments.flag(trace_sql, "trace_sql"):
+            raise unsupported("trace_sql", "let the server log its statements (log_min_duration_statement)")
+        self.schema = self._address.schema
+        self.closed = False
+        self.commits = 0
+        self._reads = Sessions(self._address, full, pool_size)
+        self._writes = Sessions(self._address, full, pool_size)
+        connection, _ = self._reads.take(deadline := Deadline(self._busy_timeout))
+        try:
+            self.store_id, self.schema_version = migrations.prepare(
+                connection, self.schema, deadline, create=not self._read_only
+            )
+            self.clock = Clock(connection, self.schema)
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            self._reads.give_back(connection)
+        self._gate = gate.Gate(self.store_id)
+        self._open: weakref.ref[Open] | None = None
+        beat = f"SELECT {self.schema}.beat_all_1(%s)"
+        self._heartbeats = Heartbeats(self._address, full, beat)
+        _ENGINES.add(self)
+
+    @property
+    def location(self) -> str:
+        """The URL, without a password."""
+        return self._address.location
+
+    @property
+    def db_path(self) -> str:
+        """Refuse: there is no file."""
+        raise unsupported("db_path", "a store in PostgreSQL has no file")
+
+    def begin_heartbeats(self, run_id: str) -> None:
+        """Have a thread record a run's heartbeats."""
+        self.refuse_closed()
+        self._heartbeats.begin(self.arguments.text(run_id, "begin_heartbeats", "run_id"))
+
+    def end_heartbeats(self, run_id: str) -> None:
+        """Stop that."""
+        self._heartbeats.end(run_id)
+
+    def transaction(self) -> Transaction:
+        """Return a transaction that is not entered yet."""
+        if self.closed:
+            raise StoreClosedError("transaction: the store is closed")
+        return Transaction.of(self)
+
+    def refuse_closed(self) -> None:
+        """Raise if the store is closed."""
+        if self.closed:
+            raise StoreClosedError("the store is closed")
+
+    def own(self) -> Open | None:
+        """Return the transaction that the caller is in."""
+        found = self.opened()
+        return found if found is not None and found.is_callers() else None
+
+    def opened(self) -> Open | None:
+        """Return the transaction that is open, whoever is in it."""
+        return None if self._open is None else self._open()
+
+    def refuse_inside(self, why: str) -> None:
+        """Raise inside the caller's own transaction."""
+        if self.own() is not None:
+            raise TransactionError(why)
+
+    def begin(self, transaction: Transaction) -> None:
+        """Begin a transaction, or a savepoint within the caller's."""
+        self._tell("transaction", lambda: self._begin(transaction), writing=False, inside=False)
+
+    def _begin(self, transaction: Transaction) -> None:
+        self.refuse_read_only()
+        own = self.own()
+        if own is not None:
+            with own.lock:
+                own.refuse_unusable()
+                own.execute(f"SAVEPOINT level_{len(own.levels)}")
+                transaction.entered(own, _core.Caller(), outermost=False)
+            return
+        deadline = Deadline(self._busy_timeout)
+        connection: psycopg.Connection | None = None
+        # Not the mark: it may hold the very transaction, and what the gate holds is not collected.
+        mark, ticket = _core.Caller(), object()
+        try:
+            self._gate.hold(ticket, deadline)
+            gate.refuse_own(self.store_id)
+            connection, _ = self._writes.take(deadline)
+            # A host that vanishes must not keep the others waiting.
+            idle = int(self._address.transaction_idle_timeout * 1000)
+            connection.execute(
+                f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = {idle};"
+                f" SET LOCAL lock_timeout = {deadline.milliseconds()}".encode()
+            )
+            connection.execute(f"SELECT pg_advisory_xact_lock({self.schema}.lock_key_1())".encode())
+            found = Open(connection, gate.Holder(mark, self.store_id), ticket)
+            transaction.entered(found, mark, outermost=True)
+            # Weakly: what nobody can leave any more is rolled back when it is collected.
+            self._open = weakref.ref(found)
+        except BaseException:
+            if connection is not None:
+                self._writes.give_back(connection)
+            self._gate.release(ticket)
+            mark.end()
+            raise
+
+    def end(self, found: Open) -> None:
+        """Let others write: a transaction is over."""
+        if found.process != os.getpid():
+            if self.opened() is found:
+                self._open = None
+            return
+        with found.lock:
+            if found.is_over:
+                return
+            found.is_over = True
+            found.holder.release()
+            self._open = None
+            self._writes.give_back(found.connection)
+        self._gate.release(found.ticket)
+
+    def read(self, operation: str, work: _Read[T]) -> T:
+        """Read in a session of the pool, or in the caller's own transaction so that it sees what it wrote."""
+        own = self.own()
+        if own is not None:
+            return self._tell(operation, lambda: own.run(work), writing=False, inside=True)
+        return self._tell(operation, lambda: self._read(work), writing=False, inside=False)
+
+    def _read(self, work: _Read[T]) -> T:
+        deadline = Deadline(self._busy_timeout)
+        while True:
+            connection, used = self._reads.take(deadline)
+            try:
+                return work(connection)
+            except psycopg.OperationalError as error:
+                # The server has ended a session that waited in the pool.
+                if not (used and errors.is_lost(error)):
+                    raise
+            finally:
+                self._reads.give_back(connection)
+
+    def write(self, operation: str, work: _Write[T], *, advice: str = SAFE) -> T:
+        """Write in the caller's own transaction, or by itself.
+
+        `work` is given the session, and how long in milliseconds it may wait for the lock of the store, which it takes;
+        None where it is held already.
+        """
+        own = self.own()
+        if own is not None:
+            return self._tell(operation, lambda: self._write_inside(own, work), writing=True, inside=True)
+        return self._tell(operation, lambda: self._write(work), writing=True, inside=False, advice=advice)
+
+    def _write_inside(self, own: Open, work: _Write[T]) -> T:
+        self.refuse_read_only()
+        return own.run(lambda connection: work(connection, None))
+
+    def _write(self, work: _Write[T]) -> T:
+        self.refuse_read_only()
+        deadline = Deadline(self._busy_timeout)
+        self._gate.pass_through(deadline)
+        gate.refuse_own(self.store_id)
+        while True:
+            connection, _ = self._writes.take(deadline)
+            try:
+                done = work(connection, deadline.milliseconds())
+                self.commits += 1
+                return done
+            except psycopg.Error as error:
+                if not (errors.is_collision(error) and deadline.left() > 0):
+                    raise
+            finally:
+                self._writes.give_back(connection)
+
+    def refuse_read_only(self) -> None:
+        """Raise if the store can only be read."""
+        self.refuse_closed()
+        if self._read_only:
+            raise ReadOnlyError("the store was opened with read_only=True; nothing was changed")
+
+    def _tell(self, operation: str, work: Callable[[], T], *, writing: bool, inside: bool, advice: str = SAFE) -> T:
+        """Do a call's work. Its errors are headed with the operation, those of the server are translated.
+
+        They have no context: what leaves a block of the caller's is the caller's to explain.
+        """
+        try:
+            self.refuse_closed()
+            return work()
+        except psycopg.Error as error:
+            found = errors.translated(error, writing=writing, inside=inside, advice=advice)
+            if self.closed and (error.sqlstate == "57014" or (errors.is_lost(error) and (inside or not writing))):
+                # It was cancelled, or its session closed, by `close`.
+                found = StoreClosedError("the store is closed")
+            own = self.own() if inside else None
+            if own is not None and isinstance(found, TransactionDoomedError):
+                own.doomed = True
+        except StateStoreError as error:
+            found = error
+        raise type(found)(f"{operation}: {found}")
+
+    def close(self) -> None:
+        """Close every connection."""
+        if self.closed:
+            return
+        self.closed = True
+        self._heartbeats.close()
+        self._gate.close()
+        deadline = Deadline(self._busy_timeout)
+        found = self.opened()
+        if found is not None and found.process == os.getpid() and found.lock.acquire(timeout=deadline.left()):
+            try:
+                # The session ends, and with it the transaction.
+                found.connection.close()
+                self.end(found)
+            finally:
+                found.lock.release()
+        self._reads.close(deadline)
+        # A write that goes on after that waits for others, most likely.
+        self._writes.close(Deadline(min(_TO_END, deadline.left())))
+
+    def forget(self) -> None:
+        """Begin anew, in a forked child. What is open belongs to the parent."""
+        self._gate.forget()
+        self._heartbeats.forget()
+
+    def __del__(self) -> None:
+        """Close what was not closed."""
+        if not self.__dict__.get("closed", True) and "_heartbeats" in self.__dict__:
+            self._busy_timeout = 0.0
+            self.close()
+
+
+def unsupported(what: str, instead: str) -> UnsupportedError:
+    """Return the error of what a store in PostgreSQL does not have."""
+    return UnsupportedError(f"{what}: a store in PostgreSQL does not have this; {instead}")
+
+
+def _forget_all() -> None:
+    gate.forget_holders()
+    for engine in list(_ENGINES):
+        engine.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)

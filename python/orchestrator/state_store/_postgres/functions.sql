@@ -1,0 +1,399 @@
+-- The writes. Each is VOLATILE, so that every statement in it sees what was committed before it began: it takes the
+-- lock of the store first, then looks, then writes. Their names carry the version of the schema.
+--
+-- The lock is shared by plain writes and exclusive in a transaction() block; `_wait` is how long to wait for it, in
+-- milliseconds, and NULL where the caller holds it. A write that names runs keeps their rows locked (FOR KEY SHARE), so
+-- that they can be neither deleted nor recovered before it is committed; rows are locked in the order of their keys.
+
+CREATE FUNCTION {schema}.lock_key_1() RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT hashtextextended('orchestrator.state_store:' || store_id, 0) FROM {schema}.store_identity
+$$;
+
+CREATE FUNCTION {schema}.enter_1(_wait integer) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF _wait IS NOT NULL THEN
+        PERFORM set_config('lock_timeout', _wait::text, true);
+        PERFORM pg_advisory_xact_lock_shared({schema}.lock_key_1());
+    END IF;
+END
+$$;
+
+-- A time as Python's isoformat() prints it: no fraction where it is zero.
+CREATE FUNCTION {schema}.isoformat_1(_at timestamptz) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT to_char(_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS')
+        || CASE to_char(_at AT TIME ZONE 'UTC', 'US') WHEN '000000' THEN '' ELSE to_char(_at AT TIME ZONE 'UTC', '.US') END
+        || '+00:00'
+$$;
+
+CREATE FUNCTION {schema}.now_1() RETURNS text LANGUAGE sql VOLATILE AS $$
+    SELECT {schema}.isoformat_1(clock_timestamp())
+$$;
+
+-- The time so many seconds ago; where time does not go back so far, the empty text, which is before all others.
+CREATE FUNCTION {schema}.ago_1(_seconds double precision) RETURNS text LANGUAGE sql VOLATILE AS $$
+    SELECT CASE WHEN _seconds >= extract(epoch FROM clock_timestamp()) + 62135596800 THEN ''
+        ELSE {schema}.isoformat_1(clock_timestamp() - make_interval(secs => least(_seconds, 1e11))) END
+$$;
+
+-- Why a run does not take what it should.
+CREATE FUNCTION {schema}.why_over_1(_run_id text, OUT fault text, OUT status text, OUT recovered_at text)
+LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT CASE WHEN r.recovered_at IS NULL THEN 'over' ELSE 'recovered' END, r.status, r.recovered_at
+    INTO fault, status, recovered_at FROM {schema}.runs r WHERE r.run_id = _run_id AND r.pruned_at IS NULL;
+    IF NOT FOUND THEN
+        fault := 'missing';
+    END IF;
+END
+$$;
+
+-- Lock the runs that a write names, find the first that does not take it, and record one heartbeat a second of the
+-- others: of a run whose row another transaction has changed, that one's will do.
+CREATE FUNCTION {schema}.require_1(
+    _run_ids text[], _force boolean, _at text,
+    OUT place integer, OUT fault text, OUT status text, OUT recovered_at text
+) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM 1 FROM {schema}.runs r WHERE r.run_id = ANY (_run_ids) AND r.pruned_at IS NULL
+    ORDER BY r.run_id FOR KEY SHARE;
+    SELECT wanted.place, CASE WHEN r.run_id IS NULL THEN 'missing' ELSE 'recovered' END, r.status, r.recovered_at
+    INTO place, fault, status, recovered_at
+    FROM unnest(_run_ids) WITH ORDINALITY AS wanted(run_id, place)
+    LEFT JOIN {schema}.runs r ON r.run_id = wanted.run_id AND r.pruned_at IS NULL
+    WHERE r.run_id IS NULL OR r.recovered_at IS NOT NULL AND NOT _force
+    ORDER BY wanted.place LIMIT 1;
+    IF NOT FOUND THEN
+        UPDATE {schema}.runs r SET heartbeat_at = _at WHERE r.run_id IN (
+            SELECT b.run_id FROM {schema}.runs b
+            WHERE b.run_id = ANY (_run_ids) AND b.pruned_at IS NULL AND b.status = 'running'
+                AND b.recovered_at IS NULL AND left(coalesce(b.heartbeat_at, b.started_at), 19) <> left(_at, 19)
+            ORDER BY b.run_id FOR NO KEY UPDATE SKIP LOCKED);
+    END IF;
+END
+$$;
+
+CREATE FUNCTION {schema}.delete_all_1(
+    _run_id text, OUT runs bigint, OUT intel_items bigint, OUT telemetry bigint
+) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM 1 FROM {schema}.intel_items i WHERE i.run_id = _run_id ORDER BY i.item_id FOR UPDATE;
+    DELETE FROM {schema}.intel_items i WHERE i.run_id = _run_id;
+    GET DIAGNOSTICS intel_items = ROW_COUNT;
+    DELETE FROM {schema}.telemetry t WHERE t.run_id = _run_id;
+    GET DIAGNOSTICS telemetry = ROW_COUNT;
+    DELETE FROM {schema}.runs r WHERE r.run_id = _run_id;
+    GET DIAGNOSTICS runs = ROW_COUNT;
+END
+$$;
+
+-- Insert a run: its start. Of one that is there, NULL: with `_may_exist`, and if it is of this type, it has a heartbeat
+-- now if it is running.
+CREATE FUNCTION {schema}.start_run_1(
+    _wait integer, _run_id text, _run_type text, _settings text, _may_exist boolean
+) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    _at text;
+    _started text;
+BEGIN
+    PERFORM {schema}.enter_1(_wait);
+    _at := {schema}.now_1();
+    PERFORM 1 FROM {schema}.runs r WHERE r.run_id = _run_id AND r.pruned_at IS NOT NULL FOR UPDATE;
+    IF FOUND THEN
+        PERFORM {schema}.delete_all_1(_run_id);
+    END IF;
+    INSERT INTO {schema}.runs (run_id, run_type, started_at, status, settings_snapshot_json)
+    VALUES (_run_id, _run_type, _at, 'running', _settings)
+    ON CONFLICT (run_id) DO NOTHING RETURNING started_at INTO _started;
+    IF _started IS NULL AND _may_exist THEN
+        UPDATE {schema}.runs r SET heartbeat_at = _at
+        WHERE r.run_id = _run_id AND r.run_type = _run_type AND r.pruned_at IS NULL AND r.status = 'running'
+            AND r.recovered_at IS NULL AND left(coalesce(r.heartbeat_at, r.started_at), 19) <> left(_at, 19);
+    END IF;
+    RETURN _started;
+END
+$$;
+
+CREATE FUNCTION {schema}.finish_run_1(
+    _wait integer, _run_id text, _status text, _notes text, _force boolean, _if_running boolean,
+    OUT fault text, OUT status text, OUT recovered_at text
+) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM {schema}.enter_1(_wait);
+    UPDATE {schema}.runs r SET status = _status, finished_at = {schema}.now_1(), notes = _notes
+    WHERE r.run_id = _run_id AND r.pruned_at IS NULL
+        AND (_force OR r.recovered_at IS NULL AND (NOT _if_running OR r.status = 'running'));
+    IF NOT FOUND THEN
+        SELECT w.fault, w.status, w.recovered_at INTO fault, status, recovered_at FROM {schema}.why_over_1(_run_id) w;
+    END IF;
+END
+$$;
+
+CREATE FUNCTION {schema}.heartbeat_1(
+    _wait integer, _run_id text, OUT fault text, OUT status text, OUT recovered_at text
+) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM {schema}.enter_1(_wait);
+    UPDATE {schema}.runs r SET heartbeat_at = {schema}.now_1()
+    WHERE r.run_id = _run_id AND r.pruned_at IS NULL AND r.status = 'running' AND r.recovered_at IS NULL;
+    IF NOT FOUND THEN
+        SELECT w.fault, w.status, w.recovered_at INTO fault, status, recovered_at FROM {schema}.why_over_1(_run_id) w;
+    END IF;
+END
+$$;
+
+-- The heartbeats of runs that are active. It waits for nobody: a long transaction must not make runs look dead.
+CREATE FUNCTION {schema}.beat_all_1(_run_ids text[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    _at text := {schema}.now_1();
+BEGIN
+    UPDATE {schema}.runs r SET heartbeat_at = _at WHERE r.run_id IN (
+        SELECT b.run_id FROM {schema}.runs b
+        WHERE b.run_id = ANY (_run_ids) AND b.pruned_at IS NULL AND b.status = 'running'
+            AND b.recovered_at IS NULL AND left(coalesce(b.heartbeat_at, b.started_at), 19) <> left(_at, 19)
+        FOR NO KEY UPDATE SKIP LOCKED);
+END
+$$;
+
+CREATE FUNCTION {schema}.reopen_run_1(
+    _wait integer, _run_id text, _recovered text, OUT fault text, OUT status text, OUT recovered_at text
+) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM {schema}.enter_1(_wait);
+    UPDATE {schema}.runs r SET status = 'running', finished_at = NULL, recovered_at = NULL,
+        heartbeat_at = {schema}.now_1(),
+        notes = CASE WHEN r.recovered_at IS NOT NULL AND starts_with(r.notes, _recovered)
+            AND substr(r.notes, length(_recovered) + 1) ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+[+]00:00$'
+            THEN NULL ELSE r.notes END
+    WHERE r.run_id = _run_id AND r.pruned_at IS NULL AND (r.recovered_at IS NOT NULL OR r.status = 'running');
+    IF NOT FOUND THEN
+        SELECT w.fault, w.status, w.recovered_at INTO fault, status, recovered_at FROM {schema}.why_over_1(_run_id) w;
+    END IF;
+END
+$$;
+
+-- The running runs without a sign of life from `_limit` to `_now`, and the last one before. A sign that is later than now
+-- is of a clock that was set back: `ahead`. Which item was seen again says nothing of the run that it stays with.
+CREATE FUNCTION {schema}.silent_1(_limit text, _now text) RETURNS TABLE (run_id text, last_sign text, dead boolean, ahead boolean)
+LANGUAGE sql STABLE AS $$
+    SELECT r.run_id,
+        greatest(CASE WHEN r.started_at <= _now THEN r.started_at END, CASE WHEN r.heartbeat_at <= _now THEN r.heartbeat_at END,
+            (SELECT t.created_at FROM {schema}.telemetry t WHERE t.run_id = r.run_id AND t.created_at <= _now),
+            (SELECT max(i.created_at) FROM {schema}.intel_items i WHERE i.run_id = r.run_id AND i.created_at <= _now)),
+        signs.dead, signs.ahead
+    FROM {schema}.runs r, LATERAL (
+        SELECT r.started_at NOT BETWEEN _limit AND _now AND coalesce(r.heartbeat_at, '') NOT BETWEEN _limit AND _now
+            AND NOT EXISTS (SELECT FROM {schema}.telemetry t
+                WHERE t.run_id = r.run_id AND t.created_at BETWEEN _limit AND _now)
+            AND NOT EXISTS (SELECT FROM {schema}.intel_items i
+                WHERE i.run_id = r.run_id AND i.created_at BETWEEN _limit AND _now) AS dead,
+            coalesce(r.heartbeat_at, '') > _now OR r.heartbeat_at IS NULL AND (r.started_at > _now
+                OR EXISTS (SELECT FROM {schema}.telemetry t WHERE t.run_id = r.run_id AND t.created_at > _now)
+                OR EXISTS (SELECT FROM {schema}.intel_items i WHERE i.run_id = r.run_id AND i.created_at > _now)) AS ahead
+    ) AS signs
+    WHERE r.pruned_at IS NULL AND r.status = 'running' AND (signs.dead OR signs.ahead)
+$$;
+
+-- A run that another transaction is writing for is alive, and passed over. A sign that is ahead of the clock is taken for
+-- one of now, and stored so.
+CREATE FUNCTION {schema}.recover_1(_wait integer, _seconds double precision, _status text, _recovered text)
+RETURNS SETOF {schema}.runs LANGUAGE plpgsql AS $$
+DECLARE
+    _now text;
+    _limit text;
+    _mine text[];
+BEGIN
+    PERFORM {schema}.enter_1(_wait);
+    _now := {schema}.now_1();
+    _limit := {schema}.ago_1(_seconds);
+    _mine := ARRAY(
+        SELECT r.run_id FROM {schema}.runs r
+        WHERE r.run_id IN (SELECT s.run_id FROM {schema}.silent_1(_limit, _now) s) FOR UPDATE SKIP LOCKED);
+    UPDATE {schema}.runs r SET heartbeat_at = _now
+    FROM {schema}.silent_1(_limit, _now) s WHERE r.run_id = s.run_id AND s.ahead AND r.run_id = ANY (_mine);
+    RETURN QUERY
+    UPDATE {schema}.runs r SET status = _status, finished_at = _now, recovered_at = _now,
+        notes = coalesce(r.notes, _recovered || coalesce(s.last_sign, ''))
+    FROM {schema}.silent_1(_limit, _now) s
+    WHERE r.run_id = s.run_id AND s.dead AND NOT s.ahead AND r.run_id = ANY (_mine)
+    RETURNING r.*;
+END
+$$;
+
+-- Insert or update items, sorted by item_id and each there once, in the order of recording that `_places` gives. The
+-- first call of a batch takes the time, and a number for each 2^20 places; the others are given them.
+CREATE FUNCTION {schema}.put_items_1(
+    _wait integer, _run_ids text[], _count integer, _numbers bigint[], _time text,
+    _places integer[], _item_id text[], _run_id text[], _item_type text[], _title text[], _summary text[],
+    _claims_json text[], _evidence_json text[], _scores_json text[], _risk_flags_json text[],
+    _explainability_json text[], _decision text[], _decision_reason text[],
+    OUT place integer, OUT fault text, OUT status text, OUT recovered_at text, OUT numbers bigint[], OUT at text
+) LANGUAGE plpgsql AS $$
+DECLARE
+    _stale text;
+BEGIN
+    PERFORM {schema}.enter_1(_wait);
+    at := coalesce(_time, {schema}.now_1());
+    _stale := {schema}.ago_1(60);
+    numbers := _numbers;
+    IF numbers IS NULL THEN
+        SELECT w.place, w.fault, w.status, w.recovered_at INTO place, fault, status, recovered_at
+        FROM {schema}.require_1(_run_ids, false, at) w;
+        IF fault IS NOT NULL THEN
+            RETURN;
+        END IF;
+        numbers := ARRAY(SELECT nextval('{schema}.recorded') FROM generate_series(0, _count >> 20));
+    END IF;
+    -- What comes again while its run is being pruned is new, and recorded last.
+    IF EXISTS (SELECT FROM {schema}.runs r WHERE r.pruned_at IS NOT NULL) THEN
+        PERFORM 1 FROM {schema}.intel_items i JOIN {schema}.runs r ON r.run_id = i.run_id AND r.pruned_at IS NOT NULL
+        WHERE i.item_id = ANY (_item_id) ORDER BY i.item_id FOR UPDATE OF i;
+        DELETE FROM {schema}.intel_items i USING {schema}.runs r
+        WHERE i.item_id = ANY (_item_id) AND r.run_id = i.run_id AND r.pruned_at IS NOT NULL;
+    END IF;
+    INSERT INTO {schema}.intel_items AS i (
+        seq, item_id, run_id, item_type, title, summary, claims_json, evidence_json, scores_json, risk_flags_json,
+        explainability_json, decision, decision_reason, created_at)
+    SELECT (numbers[(n.place >> 20) + 1] << 20) | (n.place & 1048575), n.item_id, n.run_id, n.item_type, n.title,
+        n.summary, n.claims_json, n.evidence_json, n.scores_json, n.risk_flags_json, n.explainability_json, n.decision,
+        n.decision_reason, at
+    FROM unnest(_places, _item_id, _run_id, _item_type, _title, _summary, _claims_json, _evidence_json, _scores_json,
+        _risk_flags_json, _explainability_json, _decision, _decision_reason)
+        AS n(place, item_id, run_id, item_type, title, summary, claims_json, evidence_json, scores_json,
+            risk_flags_json, explainability_json, decision, decision_reason)
+    ON CONFLICT (item_id) DO UPDATE SET
+        title = excluded.title, summary = excluded.summary, claims_json = excluded.claims_json,
+        evidence_json = excluded.evidence_json, scores_json = excluded.scores_json,
+        risk_flags_json = excluded.risk_flags_json, explainability_json = excluded.explainability_json,
+        decision = excluded.decision, decision_reason = excluded.decision_reason, updated_at = excluded.created_at
+    WHERE coalesce(i.updated_at, i.created_at) < _stale
+        OR (i.title, i.summary, i.claims_json, i.evidence_json, i.scores_json, i.risk_flags_json,
+            i.explainability_json, i.decision, i.decision_reason)
+        IS DISTINCT FROM (excluded.title, excluded.summary, excluded.claims_json, excluded.evidence_json,
+            excluded.scores_json, excluded.risk_flags_json, excluded.explainability_json, excluded.decision,
+            excluded.decision_reason);
+END
+$$;
+
+-- Set decisions: of all these items, or of none; the first that is not there.
+CREATE FUNCTION {schema}.decide_1(
+    _wait integer, _item_id text[], _decision text[], _reason text[], OUT missing text
+) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM {schema}.enter_1(_wait);
+    PERFORM 1 FROM {schema}.intel_items i WHERE i.item_id = ANY (_item_id) ORDER BY i.item_id FOR NO KEY UPDATE;
+    SELECT n.item_id INTO missing FROM unnest(_item_id) WITH ORDINALITY AS n(item_id, place)
+    WHERE NOT EXISTS (
+        SELECT FROM {schema}.intel_items i WHERE i.item_id = n.item_id AND NOT EXISTS (
+            SELECT FROM {schema}.runs r WHERE r.run_id = i.run_id AND r.pruned_at IS NOT NULL))
+    ORDER BY n.place LIMIT 1;
+    IF NOT FOUND THEN
+        UPDATE {schema}.intel_items i SET decision = n.decision, decision_reason = n.reason
+        FROM unnest(_item_id, _decision, _reason) AS n(item_id, decision, reason) WHERE i.item_id = n.item_id;
+    END IF;
+END
+$$;
+
+CREATE FUNCTION {schema}.delete_item_1(
+    _wait integer, _item_id text, _force boolean,
+    OUT existed boolean, OUT run_id text, OUT fault text, OUT status text, OUT recovered_at text
+) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM {schema}.enter_1(_wait);
+    SELECT i.run_id INTO run_id FROM {schema}.intel_items i WHERE i.item_id = _item_id;
+    PERFORM 1 FROM {schema}.runs r WHERE r.run_id = delete_item_1.run_id FOR KEY SHARE;
+    existed := EXISTS (SELECT FROM {schema}.intel_items i WHERE i.item_id = _item_id AND NOT EXISTS (
+        SELECT FROM {schema}.runs r WHERE r.run_id = i.run_id AND r.pruned_at IS NOT NULL));
+    IF NOT existed THEN
+        RETURN;
+    END IF;
+    SELECT w.fault, w.status, w.recovered_at INTO fault, status, recovered_at
+    FROM {schema}.why_over_1(delete_item_1.run_id) w WHERE w.fault = 'recovered' AND NOT _force;
+    IF fault IS NULL THEN
+        DELETE FROM {schema}.intel_items i WHERE i.item_id = _item_id;
+        existed := FOUND;
+    END IF;
+END
+$$;
+
+CREATE FUNCTION {schema}.set_telemetry_1(_run_id text, _document text) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO {schema}.telemetry (run_id, telemetry_json, created_at) VALUES (_run_id, _document, {schema}.now_1())
+    ON CONFLICT (run_id) DO UPDATE SET telemetry_json = excluded.telemetry_json, created_at = excluded.created_at
+$$;
+
+CREATE FUNCTION {schema}.write_telemetry_1(
+    _wait integer, _run_id text, _document text, _force boolean, OUT fault text, OUT status text, OUT recovered_at text
+) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM {schema}.enter_1(_wait);
+    SELECT w.fault, w.status, w.recovered_at INTO fault, status, recovered_at
+    FROM {schema}.require_1(ARRAY[_run_id], _force, {schema}.now_1()) w;
+    IF fault IS NULL THEN
+        PERFORM {schema}.set_telemetry_1(_run_id, _document);
+    END IF;
+END
+$$;
+
+-- The document that is to be merged with another; nobody else changes it meanwhile.
+CREATE FUNCTION {schema}.take_telemetry_1(
+    _wait integer, _run_id text, _force boolean,
+    OUT document text, OUT fault text, OUT status text, OUT recovered_at text
+) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM {schema}.enter_1(_wait);
+    SELECT w.fault, w.status, w.recovered_at INTO fault, status, recovered_at
+    FROM {schema}.require_1(ARRAY[_run_id], _force, {schema}.now_1()) w;
+    IF fault IS NULL THEN
+        -- A row that is not there yet cannot be locked.
+        PERFORM pg_advisory_xact_lock(hashtextextended('telemetry:' || _run_id, {schema}.lock_key_1()));
+        SELECT t.telemetry_json INTO document FROM {schema}.telemetry t WHERE t.run_id = _run_id FOR UPDATE;
+    END IF;
+END
+$$;
+
+CREATE FUNCTION {schema}.delete_run_1(
+    _wait integer, _run_id text, _force boolean,
+    OUT fault text, OUT runs bigint, OUT intel_items bigint, OUT telemetry bigint
+) LANGUAGE plpgsql AS $$
+DECLARE
+    _status text;
+BEGIN
+    PERFORM {schema}.enter_1(_wait);
+    SELECT r.status INTO _status FROM {schema}.runs r WHERE r.run_id = _run_id AND r.pruned_at IS NULL FOR UPDATE;
+    IF NOT FOUND THEN
+        fault := 'missing';
+    ELSIF _status = 'running' AND NOT _force THEN
+        fault := 'running';
+    ELSE
+        SELECT d.runs, d.intel_items, d.telemetry INTO runs, intel_items, telemetry
+        FROM {schema}.delete_all_1(_run_id) d;
+    END IF;
+END
+$$;
+
+-- Delete some items of a run that is being pruned, or the rest of it. NULL where none is left to this call.
+CREATE FUNCTION {schema}.sweep_1(
+    _wait integer, _most integer, OUT runs bigint, OUT intel_items bigint, OUT telemetry bigint
+) LANGUAGE plpgsql AS $$
+DECLARE
+    _run_id text;
+BEGIN
+    PERFORM {schema}.enter_1(_wait);
+    SELECT r.run_id INTO _run_id FROM {schema}.runs r WHERE r.pruned_at IS NOT NULL
+    ORDER BY r.pruned_at, r.seq LIMIT 1 FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    runs := 0;
+    telemetry := 0;
+    DELETE FROM {schema}.intel_items i WHERE i.item_id IN (
+        SELECT d.item_id FROM {schema}.intel_items d WHERE d.run_id = _run_id
+        ORDER BY d.item_id LIMIT _most FOR UPDATE);
+    GET DIAGNOSTICS intel_items = ROW_COUNT;
+    IF NOT EXISTS (SELECT FROM {schema}.intel_items i WHERE i.run_id = _run_id) THEN
+        DELETE FROM {schema}.telemetry t WHERE t.run_id = _run_id;
+        GET DIAGNOSTICS telemetry = ROW_COUNT;
+        DELETE FROM {schema}.runs r WHERE r.run_id = _run_id;
+        GET DIAGNOSTICS runs = ROW_COUNT;
+    END IF;
+END
+$$;

@@ -1,0 +1,104 @@
+"""Whose turn it is to write in this process: transactions one after the other, and no other write during one."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING
+
+from orchestrator.state_store.exceptions import StoreBusyError, StoreClosedError
+
+if TYPE_CHECKING:
+    from orchestrator.state_store._core import Caller
+    from orchestrator.state_store._postgres.deadline import Deadline
+
+_HOLDERS: weakref.WeakValueDictionary[int, Holder] = weakref.WeakValueDictionary()
+"""The open transactions of this process, of all of its stores."""
+
+
+class Holder:
+    """Who has a transaction open, and on which rows."""
+
+    def __init__(self, caller: Caller, store_id: str) -> None:
+        self.caller, self.store_id = caller, store_id
+        _HOLDERS[id(self)] = self
+
+    def release(self) -> None:
+        """Say that it is over."""
+        _HOLDERS.pop(id(self), None)
+
+
+def forget_holders() -> None:
+    """Forget those of the process that this one was forked from."""
+    _HOLDERS.clear()
+
+
+def refuse_own(store_id: str) -> None:
+    """Refuse to wait for a transaction of this very thread: it would never end.
+
+    Raises
+    ------
+    StoreBusyError
+        When this thread has one open, by another store or in another task or context.
+    """
+    for holder in list(_HOLDERS.values()):
+        if holder.store_id == store_id and holder.caller.is_on_this_thread():
+            raise StoreBusyError(
+                "this thread already holds the writer, in another task, greenlet or context, in an interrupted call or "
+                "by another store, so that waiting could never end; nothing was changed; repeat it once that "
+                "transaction or call is over"
+            )
+
+
+class Gate:
+    """Lets callers through in the order in which they came."""
+
+    def __init__(self, store_id: str) -> None:
+        self._store_id = store_id
+        self._changed = threading.Condition(threading.Lock())
+        self._waiting: deque[object] = deque()
+        self._holder: object | None = None
+        self._closed = False
+
+    def pass_through(self, deadline: Deadline) -> None:
+        """Wait until no transaction is open."""
+        self.hold(None, deadline)
+
+    def hold(self, holder: object | None, deadline: Deadline) -> None:
+        """Wait until no transaction is open, and let nobody through until the holder's `release`."""
+        ticket = object()
+        with self._changed:
+            self._waiting.append(ticket)
+            try:
+                while self._holder is not None or self._waiting[0] is not ticket:
+                    if self._closed:
+                        break
+                    refuse_own(self._store_id)
+                    if not self._changed.wait(deadline.left()) and deadline.left() == 0:
+                        raise deadline.busy()
+                if self._closed:
+                    raise StoreClosedError("the store is closed")
+                self._holder = holder
+            finally:
+                self._waiting.remove(ticket)
+                self._changed.notify_all()
+
+    def release(self, holder: object) -> None:
+        """Let others through, if this one holds them up: one that was interrupted does not know."""
+        with self._changed:
+            if self._holder is holder:
+                self._holder = None
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let nobody through any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def forget(self) -> None:
+        """Begin anew, in a forked child."""
+        self._changed = threading.Condition(threading.Lock())
+        self._waiting.clear()
+        self._holder = None

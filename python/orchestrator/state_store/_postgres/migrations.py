@@ -1,0 +1,105 @@
+"""The tables and functions of a store: made, brought up to date, or refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+from orchestrator.state_store._postgres import errors
+from orchestrator.state_store.exceptions import (
+    CannotOpenError,
+    ForeignDatabaseError,
+    SchemaTooNewError,
+    StoreBusyError,
+)
+
+if TYPE_CHECKING:
+    from orchestrator.state_store._postgres.deadline import Deadline
+
+VERSION = 1
+"""The newest schema that this package knows."""
+
+_OLDEST_SERVER = 150_000
+_HERE = Path(__file__).parent
+
+
+def prepare(connection: psycopg.Connection, schema: str, deadline: Deadline, *, create: bool) -> tuple[str, int]:
+    """Return the id of the store in a schema, and its version; make the store if it is not there.
+
+    Raises
+    ------
+    CannotOpenError
+        When the server is too old, its encoding is not UTF-8, or there is no store and `create` is not set.
+    ForeignDatabaseError, SchemaTooNewError
+        When the tables there are not ours, or of a newer version of this package.
+    """
+    if connection.info.server_version < _OLDEST_SERVER:
+        found = connection.info.parameter_status("server_version")
+        raise CannotOpenError(f"the server is PostgreSQL {found}; a store needs 15 or newer")
+    if connection.info.parameter_status("server_encoding") != "UTF8":
+        raise CannotOpenError("the encoding of the database is not UTF8: create one with ENCODING 'UTF8'")
+    try:
+        if not _is_there(connection, schema):
+            if not create:
+                raise CannotOpenError(f"there is no store in the schema {schema}, and it was to be opened read-only")
+            _make(connection, schema, deadline)
+        return _identity(connection, schema)
+    except psycopg.Error as error:
+        if error.sqlstate in ("42501", "25006"):
+            raise CannotOpenError(f"a store in the schema {schema}: {error.diag.message_primary}") from None
+        raise errors.translated(error, writing=False, inside=False, advice="") from None
+
+
+def _tables(connection: psycopg.Connection, schema: str) -> list[str]:
+    """Return the tables that a store has, of those in a schema.
+
+    `to_regclass` would do, but answers from a cache that the wait for a lock does not bring up to date.
+    """
+    sql = """SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE nspname = %s AND relname IN ('store_identity', 'runs', 'intel_items', 'telemetry') ORDER BY 1"""
+    return [name for (name,) in connection.execute(sql, [schema])]
+
+
+def _is_there(connection: psycopg.Connection, schema: str) -> bool:
+    return "store_identity" in _tables(connection, schema)
+
+
+def _identity(connection: psycopg.Connection, schema: str) -> tuple[str, int]:
+    rows = connection.execute(f"SELECT store_id, schema_version FROM {schema}.store_identity".encode()).fetchall()
+    if len(rows) != 1:
+        raise ForeignDatabaseError(f"the schema {schema} has a table store_identity that is not a store's")
+    store_id, version = rows[0]
+    if version > VERSION:
+        raise SchemaTooNewError(
+            f"the store in the schema {schema} has version {version}; this package knows {VERSION} at most"
+        )
+    return store_id, version
+
+
+def _make(connection: psycopg.Connection, schema: str, deadline: Deadline) -> None:
+    """Make the store, unless another does at the same time: then wait for it."""
+    connection.execute(f"BEGIN; SET LOCAL lock_timeout = {deadline.milliseconds()}".encode())
+    try:
+        key = f"orchestrator.state_store/{schema}"
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+        if not _is_there(connection, schema):
+            tables = _tables(connection, schema)
+            if tables:
+                raise ForeignDatabaseError(
+                    f"the schema {schema} has a table {tables[0]} already, and it is not a store's; "
+                    "name another one by ?schema="
+                )
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}".encode())
+            for name in ("schema.sql", "functions.sql"):
+                text = (_HERE / name).read_text(encoding="utf-8")
+                connection.execute(text.replace("{schema}", schema).encode())
+            connection.execute(f"REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC".encode())
+        connection.execute(b"COMMIT")
+    except BaseException as error:
+        if not connection.closed:
+            connection.execute(b"ROLLBACK")
+        if isinstance(error, psycopg.Error) and error.sqlstate == "55P03":
+            what = "another program is making or migrating the store, and was not done within busy_timeout"
+            raise StoreBusyError(what) from None
+        raise

@@ -1,0 +1,33 @@
+"""A store on a throw-away server. Without `--postgres` nothing here is run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from orchestrator.state_store import StateStore
+
+from tests import servers
+
+NUMBERS = count()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return None if config.getoption("--postgres") else True
+
+
+@pytest.fixture
+def url() -> str:
+    """Return the URL of a store that does not exist yet."""
+    return f"{servers.shared()}&schema=t{os.getpid()}_{next(NUMBERS)}"
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[StateStore]:
+    """Open a store, with the run `run-1` in it."""
+    with StateStore(url) as store:
+        store.start_run("run-1", "daily", {})
+        yield store
