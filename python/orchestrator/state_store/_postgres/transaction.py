@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import psycopg
 from orchestrator.state_store import _core
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
     from typing import NoReturn, Self
-
-    from orchestrator.state_store._postgres.engine import Engine
 
 T = TypeVar("T")
 
@@ -81,13 +79,26 @@ class Open:
             raise
 
 
+class Beginner(Protocol):
+    """What a transaction asks of the engine that begins it."""
+
+    commits: int
+
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def location(self) -> str: ...
+    def begin(self, transaction: Transaction) -> None: ...
+    def end(self, found: Open) -> None: ...
+
+
 class Transaction:
     """What `StateStore.transaction` returns for a store in PostgreSQL."""
 
     __module__ = "orchestrator.state_store"
     __slots__ = ("__weakref__", "_caller", "_engine", "_level", "_open", "_outermost", "_state")
 
-    _engine: Engine
+    _engine: Beginner
     _caller: _core.Caller | None
     _open: Open | None
     _level: object
@@ -99,7 +110,7 @@ class Transaction:
         raise TypeError("cannot create 'orchestrator.state_store.Transaction' instances")
 
     @classmethod
-    def of(cls, engine: Engine) -> Transaction:
+    def of(cls, engine: Beginner) -> Transaction:
         """Return one that is not entered yet."""
         self = object.__new__(cls)
         self._engine = engine
