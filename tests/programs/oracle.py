@@ -55,7 +55,9 @@ def inspect(store: StateStore) -> tuple[set[str], list[str]]:
     wrong = [row[0] for row in query("PRAGMA integrity_check") if row[0] != "ok"]
     wrong += [f"an orphan: {tuple(row)}" for row in query("PRAGMA foreign_key_check")]
 
-    items = [row[0] for row in query("SELECT item_id FROM intel_items")]
+    ids = [row[0] for row in query("SELECT item_id FROM intel_items")]
+    items = [item_id for item_id in ids if item_id is not None]
+    wrong += ["an item without an id"] * (len(ids) - len(items))
     groups = collections.Counter(name.rpartition(".")[0] for name in items if "." in name)
     runs = {row["run_id"]: row for row in query("SELECT * FROM runs LEFT JOIN telemetry USING (run_id)")}
     finished = {name for name, run in runs.items() if run["status"] == "completed"}
