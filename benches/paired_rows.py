@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Works = Generator[Callable[[], object], None, None]
 
 RUN = "run"
-WARM_UP = 1_000
+WARM_UP = 3_500
 """Upserts that fill the log, so that it is reused."""
 LARGE_RUNS = 20
 PROGRAM = f"""

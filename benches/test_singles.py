@@ -15,8 +15,8 @@ from benches.items import Item, make_items
 from benches.rivals import Contender
 from benches.timing import timed
 
-WARM_UP = 1_000
-"""Upserts, some 20 MB of log: each contender has checkpointed it by then, and writes it from its start again."""
+WARM_UP = 3_500
+"""Upserts, some 70 MB of log: each contender has checkpointed it by then, and writes it from its start again."""
 
 THREADS, EACH = 8, 50
 

@@ -12,7 +12,6 @@
 
 mod error;
 mod json;
-mod location;
 mod memory;
 mod model;
 #[cfg(feature = "python")]
@@ -24,10 +23,10 @@ pub use error::{ErrorKind, Result, StoreError};
 pub use json::condition::{Condition, Scalar, Test};
 pub use json::number::Number;
 pub use json::order_by::OrderBy;
-pub use location::Location;
 pub use memory::OutOfMemory;
 pub use model::caller::{Caller, Owner};
 pub use model::columns::{ItemColumn, RunColumn};
+pub use model::location::Location;
 pub use model::rows::{Fields, IfOver, Items, NewItems, NewRun, RunEnd, Runs, Telemetry, TextRows};
 pub use model::time::now;
 pub use sqlite::calls::opening::Options;

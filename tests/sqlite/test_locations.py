@@ -1,4 +1,4 @@
-"""`db_path` and `dest`: paths, and the URLs that mean one. What each URL means is tested in `src/location.rs`."""
+"""`db_path` and `dest`: paths, and the URLs that mean one. What each URL means is tested in `src/model/location.rs`."""
 
 from __future__ import annotations
 

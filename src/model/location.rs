@@ -1,7 +1,7 @@
 //! The location of a store, as a caller writes it: a path, or the URL of a file.
 //!
 //! Programs name databases by URL in their settings. A `sqlite:` or `file:` URL names its file; any other URL is
-//! refused, since as a path it would be a folder `postgresql:`.
+//! refused, since as a path it would be a folder `mysql:`.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
