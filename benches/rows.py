@@ -104,8 +104,8 @@ LIMITS = {
 
 GATE_SHARE = 0.6
 GATE_AGAINST_APSW = 0.7
-"""Single upserts at NORMAL are at 0.81: each commit looks whether the file is in its place, and writes to a log that is too
-large for the processor's cache. No rival does either."""
+"""Single upserts at NORMAL are at 0.81: each commit looks whether the file is in its place, and writes to a log that is
+too large for the processor's cache. No rival does either."""
 
 
 @dataclass(frozen=True)
