@@ -20,10 +20,9 @@ from orchestrator.state_store import (
 )
 
 from tests.conformance.conftest import Engine
-from tests.conformance.paging import in_pages, time
+from tests.conformance.paging import RUNS, in_pages, optional, time, with_items
 from tests.helpers import ITEM_KEYS, Boom, in_thread, in_threads, make_item, put
 
-RUNS = ["run-1", "run-2", "pruned"]
 TYPES = ["note", "paper", ""]
 DECISIONS = [None, "promote", "block", ""]
 COLUMNS = [
@@ -62,18 +61,7 @@ def paged(store: StateStore, limit: int, **filters: Any) -> list[str]:
 
 @pytest.fixture(scope="module")
 def many(new_lasting: Callable[[], Engine]) -> Iterator[StateStore]:
-    engine = new_lasting()
-    with engine.open() as store:
-        for run_id in RUNS:
-            store.start_run(run_id, "daily", {})
-    engine.add("intel_items", ITEMS)
-    engine.edit("runs", {"run_id": "pruned"}, pruned_at=time(0))
-    with engine.open() as store:
-        yield store
-
-
-def optional(*values: Any) -> st.SearchStrategy[Any]:
-    return st.sampled_from([None, None, *values])
+    yield from with_items(new_lasting(), ITEMS)
 
 
 @settings(max_examples=400)

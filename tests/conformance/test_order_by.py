@@ -9,7 +9,7 @@ import math
 import re
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Literal
 
 import pytest
@@ -19,10 +19,10 @@ from orchestrator.state_store import InvalidJSONError, InvalidTypeError, Invalid
 from orchestrator.state_store.calls import item_lists
 
 from tests.conformance.conftest import Engine
+from tests.conformance.paging import RUNS, START, optional, with_items
 from tests.helpers import Boom, in_process, in_threads, make_item
 from tests.programs import rankings
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
 TOTAL = "scores_json.total"
 MISSING = object()
 NUMBERS = [0, -0.0, 1, 1.0, -1.5, 2**53, 2**53 + 1, float(2**53), 2**63 - 1, 2**63, float(2**63), -(2**63) - 1]
@@ -97,7 +97,6 @@ def test_best_comes_first_then_the_oldest_and_what_is_no_number_last(
         assert iterated(store, order=order) == expected
 
 
-RUNS = ["run-1", "run-2", "pruned"]
 KINDS = [
     (RUNS[number % 3], "note" if number % 5 else "paper", [None, "promote", "block"][number % 4 % 3])
     for number in range(300)
@@ -126,18 +125,7 @@ def recorded(number: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def many(new_lasting: Callable[[], Engine]) -> Iterator[StateStore]:
-    engine = new_lasting()
-    with engine.open() as store:
-        for run_id in RUNS:
-            store.start_run(run_id, "daily", {})
-    engine.add("intel_items", [recorded(number) for number in range(300)])
-    engine.edit("runs", {"run_id": "pruned"}, pruned_at=START.isoformat())
-    with engine.open() as store:
-        yield store
-
-
-def optional(*values: Any) -> st.SearchStrategy[Any]:
-    return st.sampled_from([None, None, *values])
+    yield from with_items(new_lasting(), [recorded(number) for number in range(300)])
 
 
 @settings(max_examples=200)

@@ -19,7 +19,7 @@ def store_class() -> type[Store]:
     from orchestrator.state_store.exceptions import CannotOpenError
 
     try:
-        import psycopg  # noqa: F401
+        import psycopg  # noqa: F401 (only whether it can be)
     except ImportError as error:
         remedy = "pip install 'orchestrator-state-store[postgres]'"
         raise CannotOpenError(

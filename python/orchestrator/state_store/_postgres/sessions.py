@@ -53,6 +53,7 @@ def connect(address: Address, synchronous: bool, deadline: Deadline) -> psycopg.
         except psycopg.OperationalError as error:
             if not (error.sqlstate == "53300" and deadline.left() > 0):
                 raise errors.of_opening(error) from None
+        # The server has no session left, and tells nobody when it has one.
         time.sleep(0.05)
 
 
