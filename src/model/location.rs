@@ -62,12 +62,12 @@ impl Location {
             ("file", _) if rest.iter().any(|byte| b"?#".contains(byte)) => Ok(Self::of_path(text)),
             ("file", _) => file(rest),
             (_, Some(_)) => Err(refused(format!(
-                "{}:// is not a path; a store is one file: give its path, as a pathlib.Path if it begins like that",
+                "{}:// names no store: give the path of a file, as a pathlib.Path if it begins like that, or a postgresql:// URL",
                 cut(scheme.to_owned())
             ))),
             (_, None) => match split(rest) {
                 Some((inner, rest)) if rest.starts_with(b"//") => Err(refused(format!(
-                    "{}:// is not a path; a store is one file: give its path",
+                    "{}:// names no store: give the path of a file, or a postgresql:// URL",
                     cut(format!("{scheme}:{inner}"))
                 ))),
                 _ => Ok(Self::of_path(text)),

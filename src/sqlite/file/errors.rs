@@ -35,6 +35,10 @@ impl From<rusqlite::Error> for StoreError {
         // It may quote what a caller wrote, of whatever length.
         let mut error = Self::new(kind, cut(message));
         error.sqlite_code = code;
+        if code == Some(ffi::SQLITE_TOOBIG) {
+            // <https://www.sqlite.org/limits.html#max_length>
+            return error.note("a row of SQLite holds at most 1,000,000,000 bytes");
+        }
         if code == Some(ffi::SQLITE_IOERR_CORRUPTFS) {
             // It cannot be read, or its log is not what its checksums say, as `log_doubt` found.
             return error.note(
