@@ -13,7 +13,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test test-rust test-python test-faults chaos test-adoption lint format notices bench bench-gate bench-core bench-paired build clean
+.PHONY: help demo test test-rust test-python test-faults chaos test-adoption lint format notices bench bench-gate bench-core bench-paired build wheels clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-13s %s\n", $$1, $$2 }'
@@ -83,6 +83,10 @@ build: .venv/tools ## Build the sdist, and from it a wheel, into dist/
 	rm -rf dist
 	$(BIN)/maturin sdist --out dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist dist/*.tar.gz
+
+wheels: .venv/tools ## Build, check and try a manylinux2014 wheel for each CPython on PATH, into dist/wheels/
+	$(BIN)/python -m pip install --quiet "auditwheel>=6.4" "ziglang>=0.14,<0.16"
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/wheels.py
 
 clean: ## Remove all that was built
 	cargo clean --quiet
