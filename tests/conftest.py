@@ -24,7 +24,7 @@ settings.load_profile("store")
 HANG = 200.0
 """Seconds after which one test is taken to hang: all stacks are printed and the run ends."""
 
-FULL_HANG = 600.0
+FULL_HANG = 1800.0
 """The same with `--full`: a busy machine takes minutes for what is repeated most often."""
 
 stderr_of_the_run = os.dup(2)
