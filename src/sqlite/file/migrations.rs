@@ -211,7 +211,7 @@ pub(crate) fn refuse_what_runs(connection: &Connection) -> Result<()> {
     schema::refuse_what_runs(connection, &tables, &STEPS)
 }
 
-/// Bring a file up to date, all steps in one transaction, and make again what indexes it lacks.
+/// Bring a file up to date, by one transaction, and make again what indexes it lacks.
 ///
 /// Several processes may try at the same time: each checks again once it has the write lock. Return the version of the
 /// schema as it was committed, if anything was.
@@ -220,20 +220,9 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<Option<i64>> {
         return Ok(None);
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let done = match inspect_to_write(&transaction)? {
-        Found::Empty => 0,
-        Found::Store(version) => usize::try_from(version).unwrap_or(0),
-    };
-    for step in STEPS.iter().skip(done) {
-        transaction.execute_batch(step).map_err(|error| {
-            let error = StoreError::from(error);
-            match error.is_of_schema() {
-                true => error.note(format_args!(
-                    "its tables are not those of schema version {done}, as its user_version has it; it was left as it is"
-                )),
-                false => error,
-            }
-        })?;
+    match inspect_to_write(&transaction)? {
+        Found::Empty => transaction.execute_batch(&schema::at_once(&STEPS))?,
+        Found::Store(version) => take_steps(&transaction, version)?,
     }
     for index in missing_indexes(&transaction)? {
         transaction.execute_batch(index.sql)?;
@@ -244,6 +233,22 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<Option<i64>> {
     let version = schema::version(&transaction)?;
     transaction.commit()?;
     Ok(Some(version))
+}
+
+/// Take the steps that a file of this version has not taken.
+fn take_steps(transaction: &Connection, version: i64) -> Result<()> {
+    for step in STEPS.iter().skip(usize::try_from(version).unwrap_or(0)) {
+        transaction.execute_batch(step).map_err(|error| {
+            let error = StoreError::from(error);
+            match error.is_of_schema() {
+                true => error.note(format_args!(
+                    "its tables are not those of schema version {version}, as its user_version has it; it was left as it is"
+                )),
+                false => error,
+            }
+        })?;
+    }
+    Ok(())
 }
 
 /// Have an older file look like the latest to a connection that may only read it: our queries need not know of it.
@@ -303,6 +308,7 @@ mod tests {
         statement.query_map([], |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap()
     }
 
+    /// The latest is made at once, the others step by step: nothing else keeps the two alike.
     #[test]
     fn every_older_version_becomes_the_latest() {
         let mut fresh = at_version(0);
@@ -313,6 +319,7 @@ mod tests {
             assert_eq!(schema(&old), schema(&fresh), "from version {version}");
         }
         assert_eq!(inspect(&fresh).unwrap(), Found::Store(LATEST));
+        assert!(!schema::at_once(&STEPS).contains("ALTER"));
     }
 
     #[test]
