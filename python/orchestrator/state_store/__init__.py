@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from orchestrator.state_store._core import DEBUG_BUILD, SQLITE_VERSION, __version__
 from orchestrator.state_store.active_run import ActiveRun
 from orchestrator.state_store.records import page, run
-from orchestrator.state_store.records.item import IntelItem, IntelItemInput
 from orchestrator.state_store.records.page import Page
 from orchestrator.state_store.records.run import RunRecord
 from orchestrator.state_store.store import StateStore, import_all
@@ -60,6 +59,7 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from orchestrator.state_store.records.filters import ItemFilters
+    from orchestrator.state_store.records.item import IntelItem, IntelItemInput
     from orchestrator.state_store.records.upkeep import Checkpointed, Deleted, Finding, Loss, Salvaged, Stats, Vacuumed
     from orchestrator.state_store.salvaging import salvage
     from orchestrator.state_store.times import utc_now_iso
@@ -124,6 +124,7 @@ _LATE = (
     dict.fromkeys(__all__, "exceptions")
     | dict.fromkeys(("Connection", "Cursor", "Row"), "connection")
     | dict.fromkeys(("Checkpointed", "Deleted", "Finding", "Loss", "Salvaged", "Stats", "Vacuumed"), "records.upkeep")
+    | dict.fromkeys(("IntelItem", "IntelItemInput"), "records.item")
     | {"ItemFilters": "records.filters", "Transaction": "core", "salvage": "salvaging", "utc_now_iso": "times"}
 )
 """Where a name is that is not imported above: a program that writes once and ends needs none of these modules."""

@@ -16,6 +16,7 @@ from orchestrator.state_store.calls.run_lists import RunLists
 from orchestrator.state_store.calls.runs import Runs
 from orchestrator.state_store.calls.telemetry import Telemetry
 from orchestrator.state_store.calls.upkeep import Upkeep
+from orchestrator.state_store.late import importing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.state_store.core import Core, Transaction
 
 
+_PACKAGE = "orchestrator.state_store"
 _BY_OPTIONS = "give busy_timeout, synchronous and read_only to StateStore"
 _BY_TRANSACTIONS = "use transaction()"
 _UNCALLED = {
@@ -40,19 +42,11 @@ _UNCALLED = {
 
 
 def import_needed() -> None:
-    """Import what calls import when they first need it, the classes of errors above all.
+    """Import what calls import when they first need it, and cannot do without: the classes of errors above all.
 
-    Later there may be no descriptor left to import with. What the calls of upkeep return is not among it: it takes as
-    long to import as a store to open.
+    Later there may be no descriptor left to import with. What else they import late is left to `late.importing`.
     """
-    ours = ("exceptions", "connection", "records.filters", "times")
-    for name in (
-        *(f"orchestrator.state_store.{module}" for module in ours),
-        "json",
-        "linecache",
-        "warnings",
-        "weakref",
-    ):
+    for name in (f"{_PACKAGE}.exceptions", f"{_PACKAGE}.records.filters", "json", "linecache", "warnings", "weakref"):
         import_module(name)
 
 
@@ -63,8 +57,8 @@ def import_all() -> None:
     lock of the module, and not the thread.
     """
     import_needed()
-    import_module("orchestrator.state_store.records.upkeep")
-    import_module("orchestrator.state_store.core")
+    for name in ("connection", "core", "records.item", "records.upkeep", "times"):
+        import_module(f"{_PACKAGE}.{name}")
 
 
 def _engine_of(db_path: str | os.PathLike[str]) -> Callable[..., Core]:
@@ -211,10 +205,13 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
     @property
     def connection(self) -> Connection:
         """A read-only connection for ad-hoc SELECTs, like `sqlite3.Connection`: the same object within a thread."""
-        from orchestrator.state_store.connection import Connection
-
         mine = self.__dict__.setdefault("_local", threading.local()).__dict__
-        connection: Connection = mine.setdefault("connection", Connection(self._core))
+        if "connection" not in mine:
+            with importing():
+                from orchestrator.state_store.connection import Connection
+
+            mine.setdefault("connection", Connection(self._core))
+        connection: Connection = mine["connection"]
         return connection
 
     @property

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.state_store._core import ItemSelection
 from orchestrator.state_store.excerpts import excerpt
+from orchestrator.state_store.late import utc_bounds
 from orchestrator.state_store.records.page import Page
 
 if TYPE_CHECKING:
@@ -238,11 +239,7 @@ def _selection(
     if not filters.keys() <= ItemFilters.__optional_keys__:
         unknown = min(filters.keys() - ItemFilters.__optional_keys__)
         raise TypeError(f"{operation}() got an unexpected keyword argument {excerpt(unknown)}")
-    since, until = filters.get("since"), filters.get("until")
-    if since is not None or until is not None:
-        from orchestrator.state_store.times import utc
-
-        since, until = utc(since, operation, "since"), utc(until, operation, "until")
+    since, until = utc_bounds(operation, filters.get("since"), filters.get("until"))
     return ItemSelection(
         operation,
         filters.get("run_id"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orchestrator.state_store.late import utc_bounds
 from orchestrator.state_store.records.page import Page
 from orchestrator.state_store.records.run import RunRecord, record_of
 
@@ -84,9 +85,7 @@ class RunLists:
         >>> [run.run_id for run in page], [run.run_id for run in rest], rest.next_cursor
         (['run-4', 'run-3', 'run-1'], ['run-0'], None)
         """
-        from orchestrator.state_store.times import utc
-
-        since, until = utc(since, "list_runs", "since"), utc(until, "list_runs", "until")
+        since, until = utc_bounds("list_runs", since, until)
         runs, next_cursor = self._core.list_runs(run_id_prefix, run_type, status, since, until, order, limit, cursor)
         return Page(map(record_of, runs), next_cursor)
 
@@ -119,9 +118,7 @@ class RunLists:
         ...     store.count_runs(), store.count_runs(status=("failed", "partial"))
         (1, 0)
         """
-        from orchestrator.state_store.times import utc
-
-        since, until = utc(since, "count_runs", "since"), utc(until, "count_runs", "until")
+        since, until = utc_bounds("count_runs", since, until)
         return self._core.count_runs(run_id_prefix, run_type, status, since, until)
 
     def count_runs_by(
@@ -163,7 +160,5 @@ class RunLists:
         ...     store.count_runs_by("status"), store.count_runs_by("run_type", status="completed")
         ({'running': 2, 'completed': 1}, {'daily': 1})
         """
-        from orchestrator.state_store.times import utc
-
-        since, until = utc(since, "count_runs_by", "since"), utc(until, "count_runs_by", "until")
+        since, until = utc_bounds("count_runs_by", since, until)
         return self._core.count_runs_by(by, run_id_prefix, run_type, status, since, until)

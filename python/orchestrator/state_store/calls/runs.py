@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.state_store.active_run import ActiveRun
+from orchestrator.state_store.late import importing
 from orchestrator.state_store.records.run import RunRecord, record_of
 
 if TYPE_CHECKING:
@@ -245,7 +246,8 @@ class Runs:
         ...     store.recover_stale_runs(timedelta(minutes=5))
         []
         """
-        from orchestrator.state_store.times import seconds
+        with importing():
+            from orchestrator.state_store.times import seconds
 
         span = seconds(older_than, "recover_stale_runs", "older_than")
         return [record_of(row) for row in self._core.recover_stale_runs(span, status, trust_clock)]

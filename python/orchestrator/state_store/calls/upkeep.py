@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from orchestrator.state_store.late import importing
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from datetime import timedelta
 
     from orchestrator.state_store.core import Core
@@ -57,7 +58,7 @@ class Upkeep:
         ...     store.delete_run("run-1")
         Deleted(runs=1, intel_items=0, telemetry=0)
         """
-        with _importing():
+        with importing():
             from orchestrator.state_store.records.upkeep import Deleted
 
         return Deleted(*self._core.delete_run(run_id, force))
@@ -136,9 +137,9 @@ class Upkeep:
         Deleted(runs=0, intel_items=0, telemetry=0)
         Deleted(runs=2, intel_items=0, telemetry=0)
         """
-        with _importing():
+        with importing():
             from orchestrator.state_store.records.upkeep import Deleted
-        from orchestrator.state_store.times import seconds
+            from orchestrator.state_store.times import seconds
 
         age = None if older_than is None else seconds(older_than, "prune", "older_than")
         return Deleted(*self._core.prune(age, keep_last, run_type, status, dry_run, keep_seen, trust_clock))
@@ -184,7 +185,7 @@ class Upkeep:
         >>> done.bytes_freed > 900_000, done.reason
         (True, None)
         """
-        with _importing():
+        with importing():
             from orchestrator.state_store.records.upkeep import Vacuumed
 
         return Vacuumed(*self._core.vacuum(full))
@@ -206,7 +207,7 @@ class Upkeep:
         >>> stats.runs_by_status, stats.commits
         ({'running': 1}, 1)
         """
-        with _importing():
+        with importing():
             from orchestrator.state_store.records.upkeep import Stats
 
         return Stats(**self._core.stats())
@@ -237,9 +238,9 @@ class Upkeep:
         ...     store.check()
         []
         """
-        with _importing():
+        with importing():
             from orchestrator.state_store.records.upkeep import Finding
-        from orchestrator.state_store.times import seconds
+            from orchestrator.state_store.times import seconds
 
         found = self._core.check(seconds(stale_after, "check", "stale_after"))
         return [Finding(*each) for each in found]
@@ -270,7 +271,7 @@ class Upkeep:
         >>> done.complete, done.wal_bytes_after
         (True, 0)
         """
-        with _importing():
+        with importing():
             from orchestrator.state_store.records.upkeep import Checkpointed
 
         return Checkpointed(*self._core.checkpoint())
@@ -326,14 +327,3 @@ class Upkeep:
         ['monday.db', 'state.db']
         """
         self._core.backup(dest, overwrite, progress)
-
-
-@contextmanager
-def _importing() -> Iterator[None]:
-    """Say by an error of the store's own that there is no descriptor left to import with."""
-    try:
-        yield
-    except OSError as error:
-        from orchestrator.state_store.exceptions import CannotOpenError
-
-        raise CannotOpenError(f"{error}; nothing was done; close some files, and call again") from error
