@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import compileall
 import subprocess
 import sys
 from pathlib import Path
 
+import orchestrator.state_store
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -28,6 +30,12 @@ connection.execute({tables.INSERT_RUN!r}, ("run", datetime.now(UTC).isoformat())
 connection.close()
 """,
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """Have the bytecode that an installed package has, whatever PYTHONDONTWRITEBYTECODE says."""
+    assert compileall.compile_dir(Path(orchestrator.state_store.__file__).parent, quiet=1)
 
 
 @pytest.mark.benchmark(group=rows.PROCESS)
