@@ -33,7 +33,7 @@ print(*sys.modules.keys() - before)
 """
 RARELY_NEEDED = {
     f"{package.__name__}.{name}"
-    for name in ("connection", "core", "exceptions", "records.item", "records.upkeep", "times")
+    for name in ("connection", "core", "exceptions", "records.filters", "records.item", "records.upkeep", "times")
 }
 
 

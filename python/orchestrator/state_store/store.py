@@ -46,7 +46,7 @@ def import_needed() -> None:
 
     Later there may be no descriptor left to import with. What else they import late is left to `late.importing`.
     """
-    for name in (f"{_PACKAGE}.exceptions", f"{_PACKAGE}.records.filters", "json", "linecache", "warnings", "weakref"):
+    for name in (f"{_PACKAGE}.exceptions", "json", "linecache", "warnings", "weakref"):
         import_module(name)
 
 
@@ -57,7 +57,7 @@ def import_all() -> None:
     lock of the module, and not the thread.
     """
     import_needed()
-    for name in ("connection", "core", "records.item", "records.upkeep", "times"):
+    for name in ("connection", "core", "records.filters", "records.item", "records.upkeep", "times"):
         import_module(f"{_PACKAGE}.{name}")
 
 

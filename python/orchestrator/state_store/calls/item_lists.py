@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.state_store._core import ItemSelection
 from orchestrator.state_store.excerpts import excerpt
-from orchestrator.state_store.late import utc_bounds
+from orchestrator.state_store.late import importing, utc_bounds
 from orchestrator.state_store.records.page import Page
 
 if TYPE_CHECKING:
@@ -234,11 +234,12 @@ def _selection(
     order_by: str | None = None,
 ) -> ItemSelection:
     """Check the filters, fields and order of a call."""
-    from orchestrator.state_store.records.filters import ItemFilters
+    if filters:
+        with importing():
+            from orchestrator.state_store.records.filters import ItemFilters
 
-    if not filters.keys() <= ItemFilters.__optional_keys__:
-        unknown = min(filters.keys() - ItemFilters.__optional_keys__)
-        raise TypeError(f"{operation}() got an unexpected keyword argument {excerpt(unknown)}")
+        if unknown := filters.keys() - ItemFilters.__optional_keys__:
+            raise TypeError(f"{operation}() got an unexpected keyword argument {excerpt(min(unknown))}")
     since, until = utc_bounds(operation, filters.get("since"), filters.get("until"))
     return ItemSelection(
         operation,
