@@ -1,6 +1,7 @@
 """The exceptions of the store. Each class also derives from the one that the pure-Python predecessor raised."""
 
-import sqlite3
+# `sqlite3` itself imports `datetime` as well, which takes as long as opening a file.
+import _sqlite3 as sqlite3
 
 
 class StateStoreError(Exception):
