@@ -9,8 +9,8 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use crate::error::Result;
 use crate::memory;
 use crate::sqlite::file::migrations;
+use crate::sqlite::lists::clause::Clause;
 use crate::sqlite::lists::item_filter::{Decision, ItemFilter};
-use crate::sqlite::lists::seek::Clause;
 use crate::sqlite::tables::cells::{Text, bind};
 
 /// The most groups that are merged. With more, finding and merging them costs more than a scan of all items, unless

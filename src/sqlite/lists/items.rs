@@ -10,11 +10,12 @@ use crate::json::order_by::OrderBy;
 use crate::memory::{self, OutOfMemory};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Fields, Items};
+use crate::sqlite::lists::clause::Clause;
 use crate::sqlite::lists::cursor::{self, Described, Position};
 use crate::sqlite::lists::item_filter::{ItemFilter, RowFilter};
 use crate::sqlite::lists::item_groups::{self, Group};
 use crate::sqlite::lists::order::Order;
-use crate::sqlite::lists::seek::{self, Clause, Rows};
+use crate::sqlite::lists::seek::{self, Rows};
 use crate::sqlite::lists::unordered;
 use crate::sqlite::tables::cells::{bind, push_cell, text};
 
@@ -403,7 +404,7 @@ pub(crate) mod tests {
         for _ in 0..5 {
             page(&connection, &filter, Fields::ALL, Order::Oldest, None, 5, 1000).unwrap();
         }
-        let sql = rows(&filter, None, Fields::ALL).walk_sql(Order::Oldest, false, true);
+        let sql = rows(&filter, None, Fields::ALL).walk_sql(Order::Oldest, true, true);
         let statement = connection.prepare_cached(&sql).unwrap();
         assert_eq!(statement.get_status(StatementStatus::Run), 5);
         assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);

@@ -1,7 +1,9 @@
 //! Lists and counts of runs and items: filters, pages, cursors.
 
 pub(crate) mod best;
+pub(crate) mod clause;
 pub(crate) mod cursor;
+pub(crate) mod first;
 pub(crate) mod item_count;
 pub(crate) mod item_count_by;
 pub(crate) mod item_filter;

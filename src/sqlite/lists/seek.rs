@@ -4,7 +4,8 @@
 //! So a page comes from one of two places:
 //!
 //! - The table, which is in the order of recording. It is read over a few rows behind the last page: where many of them
-//!   are of the list, as where a run's items were recorded together, they fill the page.
+//!   are of the list, as where a run's items were recorded together, they fill the page. The first page begins where the
+//!   list does, if that is soon found.
 //! - An index, in which nothing but the list is gone through: all of its rowids are looked at, and the first ones kept.
 //!   That takes some 40 ms for 1,000,000, where walking the table takes ten times as long.
 
@@ -12,11 +13,10 @@ use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use crate::error::{ErrorKind, Result, StoreError};
+use crate::sqlite::lists::clause::{Clause, values};
 use crate::sqlite::lists::cursor::Position;
+use crate::sqlite::lists::first::Timed;
 use crate::sqlite::lists::order::Order;
-
-/// A condition on a column, and the value of its parameter if it has one.
-pub(crate) type Clause<'a> = (&'static str, Option<ToSqlOutput<'a>>);
 
 /// How many rows of the table are read before the index is asked: so many, and so many for each that is wanted.
 const WALK: usize = 256;
@@ -82,6 +82,13 @@ pub(crate) fn scan(
     if let Some(wanted) = wanted.filter(|_| rows.one_of.1.len() <= MOST_VALUES) {
         let steps =
             i64::try_from(wanted.saturating_mul(WALK_FOR_EACH).saturating_add(WALK)).unwrap_or(i64::MAX);
+        if let (None, [part], None) = (from, parts.as_slice(), rows.by) {
+            // Not behind the rowid before the first one: there need be none.
+            from = rows
+                .timed(part)
+                .first(connection, order)?
+                .and_then(|first| first.checked_sub(order.step(0, 1)));
+        }
         let Some((first, last)) = rows.ends(connection, order, from)? else { return Ok(()) };
         let to = order.step(first, steps);
         if !rows.walk(connection, order, from, Some(to), &mut look)? || order.compare(&to, &last).is_ge() {
@@ -101,6 +108,10 @@ pub(crate) fn scan(
 }
 
 impl Rows<'_> {
+    fn timed<'a>(&self, part: &'a [Clause<'a>]) -> Timed<'a> {
+        Timed { table: self.table, time: self.time, conditions: part }
+    }
+
     /// Where the table begins, or goes on behind a rowid, and where it ends; `None` where there is nothing.
     fn ends(&self, connection: &Connection, order: Order, from: Option<i64>) -> Result<Option<(i64, i64)>> {
         let end = |order: Order| -> Result<Option<i64>> {
@@ -292,10 +303,6 @@ fn each(mut rows: rusqlite::Rows, look: &mut dyn FnMut(&Row) -> Result<bool>) ->
     Ok(true)
 }
 
-pub(crate) fn values<'a>(part: &[Clause<'a>]) -> impl Iterator<Item = ToSqlOutput<'a>> {
-    part.iter().filter_map(|(_, value)| value.clone())
-}
-
 fn trim(found: &mut Vec<i64>, order: Order, most: usize) {
     found.sort_unstable_by(|a, b| order.compare(a, b));
     found.truncate(most);
@@ -319,6 +326,9 @@ pub(crate) mod tests {
                     };
                     assert!(step.starts_with(&how) && !step.contains("INDEX"), "{step}");
                     for part in self.parts.iter().flatten() {
+                        if self.by.is_none() {
+                            self.timed(part).check_plans(&plan);
+                        }
                         for sql in [self.part_sql(part, order, from, to), self.first_sql(part, order, from)] {
                             let [step] = plan(&sql).try_into().unwrap();
                             steps.push(step);

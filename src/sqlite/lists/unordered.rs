@@ -3,7 +3,8 @@
 use rusqlite::{Connection, Row, params_from_iter};
 
 use crate::error::Result;
-use crate::sqlite::lists::seek::{Clause, Rows, values};
+use crate::sqlite::lists::clause::{Clause, values};
+use crate::sqlite::lists::seek::Rows;
 
 /// Give each row of the list to the caller.
 pub(crate) fn scan(

@@ -1,0 +1,209 @@
+//! Finds the first row, in the order of recording, of those that an index has in the order of their times.
+//!
+//! A batch has one time, and an index has the rows of one time in the order of recording. So the first row of each time
+//! is looked at, and the rest of a batch skipped. Where there are many times the search is given up.
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, StatementStatus, params_from_iter};
+
+use crate::error::Result;
+use crate::memory;
+use crate::sqlite::lists::clause::{Clause, values};
+use crate::sqlite::lists::order::Order;
+
+/// Behind so many rows of one time the rest of them are skipped, which costs as much as reading some thirty.
+const SAME_TIME: usize = 8;
+
+/// How many times are looked at: so many, and so many for each of which rows were skipped.
+const TIMES: usize = 32;
+const TIMES_FOR_EACH_SKIP: usize = 2;
+
+/// How often rows are skipped.
+const MOST_SKIPS: usize = 256;
+
+/// Some rows of a table, which an index has in the order of their times.
+pub(crate) struct Timed<'a> {
+    pub(crate) table: &'static str,
+    /// The column of their time.
+    pub(crate) time: &'static str,
+    /// What holds for each of them.
+    pub(crate) conditions: &'a [Clause<'a>],
+}
+
+impl Timed<'_> {
+    /// The rowid of the first one, if it is soon found.
+    pub(crate) fn first(&self, connection: &Connection, order: Order) -> Result<Option<i64>> {
+        // No skip leads to a row without a time.
+        if connection
+            .prepare_cached(&self.timeless_sql())?
+            .exists(params_from_iter(values(self.conditions)))?
+        {
+            return Ok(None);
+        }
+        let (mut first, mut time, mut times) = (None::<i64>, None::<Vec<u8>>, TIMES);
+        for _ in 0..=MOST_SKIPS {
+            let behind = time.take();
+            let mut statement = connection.prepare_cached(&self.times_sql(order, behind.is_some()))?;
+            if statement.get_status(StatementStatus::Sort) > 0 {
+                // There is no such index: others have dropped it, or the file is an older one.
+                return Ok(None);
+            }
+            let behind = behind.as_deref().map(|time| ToSqlOutput::Borrowed(ValueRef::Text(time)));
+            let mut rows = statement.query(params_from_iter(values(self.conditions).chain(behind)))?;
+            let mut same = 0;
+            while same < SAME_TIME {
+                let Some(row) = rows.next()? else { return Ok(first) };
+                let (ValueRef::Text(of_row), rowid) = (row.get_ref(0)?, row.get(1)?) else { return Ok(None) };
+                if time.as_deref() == Some(of_row) {
+                    same += 1;
+                } else if times == 0 {
+                    return Ok(None);
+                } else {
+                    (same, times, time) = (1, times - 1, Some(memory::bytes(of_row)?));
+                    first = first.filter(|first| order.compare(first, &rowid).is_lt()).or(Some(rowid));
+                }
+            }
+            times += TIMES_FOR_EACH_SKIP;
+        }
+        Ok(None)
+    }
+
+    fn timeless_sql(&self) -> String {
+        self.sql("1", None, &format!("{} IS NULL", self.time))
+    }
+
+    /// What finds the times, of all rows or of those behind a time, and the rowids.
+    fn times_sql(&self, order: Order, is_behind: bool) -> String {
+        let (time, [behind, _], order) = (self.time, order.bounds(), order.sql());
+        let behind = format!("{time} {behind}");
+        // A bound of theirs that is on the same side is not to be sought instead.
+        let rest = if is_behind { format!("{behind} ?") } else { "TRUE".to_owned() };
+        self.sql(
+            &format!("{time}, rowid"),
+            is_behind.then_some(&behind),
+            &format!("{rest} ORDER BY {time} {order}, rowid {order}"),
+        )
+    }
+
+    /// A query of these rows in which conditions that begin with `weaker` are to find none.
+    fn sql(&self, columns: &str, weaker: Option<&String>, rest: &str) -> String {
+        let plus = |condition: &str| {
+            if weaker.is_some_and(|weaker| condition.starts_with(weaker)) { "+" } else { "" }
+        };
+        let conditions: String = self
+            .conditions
+            .iter()
+            .map(|(condition, _)| format!("{}{condition} AND ", plus(condition)))
+            .collect();
+        format!("SELECT {columns} FROM {} WHERE {conditions}{rest}", self.table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::file::connection;
+
+    impl Timed<'_> {
+        /// Check that an index finds each time at once.
+        pub(crate) fn check_plans(&self, plan: &dyn Fn(&str) -> Vec<String>) {
+            for order in Order::ALL {
+                for is_behind in [false, true] {
+                    let [step] = plan(&self.times_sql(order, is_behind)).try_into().unwrap();
+                    assert!(step.contains(" USING COVERING INDEX "), "{step}");
+                    assert!(
+                        !is_behind || step.contains(&format!("{}{}?", self.time, order.bounds()[0])),
+                        "{step}"
+                    );
+                }
+            }
+        }
+    }
+
+    const KIND: [Clause; 1] = [("kind = ?", Some(ToSqlOutput::Borrowed(ValueRef::Integer(1))))];
+
+    fn rows<'a>(conditions: &'a [Clause<'a>]) -> Timed<'a> {
+        Timed { table: "rows", time: "time", conditions }
+    }
+
+    /// A table with these times of one kind, and one row of another.
+    fn with_times(times: impl Iterator<Item = Option<u64>>) -> Connection {
+        let connection = connection::open_memory().unwrap();
+        connection
+            .execute_batch(
+                "CREATE TABLE rows (kind INTEGER, time TEXT); CREATE INDEX by_time ON rows(kind, time);
+                 INSERT INTO rows VALUES (2, '0000'); BEGIN",
+            )
+            .unwrap();
+        for time in times {
+            let time = time.map(|time| format!("{time:04}"));
+            connection.prepare_cached("INSERT INTO rows VALUES (1, ?)").unwrap().execute([time]).unwrap();
+        }
+        connection
+    }
+
+    fn ends(connection: &Connection) -> [Option<i64>; 2] {
+        Order::ALL.map(|order| rows(&KIND).first(connection, order).unwrap())
+    }
+
+    #[test]
+    fn it_is_found_among_batches_whatever_the_clock_did() {
+        for seed in 1..200_u64 {
+            // The times of batches of one to twelve rows go up and down.
+            let batches =
+                (0..30).map(|batch| (seed * (batch + 7) * 7919 % 23, seed * (batch + 3) * 104_729 % 12 + 1));
+            let times = batches.flat_map(|(time, rows)| (0..rows).map(move |_| Some(time)));
+            let count = i64::try_from(times.clone().count()).unwrap();
+            let connection = with_times(times);
+            assert_eq!(ends(&connection), [Some(2), Some(count + 1)], "{seed}");
+            for (condition, by) in [("time >= ?", ">="), ("time < ?", "<")] {
+                let conditions = [KIND[0].clone(), (condition, Some("0011".to_owned().into()))];
+                let sql =
+                    format!("SELECT min(rowid), max(rowid) FROM rows WHERE kind = 1 AND time {by} '0011'");
+                let wanted = connection.query_row(&sql, [], |row| Ok([row.get(0)?, row.get(1)?])).unwrap();
+                let found = Order::ALL.map(|order| rows(&conditions).first(&connection, order).unwrap());
+                assert_eq!(found, wanted, "{seed}, {condition}");
+            }
+        }
+    }
+
+    #[test]
+    fn few_rows_of_a_batch_are_read_and_few_of_many_times() {
+        let bounds = [KIND[0].clone(), ("time >= ?", Some("0000".into())), ("time < ?", Some("9999".into()))];
+        for conditions in [&KIND[..], &bounds] {
+            let found = |times: &mut dyn Iterator<Item = u64>, most_steps: i32| {
+                let connection = with_times(times.map(Some));
+                Order::ALL.map(|order| {
+                    let found = rows(conditions).first(&connection, order).unwrap();
+                    let steps = [false, true].map(|is_behind| {
+                        let sql = rows(conditions).times_sql(order, is_behind);
+                        connection.prepare_cached(&sql).unwrap().get_status(StatementStatus::VmStep)
+                    });
+                    assert!((1..most_steps).contains(&steps.iter().sum()), "{steps:?}");
+                    found
+                })
+            };
+            assert_eq!(found(&mut (0..20_000).map(|row| row / 2_000), 1_000), [Some(2), Some(20_001)]);
+            assert_eq!(found(&mut (0..5_000), 500), [None, None]);
+            assert_eq!(found(&mut (0..9_000).map(|row| row / 9), 25_000), [None, None]);
+        }
+    }
+
+    #[test]
+    fn it_is_not_sought_where_rows_have_no_time_or_no_index() {
+        let times = || (0..100).map(|row| Some(row / 50));
+        let connection = with_times(times());
+        assert_eq!(ends(&connection), [Some(2), Some(101)]);
+        assert_eq!(ends(&with_times(times().chain([None]))), [None, None]);
+        connection.execute_batch("UPDATE rows SET time = x'00' WHERE rowid = 50").unwrap();
+        assert_eq!(ends(&connection), [None, None]);
+        let connection = with_times((0..1_000).map(|row| Some(row / 50)));
+        connection.execute_batch("DROP INDEX by_time").unwrap();
+        assert_eq!(ends(&connection), [None, None]);
+    }
+
+    #[test]
+    fn there_is_none_where_there_are_no_rows() {
+        assert_eq!(ends(&with_times([].into_iter())), [None, None]);
+    }
+}
