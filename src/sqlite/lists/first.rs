@@ -21,6 +21,15 @@ const TIMES_FOR_EACH_SKIP: usize = 2;
 /// How often rows are skipped.
 const MOST_SKIPS: usize = 256;
 
+/// The first row of some.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum First {
+    /// Its rowid; `None` where there are no rows.
+    Known(Option<i64>),
+    /// It is not soon found.
+    Unknown,
+}
+
 /// Some rows of a table, which an index has in the order of their times.
 pub(crate) struct Timed<'a> {
     pub(crate) table: &'static str,
@@ -31,14 +40,14 @@ pub(crate) struct Timed<'a> {
 }
 
 impl Timed<'_> {
-    /// The rowid of the first one, if it is soon found.
-    pub(crate) fn first(&self, connection: &Connection, order: Order) -> Result<Option<i64>> {
+    /// The first one.
+    pub(crate) fn first(&self, connection: &Connection, order: Order) -> Result<First> {
         // No skip leads to a row without a time.
         if connection
             .prepare_cached(&self.timeless_sql())?
             .exists(params_from_iter(values(self.conditions)))?
         {
-            return Ok(None);
+            return Ok(First::Unknown);
         }
         let (mut first, mut time, mut times) = (None::<i64>, None::<Vec<u8>>, TIMES);
         for _ in 0..=MOST_SKIPS {
@@ -46,18 +55,20 @@ impl Timed<'_> {
             let mut statement = connection.prepare_cached(&self.times_sql(order, behind.is_some()))?;
             if statement.get_status(StatementStatus::Sort) > 0 {
                 // There is no such index: others have dropped it, or the file is an older one.
-                return Ok(None);
+                return Ok(First::Unknown);
             }
             let behind = behind.as_deref().map(|time| ToSqlOutput::Borrowed(ValueRef::Text(time)));
             let mut rows = statement.query(params_from_iter(values(self.conditions).chain(behind)))?;
             let mut same = 0;
             while same < SAME_TIME {
-                let Some(row) = rows.next()? else { return Ok(first) };
-                let (ValueRef::Text(of_row), rowid) = (row.get_ref(0)?, row.get(1)?) else { return Ok(None) };
+                let Some(row) = rows.next()? else { return Ok(First::Known(first)) };
+                let (ValueRef::Text(of_row), rowid) = (row.get_ref(0)?, row.get(1)?) else {
+                    return Ok(First::Unknown);
+                };
                 if time.as_deref() == Some(of_row) {
                     same += 1;
                 } else if times == 0 {
-                    return Ok(None);
+                    return Ok(First::Unknown);
                 } else {
                     (same, times, time) = (1, times - 1, Some(memory::bytes(of_row)?));
                     first = first.filter(|first| order.compare(first, &rowid).is_lt()).or(Some(rowid));
@@ -65,7 +76,7 @@ impl Timed<'_> {
             }
             times += TIMES_FOR_EACH_SKIP;
         }
-        Ok(None)
+        Ok(First::Unknown)
     }
 
     fn timeless_sql(&self) -> String {
@@ -142,7 +153,13 @@ mod tests {
         connection
     }
 
-    fn ends(connection: &Connection) -> [Option<i64>; 2] {
+    const UNKNOWN: [First; 2] = [First::Unknown, First::Unknown];
+
+    fn known(first: i64, last: i64) -> [First; 2] {
+        [first, last].map(|rowid| First::Known(Some(rowid)))
+    }
+
+    fn ends(connection: &Connection) -> [First; 2] {
         Order::ALL.map(|order| rows(&KIND).first(connection, order).unwrap())
     }
 
@@ -155,12 +172,14 @@ mod tests {
             let times = batches.flat_map(|(time, rows)| (0..rows).map(move |_| Some(time)));
             let count = i64::try_from(times.clone().count()).unwrap();
             let connection = with_times(times);
-            assert_eq!(ends(&connection), [Some(2), Some(count + 1)], "{seed}");
+            assert_eq!(ends(&connection), known(2, count + 1), "{seed}");
             for (condition, by) in [("time >= ?", ">="), ("time < ?", "<")] {
                 let conditions = [KIND[0].clone(), (condition, Some("0011".to_owned().into()))];
                 let sql =
                     format!("SELECT min(rowid), max(rowid) FROM rows WHERE kind = 1 AND time {by} '0011'");
-                let wanted = connection.query_row(&sql, [], |row| Ok([row.get(0)?, row.get(1)?])).unwrap();
+                let wanted = connection
+                    .query_row(&sql, [], |row| Ok([First::Known(row.get(0)?), First::Known(row.get(1)?)]))
+                    .unwrap();
                 let found = Order::ALL.map(|order| rows(&conditions).first(&connection, order).unwrap());
                 assert_eq!(found, wanted, "{seed}, {condition}");
             }
@@ -183,9 +202,9 @@ mod tests {
                     found
                 })
             };
-            assert_eq!(found(&mut (0..20_000).map(|row| row / 2_000), 1_000), [Some(2), Some(20_001)]);
-            assert_eq!(found(&mut (0..5_000), 500), [None, None]);
-            assert_eq!(found(&mut (0..9_000).map(|row| row / 9), 25_000), [None, None]);
+            assert_eq!(found(&mut (0..20_000).map(|row| row / 2_000), 1_000), known(2, 20_001));
+            assert_eq!(found(&mut (0..5_000), 500), UNKNOWN);
+            assert_eq!(found(&mut (0..9_000).map(|row| row / 9), 25_000), UNKNOWN);
         }
     }
 
@@ -193,17 +212,17 @@ mod tests {
     fn it_is_not_sought_where_rows_have_no_time_or_no_index() {
         let times = || (0..100).map(|row| Some(row / 50));
         let connection = with_times(times());
-        assert_eq!(ends(&connection), [Some(2), Some(101)]);
-        assert_eq!(ends(&with_times(times().chain([None]))), [None, None]);
+        assert_eq!(ends(&connection), known(2, 101));
+        assert_eq!(ends(&with_times(times().chain([None]))), UNKNOWN);
         connection.execute_batch("UPDATE rows SET time = x'00' WHERE rowid = 50").unwrap();
-        assert_eq!(ends(&connection), [None, None]);
+        assert_eq!(ends(&connection), UNKNOWN);
         let connection = with_times((0..1_000).map(|row| Some(row / 50)));
         connection.execute_batch("DROP INDEX by_time").unwrap();
-        assert_eq!(ends(&connection), [None, None]);
+        assert_eq!(ends(&connection), UNKNOWN);
     }
 
     #[test]
     fn there_is_none_where_there_are_no_rows() {
-        assert_eq!(ends(&with_times([].into_iter())), [None, None]);
+        assert_eq!(ends(&with_times([].into_iter())), [First::Known(None), First::Known(None)]);
     }
 }

@@ -4,8 +4,8 @@
 //! So a page comes from one of two places:
 //!
 //! - The table, which is in the order of recording. It is read over a few rows behind the last page: where many of them
-//!   are of the list, as where a run's items were recorded together, they fill the page. The first page begins where the
-//!   list does, if that is soon found.
+//!   are of the list, as where a run's items were recorded together, they fill the page. It is read between
+//!   the ends of the list, where they are soon found.
 //! - An index, in which nothing but the list is gone through: all of its rowids are looked at, and the first ones kept.
 //!   That takes some 40 ms for 1,000,000, where walking the table takes ten times as long.
 
@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::sqlite::lists::clause::{Clause, values};
 use crate::sqlite::lists::cursor::Position;
-use crate::sqlite::lists::first::Timed;
+use crate::sqlite::lists::first::{First, Timed};
 use crate::sqlite::lists::order::Order;
 
 /// How many rows of the table are read before the index is asked: so many, and so many for each that is wanted.
@@ -82,16 +82,13 @@ pub(crate) fn scan(
     if let Some(wanted) = wanted.filter(|_| rows.one_of.1.len() <= MOST_VALUES) {
         let steps =
             i64::try_from(wanted.saturating_mul(WALK_FOR_EACH).saturating_add(WALK)).unwrap_or(i64::MAX);
-        if let (None, [part], None) = (from, parts.as_slice(), rows.by) {
-            // Not behind the rowid before the first one: there need be none.
-            from = rows
-                .timed(part)
-                .first(connection, order)?
-                .and_then(|first| first.checked_sub(order.step(0, 1)));
-        }
-        let Some((first, last)) = rows.ends(connection, order, from)? else { return Ok(()) };
+        let Some((first, last)) = rows.ends(connection, parts, order, from)? else { return Ok(()) };
+        // Not behind the rowid before the first one: there need be none.
+        from = from.or_else(|| first.checked_sub(order.step(0, 1)));
         let to = order.step(first, steps);
-        if !rows.walk(connection, order, from, Some(to), &mut look)? || order.compare(&to, &last).is_ge() {
+        let is_all = order.compare(&to, &last).is_ge();
+        let to = if is_all { last } else { to };
+        if !rows.walk(connection, order, from, Some(to), &mut look)? || is_all {
             return Ok(());
         }
         from = Some(to);
@@ -112,16 +109,25 @@ impl Rows<'_> {
         Timed { table: self.table, time: self.time, conditions: part }
     }
 
-    /// Where the table begins, or goes on behind a rowid, and where it ends; `None` where there is nothing.
-    fn ends(&self, connection: &Connection, order: Order, from: Option<i64>) -> Result<Option<(i64, i64)>> {
+    /// Where the list begins, or goes on behind a rowid, and where it ends: the ends of the table where those of the list
+    /// are not soon found. `None` where there is nothing.
+    fn ends(
+        &self,
+        connection: &Connection,
+        parts: &[Vec<Clause>],
+        order: Order,
+        from: Option<i64>,
+    ) -> Result<Option<(i64, i64)>> {
         let end = |order: Order| -> Result<Option<i64>> {
+            if let ([part], None) = (parts, self.by)
+                && let First::Known(first) = self.timed(part).first(connection, order)?
+            {
+                return Ok(first);
+            }
             let sql = format!("SELECT rowid FROM {} ORDER BY rowid {} LIMIT 1", self.table, order.sql());
             Ok(connection.prepare_cached(&sql)?.query_row([], |row| row.get(0)).optional()?)
         };
-        Ok(match (from.map_or_else(|| end(order), |from| Ok(Some(from)))?, end(order.other())?) {
-            (Some(first), Some(last)) => Some((first, last)),
-            _ => None,
-        })
+        Ok(from.map_or_else(|| end(order), |from| Ok(Some(from)))?.zip(end(order.other())?))
     }
 
     /// Go through the table; whether the caller wants more.
