@@ -49,10 +49,14 @@ impl Timed<'_> {
         {
             return Ok(First::Unknown);
         }
+        let [mut all, mut those_behind] = [
+            connection.prepare_cached(&self.times_sql(order, false))?,
+            connection.prepare_cached(&self.times_sql(order, true))?,
+        ];
         let (mut first, mut time, mut times) = (None::<i64>, None::<Vec<u8>>, TIMES);
         for _ in 0..=MOST_SKIPS {
             let behind = time.take();
-            let mut statement = connection.prepare_cached(&self.times_sql(order, behind.is_some()))?;
+            let statement = if behind.is_some() { &mut those_behind } else { &mut all };
             if statement.get_status(StatementStatus::Sort) > 0 {
                 // There is no such index: others have dropped it, or the file is an older one.
                 return Ok(First::Unknown);

@@ -4,8 +4,8 @@
 //! So a page comes from one of two places:
 //!
 //! - The table, which is in the order of recording. It is read over a few rows behind the last page: where many of them
-//!   are of the list, as where a run's items were recorded together, they fill the page. It is read between
-//!   the ends of the list, where they are soon found.
+//!   are of the list, as where a run's items were recorded together, they fill the page. The first page begins
+//!   where the list does, if that is soon found.
 //! - An index, in which nothing but the list is gone through: all of its rowids are looked at, and the first ones kept.
 //!   That takes some 40 ms for 1,000,000, where walking the table takes ten times as long.
 
@@ -82,13 +82,16 @@ pub(crate) fn scan(
     if let Some(wanted) = wanted.filter(|_| rows.one_of.1.len() <= MOST_VALUES) {
         let steps =
             i64::try_from(wanted.saturating_mul(WALK_FOR_EACH).saturating_add(WALK)).unwrap_or(i64::MAX);
-        let Some((first, last)) = rows.ends(connection, parts, order, from)? else { return Ok(()) };
+        let first = from.map_or_else(|| rows.end(connection, parts, order), |from| Ok(Some(from)))?;
+        let Some(first) = first else { return Ok(()) };
         // Not behind the rowid before the first one: there need be none.
         from = from.or_else(|| first.checked_sub(order.step(0, 1)));
         let to = order.step(first, steps);
-        let is_all = order.compare(&to, &last).is_ge();
-        let to = if is_all { last } else { to };
-        if !rows.walk(connection, order, from, Some(to), &mut look)? || is_all {
+        if !rows.walk(connection, order, from, Some(to), &mut look)? {
+            return Ok(());
+        }
+        let last = rows.end(connection, parts, order.other())?;
+        if last.is_none_or(|last| order.compare(&to, &last).is_ge()) {
             return Ok(());
         }
         from = Some(to);
@@ -109,25 +112,31 @@ impl Rows<'_> {
         Timed { table: self.table, time: self.time, conditions: part }
     }
 
-    /// Where the list begins, or goes on behind a rowid, and where it ends: the ends of the table where those of the list
-    /// are not soon found. `None` where there is nothing.
-    fn ends(
-        &self,
-        connection: &Connection,
-        parts: &[Vec<Clause>],
-        order: Order,
-        from: Option<i64>,
-    ) -> Result<Option<(i64, i64)>> {
-        let end = |order: Order| -> Result<Option<i64>> {
-            if let ([part], None) = (parts, self.by)
-                && let First::Known(first) = self.timed(part).first(connection, order)?
-            {
-                return Ok(first);
-            }
-            let sql = format!("SELECT rowid FROM {} ORDER BY rowid {} LIMIT 1", self.table, order.sql());
-            Ok(connection.prepare_cached(&sql)?.query_row([], |row| row.get(0)).optional()?)
+    /// The first rowid of the list, or of the table where that is not soon found; `None` where there are no rows.
+    fn end(&self, connection: &Connection, parts: &[Vec<Clause>], order: Order) -> Result<Option<i64>> {
+        let part = match parts {
+            [part] if self.by.is_none() => part.as_slice(),
+            _ => &[],
         };
-        Ok(from.map_or_else(|| end(order), |from| Ok(Some(from)))?.zip(end(order.other())?))
+        let end: Option<(i64, bool)> = connection
+            .prepare_cached(&self.end_sql(part, order))?
+            .query_row(params_from_iter(values(part)), |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((rowid, is_of_list)) = end else { return Ok(None) };
+        if !is_of_list && let First::Known(first) = self.timed(part).first(connection, order)? {
+            return Ok(first);
+        }
+        Ok(Some(rowid))
+    }
+
+    /// What finds the first rowid of the table, and whether that row is of a part.
+    fn end_sql(&self, part: &[Clause], order: Order) -> String {
+        let conditions: String = part.iter().map(|(condition, _)| format!(" AND {condition}")).collect();
+        format!(
+            "SELECT rowid, (TRUE{conditions}) IS TRUE FROM {} ORDER BY rowid {} LIMIT 1",
+            self.table,
+            order.sql()
+        )
     }
 
     /// Go through the table; whether the caller wants more.
@@ -332,6 +341,8 @@ pub(crate) mod tests {
                     };
                     assert!(step.starts_with(&how) && !step.contains("INDEX"), "{step}");
                     for part in self.parts.iter().flatten() {
+                        let [step] = plan(&self.end_sql(part, order)).try_into().unwrap();
+                        assert_eq!(step, format!("SCAN {}", self.table));
                         if self.by.is_none() {
                             self.timed(part).check_plans(&plan);
                         }
