@@ -15,19 +15,32 @@ use crate::sqlite::lists::order::Order;
 const SAME_TIME: usize = 8;
 
 /// How many times are looked at: so many, and so many for each of which rows were skipped.
-const TIMES: usize = 32;
+const TIMES: usize = 16;
 const TIMES_FOR_EACH_SKIP: usize = 2;
 
 /// How often rows are skipped.
 const MOST_SKIPS: usize = 256;
 
-/// The first row of some.
+/// What is found of some rows.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum First {
-    /// Its rowid; `None` where there are no rows.
-    Known(Option<i64>),
-    /// It is not soon found.
+pub(crate) enum Found {
+    /// They are few: their rowids, in their order.
+    All(Vec<i64>),
+    /// The rowid of the first one.
+    First(i64),
+    /// Nothing is soon found.
     Unknown,
+}
+
+impl Found {
+    /// The rowid of the first one, if there are any and it is known.
+    pub(crate) fn first(&self) -> Option<i64> {
+        match self {
+            Self::All(rowids) => rowids.first().copied(),
+            Self::First(rowid) => Some(*rowid),
+            Self::Unknown => None,
+        }
+    }
 }
 
 /// Some rows of a table, which an index has in the order of their times.
@@ -40,47 +53,53 @@ pub(crate) struct Timed<'a> {
 }
 
 impl Timed<'_> {
-    /// The first one.
-    pub(crate) fn first(&self, connection: &Connection, order: Order) -> Result<First> {
+    /// Find the first one, or all.
+    pub(crate) fn first(&self, connection: &Connection, order: Order) -> Result<Found> {
         // No skip leads to a row without a time.
         if connection
             .prepare_cached(&self.timeless_sql())?
             .exists(params_from_iter(values(self.conditions)))?
         {
-            return Ok(First::Unknown);
+            return Ok(Found::Unknown);
         }
         let [mut all, mut those_behind] = [
             connection.prepare_cached(&self.times_sql(order, false))?,
             connection.prepare_cached(&self.times_sql(order, true))?,
         ];
-        let (mut first, mut time, mut times) = (None::<i64>, None::<Vec<u8>>, TIMES);
+        let (mut found, mut time, mut times) = (Vec::new(), None::<Vec<u8>>, TIMES);
+        let mut is_all = true;
         for _ in 0..=MOST_SKIPS {
             let behind = time.take();
             let statement = if behind.is_some() { &mut those_behind } else { &mut all };
             if statement.get_status(StatementStatus::Sort) > 0 {
                 // There is no such index: others have dropped it, or the file is an older one.
-                return Ok(First::Unknown);
+                return Ok(Found::Unknown);
             }
             let behind = behind.as_deref().map(|time| ToSqlOutput::Borrowed(ValueRef::Text(time)));
             let mut rows = statement.query(params_from_iter(values(self.conditions).chain(behind)))?;
             let mut same = 0;
             while same < SAME_TIME {
-                let Some(row) = rows.next()? else { return Ok(First::Known(first)) };
-                let (ValueRef::Text(of_row), rowid) = (row.get_ref(0)?, row.get(1)?) else {
-                    return Ok(First::Unknown);
+                let Some(row) = rows.next()? else {
+                    found.sort_unstable_by(|a, b| order.compare(a, b));
+                    let first = found.first().copied().filter(|_| !is_all);
+                    return Ok(first.map_or(Found::All(found), Found::First));
                 };
+                let (ValueRef::Text(of_row), rowid) = (row.get_ref(0)?, row.get(1)?) else {
+                    return Ok(Found::Unknown);
+                };
+                memory::push(&mut found, rowid)?;
                 if time.as_deref() == Some(of_row) {
                     same += 1;
                 } else if times == 0 {
-                    return Ok(First::Unknown);
+                    return Ok(Found::Unknown);
                 } else {
                     (same, times, time) = (1, times - 1, Some(memory::bytes(of_row)?));
-                    first = first.filter(|first| order.compare(first, &rowid).is_lt()).or(Some(rowid));
                 }
             }
             times += TIMES_FOR_EACH_SKIP;
+            is_all = false;
         }
-        Ok(First::Unknown)
+        Ok(Found::Unknown)
     }
 
     fn timeless_sql(&self) -> String {
@@ -157,37 +176,52 @@ mod tests {
         connection
     }
 
-    const UNKNOWN: [First; 2] = [First::Unknown, First::Unknown];
+    const UNKNOWN: [Found; 2] = [Found::Unknown, Found::Unknown];
 
-    fn known(first: i64, last: i64) -> [First; 2] {
-        [first, last].map(|rowid| First::Known(Some(rowid)))
+    fn known(first: i64, last: i64) -> [Found; 2] {
+        [first, last].map(Found::First)
     }
 
-    fn ends(connection: &Connection) -> [First; 2] {
+    fn ends(connection: &Connection) -> [Found; 2] {
         Order::ALL.map(|order| rows(&KIND).first(connection, order).unwrap())
     }
 
     #[test]
-    fn it_is_found_among_batches_whatever_the_clock_did() {
+    fn all_or_the_first_are_found_among_batches_whatever_the_clock_did() {
+        let (mut few, mut many) = (0, 0);
         for seed in 1..200_u64 {
             // The times of batches of one to twelve rows go up and down.
-            let batches =
-                (0..30).map(|batch| (seed * (batch + 7) * 7919 % 23, seed * (batch + 3) * 104_729 % 12 + 1));
+            let batches = (0..seed % 30)
+                .map(|batch| (seed * (batch + 7) * 7919 % 13, seed * (batch + 3) * 104_729 % 12 + 1));
             let times = batches.flat_map(|(time, rows)| (0..rows).map(move |_| Some(time)));
-            let count = i64::try_from(times.clone().count()).unwrap();
             let connection = with_times(times);
-            assert_eq!(ends(&connection), known(2, count + 1), "{seed}");
-            for (condition, by) in [("time >= ?", ">="), ("time < ?", "<")] {
-                let conditions = [KIND[0].clone(), (condition, Some("0011".to_owned().into()))];
-                let sql =
-                    format!("SELECT min(rowid), max(rowid) FROM rows WHERE kind = 1 AND time {by} '0011'");
-                let wanted = connection
-                    .query_row(&sql, [], |row| Ok([First::Known(row.get(0)?), First::Known(row.get(1)?)]))
-                    .unwrap();
-                let found = Order::ALL.map(|order| rows(&conditions).first(&connection, order).unwrap());
-                assert_eq!(found, wanted, "{seed}, {condition}");
+            for (condition, order) in ["time IS NOT ?", "time >= ?", "time < ?"]
+                .into_iter()
+                .flat_map(|condition| Order::ALL.map(|order| (condition, order)))
+            {
+                let conditions = [KIND[0].clone(), (condition, Some("0007".into()))];
+                let condition = condition.replace('?', "'0007'");
+                let sql = format!(
+                    "SELECT rowid FROM rows WHERE kind = 1 AND {condition} ORDER BY rowid {}",
+                    order.sql()
+                );
+                let mut wanted = connection.prepare(&sql).unwrap();
+                let wanted = wanted.query_map([], |row| row.get(0)).unwrap();
+                let wanted: Vec<i64> = wanted.collect::<rusqlite::Result<_>>().unwrap();
+                match rows(&conditions).first(&connection, order).unwrap() {
+                    Found::All(rowids) => {
+                        assert_eq!(rowids, wanted, "{seed}, {sql}");
+                        few += 1;
+                    }
+                    Found::First(first) => {
+                        assert_eq!(first, wanted[0], "{seed}, {sql}");
+                        many += 1;
+                    }
+                    Found::Unknown => panic!("{seed}, {sql}"),
+                }
             }
         }
+        assert!(few > 100 && many > 100, "{few}, {many}");
     }
 
     #[test]
@@ -223,10 +257,5 @@ mod tests {
         let connection = with_times((0..1_000).map(|row| Some(row / 50)));
         connection.execute_batch("DROP INDEX by_time").unwrap();
         assert_eq!(ends(&connection), UNKNOWN);
-    }
-
-    #[test]
-    fn there_is_none_where_there_are_no_rows() {
-        assert_eq!(ends(&with_times([].into_iter())), [First::Known(None), First::Known(None)]);
     }
 }

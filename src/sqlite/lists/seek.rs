@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::sqlite::lists::clause::{Clause, values};
 use crate::sqlite::lists::cursor::Position;
-use crate::sqlite::lists::first::{First, Timed};
+use crate::sqlite::lists::first::{Found, Timed};
 use crate::sqlite::lists::order::Order;
 
 /// How many rows of the table are read before the index is asked: so many, and so many for each that is wanted.
@@ -82,15 +82,21 @@ pub(crate) fn scan(
     if let Some(wanted) = wanted.filter(|_| rows.one_of.1.len() <= MOST_VALUES) {
         let steps =
             i64::try_from(wanted.saturating_mul(WALK_FOR_EACH).saturating_add(WALK)).unwrap_or(i64::MAX);
-        let first = from.map_or_else(|| rows.end(connection, parts, order), |from| Ok(Some(from)))?;
-        let Some(first) = first else { return Ok(()) };
+        let first = match from {
+            Some(from) => from,
+            None => match rows.end(connection, parts, order)? {
+                Found::First(first) => first,
+                Found::All(rowids) => return rows.fetch(connection, order, &rowids, &mut look).map(|_| ()),
+                Found::Unknown => return Ok(()),
+            },
+        };
         // Not behind the rowid before the first one: there need be none.
         from = from.or_else(|| first.checked_sub(order.step(0, 1)));
         let to = order.step(first, steps);
         if !rows.walk(connection, order, from, Some(to), &mut look)? {
             return Ok(());
         }
-        let last = rows.end(connection, parts, order.other())?;
+        let last = rows.end(connection, parts, order.other())?.first();
         if last.is_none_or(|last| order.compare(&to, &last).is_ge()) {
             return Ok(());
         }
@@ -112,8 +118,8 @@ impl Rows<'_> {
         Timed { table: self.table, time: self.time, conditions: part }
     }
 
-    /// The first rowid of the list, or of the table where that is not soon found; `None` where there are no rows.
-    fn end(&self, connection: &Connection, parts: &[Vec<Clause>], order: Order) -> Result<Option<i64>> {
+    /// The first rowid of the list, or all where they are few; that of the table where neither is soon found.
+    fn end(&self, connection: &Connection, parts: &[Vec<Clause>], order: Order) -> Result<Found> {
         let part = match parts {
             [part] if self.by.is_none() => part.as_slice(),
             _ => &[],
@@ -122,11 +128,9 @@ impl Rows<'_> {
             .prepare_cached(&self.end_sql(part, order))?
             .query_row(params_from_iter(values(part)), |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        let Some((rowid, is_of_list)) = end else { return Ok(None) };
-        if !is_of_list && let First::Known(first) = self.timed(part).first(connection, order)? {
-            return Ok(first);
-        }
-        Ok(Some(rowid))
+        let Some((rowid, is_of_list)) = end else { return Ok(Found::Unknown) };
+        let found = if is_of_list { Found::Unknown } else { self.timed(part).first(connection, order)? };
+        Ok(if found == Found::Unknown { Found::First(rowid) } else { found })
     }
 
     /// What finds the first rowid of the table, and whether that row is of a part.
