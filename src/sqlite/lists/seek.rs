@@ -118,7 +118,8 @@ impl Rows<'_> {
         Timed { table: self.table, time: self.time, conditions: part }
     }
 
-    /// The first rowid of the list, or all where they are few; that of the table where neither is soon found.
+    /// The first rowid of the list, or all where they are few; that of the table where neither is soon found, unless it
+    /// has no rows.
     fn end(&self, connection: &Connection, parts: &[Vec<Clause>], order: Order) -> Result<Found> {
         let part = match parts {
             [part] if self.by.is_none() => part.as_slice(),
