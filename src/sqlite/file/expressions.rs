@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::sqlite::file::connection;
 
 /// Functions whose time and result are bounded by their arguments.
-const CHEAP: [&str; 84] = [
+const CHEAP: [&str; 80] = [
     "->",
     "->>",
     "abs",
@@ -63,7 +63,6 @@ const CHEAP: [&str; 84] = [
     "log10",
     "log2",
     "lower",
-    "ltrim",
     "max",
     "min",
     "mod",
@@ -75,7 +74,6 @@ const CHEAP: [&str; 84] = [
     "radians",
     "random",
     "round",
-    "rtrim",
     "sign",
     "sin",
     "sinh",
@@ -90,10 +88,8 @@ const CHEAP: [&str; 84] = [
     "tanh",
     "time",
     "timediff",
-    "trim",
     "trunc",
     "typeof",
-    "unhex",
     "unicode",
     "unixepoch",
     "unlikely",
@@ -105,8 +101,11 @@ const CHEAP: [&str; 84] = [
 /// By how much all functions of one definition together may make a text longer.
 const MOST_GROWTH: usize = 1000;
 
-/// The most bytes that a function may make out of nothing.
-const MOST_BYTES: i64 = 1024;
+/// The most bytes that a function may make out of nothing, or look for in all places of a text.
+const MOST_BYTES: usize = 1024;
+
+/// As how many bytes a constant that `char` makes, or a number, is counted.
+const BYTES_OF_OTHERS: usize = 20;
 
 /// The most operations of a statement. When a table is made SQLite reads all of its columns, and of generated columns that
 /// name each other twice, each takes twice as many as the one before.
@@ -165,10 +164,10 @@ fn why_costly(scratch: &Connection, each: &Definition, ours: bool) -> Option<Str
     })
 }
 
-/// Make a table or an index, and first what it names of its owner's program.
+/// Make a table or an index, and first what it names of its owner's program. Whatever else may stand behind it is not run.
 fn make(scratch: &Connection, sql: &str) -> rusqlite::Result<()> {
     for _ in 0..MOST_UNKNOWN {
-        let Err(error) = scratch.execute_batch(sql) else { return Ok(()) };
+        let Err(error) = scratch.execute(sql, []) else { return Ok(()) };
         let message = error.to_string();
         let unknown = |what: &str| message.split_once(what).and_then(|(_, name)| name.split(" in ").next());
         match (unknown("no such function: "), unknown("no such collation sequence: ")) {
@@ -177,7 +176,7 @@ fn make(scratch: &Connection, sql: &str) -> rusqlite::Result<()> {
             _ => return Err(error),
         }
     }
-    scratch.execute_batch(sql)
+    scratch.execute(sql, []).map(drop)
 }
 
 /// Let there be a function, or a collation, of this name. It is never run: nothing is written here.
@@ -216,17 +215,30 @@ struct Program {
     constants: HashMap<i64, Constant>,
 }
 
-/// A call of a function: which of its arguments are constant, as bits, and the register of the first.
+/// A call of a function: how many arguments it takes, -1 for any number, which of them are constant, as bits, and the
+/// register of the first.
 struct Call {
     name: String,
+    arguments: i64,
     constant: i64,
     first: i64,
 }
 
-#[derive(Clone)]
 enum Constant {
     Text(String),
     Integer(i64),
+    /// A text of so many bytes that is made of others.
+    Made(usize),
+}
+
+impl Constant {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Integer(_) => BYTES_OF_OTHERS,
+            Self::Made(bytes) => *bytes,
+        }
+    }
 }
 
 impl Program {
@@ -235,16 +247,26 @@ impl Program {
         let mut rows = listed.query([])?;
         let mut program = Self { calls: Vec::new(), constants: HashMap::new() };
         while let Some(row) = rows.next()? {
-            let (p1, p2): (i64, i64) = (row.get("p1")?, row.get("p2")?);
+            let (p1, p2, p3): (i64, i64, i64) = (row.get("p1")?, row.get("p2")?, row.get("p3")?);
             let p4 = |row: &rusqlite::Row| row.get::<_, String>("p4");
             match row.get::<_, String>("opcode")?.as_str() {
                 "Function" | "PureFunc" => {
-                    let call = p4(row)?;
-                    let name = call.split_once('(').map_or(&*call, |(name, _)| name).to_ascii_lowercase();
-                    program.calls.push(Call { name, constant: p1, first: p2 });
+                    let call = p4(row)?.to_ascii_lowercase();
+                    let (name, arguments) = call.split_once('(').unwrap_or((&call, ""));
+                    let arguments = arguments.trim_end_matches(')').parse().unwrap_or(-1);
+                    if name == "char" {
+                        program.constants.insert(p3, Constant::Made(BYTES_OF_OTHERS));
+                    }
+                    program.calls.push(Call { name: name.to_owned(), arguments, constant: p1, first: p2 });
                 }
                 "String8" => drop(program.constants.insert(p2, Constant::Text(p4(row)?))),
                 "Integer" => drop(program.constants.insert(p2, Constant::Integer(p1))),
+                "Concat" => {
+                    let bytes = |register| program.constants.get(&register).map(Constant::bytes);
+                    if let (Some(first), Some(last)) = (bytes(p2), bytes(p1)) {
+                        program.constants.insert(p3, Constant::Made(first.saturating_add(last)));
+                    }
+                }
                 _ => {}
             }
         }
@@ -271,16 +293,22 @@ impl Program {
             Some(Constant::Text(text)) => Some(text),
             _ => None,
         };
+        let is_short =
+            |argument| self.constant(call, argument).is_some_and(|text| text.bytes() <= MOST_BYTES);
         match call.name.as_str() {
             "hex" | "quote" => Some(2),
             "json_quote" => Some(6),
-            // Each looks for one text in all places of the other.
-            "like" | "glob" => call.is_constant(0).then_some(1),
-            "instr" => call.is_constant(1).then_some(1),
-            "replace" => Some(text(2)?.len().div_ceil(text(1)?.len().max(1)).max(1)),
+            // Each looks for one text, or for its letters, in all places of the other.
+            "like" | "glob" => is_short(0).then_some(1),
+            "instr" => is_short(1).then_some(1),
+            "trim" | "ltrim" | "rtrim" | "unhex" => (call.arguments == 1 || is_short(1)).then_some(1),
+            "replace" if is_short(1) => Some(text(2)?.len().div_ceil(text(1)?.len().max(1)).max(1)),
+            "replace" => None,
             "randomblob" | "zeroblob" => match self.constant(call, 0)? {
-                Constant::Integer(bytes) => (*bytes <= MOST_BYTES).then_some(1),
-                Constant::Text(_) => None,
+                Constant::Integer(bytes) => {
+                    usize::try_from(*bytes).map_or(true, |bytes| bytes <= MOST_BYTES).then_some(1)
+                }
+                _ => None,
             },
             "printf" | "format" => {
                 let format = text(0)?;
