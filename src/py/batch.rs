@@ -23,7 +23,7 @@ const SLICE: usize = 256;
 ///
 /// The writer is held while items are encoded, so that no code of the user's may run meanwhile: it might wait for
 /// the writer. Whatever would need such code is unusual, and the batch is then abandoned as if it had never begun;
-/// so it is when other Python threads keep this one from encoding.
+/// so it is when other Python threads keep this one from encoding, or a signal's handler does or raises.
 pub(super) fn upsert_while_encoding(
     py: Python<'_>,
     open: &Open,
@@ -50,13 +50,14 @@ pub(super) fn upsert_while_encoding(
         send(Some(first));
         let mut time_slice = TimeSlice::begin();
         for slice in rest.chunks(SLICE) {
-            time_slice.yield_gil(py);
-            let Some(rows) = item::plain(slice, strict) else {
+            let goes_on = time_slice.yield_gil_or_end(py);
+            let rows = goes_on.is_ok().then(|| item::plain(slice, strict)).flatten();
+            let Some(rows) = rows else {
                 to_writer = None;
                 interrupted.store(true, Ordering::Relaxed);
                 // It ends soon: it was told to.
                 let _ = py.detach(|| writer.wait_unless(|| true, &interrupted));
-                return Ok(false);
+                return goes_on.map(|()| false);
             };
             if !send(Some(rows)) {
                 break;

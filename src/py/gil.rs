@@ -17,6 +17,11 @@ impl TimeSlice {
         Self(Instant::now())
     }
 
+    /// As [`Self::yield_gil`], and let what a signal's handler raises end the work.
+    pub(super) fn yield_gil_or_end(&mut self, py: Python<'_>) -> PyResult<()> {
+        if self.yield_gil(py) { py.check_signals() } else { Ok(()) }
+    }
+
     /// Yield the GIL if it was kept for a time slice; return whether it was.
     ///
     /// Detaching alone does not: this thread would attach again before one that waits has woken up, and its waking would

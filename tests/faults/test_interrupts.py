@@ -89,3 +89,9 @@ def test_ctrl_c_at_any_moment_leaves_nothing_open_nor_half_written(run_path: Pat
         assert first == second, "a torn batch or transaction"
         assert set(map(str, outcome["acknowledged"])) <= first
         assert_sound(store)
+
+
+@pytest.mark.parametrize("act", signals.CONVERTED)
+def test_signal_ends_what_is_converted(run_path: Path, act: str) -> None:
+    """A batch of 100,000 items went on for 6 s after Ctrl-C, and was written."""
+    assert not in_process(signals.interrupted_while_converting, str(run_path), act)

@@ -193,3 +193,40 @@ def interrupted_at_random(path: str, times: int) -> dict[str, list[int]]:
             thread.start()
             thread.join()
     return {"acknowledged": acknowledged, "left open": left_open}
+
+
+FLOATS = [{"number": 1 / 3 + number} for number in range(100)]
+CONVERTED: dict[str, Callable[[StateStore], object]] = {
+    "batch": lambda store: store.upsert_intel_items_batch([{**item("new"), "claims_json": FLOATS}] * 6_000),
+    "unusual batch": lambda store: store.upsert_intel_items_batch(
+        [{**item("new"), "claims_json": FLOATS, "scores_json": (1,)}] * 6_000
+    ),
+    "list_runs": lambda store: store.list_runs(),
+    "list_telemetry": lambda store: store.list_telemetry([f"{number}" for number in range(6_000)]),
+}
+"""Calls that convert much from Python, or to it."""
+
+
+def interrupted_while_converting(path: str, act: str) -> bool:
+    """Have a signal come all the time, whose handler raises when it runs for the fifth time; return whether it wrote."""
+    times = itertools.count(1)
+
+    def handle(*_: object) -> None:
+        if next(times) == 5:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise KeyboardInterrupt
+
+    with StateStore(path) as store:
+        with store.transaction():
+            for number in range(6_000):
+                store.start_run(f"{number}", "daily", FLOATS[:20])
+                store.write_telemetry(f"{number}", FLOATS[:20])
+        signal.signal(signal.SIGALRM, handle)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
+            CONVERTED[act](store)
+        except KeyboardInterrupt:
+            return store.get_intel_item("new") is not None
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        raise AssertionError("the handler ran only when the call was done")

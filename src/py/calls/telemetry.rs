@@ -80,7 +80,7 @@ impl Store {
         let documents = PyDict::new(py);
         let mut time_slice = TimeSlice::begin();
         for (run_id, document) in run_ids.iter().zip(found) {
-            time_slice.yield_gil(py);
+            time_slice.yield_gil_or_end(py)?;
             if let Some(document) = document {
                 documents.set_item(run_id, decode(py, &document, "list_telemetry", run_id)?)?;
             }

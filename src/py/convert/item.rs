@@ -42,7 +42,7 @@ pub(in crate::py) fn many(
     let mut rows = NewItems::new();
     let mut time_slice = TimeSlice::begin();
     for (index, item) in items.iter().enumerate() {
-        time_slice.yield_gil(py);
+        time_slice.yield_gil_or_end(py)?;
         push_any(&mut rows, item, conversion, &|| format!("{BATCH}: item {index}"))?;
     }
     Ok(rows)
@@ -297,9 +297,7 @@ impl<'py> Dicts<'py> {
     fn add(&mut self, items: &Items, operation: &str, time_slice: &mut TimeSlice) -> PyResult<()> {
         let py = self.list.py();
         for row in 0..items.len() {
-            if time_slice.yield_gil(py) {
-                py.check_signals()?;
-            }
+            time_slice.yield_gil_or_end(py)?;
             let dict = self.template.copy()?;
             for index in 0..self.columns.len() {
                 let column = self.columns[index];
