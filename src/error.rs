@@ -145,6 +145,11 @@ pub(crate) fn cut(mut text: String) -> String {
     text
 }
 
+/// The same of a text that is quoted without quotes.
+pub(crate) fn escaped(text: &str) -> String {
+    cut(text.escape_debug().take(MOST_QUOTED + 1).collect())
+}
+
 /// A path of the caller's: whole where a file can have it, since a remedy needs it.
 pub(crate) fn path(path: &Path) -> String {
     let text = path.display().to_string();

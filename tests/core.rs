@@ -479,9 +479,14 @@ fn items_are_listed_by_what_is_inside_of_them_and_decided_on() {
     assert_eq!(store.count_intel_items(&me, &filter(Decision::Is("promote".into()))).unwrap(), 1);
 
     let condition = Condition::new(b"scores_json.a", Test::Exists(false)).unwrap();
+    let (undecided, all) = (
+        ItemFilter { conditions: vec![condition].into(), ..filter(Decision::Undecided) },
+        ItemFilter::default(),
+    );
+    let by = OrderBy::new(b"scores_json.a").unwrap();
     let mut list = ItemList {
         name: "list_intel_items".into(),
-        filter: ItemFilter { conditions: vec![condition].into(), ..filter(Decision::Undecided) },
+        filter: &undecided,
         fields: Fields::default().with(ItemColumn::ItemId),
         order_by: None,
         order: Order::Oldest,
@@ -496,20 +501,19 @@ fn items_are_listed_by_what_is_inside_of_them_and_decided_on() {
     list.cursor = cursor;
     let (second, cursor) = store.list_intel_items(&me, &list).unwrap();
     assert_eq!((second[0].get(0, ItemColumn::ItemId), cursor), (Some(&b"c"[..]), None));
-    list.filter = ItemFilter::default();
+    list.filter = &all;
     assert_eq!(kind(store.list_intel_items(&me, &list).map(drop)), Some(ErrorKind::InvalidValue));
 
     list.cursor = None;
-    list.order_by = Some(OrderBy::new(b"scores_json.a").unwrap());
+    list.order_by = Some(&by);
     let (best, _) = store.list_intel_items(&me, &list).unwrap();
-    let by = list.order_by.as_ref().unwrap();
-    let ranking = store.rank_intel_items(&me, &list.filter, by, list.order, None, NonZeroUsize::MAX).unwrap();
+    let ranking = store.rank_intel_items(&me, list.filter, &by, list.order, None, NonZeroUsize::MAX).unwrap();
     assert_eq!((ranking.len(), ranking.is_more()), (3, false));
     let ranked =
-        store.read_ranked_intel_items(&me, &list.filter, list.fields, list.order, &ranking, 0..1).unwrap();
+        store.read_ranked_intel_items(&me, list.filter, list.fields, list.order, &ranking, 0..1).unwrap();
     assert_eq!(ranked[0].get(0, ItemColumn::ItemId), best[0].get(0, ItemColumn::ItemId));
     let rest =
-        store.rank_intel_items(&me, &list.filter, by, list.order, Some(&ranking), NonZeroUsize::MAX).unwrap();
+        store.rank_intel_items(&me, list.filter, &by, list.order, Some(&ranking), NonZeroUsize::MAX).unwrap();
     assert!(rest.is_empty());
 }
 
@@ -523,9 +527,10 @@ fn a_long_list_is_taken_while_it_is_read_until_no_more_is_wanted() {
     let ids: Vec<_> = (0..COUNT).map(|number| number.to_string()).collect();
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
     store.upsert_intel_items_batch(&me, items("r", &ids, "t")).unwrap();
+    let filter = ItemFilter::of_run("r");
     let list = ItemList {
         name: "list_intel_items".into(),
-        filter: ItemFilter::of_run("r"),
+        filter: &filter,
         fields: Fields::ALL,
         order_by: None,
         order: Order::Oldest,

@@ -101,7 +101,7 @@ impl Condition {
             Test::Exists(there) => ("exists", vec![there.to_string()]),
         };
         let mut text = memory::Formatted::default();
-        write!(text, "{} {operator} ", self.path.describe())?;
+        write!(text, "{} {operator} ", self.path.describe()?)?;
         for (index, operand) in operands.iter().enumerate() {
             write!(text, "{}{operand}", if index > 0 { "," } else { "" })?;
         }

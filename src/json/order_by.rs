@@ -34,7 +34,7 @@ impl OrderBy {
     }
 
     /// The same as text that is always the same for it.
-    pub(crate) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> Result<String, OutOfMemory> {
         self.path.describe()
     }
 }

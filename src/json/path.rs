@@ -2,6 +2,8 @@
 //!
 //! If a key occurs twice the last one counts. Nothing recurses, so text may be nested to any depth.
 
+use std::fmt::Write as _;
+
 use crate::error::{ErrorKind, Result, StoreError, excerpt};
 use crate::json::text::{Text, Value, unescape};
 use crate::memory::{self, OutOfMemory};
@@ -40,8 +42,8 @@ impl Path {
         let mut steps = Vec::new();
         while let Some((first, after)) = rest.split_first() {
             let step = match (first, after.first()) {
-                (b'.', Some(b'"')) => quoted_key(&after[1..]),
-                (b'.', _) => bare_key(after),
+                (b'.', Some(b'"')) => quoted_key(&after[1..])?,
+                (b'.', _) => bare_key(after)?,
                 (b'[', _) => index(after),
                 _ => None,
             };
@@ -50,19 +52,23 @@ impl Path {
                     "it continues with .key, .\"any key\" (with \\\" and \\\\ inside) or [0]; quote a key with any of . [ ] \" \\ in it",
                 );
             };
-            steps.push(step);
+            memory::push(&mut steps, step)?;
             rest = behind;
         }
         Ok(Self { column, steps })
     }
 
     /// The same path as text that is always the same for it.
-    pub(crate) fn describe(&self) -> String {
-        let steps = self.steps.iter().map(|step| match step {
-            Step::Key(key) => format!(".\"{}\"", key.escape_ascii()),
-            Step::Index(index) => format!("[{index}]"),
-        });
-        self.column.name().to_owned() + &steps.collect::<String>()
+    pub(crate) fn describe(&self) -> Result<String, OutOfMemory> {
+        let mut text = memory::Formatted::default();
+        write!(text, "{}", self.column.name())?;
+        for step in &self.steps {
+            match step {
+                Step::Key(key) => write!(text, ".\"{}\"", key.escape_ascii()),
+                Step::Index(index) => write!(text, "[{index}]"),
+            }?;
+        }
+        Ok(text.0)
     }
 
     /// The value that this leads to in a column's text; `None` if there is none, or if the text is not JSON.
@@ -86,22 +92,24 @@ fn find<'a>(text: &'a [u8], steps: &[Step]) -> Result<Option<Value<'a>>, OutOfMe
     finder.failed.map_or(Ok(found), Err)
 }
 
-fn quoted_key(text: &[u8]) -> Option<(Step, &[u8])> {
+fn quoted_key(text: &[u8]) -> Result<Option<(Step, &[u8])>, OutOfMemory> {
     let (mut key, mut bytes) = (Vec::new(), text.iter().enumerate());
     while let Some((at, byte)) = bytes.next() {
-        match byte {
-            b'"' => return Some((Step::Key(key), &text[at + 1..])),
-            b'\\' => key.push(bytes.next().map(|(_, byte)| *byte).filter(|byte| b"\"\\".contains(byte))?),
-            byte => key.push(*byte),
-        }
+        let byte = match byte {
+            b'"' => return Ok(Some((Step::Key(key), &text[at + 1..]))),
+            b'\\' => bytes.next().map(|(_, byte)| byte).filter(|byte| b"\"\\".contains(byte)),
+            byte => Some(byte),
+        };
+        let Some(byte) = byte else { return Ok(None) };
+        memory::push(&mut key, *byte)?;
     }
-    None
+    Ok(None)
 }
 
-fn bare_key(text: &[u8]) -> Option<(Step, &[u8])> {
+fn bare_key(text: &[u8]) -> Result<Option<(Step, &[u8])>, OutOfMemory> {
     let length = text.iter().position(|byte| b".[]\"\\".contains(byte)).unwrap_or(text.len());
     let (key, rest) = text.split_at(length);
-    (length > 0).then(|| (Step::Key(key.to_vec()), rest))
+    (length > 0).then(|| Ok((Step::Key(memory::bytes(key)?), rest))).transpose()
 }
 
 fn index(text: &[u8]) -> Option<(Step, &[u8])> {
@@ -359,7 +367,7 @@ mod tests {
 
     #[test]
     fn paths_that_lead_elsewhere_are_described_differently() {
-        let describe = |text: &str| Path::parse(text.as_bytes()).unwrap().describe();
+        let describe = |text: &str| Path::parse(text.as_bytes()).unwrap().describe().unwrap();
         assert_eq!(describe("scores_json.a[0]"), describe("scores_json.\"a\"[0]"));
         assert_ne!(describe("scores_json.\"a[0]\""), describe("scores_json.a[0]"));
         assert_ne!(describe(r#"scores_json."a\".\"b""#), describe(r#"scores_json."a"."b""#));

@@ -89,7 +89,7 @@ impl ItemSelection {
     /// All fields of a run's items.
     #[staticmethod]
     #[pyo3(name = "of_run")]
-    fn of_run_by_id(run_id: &str) -> Self {
+    fn of_run_by_id(run_id: &str) -> PyResult<Self> {
         Self::of_run(run_id)
     }
 

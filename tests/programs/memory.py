@@ -119,6 +119,21 @@ def query(store: StateStore) -> object:
     return len(rows), len(large[1]), len(large[2])
 
 
+def long_names(store: StateStore) -> object:
+    """Ask for what has a long name."""
+    path = f'claims_json."{TEXT}"'
+    return [
+        len(store.list_runs(run_id_prefix=TEXT, run_type=TEXT)),
+        store.count_intel_items_by("run_id", run_id=TEXT, item_type=TEXT, decision=TEXT),
+        len(store.list_intel_items(item_type=TEXT, decision=TEXT, limit=5)),
+        len(store.list_intel_items(where={path: ("=", TEXT)}, order_by=path, limit=5)),
+        len(store.list_intel_items_for_run(TEXT)),
+        store.list_telemetry([TEXT]),
+        store.prune(keep_last=5, run_type=TEXT, dry_run=True).runs,
+        store.connection.execute(f'SELECT 1 AS "{TEXT}"').fetchone().keys(),
+    ]
+
+
 SCENES: dict[str, Callable[[StateStore], object]] = {
     "open": lambda store: open_new(store.db_path),
     "upsert": lambda store: store.upsert_intel_item(item("new", claims_json=[1])),
@@ -139,6 +154,7 @@ SCENES: dict[str, Callable[[StateStore], object]] = {
     ],
     "list by": lambda store: store.list_intel_items(order_by="claims_json[0]", limit=700),
     "iterate": lambda store: list(store.iter_intel_items(undecided=True)),
+    "long names": long_names,
     "count": lambda store: [
         store.count_intel_items_by("item_type"),
         store.count_intel_items(where={"claims_json[0]": (">", 700)}),

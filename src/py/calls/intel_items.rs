@@ -92,7 +92,7 @@ impl Store {
         run_id: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyList>> {
         let run_id = values::text(run_id, "list_intel_items_for_run", "run_id")?;
-        Ok(list(py, &self.0, &ItemSelection::of_run(run_id), None, None)?.0)
+        Ok(list(py, &self.0, &ItemSelection::of_run(run_id)?, None, None)?.0)
     }
 
     /// Return items, and the cursor of the next page.
@@ -162,12 +162,12 @@ fn list<'py>(
 ) -> PyResult<(Bound<'py, PyList>, Option<String>)> {
     let list = ItemList {
         name: selection.operation.clone(),
-        filter: selection.filter.clone(),
+        filter: &selection.filter,
         fields: selection.fields(),
-        order_by: selection.order_by.clone(),
+        order_by: selection.order_by.as_ref(),
         order: selection.order,
         limit,
-        cursor: cursor.map(str::to_owned),
+        cursor: cursor.map(memory::text).transpose()?,
     };
     let dicts = PyList::empty(py).unbind();
     let mut converted = Ok(());

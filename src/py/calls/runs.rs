@@ -221,7 +221,7 @@ pub(in crate::py) fn filter(
         Ok(values::optional_text(value, operation, name)?.map(memory::text).transpose()?)
     };
     Ok(RunFilter {
-        run_id_prefix: text(run_id_prefix, "run_id_prefix")?.and_then(|prefix| Prefix::new(&prefix)),
+        run_id_prefix: text(run_id_prefix, "run_id_prefix")?.map_or(Ok(None), Prefix::new)?,
         run_type: text(run_type, "run_type")?,
         statuses: values::texts(status, operation, "status")?,
         since: text(since, "since")?,

@@ -9,6 +9,7 @@ use pyo3::types::PyDict;
 use super::Store;
 use crate::Location;
 use crate::error::{ErrorKind, StoreError};
+use crate::memory;
 use crate::py::convert::{json, values};
 use crate::py::errors::{Refusal, shown};
 use crate::py::open::call;
@@ -54,7 +55,7 @@ impl Store {
         let prune = Prune {
             older_than: older_than.map(Duration::from_secs_f64),
             keep_last: count(keep_last, "prune: keep_last")?,
-            run_type: values::optional_text(run_type, "prune", "run_type")?.map(str::to_owned),
+            run_type: values::optional_text(run_type, "prune", "run_type")?.map(memory::text).transpose()?,
             statuses: values::texts(status, "prune", "status")?,
             keep_seen: options::flag(keep_seen, "prune: keep_seen")?,
             trust_clock: options::flag(trust_clock, "prune: trust_clock")?,

@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyFrozenSet, PyInt, PyList, PyMapping, PySet, PyString, PyTuple};
 
 use super::values::{self, during, optional_text, text};
-use crate::error::{cut, excerpt};
+use crate::error::{escaped, excerpt};
 use crate::json::condition::{Condition, Scalar, Test};
 use crate::json::number::Number;
 use crate::json::order_by::OrderBy;
@@ -31,14 +31,14 @@ pub(in crate::py) struct ItemSelection {
 
 impl ItemSelection {
     /// All fields of the items of a run.
-    pub(in crate::py) fn of_run(run_id: &str) -> Self {
-        Self {
+    pub(in crate::py) fn of_run(run_id: &str) -> PyResult<Self> {
+        Ok(Self {
             operation: format!("list_intel_items_for_run {}", excerpt(run_id)),
-            filter: ItemFilter::of_run(run_id),
+            filter: ItemFilter { run_id: Some(memory::text(run_id)?), ..ItemFilter::default() },
             columns: ItemColumn::ALL.to_vec(),
             order: Order::Oldest,
             order_by: None,
-        }
+        })
     }
 
     /// The columns to read: the id too, for messages.
@@ -67,7 +67,9 @@ impl ItemSelection {
         order: &Bound<'_, PyAny>,
         order_by: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
-        let text = |value, name| Ok::<_, PyErr>(optional_text(value, &operation, name)?.map(str::to_owned));
+        let text = |value, name| -> PyResult<_> {
+            Ok(optional_text(value, &operation, name)?.map(memory::text).transpose()?)
+        };
         let filter = ItemFilter {
             run_id: text(run_id, "run_id")?,
             item_type: text(item_type, "item_type")?,
@@ -166,7 +168,7 @@ fn all_conditions(conditions: &Bound<'_, PyAny>, operation: &str) -> PyResult<Ve
             return Err(Refusal::InvalidType
                 .error(py, format!("{operation}: where: a path must be a str, not {found}")));
         };
-        let what = format!("{operation}: where {}", cut(name.to_string_lossy().escape_debug().to_string()));
+        let what = format!("{operation}: where {}", escaped(&name.to_string_lossy()));
         let test = parse(&test).map_err(|error| during(py, error, &what))?;
         let condition = Condition::new(&bytes(name)?, test)
             .map_err(|error| error.during(format!("{operation}: where")))?;

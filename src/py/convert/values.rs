@@ -10,9 +10,10 @@ use pyo3::types::{
 
 use super::conversion::Conversion;
 use super::json;
-use crate::error::{ErrorKind, StoreError, cut, excerpt};
+use crate::error::{ErrorKind, StoreError, escaped, excerpt};
 use crate::memory::{self, OutOfMemory};
 use crate::py::errors::{Refusal, shown};
+use crate::py::gil::TimeSlice;
 use crate::sqlite::engine::adhoc::{Parameters, Rows, Value};
 use crate::sqlite::lists::order::Order;
 use crate::sqlite::lists::tally::Tally;
@@ -174,7 +175,7 @@ pub(in crate::py) fn parameters(values: &Bound<'_, PyAny>) -> PyResult<Parameter
         for pair in mapping.items()? {
             let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
             let name = memory::text(text(&name, "execute", "a parameter's name")?)?;
-            let value = scalar(&value, &cut(name.escape_debug().to_string()))?;
+            let value = scalar(&value, &escaped(&name))?;
             memory::push(&mut named, (name, value))?;
         }
         return Ok(Parameters::Named(named));
@@ -225,7 +226,9 @@ pub(in crate::py) fn rows<'py>(
     rows: Rows,
 ) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyList>)> {
     let list = PyList::empty(py);
+    let mut time_slice = TimeSlice::begin();
     for row in rows.rows {
+        time_slice.yield_gil_or_end(py)?;
         let values = row.into_iter().map(|value| -> PyResult<_> {
             Ok(match value {
                 Value::Null => py.None().into_bound(py),

@@ -107,9 +107,10 @@ impl Store {
     /// # Errors
     /// As [`Self::get_intel_item`].
     pub fn list_intel_items_for_run(&self, caller: &Caller, run_id: &str) -> Result<Vec<Items>> {
+        let filter = ItemFilter::of_run(run_id);
         let list = ItemList {
             name: format!("list_intel_items_for_run {}", excerpt(run_id)),
-            filter: ItemFilter::of_run(run_id),
+            filter: &filter,
             fields: Fields::ALL,
             order_by: None,
             order: Order::Oldest,
@@ -154,8 +155,8 @@ impl Store {
         list: &ItemList,
         take: &mut dyn FnMut(Vec<Option<Items>>) -> bool,
     ) -> Result<Option<String>> {
-        if let Some(by) = &list.order_by {
-            let ranked = self.read_many("list-reader", caller, &list.filter, |connection, stop| {
+        if let Some(by) = list.order_by {
+            let ranked = self.read_many("list-reader", caller, list.filter, |connection, stop| {
                 best::list(connection, list, by, stop)
             });
             let (items, next) = ranked.map_err(|error| error.during(&list.name))?;
@@ -171,7 +172,7 @@ impl Store {
             })
         };
         let may_be_long = |connection: &mut Connection| {
-            lists::items::may_have_more_than(connection, &list.filter, WORTH_A_THREAD)
+            lists::items::may_have_more_than(connection, list.filter, WORTH_A_THREAD)
         };
         let is_long = match list.limit {
             Some(limit) if limit.get() <= WORTH_A_THREAD => Ok(false),

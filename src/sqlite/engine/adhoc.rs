@@ -111,7 +111,7 @@ fn read(connection: &Connection, sql: &str, parameters: &Parameters) -> Result<R
         return Err(StoreError::new(ErrorKind::ReadOnly, "not a read"));
     }
     bind(&mut statement, parameters)?;
-    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
+    let columns = memory::collect(statement.column_names().map(memory::text))?;
     let mut found = Vec::new();
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {

@@ -175,8 +175,8 @@ pub(crate) fn list(
     cursor::snapshot(connection, |store_id| {
         let after = wanted.cursor.as_ref().map(|cursor| list.decode(cursor, store_id)).transpose()?;
         let most = wanted.limit.map_or(usize::MAX, NonZeroUsize::get);
-        let ranking = rank(connection, &wanted.filter, by, order, after.as_ref(), most, stop)?;
-        let items = read(connection, &wanted.filter, wanted.fields, order, &ranking.ranked, stop)?;
+        let ranking = rank(connection, wanted.filter, by, order, after.as_ref(), most, stop)?;
+        let items = read(connection, wanted.filter, wanted.fields, order, &ranking.ranked, stop)?;
         let end = ranking.end(order).filter(|_| ranking.is_more);
         Ok((items, end.map(|end| end.encode(list.text(), store_id))))
     })

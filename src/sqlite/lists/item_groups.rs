@@ -43,7 +43,7 @@ impl Group {
 /// older one without their index.
 pub(crate) fn groups(connection: &Connection, filter: &ItemFilter) -> Result<Option<Vec<Group>>> {
     let types = match &filter.item_type {
-        Some(item_type) if migrations::is_latest(connection)? => vec![item_type.clone().into_bytes()],
+        Some(item_type) if migrations::is_latest(connection)? => vec![memory::bytes(item_type.as_bytes())?],
         Some(_) => return Ok(None),
         None => match item_types(connection)? {
             Some(types) => types,
@@ -54,7 +54,7 @@ pub(crate) fn groups(connection: &Connection, filter: &ItemFilter) -> Result<Opt
     for item_type in types {
         let mut decisions = Vec::new();
         match &filter.decision {
-            Some(Decision::Is(decision)) => decisions.push(Some(decision.clone().into_bytes())),
+            Some(Decision::Is(decision)) => decisions.push(Some(memory::bytes(decision.as_bytes())?)),
             Some(Decision::Undecided) => decisions.push(None),
             Some(Decision::Made) | None => {
                 if filter.decision.is_none() {
@@ -64,7 +64,9 @@ pub(crate) fn groups(connection: &Connection, filter: &ItemFilter) -> Result<Opt
                 decisions.extend(made.into_iter().map(Some));
             }
         }
-        groups.extend(decisions.into_iter().map(|decision| Group { item_type: item_type.clone(), decision }));
+        for decision in decisions {
+            groups.push(Group { item_type: memory::bytes(&item_type)?, decision });
+        }
         if groups.len() > MOST_GROUPS {
             return Ok(None);
         }

@@ -27,15 +27,15 @@ pub(crate) const ROWID: usize = ItemColumn::ALL.len();
 
 /// A list of items.
 #[derive(Debug, Clone)]
-pub struct ItemList {
+pub struct ItemList<'a> {
     /// Its name in messages.
     pub name: String,
     /// The filters of its items.
-    pub filter: ItemFilter,
+    pub filter: &'a ItemFilter,
     /// The columns that are read; the rest is NULL.
     pub fields: Fields,
     /// The number whose largest comes first, if they are ordered by one.
-    pub order_by: Option<OrderBy>,
+    pub order_by: Option<&'a OrderBy>,
     /// Which of them comes first, of those with the same number.
     pub order: Order,
     /// The most items that it has.
@@ -44,10 +44,10 @@ pub struct ItemList {
     pub cursor: Option<String>,
 }
 
-impl ItemList {
+impl ItemList<'_> {
     /// As its cursors know it.
     pub(crate) fn described(&self) -> Result<Described, OutOfMemory> {
-        described(&self.filter, self.order_by.as_ref(), self.order)
+        described(self.filter, self.order_by, self.order)
     }
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn described(
 ) -> Result<Described, OutOfMemory> {
     let mut list = filter.describe("list_intel_items")?;
     if let Some(by) = order_by {
-        list = memory::format(format_args!("{list} by {}", by.describe()))?;
+        list = memory::format(format_args!("{list} by {}", by.describe()?))?;
     }
     Described::new(list, order, Order::Oldest)
 }
@@ -87,7 +87,7 @@ pub(crate) fn list(
     cursor::snapshot(connection, |store_id| {
         let after = wanted.cursor.as_ref().map(|cursor| list.decode(cursor, store_id)).transpose()?;
         let part = Part {
-            filter: &wanted.filter,
+            filter: wanted.filter,
             fields: wanted.fields,
             order: wanted.order,
             after: after.as_ref(),

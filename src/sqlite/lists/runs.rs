@@ -7,7 +7,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 
 use crate::error::Result;
-use crate::memory::OutOfMemory;
+use crate::memory::{self, OutOfMemory};
 use crate::model::columns::RunColumn;
 use crate::model::rows::Runs;
 use crate::sqlite::lists::clause::Clause;
@@ -47,10 +47,12 @@ pub struct Prefix {
 
 impl Prefix {
     /// What begins with this text; `None` for the empty one, with which all begin.
-    pub fn new(text: &str) -> Option<Self> {
-        let mut end = text.as_bytes().to_vec();
-        *end.last_mut()? += 1;
-        Some(Self { text: text.to_owned(), end })
+    ///
+    /// # Errors
+    /// Memory ran out.
+    pub fn new(text: String) -> Result<Option<Self>, OutOfMemory> {
+        let mut end = memory::bytes(text.as_bytes())?;
+        Ok(end.last_mut().map(|last| *last += 1).map(|()| Self { text, end }))
     }
 
     /// The text itself.
@@ -263,7 +265,7 @@ mod tests {
             .map(|bits| {
                 let given = |bit: u32, value: &str| (bits >> bit & 1 == 1).then(|| value.to_owned());
                 RunFilter {
-                    run_id_prefix: given(4, "w").and_then(|text| Prefix::new(&text)),
+                    run_id_prefix: given(4, "w").and_then(|text| Prefix::new(text).unwrap()),
                     run_type: given(0, "daily"),
                     statuses: given(1, "failed").map(|status| vec![status, "partial".to_owned()]),
                     since: given(2, "2026"),
@@ -360,7 +362,8 @@ mod tests {
             .execute_batch("INSERT INTO runs SELECT CAST(x'61ff' AS TEXT), 't', '2026', NULL, 's', '{}', NULL, NULL, NULL, NULL")
             .unwrap();
         for prefix in ids {
-            let filter = RunFilter { run_id_prefix: Prefix::new(prefix), ..RunFilter::default() };
+            let filter =
+                RunFilter { run_id_prefix: Prefix::new(prefix.to_owned()).unwrap(), ..RunFilter::default() };
             let expected: Vec<&str> = ids.into_iter().filter(|id| id.starts_with(prefix)).rev().collect();
             let (found, _) = list(&connection, &filter, Order::Newest, None, None).unwrap();
             let found: Vec<&[u8]> =

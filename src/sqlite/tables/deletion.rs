@@ -209,13 +209,13 @@ pub(crate) fn delete_run(
     force: bool,
     deferred: bool,
 ) -> Result<Deleted> {
-    let status: Option<String> = connection
-        .prepare_cached(&format!("SELECT status FROM runs WHERE run_id = ? AND {NOT_PRUNED}"))?
+    let is_running: Option<bool> = connection
+        .prepare_cached(&format!("SELECT status = '{RUNNING}' FROM runs WHERE run_id = ? AND {NOT_PRUNED}"))?
         .query_row([run_id], |row| row.get(0))
         .optional()?;
-    match status {
+    match is_running {
         None => Err(pruned::not_found(run_id)),
-        Some(status) if status == RUNNING && !force => Err(StoreError::new(
+        Some(true) if !force => Err(StoreError::new(
             ErrorKind::RunActive,
             "the run is running; nothing was changed; finish it first, or pass force=True",
         )),

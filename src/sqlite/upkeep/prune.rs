@@ -14,10 +14,11 @@ use std::iter;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use rusqlite::types::Value;
+use rusqlite::types::{ToSqlOutput, Value};
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::error::{ErrorKind, Result, StoreError};
+use crate::memory;
 use crate::model::rows::RUNNING;
 use crate::model::time;
 use crate::sqlite::tables::cells::count;
@@ -86,7 +87,7 @@ pub(crate) struct Selection {
 impl Selection {
     /// Find out where the bounds are; `None` when no run can be beyond them.
     pub(crate) fn find(connection: &Connection, prune: &Prune, now: DateTime<Utc>) -> Result<Option<Self>> {
-        let mut selection = Self::by_filters(prune);
+        let mut selection = Self::by_filters(prune)?;
         let mut seen_since = time::isoformat(now);
         if let Some(age) = prune.older_than {
             let cut_off = time::before(now, age);
@@ -115,17 +116,17 @@ impl Selection {
 
     /// Finished runs of the type and statuses. The unary pluses have SQLite go through the runs in their order, and
     /// not by an index whose rows it would have to sort.
-    fn by_filters(prune: &Prune) -> Self {
+    fn by_filters(prune: &Prune) -> Result<Self> {
         let mut selection =
             Self { conditions: format!("{NOT_PRUNED} AND +status <> '{RUNNING}'"), parameters: Vec::new() };
         if let Some(run_type) = &prune.run_type {
-            selection.restrict("+run_type = ?", [run_type.clone().into()]);
+            selection.restrict("+run_type = ?", [memory::text(run_type)?.into()]);
         }
         if let Some(statuses) = &prune.statuses {
             let marks = vec!["?"; statuses.len()].join(", ");
             selection.restrict(&format!("+status IN ({marks})"), statuses.iter().cloned().map(Value::from));
         }
-        selection
+        Ok(selection)
     }
 
     fn restrict(&mut self, condition: &str, values: impl IntoIterator<Item = Value>) {
@@ -135,7 +136,7 @@ impl Selection {
 
     /// Where the `count` runs of the filters that were recorded last begin.
     fn newest(&self, connection: &Connection, prune: &Prune, count: u64) -> Result<Option<i64>> {
-        let of_filters = Self::by_filters(prune);
+        let of_filters = Self::by_filters(prune)?;
         let skipped = i64::try_from(count - 1).unwrap_or(i64::MAX);
         let parameters = of_filters.parameters.into_iter().chain([Value::Integer(skipped)]);
         Ok(connection
@@ -173,9 +174,14 @@ impl Selection {
         Ok((counted, last))
     }
 
-    fn behind(&self, after: i64) -> impl Iterator<Item = Value> {
-        let limit = Value::Integer(i64::try_from(SLICE_RUNS).unwrap_or(i64::MAX));
-        iter::once(Value::Integer(after)).chain(self.parameters.iter().cloned()).chain([limit])
+    /// The values of the conditions.
+    fn values(&self) -> impl Iterator<Item = ToSqlOutput<'_>> {
+        self.parameters.iter().map(|value| ToSqlOutput::Borrowed(value.into()))
+    }
+
+    fn behind(&self, after: i64) -> impl Iterator<Item = ToSqlOutput<'_>> {
+        let limit = i64::try_from(SLICE_RUNS).unwrap_or(i64::MAX);
+        iter::once(after.into()).chain(self.values()).chain([limit.into()])
     }
 
     /// Mark those of `candidates` that are still to be pruned, until others should write; how many were considered.
@@ -196,10 +202,8 @@ impl Selection {
         Ok(candidates.len())
     }
 
-    fn marking(&self, now: &str, rowid: i64) -> impl Iterator<Item = Value> {
-        [Value::from(now.to_owned()), Value::Integer(rowid)]
-            .into_iter()
-            .chain(self.parameters.iter().cloned())
+    fn marking<'a>(&'a self, now: &'a str, rowid: i64) -> impl Iterator<Item = ToSqlOutput<'a>> {
+        [now.into(), rowid.into()].into_iter().chain(self.values())
     }
 
     /// As [`Self::mark`], where other tables refer to ours: delete each at once or not at all, or mark it and sweep it
@@ -218,7 +222,7 @@ impl Selection {
             if more || index > 0 && Instant::now() >= until {
                 return Ok((index, pruned));
             }
-            let values = iter::once(Value::Integer(*rowid)).chain(self.parameters.iter().cloned());
+            let values = iter::once((*rowid).into()).chain(self.values());
             let still = connection
                 .prepare_cached(&still_sql(&self.conditions))?
                 .query_row(params_from_iter(values), |row| row.get::<_, String>(0))
@@ -327,7 +331,7 @@ mod tests {
             assert!(plan.contains("idx_intel_items_updated_at (run_id=? AND updated_at>?)"), "{plan}");
             assert!(!plan.contains("SCAN") && !plan.contains("B-TREE"), "{plan}");
         }
-        let newest = plan(&connection, &newest_sql(&Selection::by_filters(&prune).conditions));
+        let newest = plan(&connection, &newest_sql(&Selection::by_filters(&prune).unwrap().conditions));
         assert_eq!(newest, "SCAN runs");
         let marked = plan(&connection, pruned::IS_ANY_PRUNED);
         assert!(marked.contains("USING COVERING INDEX idx_runs_pruned_at"), "{marked}");
