@@ -115,6 +115,13 @@ def test_what_a_list_refuses_is_found(
     assert found[0].message.endswith("at rowid 2")
 
 
+def test_bad_status_keeps_no_run_from_being_deleted(damaged: Callable[..., list[Finding]], path: Path) -> None:
+    damaged("UPDATE runs SET status = CAST(x'e29c' AS TEXT) WHERE run_id = 'run-1'")
+    with StateStore(path) as store:
+        assert store.delete_run("run-1").runs == 1
+        assert store.check() == []
+
+
 @pytest.mark.parametrize("value", ["CAST(x'e29c' AS TEXT)", "x'e29c'"])
 def test_what_no_list_shows_hinders_none(damaged: Callable[..., list[Finding]], path: Path, value: str) -> None:
     damaged(f"UPDATE store_identity SET store_id = {value}", f"UPDATE runs SET recovered_at = {value} WHERE rowid = 1")
