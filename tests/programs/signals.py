@@ -208,7 +208,7 @@ CONVERTED: dict[str, Callable[[StateStore], object]] = {
 
 
 def interrupted_while_converting(path: str, act: str) -> bool:
-    """Have a signal come all the time, whose handler raises when it runs for the fifth time; return whether it wrote."""
+    """Have a signal come all the time, whose handler raises when it runs the fifth time; say whether it wrote."""
     times = itertools.count(1)
 
     def handle(*_: object) -> None:
