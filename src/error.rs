@@ -125,7 +125,7 @@ impl From<OutOfMemory> for StoreError {
 const LONGEST_PATH: usize = 4096;
 
 /// How many characters of a text messages quote.
-const MOST_QUOTED: usize = 200;
+pub(crate) const MOST_QUOTED: usize = 200;
 
 /// A text of the caller's or of the file's, as messages quote it: it may be of any length.
 pub(crate) fn excerpt(text: &(impl AsRef<str> + ?Sized)) -> String {
@@ -143,11 +143,6 @@ pub(crate) fn cut(mut text: String) -> String {
         text.push_str("...");
     }
     text
-}
-
-/// The same of a text that is quoted without quotes.
-pub(crate) fn escaped(text: &str) -> String {
-    cut(text.escape_debug().take(MOST_QUOTED + 1).collect())
 }
 
 /// A path of the caller's: whole where a file can have it, since a remedy needs it.

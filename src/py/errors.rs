@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
 
 use super::names::intern;
-use crate::error::{ErrorKind, StoreError, cut, excerpt, one_line};
+use crate::error::{ErrorKind, MOST_QUOTED, StoreError, cut, excerpt, one_line};
 use crate::memory::OutOfMemory;
 
 /// The exception classes that the binding raises by itself, beside those of [`ErrorKind`].
@@ -85,6 +85,11 @@ pub(super) fn noted(py: Python<'_>, error: PyErr, what: &str) -> PyErr {
 /// The class of this name from `orchestrator.state_store.exceptions`.
 pub(super) fn class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyType>> {
     Ok(py.import("orchestrator.state_store.exceptions")?.getattr(name)?.cast_into()?)
+}
+
+/// A text of the caller's as messages quote it, without quotes.
+pub(super) fn escaped(text: &str) -> String {
+    cut(text.escape_debug().take(MOST_QUOTED + 1).collect())
 }
 
 /// A value of the caller's as messages quote it, in words where Python does not print it: it may be of any length.

@@ -4,14 +4,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyFrozenSet, PyInt, PyList, PyMapping, PySet, PyString, PyTuple};
 
 use super::values::{self, during, optional_text, text};
-use crate::error::{escaped, excerpt};
+use crate::error::excerpt;
 use crate::json::condition::{Condition, Scalar, Test};
 use crate::json::number::Number;
 use crate::json::order_by::OrderBy;
 use crate::memory;
 use crate::model::columns::ItemColumn;
 use crate::model::rows::Fields;
-use crate::py::errors::Refusal;
+use crate::py::errors::{Refusal, escaped};
 use crate::sqlite::lists::item_filter::{Decision, ItemFilter};
 use crate::sqlite::lists::order::Order;
 

@@ -10,9 +10,9 @@ use pyo3::types::{
 
 use super::conversion::Conversion;
 use super::json;
-use crate::error::{ErrorKind, StoreError, escaped, excerpt};
+use crate::error::{ErrorKind, StoreError, excerpt};
 use crate::memory::{self, OutOfMemory};
-use crate::py::errors::{Refusal, shown};
+use crate::py::errors::{Refusal, escaped, shown};
 use crate::py::gil::TimeSlice;
 use crate::sqlite::engine::adhoc::{Parameters, Rows, Value};
 use crate::sqlite::lists::order::Order;
