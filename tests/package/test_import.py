@@ -75,8 +75,9 @@ BUILT_IN = ("sys", "_signal")
 
 
 def imported_late() -> Iterator[str]:
-    """Yield what functions of the package import, in Python and in Rust; that for a URL of PostgreSQL aside."""
-    for path in (path for path in (ROOT / "python").rglob("*.py") if "_postgres" not in path.parts):
+    """Yield what functions of the package import, in Python and in Rust; that for PostgreSQL and for people aside."""
+    apart = {"_postgres", "_view", "_report", "_page", "_cli", "__main__.py"}
+    for path in (path for path in (ROOT / "python").rglob("*.py") if apart.isdisjoint(path.parts)):
         functions = [each for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.FunctionDef)]
         for node in (node for function in functions for node in ast.walk(function)):
             if isinstance(node, ast.ImportFrom):
