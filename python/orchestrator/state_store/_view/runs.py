@@ -115,28 +115,36 @@ class Changes:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """What differs between two runs.
+class ItemChanges:
+    """Which items differ between two runs.
 
-    `decisions` has how many items of each decision they have. Items are the same thing in both runs if their ids are
-    the same behind the run's own id (`run-1/click` and `run-2/click`). An item whose id does not begin so belongs for
-    good to the run that recorded it first, whether or not it comes again: in the later run it is new, and those of the
-    earlier run are only counted, as `unmatched`.
+    Items are the same thing in both runs if their ids are the same behind the run's own id (`run-1/click` and
+    `run-2/click`). An item whose id does not begin so belongs for good to the run that recorded it first, whether or
+    not it comes again: in the later run it is new, and those of the earlier run are only counted, as `unmatched`.
     """
 
-    before: RunRecord
-    after: RunRecord
-    settings: Pairs
-    telemetry: Pairs
-    decisions: dict[str | None, tuple[int, int]]
     new: Changes
     gone: Changes
     decided: Changes
     unmatched: int
 
 
-def compare_runs(store: StateStore, a: str, b: str, *, most: int = 200) -> Comparison:
+@dataclass(frozen=True)
+class Comparison:
+    """What differs between two runs; `decisions` has how many items of each decision they have."""
+
+    before: RunRecord
+    after: RunRecord
+    settings: Pairs
+    telemetry: Pairs
+    decisions: dict[str | None, tuple[int, int]]
+    items: ItemChanges | None
+
+
+def compare_runs(store: StateStore, a: str, b: str, *, most: int = 200, items: bool = True) -> Comparison:
     """Compare a run with a later one: settings, telemetry, counts and items; of each list the first `most`.
+
+    Without `items` these are not read, which takes some 3 us each, and memory for those of `a`.
 
     Raises
     ------
@@ -146,6 +154,17 @@ def compare_runs(store: StateStore, a: str, b: str, *, most: int = 200) -> Compa
     before, after = _run(store, a), _run(store, b)
     telemetry = store.list_telemetry([a, b])
     counts = [store.count_intel_items_by("decision", run_id=each) for each in (a, b)]
+    return Comparison(
+        before,
+        after,
+        _pairs(before.settings_snapshot_json, after.settings_snapshot_json, most),
+        _pairs(telemetry.get(a, ABSENT), telemetry.get(b, ABSENT), most),
+        {each: (counts[0].get(each, 0), counts[1].get(each, 0)) for each in {**counts[0], **counts[1]}},
+        _item_changes(store, a, b, most) if items else None,
+    )
+
+
+def _item_changes(store: StateStore, a: str, b: str, most: int) -> ItemChanges:
     earlier = dict(_items(store, a))
     unmatched = sum(key.startswith(_OWN) for key in earlier)
     new, gone, decided = Changes(most), Changes(most), Changes(most)
@@ -158,17 +177,7 @@ def compare_runs(store: StateStore, a: str, b: str, *, most: int = 200) -> Compa
     for key, (item_id, title, decision) in earlier.items():
         if not key.startswith(_OWN):
             gone.add(item_id, title, decision, ABSENT)
-    return Comparison(
-        before,
-        after,
-        _pairs(before.settings_snapshot_json, after.settings_snapshot_json, most),
-        _pairs(telemetry.get(a, ABSENT), telemetry.get(b, ABSENT), most),
-        {each: (counts[0].get(each, 0), counts[1].get(each, 0)) for each in {**counts[0], **counts[1]}},
-        new,
-        gone,
-        decided,
-        unmatched,
-    )
+    return ItemChanges(new, gone, decided, unmatched)
 
 
 def _run(store: StateStore, run_id: str) -> RunRecord:
