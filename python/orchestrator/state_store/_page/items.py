@@ -1,0 +1,32 @@
+"""One item, with all that is known of it."""
+
+from __future__ import annotations
+
+from orchestrator.state_store import IntelItemNotFoundError, StateStore
+from orchestrator.state_store._page.asking import Answer, Asked, wanted
+from orchestrator.state_store._view import scores
+from orchestrator.state_store.excerpts import excerpt
+
+_NEIGHBOURS = 20
+"""From how many other items of its run the scales of an item's scores are taken: 7 of 10, or of 100?"""
+
+_USUAL = ("promote", "monitor", "block")
+
+
+def one_item(store: StateStore, asked: Asked) -> Answer:
+    """Show an item."""
+    item_id = wanted(asked, "id")
+    item = store.get_intel_item(item_id)
+    if item is None:
+        raise IntelItemNotFoundError(f"there is no item {excerpt(item_id)}")
+    own = scores.scores(item["scores_json"])
+    others = store.list_intel_items(run_id=item["run_id"], fields=("scores_json",), limit=_NEIGHBOURS) if own else []
+    numbers = [own, *(scores.scores(each["scores_json"]) for each in others)]
+    ends = {path: scores.top(each[path] for each in numbers if path in each) for path in own}
+    return Answer({"item": item}, {"numbers": own, "ends": ends})
+
+
+def choices(store: StateStore, run_id: str) -> list[str]:
+    """Return the decisions that a person may want to take: the usual ones, and those that the run's items have."""
+    used = store.count_intel_items_by("decision", run_id=run_id)
+    return list(dict.fromkeys([*_USUAL, *(each for each in used if each)]))[:8]

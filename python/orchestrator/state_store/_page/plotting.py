@@ -1,0 +1,61 @@
+"""One number of telemetry over the last runs of a type."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from orchestrator.state_store import RunRecord, StateStore
+from orchestrator.state_store._page.asking import Answer, Asked, choice
+from orchestrator.state_store._report.shapes import Axis, axis, middle
+from orchestrator.state_store._view import scores
+
+_NUMBERS = ("50", "20", "100", "200")
+_MOST_PATHS = 40
+
+
+def plot(store: StateStore, asked: Asked) -> Answer:
+    """Show the number at `path` in the telemetry of the last runs of `type`, oldest first."""
+    types = store.count_runs_by("run_type")
+    run_type = asked.get("type") or next(iter(types), "")
+    number = int(choice(asked, "runs", _NUMBERS))
+    runs = store.list_runs(run_type=run_type, limit=number)[::-1]
+    documents = store.list_telemetry(run.run_id for run in runs)
+    numbers = {run_id: scores.scores(document) for run_id, document in documents.items()}
+    paths = list(dict.fromkeys(path for each in reversed(numbers.values()) for path in each))[:_MOST_PATHS]
+    path = asked.get("path") or next(iter(paths), None)
+    values = [numbers.get(run.run_id, {}).get(path or "") for run in runs]
+    data = {
+        "type": run_type,
+        "path": path,
+        "paths": paths,
+        "points": [
+            {"run_id": run.run_id, "started_at": run.started_at, "status": run.status, "value": value}
+            for run, value in zip(runs, values, strict=True)
+        ],
+    }
+    drawn = [value for value in values if value is not None]
+    scale = axis(drawn) if drawn else None
+    more = {
+        "types": types,
+        "number": str(number),
+        "choices_of_runs": sorted(_NUMBERS, key=int),
+        "rows": list(zip(runs, values, strict=True))[::-1],
+        "axis": scale,
+        "median": middle(drawn),
+        **_drawing(runs, values, scale),
+    }
+    return Answer(data, more)
+
+
+def _drawing(runs: list[RunRecord], values: list[float | None], scale: Axis | None) -> dict[str, Any]:
+    """Return the dots of a plot, and the lines between runs that follow each other, in percent."""
+    if scale is None:
+        return {"dots": [], "lines": []}
+    width = 100 / len(runs)
+    dots = [
+        {"x": f"{width * (place + 0.5):.4g}", "y": f"{100 - scale.place(value):.4g}", "run": run, "value": value}
+        for place, (run, value) in enumerate(zip(runs, values, strict=True))
+        if value is not None
+    ]
+    return {"dots": dots, "lines": list(pairwise(dots))}
