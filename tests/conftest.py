@@ -1,12 +1,14 @@
-"""Fixtures, the hypothesis profile, and a watchdog that ends a run that hangs."""
+"""Fixtures, the hypothesis profile, tools that a machine may lack, and a watchdog that ends a run that hangs."""
 
 from __future__ import annotations
 
 import faulthandler
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -28,6 +30,7 @@ FULL_HANG = 1800.0
 """The same with `--full`: a busy machine takes minutes for what is repeated most often."""
 
 stderr_of_the_run = os.dup(2)
+MISSING = pytest.StashKey[set[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults")
     group.addoption("--full", action="store_true", help="repeat each fault as often as it takes to be sure")
     group.addoption("--postgres", action="store_true", help="run tests/conformance on a throw-away PostgreSQL too")
-    group.addoption("--every-tool", action="store_true", help="fail where a tool that makes faults is missing")
+    group.addoption("--every-tool", action="store_true", help="fail where a tool that tests need is missing")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -83,3 +86,34 @@ def path_in_memory(tmp_path: Path) -> Iterator[Path]:
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as folder:
         yield Path(folder) / "state.db"
+
+
+@pytest.fixture(scope="session")
+def tool(pytestconfig: pytest.Config) -> Callable[[str], str]:
+    """Return what finds a program; a machine without it skips the test, and says so.
+
+    With `--every-tool` the test fails there.
+    """
+
+    def find(name: str) -> str:
+        found = shutil.which(name)
+        if found is None and pytestconfig.getoption("--every-tool"):
+            pytest.fail(f"{name} is not installed")
+        return found or lack(pytestconfig, name)
+
+    return find
+
+
+def lack(config: pytest.Config, name: str) -> NoReturn:
+    """Skip the test for want of something, and have the end of the run say so."""
+    config.stash.setdefault(MISSING, set()).add(name)
+    pytest.skip(f"there is no {name}")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Iterator[None]:
+    """Print which tools were missing."""
+    yield
+    missing: set[str] = config.stash.setdefault(MISSING, set())
+    for name in sorted(missing):
+        terminalreporter.write_line(f"NOT TESTED for want of {name}", red=True)

@@ -1,17 +1,14 @@
-"""Quick and full forms, the figures that they reach, and tools that a machine may lack."""
+"""Quick and full forms, and the figures that they reach."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 FIGURES = pytest.StashKey[dict[str, list[str]]]()
-MISSING = pytest.StashKey[set[str]]()
 
 
 @pytest.fixture
@@ -26,22 +23,6 @@ def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Return what notes the figure that a test reached, for the table at the end of the run."""
     figures = request.config.stash.setdefault(FIGURES, {})
     return figures.setdefault(request.node.nodeid, []).append
-
-
-@pytest.fixture
-def tool(pytestconfig: pytest.Config) -> Callable[[str], str]:
-    """Return what finds a program that makes faults; a machine without it skips the test, and says so.
-
-    With `--every-tool` the test fails there.
-    """
-
-    def find(name: str) -> str:
-        found = shutil.which(name)
-        if found is None and pytestconfig.getoption("--every-tool"):
-            pytest.fail(f"{name} is not installed")
-        return found or lack(pytestconfig, name)
-
-    return find
 
 
 def compiled_preload(folder: Path) -> Path:
@@ -76,15 +57,9 @@ def fault(
     return set_fault
 
 
-def lack(config: pytest.Config, name: str) -> NoReturn:
-    """Skip the test for want of something, and have the end of the run say so."""
-    config.stash.setdefault(MISSING, set()).add(name)
-    pytest.skip(f"there is no {name}")
-
-
 @pytest.hookimpl(hookwrapper=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Iterator[None]:
-    """Print the figures, those of a test's cases in one line, and which tools were missing."""
+    """Print the figures, those of a test's cases in one line."""
     yield
     by_test: dict[str, list[list[str]]] = {}
     for case, notes in config.stash.setdefault(FIGURES, {}).items():
@@ -96,6 +71,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         count = f"{len(cases)} cases: " if len(cases) > 1 else ""
         figures = dict.fromkeys(note for notes in cases for note in notes)
         terminalreporter.write_line(f"{test}: {count}{'; '.join(figures)}")
-    missing: set[str] = config.stash.setdefault(MISSING, set())
-    for name in sorted(missing):
-        terminalreporter.write_line(f"NOT TESTED for want of {name}", red=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from orchestrator.state_store import StateStore
 
-from tests.faults.conftest import lack
+from tests.conftest import lack
 from tests.helpers import Peer, assert_sound, item_ids
 from tests.programs import disks
 

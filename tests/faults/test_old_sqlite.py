@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from orchestrator.state_store import _core
 
-from tests.faults.conftest import lack
+from tests.conftest import lack
 from tests.helpers import in_process
 from tests.programs import imports
 

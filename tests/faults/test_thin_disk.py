@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import lack
+from tests.conftest import lack
 from tests.faults.test_failed_write_back import ids, left
 from tests.helpers import TIMEOUT, Peer
 from tests.programs import write_back as programs

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment
 from orchestrator.state_store import (
     IntelItemNotFoundError,
     InvalidTypeError,
@@ -83,15 +85,21 @@ def _file(text: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
     return answer
 
 
+@cache
+def _templates() -> Environment:
+    made = environment(TEMPLATES)
+    made.tests["absent"] = lambda value: value is ABSENT
+    made.filters["delta"] = comparing.delta
+    return made
+
+
 class _Site:
     """What answers: a store is asked in a thread, templates are rendered there too."""
 
     def __init__(self, store: StateStore, name: str) -> None:
         self._store = store
         self._name = name
-        self._templates = environment(TEMPLATES)
-        self._templates.tests["absent"] = lambda value: value is ABSENT
-        self._templates.filters["delta"] = comparing.delta
+        self._templates = _templates()
         self.token: str | None = None
 
     def page(self, name: str, view: View) -> Callable[[Request], Awaitable[Response]]:

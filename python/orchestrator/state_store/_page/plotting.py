@@ -7,6 +7,7 @@ from typing import Any
 
 from orchestrator.state_store import RunRecord, StateStore
 from orchestrator.state_store._page.asking import Answer, Asked, choice
+from orchestrator.state_store._page.runs import MOST_OF_A_NAME
 from orchestrator.state_store._report.shapes import Axis, axis, middle
 from orchestrator.state_store._view import scores
 
@@ -22,7 +23,8 @@ def plot(store: StateStore, asked: Asked) -> Answer:
     runs = store.list_runs(run_type=run_type, limit=number)[::-1]
     documents = store.list_telemetry(run.run_id for run in runs)
     numbers = {run_id: scores.scores(document) for run_id, document in documents.items()}
-    paths = list(dict.fromkeys(path for each in reversed(numbers.values()) for path in each))[:_MOST_PATHS]
+    names = dict.fromkeys(path for each in reversed(numbers.values()) for path in each)
+    paths = [name for name in names if len(name) <= MOST_OF_A_NAME][:_MOST_PATHS]
     path = asked.get("path") or next(iter(paths), None)
     values = [numbers.get(run.run_id, {}).get(path or "") for run in runs]
     data = {

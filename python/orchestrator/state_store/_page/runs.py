@@ -11,8 +11,11 @@ from orchestrator.state_store._report.shapes import score_path
 from orchestrator.state_store._view import runs, scores, times
 from orchestrator.state_store.excerpts import excerpt
 
-MOST_RUNS = 50
+MOST_RUNS = 40
 MOST_ITEMS = 40
+MOST_OF_A_NAME = 200
+"""Longer names of scores are not offered as an order: each would be in an address."""
+
 _MOST_SILENT = 100
 SPANS = {
     "any": None,
@@ -82,7 +85,7 @@ def one_run(store: StateStore, asked: Asked) -> Answer:
     decisions = store.count_intel_items_by("decision", run_id=run_id)
     total, telemetry, before = sum(decisions.values()), store.get_telemetry(run_id), runs.completed_before(store, run)
     found = [scores.scores(item["scores_json"], 20) for item in page]
-    names = list(dict.fromkeys(name for each in found for name in each))
+    names = list(dict.fromkeys(name for each in found for name in each if len(name) <= MOST_OF_A_NAME))
     main = by or ("total" if "total" in names or not names else names[0])
     is_filtered = decision is not None or "undecided" in asked
     data = {

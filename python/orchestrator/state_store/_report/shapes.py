@@ -156,7 +156,8 @@ class Axis:
 
     def place(self, value: float) -> float:
         """Return where a value is, in percent from the low end."""
-        return 100 * (value - self.low) / (self.high - self.low)
+        # By halves: a difference of two floats may be larger than any float.
+        return 100 * ((value / 2 - self.low / 2) / (self.high / 2 - self.low / 2))
 
 
 def axis(values: Sequence[float]) -> Axis:
@@ -171,7 +172,7 @@ def axis(values: Sequence[float]) -> Axis:
     step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= rough * 0.999)
     first, last = math.floor(low / step), math.ceil(high / step)
     last = max(last, first + 1)
-    marks = [round(step * number, 12) for number in range(first, last + 1)]
+    marks = [float(f"{step * number:.12g}") for number in range(first, last + 1)]
     return Axis(marks[0], marks[-1], marks)
 
 

@@ -1,0 +1,1 @@
+"""The report: one file, whatever the run has in it."""
