@@ -13,7 +13,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test test-rust test-python test-faults chaos test-adoption lint format notices bench bench-gate bench-core bench-paired build wheels clean
+.PHONY: help demo test test-rust test-python test-faults chaos test-adoption lint format notices pictures bench bench-gate bench-core bench-paired build wheels clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-13s %s\n", $$1, $$2 }'
@@ -65,6 +65,9 @@ format: .venv/tools ## Format Rust and Python
 
 notices: ## Write LICENSE-THIRD-PARTY anew; needed when Cargo.lock has changed
 	$(PYTHON) tools/notices.py
+
+pictures: .venv/extension ## Draw docs/pictures anew, in a headless Chromium
+	$(BIN)/python -m tools.pictures
 
 bench: .venv/extension ## Time the store and its rivals; write docs/performance.md (some 10 minutes)
 	$(BIN)/python -m benches
