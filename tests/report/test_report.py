@@ -65,7 +65,7 @@ def test_it_is_sorted_by_decision_and_the_best_first(text: str) -> None:
     groups = re.findall(r'<section class="g\d+">(.*?)</section>', text, flags=re.DOTALL)
     assert [words(group).split()[0] for group in groups] == ["promote", "monitor", "block", "escalate", "undecided"]
     for group in groups:
-        totals = [int(each) for each in re.findall(r'<p class="small">total .*?<span class="num">(\d+)', group)]
+        totals = [int(each) for each in re.findall(r'<p class="small">total .*?<b>(\d+)', group)]
         assert totals == sorted(totals, reverse=True)
         assert len(totals) >= 11
 
