@@ -20,7 +20,7 @@ from orchestrator.state_store._report.rendering import style
 from orchestrator.state_store._report.shapes import axis
 
 from tests.browsing import KEY, Client
-from tests.helpers import JSON_FIELDS, make_item
+from tests.helpers import JSON_FIELDS, make_item, plain_sqlite
 
 
 def words(text: str) -> str:
@@ -273,6 +273,21 @@ def test_views_are_small(client: Client) -> None:
 
 def test_a_page_of_items_is_as_long_as_it_says(client: Client) -> None:
     assert f"{MOST_ITEMS} of 60 items" in seen(client, "/run?id=daily-0")
+
+
+def test_a_run_with_invalid_json_of_others_is_shown(run_path: Path) -> None:
+    with StateStore(run_path) as store:
+        store.upsert_intel_items_batch([make_item("good", scores_json={"total": 5}), make_item("bad")])
+    plain_sqlite(run_path, "UPDATE intel_items SET scores_json = '{no' WHERE item_id = 'bad'")
+    with StateStore(run_path, read_only=True) as store:
+        client = Client(application(store, "state.db", KEY))
+        text = seen(client, "/run?id=run-1")
+        assert "2 of 2 items" in text
+        assert "some are not valid JSON" in text
+        assert '"bad"' in text, "the message names the item"
+        assert "total 5 0 to 10" in seen(client, "/item?id=good")
+        assert client("/item?id=bad").status_code == 500
+        assert '"bad"' in seen(client, "/run?id=run-1&order=best")
 
 
 def test_an_empty_store_is_shown(path: Path) -> None:

@@ -183,7 +183,7 @@ def _status(error: Exception) -> int:
 
 
 def _json(values: dict[str, Any], status: int = 200) -> Response:
-    text = json.dumps(values, default=_plain, indent=1)
+    text = json.dumps(values, default=_plain)
     return PlainTextResponse(f"{text}\n", status, media_type="application/json")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from orchestrator.state_store import IntelItemNotFoundError, StateStore
+from contextlib import suppress
+
+from orchestrator.state_store import IntelItemNotFoundError, InvalidJSONError, StateStore
 from orchestrator.state_store._page.asking import Answer, Asked, wanted
 from orchestrator.state_store._view import scores
 from orchestrator.state_store.excerpts import excerpt
@@ -20,8 +22,11 @@ def one_item(store: StateStore, asked: Asked) -> Answer:
     if item is None:
         raise IntelItemNotFoundError(f"there is no item {excerpt(item_id)}")
     own = scores.scores(item["scores_json"])
-    others = store.list_intel_items(run_id=item["run_id"], fields=("scores_json",), limit=_NEIGHBOURS) if own else []
-    numbers = [own, *(scores.scores(each["scores_json"]) for each in others)]
+    numbers = [own]
+    # Scores of others that are not valid JSON are theirs to mend, and no reason not to show this item.
+    with suppress(InvalidJSONError):
+        others = store.list_intel_items(run_id=item["run_id"], fields=("scores_json",), limit=_NEIGHBOURS)
+        numbers += [scores.scores(each["scores_json"]) for each in others]
     ends = {path: scores.top(each[path] for each in numbers if path in each) for path in own}
     return Answer({"item": item}, {"numbers": own, "ends": ends})
 
