@@ -139,7 +139,7 @@ def draw(folder: Path) -> None:
             }
             for name, (view, width, height, dark) in views.items():
                 shoot(browser, name, base + view, width, height, dark=dark)
-        shoot(browser, "report", report.as_uri(), 1280, 660, dark=False)
+        shoot(browser, "report", report.as_uri(), 1280, 900, dark=False)
     finally:
         browser.driver.quit()
 
