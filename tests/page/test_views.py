@@ -16,8 +16,6 @@ from orchestrator.state_store._page.asking import Asked
 from orchestrator.state_store._page.plotting import plot
 from orchestrator.state_store._page.runs import MOST_ITEMS
 from orchestrator.state_store._page.searching import _after
-from orchestrator.state_store._report.rendering import style
-from orchestrator.state_store._report.shapes import axis
 
 from tests.browsing import KEY, Client
 from tests.helpers import JSON_FIELDS, make_item, plain_sqlite
@@ -304,47 +302,6 @@ def test_the_script_is_short_and_only_where_a_run_is_running(client: Client) -> 
     assert len((TEMPLATES / "refresh.js").read_text(encoding="utf-8").splitlines()) <= 40
     assert "refresh.js" in client("/run?id=daily-2").text
     assert "<script" not in client("/run?id=daily-0").text
-
-
-@pytest.mark.parametrize(
-    "values",
-    [[0], [5], [-5], [0, 1], [0.1, 0.3], [99, 101], [-3, 4], [-9, -8], [1e-300], [1e300, -1e300], [1e308, -1e308]],
-)
-def test_an_axis_holds_its_values(values: list[float]) -> None:
-    scale = axis(values)
-    assert scale.low <= min(values)
-    assert scale.high >= max(values)
-    assert 2 <= len(scale.marks) <= 8
-    for value in values:
-        assert -1e-6 <= scale.place(value) <= 100 + 1e-6
-
-
-def luminance(colour: str) -> float:
-    digits = colour.removeprefix("#")
-    digits = "".join(each * 2 for each in digits) if len(digits) == 3 else digits
-    parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(one: str, other: str) -> float:
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
-@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
-def test_contrast_is_enough(scheme: int) -> None:
-    """WCAG AA: 4.5 for text, 3 for what has to be told from its surroundings."""
-    rules = re.findall(r":root \{(.*?)\}", style(), flags=re.DOTALL)[:2]
-    colours = dict(pair for rule in rules[: scheme + 1] for pair in re.findall(r"--([\w-]+): (#\w+)", rule))
-    inks = ("text", "soft", "link", "ok", "bad", "part", "run", "grey", "x0", "x1", "x2", "x3")
-    for ink in inks:
-        for paper in ("back", "face", "row", "changed"):
-            assert contrast(colours[ink], colours[paper]) >= 4.5, (ink, paper)
-    assert contrast(colours["silent"], colours["silent-back"]) >= 4.5
-    for fill in ("ok", "bad", "part", "grey", "x0", "x1", "x2", "x3"):
-        assert contrast(colours["on"], colours[fill]) >= 4.5, fill
-    assert contrast(colours["bar"], colours["scale"]) >= 3
 
 
 def test_the_json_twin_is_what_the_page_shows(client: Client) -> None:

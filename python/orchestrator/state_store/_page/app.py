@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
 from orchestrator.state_store import (
     IntelItemNotFoundError,
     InvalidTypeError,
@@ -34,6 +33,10 @@ from starlette.routing import Route
 
 TEMPLATES = Path(__file__).parent / "templates"
 
+_ENVIRONMENT = environment(TEMPLATES)
+_ENVIRONMENT.tests["absent"] = lambda value: value is ABSENT
+_ENVIRONMENT.filters["delta"] = comparing.delta
+
 View = Callable[[StateStore, Asked], Answer]
 VIEWS: dict[str, View] = {
     "runs": runs.list_of_runs,
@@ -54,7 +57,7 @@ _STATUSES = {
 
 def application(store: StateStore, name: str, key: str, *, decide: bool = False) -> Guard:
     """Return the site of a store, whose name is shown on each page."""
-    site = _Site(store, name)
+    site = _Site(store, name, secrets.token_urlsafe(24) if decide else None)
     routes = [
         Route("/", _to_runs),
         Route("/style.css", _file(style(), "text/css")),
@@ -65,13 +68,8 @@ def application(store: StateStore, name: str, key: str, *, decide: bool = False)
         routes += [Route(f"/{each}", site.page(each, view)), Route(f"/{each}.json", site.twin(view))]
     if decide:
         routes.append(Route(deciding.PATH, site.decide, methods=["POST"]))
-    guard = Guard(
-        Starlette(routes=routes, exception_handlers={HTTPException: site.failed}),
-        key,
-        writes=deciding.PATH if decide else None,
-    )
-    site.token = guard.token if decide else None
-    return guard
+    app = Starlette(routes=routes, exception_handlers={HTTPException: site.failed})
+    return Guard(app, key, writes=deciding.PATH if decide else None)
 
 
 async def _to_runs(_: Request) -> Response:
@@ -85,22 +83,13 @@ def _file(text: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
     return answer
 
 
-@cache
-def _templates() -> Environment:
-    made = environment(TEMPLATES)
-    made.tests["absent"] = lambda value: value is ABSENT
-    made.filters["delta"] = comparing.delta
-    return made
-
-
 class _Site:
     """What answers: a store is asked in a thread, templates are rendered there too."""
 
-    def __init__(self, store: StateStore, name: str) -> None:
+    def __init__(self, store: StateStore, name: str, token: str | None) -> None:
         self._store = store
         self._name = name
-        self._templates = _templates()
-        self.token: str | None = None
+        self._token = token
 
     def page(self, name: str, view: View) -> Callable[[Request], Awaitable[Response]]:
         """Return what answers with a view's page."""
@@ -133,7 +122,7 @@ class _Site:
 
     async def decide(self, request: Request) -> Response:
         """Change a decision."""
-        form = await deciding.form_of(request, self.token)
+        form = await deciding.form_of(request, self._token)
 
         def answer() -> Response:
             try:
@@ -157,7 +146,7 @@ class _Site:
         def here(**changes: str | None) -> str:
             return changed(view, asked, changes)
 
-        text = self._templates.get_template(f"{view}.html").render(
+        text = _ENVIRONMENT.get_template(f"{view}.html").render(
             **values,
             now=times.now(),
             kept=False,
@@ -167,7 +156,7 @@ class _Site:
             here=here,
             address=address,
             twin=changed(f"{view}.json", asked, {"cursor": asked.get("cursor")}),
-            token=self.token,
+            token=self._token,
             choices=lambda run_id: items.choices(self._store, run_id),
             seen=deciding.seen,
         )

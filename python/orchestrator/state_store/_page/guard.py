@@ -36,7 +36,6 @@ class Guard:
 
     def __init__(self, app: ASGIApp, key: str, *, writes: str | None = None) -> None:
         self.app = app
-        self.token = secrets.token_urlsafe(24)
         self._key = key
         self._writes = writes
 
