@@ -351,7 +351,9 @@ class TestReport:
         assert (done.returncode, done.stderr) == (1, "")
         assert f"imported from {package / '__init__.py'}" in done.stdout
 
-    def test_it_takes_no_arguments_yet(self, ours: Environment) -> None:
+    def test_with_a_verb_it_says_what_to_install(self, ours: Environment) -> None:
         done = subprocess.run([ours.python, "-m", "orchestrator.state_store", "x"], capture_output=True, text=True)
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.startswith("usage: ")
+        assert done.stderr.splitlines() == [
+            "python -m orchestrator.state_store: it needs the extra `cli`: pip install 'orchestrator-state-store[cli]'"
+        ]

@@ -1,7 +1,7 @@
 """`python -m orchestrator.state_store` says which `orchestrator.state_store` programs here import, and why.
 
-`python -m orchestrator_state_store_finder` runs this too, where an old `state_store.py` would be run in its place. So
-nothing here is imported from the package that it belongs to.
+With a verb it is the command `orchestrator-state`. `python -m orchestrator_state_store_finder` runs this too, where an
+old `state_store.py` would be run in its place. So nothing here is imported from the package that it belongs to.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
+MODULE = "orchestrator.state_store"
 HERE = Path(__file__).resolve().parent
 
 
 def report() -> tuple[list[str], bool]:
     """Return the lines of the report, and whether programs import this package."""
     try:
-        used, why = importlib.import_module("orchestrator.state_store"), ""
+        used, why = importlib.import_module(MODULE), ""
     except Exception as error:
         used, why = ModuleType("none"), f"nowhere: {type(error).__name__}: {error}"
     file = getattr(used, "__file__", None)
@@ -65,10 +66,14 @@ def fate(old: Path, used: Path | None) -> str:
 
 
 def main() -> int:
-    """Print the report; 1 where programs import something else, or nothing."""
+    """Run a verb, or print the report; 1 where programs import something else, or nothing."""
     if sys.argv[1:]:
-        print("usage: python -m orchestrator.state_store", file=sys.stderr)
-        return 2
+        try:
+            command = importlib.import_module("orchestrator.state_store._cli")
+        except ImportError as error:
+            print(f"python -m {MODULE}: {error}; without arguments it says what is imported, and why", file=sys.stderr)
+            return 2
+        command.main(f"python -m {MODULE}")
     lines, ours = report()
     print(*lines, sep="\n")
     return 0 if ours else 1

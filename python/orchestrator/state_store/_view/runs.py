@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from orchestrator.state_store import RunNotFoundError, RunRecord, StateStore
@@ -67,8 +68,13 @@ class Pair:
 
     @property
     def changed(self) -> bool:
-        """Whether they differ; 1, 1.0 and true do, and NaN equals itself."""
-        return repr(self.before) != repr(self.after)
+        """Whether they differ."""
+        return differ(self.before, self.after)
+
+
+def differ(before: Any, after: Any) -> bool:
+    """Return whether two values of JSON are not the same; 1, 1.0 and true are not, and NaN is itself."""
+    return before is not after and repr(before) != repr(after)
 
 
 @dataclass(frozen=True)
@@ -203,7 +209,10 @@ def _items(store: StateStore, run_id: str) -> Iterator[tuple[str, tuple[str, str
 
 def _pairs(before: Any, after: Any, most: int) -> Pairs:
     earlier, later = ({} if each is ABSENT else dict(leaves(each)) for each in (before, after))
-    pairs = [Pair(path, earlier.get(path, ABSENT), later.get(path, ABSENT)) for path in {**earlier, **later}]
-    changed = [pair for pair in pairs if pair.changed]
-    same = [pair for pair in pairs if not pair.changed]
-    return Pairs((changed + same)[:most], len(changed), len(same))
+    changed: list[tuple[str, Any, Any]] = []
+    same: list[tuple[str, Any, Any]] = []
+    for path in dict.fromkeys(chain(earlier, later)):
+        pair = (path, earlier.get(path, ABSENT), later.get(path, ABSENT))
+        (changed if differ(pair[1], pair[2]) else same).append(pair)
+    shown = [Pair(*pair) for pair in chain(changed[:most], same[: max(most - len(changed), 0)])]
+    return Pairs(shown, len(changed), len(same))

@@ -86,8 +86,11 @@ def _inside(place: str, value: Any) -> Iterator[tuple[str, Any]] | None:
     return None
 
 
+_PLAIN_KEY = re.compile(r'[^.\[\]"\\]+')
+
+
 def _key(key: str) -> str:
-    if key and not re.search(r'[.\[\]"\\]', key):
+    if _PLAIN_KEY.fullmatch(key):
         return key
     escaped = key.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

@@ -66,6 +66,15 @@ def ago(seconds: float) -> str:
     return f"in {age(-seconds)}" if seconds < 0 else f"{age(seconds)} ago"
 
 
+def short_ago(seconds: float) -> str:
+    """Return the same for a column: `19m ago`.
+
+    >>> short_ago(1199), short_ago(-90)
+    ('19m ago', 'in 1m')
+    """
+    return ago(seconds).replace(" min", "m").replace(" s", "s").replace(" h", "h").replace(" d", "d")
+
+
 def duration(seconds: float) -> str:
     """Return how long something took.
 

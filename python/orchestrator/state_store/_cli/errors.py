@@ -1,0 +1,119 @@
+"""What a command says when it fails: one line on stderr, never a traceback, and its exit status."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable
+
+import click
+from orchestrator.state_store import (
+    IntelItemNotFoundError,
+    InvalidTypeError,
+    InvalidValueError,
+    QueryError,
+    RunNotFoundError,
+    StateStoreError,
+    UnsupportedError,
+)
+from orchestrator.state_store._cli import EXTRA, MISSING
+from orchestrator.state_store._view.text import cut, visible
+from orchestrator.state_store.excerpts import one_line
+
+FAILED, USAGE, NOT_FOUND, INTERRUPTED = 1, 2, 3, 130
+
+PROG = "orchestrator-state"
+
+_SECRETS = (
+    (re.compile(r"(\w://[^\s/?#:@]*):[^\s'\"]*@"), r"\1@"),
+    (re.compile(r"(password(?:=|%3d))[^&\s'\"]*", re.IGNORECASE), r"\1..."),
+)
+"""Passwords in URLs, which may be in what was typed."""
+
+
+class Failure(click.ClickException):
+    """What went wrong, in one line, and the exit status."""
+
+    def __init__(self, message: str, status: int = FAILED) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def say(message: str, most: int = 1000) -> None:
+    """Say something in one line on stderr; where nobody listens, nothing."""
+    for secret, instead in _SECRETS:
+        message = secret.sub(instead, message)
+    try:
+        print(f"{PROG}: {cut(visible(one_line(message)), most)}", file=sys.stderr, flush=True)
+    except (OSError, ValueError, AttributeError):
+        return
+
+
+def guarded(run: Callable[[], object]) -> int:
+    """Run a command; say what went wrong, and return the exit status."""
+    warnings.showwarning = lambda message, *_: say(f"warning: {message}")
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+    try:
+        run()
+        sys.stdout.flush()
+    except click.exceptions.Exit as error:
+        return _flushed(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return _flushed(INTERRUPTED)
+    except BrokenPipeError:
+        _drop_output()
+        return 0
+    except Exception as error:
+        message, status = described(error)
+        say(message)
+        return _flushed(status)
+    return 0
+
+
+def described(error: Exception) -> tuple[str, int]:
+    """Return the line that says what went wrong, and the exit status."""
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx else PROG
+        return f"{error.format_message().rstrip('.')}; see {path} --help", USAGE
+    if isinstance(error, Failure):
+        return error.message, error.status
+    if isinstance(error, click.ClickException):
+        return error.format_message(), error.exit_code
+    if isinstance(error, RunNotFoundError | IntelItemNotFoundError):
+        return str(error), NOT_FOUND
+    if isinstance(error, UnsupportedError | InvalidValueError | InvalidTypeError | QueryError):
+        return str(error), USAGE
+    if isinstance(error, StateStoreError):
+        return str(error), FAILED
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in EXTRA:
+        return MISSING, USAGE
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}", FAILED
+    if isinstance(error, MemoryError):
+        return "out of memory", FAILED
+    return f"{type(error).__name__}: {error}", FAILED
+
+
+def _flushed(status: int) -> int:
+    """Print what was printed so far, if that is possible; what failed matters more."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+    except OSError as error:
+        _drop_output()
+        say(f"cannot print: {error.strerror}")
+        return status or FAILED
+    return status
+
+
+def _drop_output() -> None:
+    """Have the interpreter print nothing more when it ends: it would fail again, and say so."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        return

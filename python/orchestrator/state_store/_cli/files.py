@@ -1,0 +1,72 @@
+"""`backup`, `salvage` and `copy`: a store into another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from orchestrator.state_store import Salvaged
+from orchestrator.state_store import salvage as salvage_file
+from orchestrator.state_store._cli.errors import Failure
+from orchestrator.state_store._cli.fields import Field
+from orchestrator.state_store._cli.options import Shared, verb
+from orchestrator.state_store._cli.output import Output
+from orchestrator.state_store._cli.progress import progress
+from orchestrator.state_store._cli.upkeep import RECORD
+from orchestrator.state_store._view.text import count, size, visible
+
+
+@click.command()
+@verb(*RECORD)
+@click.argument("dest", type=click.Path(path_type=Path))
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there, if no program has it open.")
+@click.pass_obj
+def backup(shared: Shared, dest: Path, overwrite: bool) -> None:
+    """Copy a snapshot of the store to a file, checked and whole, while others write."""
+    out = Output(shared)
+    with shared.open() as store, progress("backup", "pages") as tell:
+        store.backup(dest, overwrite=overwrite, progress=tell)
+    written = dest.stat().st_size
+    out.record({"dest": str(dest), "bytes": written}, "", lambda: [f"{visible(str(dest))}, {size(written)}"])
+
+
+@click.command()
+@verb(*RECORD)
+@click.argument("dest", type=click.Path(path_type=Path))
+@click.pass_obj
+def salvage(shared: Shared, dest: Path) -> None:
+    """Copy what can be read of a damaged file into a new one; exit status 1 if anything was lost.
+
+    Close the programs that use the file first. It is never written to.
+    """
+    out = Output(shared)
+    with progress("salvage", "rows") as tell:
+        # Its total is the number of rows that were lost so far.
+        found = salvage_file(shared.location, dest, progress=lambda kept, lost: tell(kept + lost, 0))
+    record = {"dest": str(dest), **asdict(found)}
+    out.record(record, "", lambda: _salvaged_lines(out, dest, found))
+    if found.lost or found.mended:
+        rows = f"{count(len(found.lost), 'row')} lost, {count(len(found.mended), 'row')} mended"
+        raise Failure(f"{rows}; check what was kept")
+
+
+def _salvaged_lines(out: Output, dest: Path, found: Salvaged) -> Iterator[str]:
+    from orchestrator.state_store._cli.table import table
+
+    kept = ", ".join(f"{rows:,} {name}" for name, rows in found.kept.items())
+    yield f"{visible(str(dest))}: kept {kept}"
+    yield from map(visible, found.remarks)
+    losses = [{"what": what, **asdict(loss)} for what in ("lost", "mended") for loss in getattr(found, what)]
+    yield from table(_LOSSES, losses, out.now, out.colours)
+
+
+_LOSSES = (
+    Field("what", "What"),
+    Field("table", "Table"),
+    Field("rowid", "Row", "number", drops=2),
+    Field("id", "Id", "id"),
+    Field("column", "Column", drops=1),
+    Field("why", "Why", "text"),
+)

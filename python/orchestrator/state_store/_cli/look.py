@@ -1,0 +1,63 @@
+"""`page` and `report`: a store in a browser, and a run in a file to mail."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+from orchestrator.state_store._cli.errors import NOT_FOUND, Failure
+from orchestrator.state_store._cli.options import Shared, a_number, db_option, run_ids
+from orchestrator.state_store.excerpts import excerpt
+
+
+@click.command()
+@db_option
+@click.option("--port", type=a_number, metavar="N", default="0", help="The port on 127.0.0.1.  [default: a free one]")
+@click.option("--no-open", is_flag=True, help="Only print the address.")
+@click.option("--decide", is_flag=True, help="Let the page change decisions.")
+@click.pass_obj
+def page(shared: Shared, port: int, no_open: bool, decide: bool) -> None:
+    """Serve the store to a browser on this machine, until Ctrl-C."""
+    with shared.open():
+        pass  # It must be there.
+    import_module("orchestrator.state_store._page").serve(
+        shared.location, port=port, open_browser=not no_open, decide=decide
+    )
+
+
+@click.command()
+@db_option
+@click.argument("run_id", metavar="RUN", shell_complete=run_ids)
+@click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="The file.  [default: stdout]")
+@click.option("--items", type=a_number, metavar="N", default="1000", show_default=True, help="The most items in it.")
+@click.pass_obj
+def report(shared: Shared, run_id: str, output: Path | None, items: int) -> None:
+    """Write a run into one HTML file, to mail or to keep."""
+    if output is None and sys.stdout.isatty():
+        raise click.UsageError("it is HTML: give -o FILE, or redirect it")
+    write = import_module("orchestrator.state_store._report").write
+    with shared.open() as store:
+        if store.get_run(run_id) is None:
+            raise Failure(f"there is no run {excerpt(run_id)}", NOT_FOUND)
+        if output is None:
+            write(store, run_id, sys.stdout.buffer, items=items)
+        else:
+            _whole(output, lambda file: write(store, run_id, file, items=items))
+
+
+def _whole(path: Path, write: Any) -> None:
+    """Write a file that has its name only when it is whole."""
+    handle, partial = tempfile.mkstemp(prefix=f"{path.name[:100]}.", suffix=".partial", dir=path.parent)
+    try:
+        with open(handle, "wb") as file:  # noqa: PTH123
+            write(file)
+        Path(partial).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(partial).unlink()
+        raise

@@ -1,0 +1,152 @@
+"""Tables on a terminal: they fit its width, free text gives way, and ids are never cut."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
+
+import click
+from orchestrator.state_store._cli.fields import Cell, Field, Row
+from rich.cells import cell_len, set_cell_size
+
+GAP = "  "
+LEAST_TEXT = 20
+"""How narrow free text may be beside other columns; else it stands on a line of its own."""
+
+AT_ONCE = 500
+"""How many rows a table is laid out for: a longer one is printed as it comes."""
+
+
+def width() -> int:
+    """Return how many columns the terminal has; 60 at least."""
+    return max(60, shutil.get_terminal_size().columns)
+
+
+def table(fields: Sequence[Field], rows: Iterable[Row], now: datetime, colours: bool) -> Iterator[str]:
+    """Yield the lines of a table. A field that is the same in all rows, and says nothing, is left out."""
+    waiting = iter(rows)
+    layout = None
+    while chunk := [[field.show(row, now) for field in fields] for row in islice(waiting, AT_ONCE)]:
+        titles = [field.title(now) for field in fields]
+        found = Layout.of(fields, titles, chunk, width())
+        if layout is None or found != layout:
+            layout = found
+            yield from layout.heading(titles, colours)
+        for cells in chunk:
+            yield from layout.lines(cells, colours)
+
+
+@dataclass(frozen=True)
+class Column:
+    """Where a column is: which cell, how wide, and how wide the part is that is aligned to the right."""
+
+    place: int
+    width: int
+    right: int
+
+    def text(self, cell: Cell) -> str:
+        """Return a cell as wide as the column."""
+        if not self.right:
+            return _fitted(cell.text, self.width)
+        room = self.width - self.right
+        return f"{_fitted(cell.text, room)}{' ' * (self.right - cell_len(cell.right))}{cell.right}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a table fits: what has a line of its own before a row's cells, its columns, and what stands beneath them."""
+
+    above: tuple[int, ...]
+    columns: tuple[Column, ...]
+    beneath: tuple[int, ...]
+    width: int
+
+    @classmethod
+    def of(cls, fields: Sequence[Field], titles: Sequence[str], rows: Sequence[Sequence[Cell]], most: int) -> Layout:
+        """Return how these rows fit into a width."""
+        columns = [_natural(place, titles[place], rows) for place in range(len(fields))]
+        ids = [column for column in columns if fields[column.place].kind == "id"]
+        texts = [column for column in columns if fields[column.place].kind == "text" and _is_used(column, rows)]
+        others = [column for column in columns if fields[column.place].kind not in ("id", "text")]
+        beside = _beside(columns, fields, texts, most)
+        if beside:
+            return cls((), beside, (), most)
+        beneath = tuple(column.place for column in texts)
+        if _sum(ids) * 5 <= most * 2:
+            fitted = _dropping(fields, [column for column in columns if column in ids or column in others], most)
+            if _sum(fitted) <= most or not ids:
+                return cls((), fitted, beneath, most)
+        return cls(tuple(column.place for column in ids), _dropping(fields, others, most - len(GAP)), beneath, most)
+
+    def heading(self, titles: Sequence[str], colours: bool) -> Iterator[str]:
+        """Yield the lines above the rows."""
+        for line in self.lines([Cell(title) for title in titles], False, titles=True):
+            yield click.style(line, bold=True) if colours else line
+
+    def lines(self, cells: Sequence[Cell], colours: bool, titles: bool = False) -> Iterator[str]:
+        """Yield the lines of a row."""
+        for place in self.above:
+            yield cells[place].text
+        indent = GAP if self.above else ""
+        parts = []
+        for column in self.columns:
+            cell = cells[column.place]
+            if titles and column.right and column.right == column.width:
+                cell = replace(cell, text="", right=cell.text)
+            text = column.text(cell) if not titles or cell.right else _fitted(cell.text, column.width)
+            parts.append(click.style(text, fg=cell.colour) if colours and cell.colour else text)
+        if parts:
+            yield (indent + GAP.join(parts)).rstrip()
+        for place in self.beneath:
+            if cells[place].text:
+                yield GAP + indent + _cut(cells[place].text, self.width - len(GAP + indent))
+
+
+def _natural(place: int, title: str, rows: Sequence[Sequence[Cell]]) -> Column:
+    right = max((cell_len(cells[place].right) for cells in rows), default=0)
+    left = max((cell_len(cells[place].text) for cells in rows), default=0)
+    both = left + right + (1 if left and right else 0)
+    if both >= cell_len(title):
+        return Column(place, both, right)
+    return Column(place, cell_len(title), cell_len(title) if right and not left else right)
+
+
+def _is_used(column: Column, rows: Sequence[Sequence[Cell]]) -> bool:
+    return any(cells[column.place].text for cells in rows)
+
+
+def _sum(columns: Sequence[Column]) -> int:
+    return sum(column.width for column in columns) + len(GAP) * max(len(columns) - 1, 0)
+
+
+def _beside(
+    columns: Sequence[Column], fields: Sequence[Field], texts: Sequence[Column], most: int
+) -> tuple[Column, ...] | None:
+    """Return all columns in a line, free text as narrow as it has to be; None if that is too narrow."""
+    used = [column for column in columns if fields[column.place].kind != "text" or column in texts]
+    excess = _sum(used) - most
+    for text in sorted(texts, key=lambda column: -column.width):
+        if excess > 0:
+            narrower = max(min(text.width, LEAST_TEXT), text.width - excess)
+            excess -= text.width - narrower
+            used[used.index(text)] = replace(text, width=narrower)
+    return tuple(used) if excess <= 0 else None
+
+
+def _dropping(fields: Sequence[Field], columns: Sequence[Column], most: int) -> tuple[Column, ...]:
+    """Return columns without those that are left out where there is no room."""
+    kept = list(columns)
+    while _sum(kept) > most and any(fields[column.place].drops for column in kept):
+        kept.remove(max(kept, key=lambda column: fields[column.place].drops))
+    return tuple(kept)
+
+
+def _fitted(text: str, most: int) -> str:
+    return set_cell_size(_cut(text, most), most)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if cell_len(text) <= most else set_cell_size(text, most - 1).rstrip() + "…"
