@@ -5,6 +5,7 @@ It needs the extra `cli`: click, and rich where a table or a progress bar is dra
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import NoReturn
 
@@ -15,7 +16,7 @@ MISSING = "it needs the extra `cli`: pip install 'orchestrator-state-store[cli]'
 def main(prog_name: str = "orchestrator-state") -> NoReturn:
     """Run the command line, and exit: 0, 1 failed or findings, 2 usage, 3 no such run or item, 130 Ctrl-C."""
     try:
-        from orchestrator.state_store._cli.main import cli
+        from orchestrator.state_store._cli.program import cli
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in EXTRA:
             raise
@@ -23,5 +24,9 @@ def main(prog_name: str = "orchestrator-state") -> NoReturn:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
-    cli.main(prog_name=prog_name)
+    try:
+        cli.main(prog_name=prog_name)
+    finally:
+        # What is done is done: Ctrl-C while the interpreter ends does not change the status.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise AssertionError("main exits")

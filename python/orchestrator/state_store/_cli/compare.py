@@ -36,10 +36,11 @@ ITEMS = {"new": "new", "gone": "gone", "decided": "decided otherwise"}
 @limit_option("rows of a kind")
 @click.pass_obj
 def diff(shared: Shared, a: str, b: str | None, limit: int) -> None:
-    """Compare two runs: settings, telemetry, decisions, and items that are new, gone or decided otherwise.
+    """Compare two runs.
 
-    From A to B. Without B: from the last completed run of its type that started before A, to A. Items are the same
-    thing if their ids are the same behind the run's id: run-1/click and run-2/click.
+    That is settings, telemetry, decisions, and items that are new, gone or decided otherwise: from A to B. Without
+    B, from the last completed run of its type that started before A, to A. Items are the same thing if their ids
+    are the same behind the run's id: run-1/click and run-2/click.
     """
     out = Output(shared)
     with shared.open() as store:

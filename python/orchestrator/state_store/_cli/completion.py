@@ -11,7 +11,9 @@ VARIABLE = "_ORCHESTRATOR_STATE_COMPLETE"
 @click.command()
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 def completion(shell: str) -> None:
-    r"""Print what makes a shell complete verbs, options and run ids.
+    r"""Print what makes a shell complete words.
+
+    Those are verbs, options and run ids.
 
     \b
     bash: eval "$(orchestrator-state completion bash)" in ~/.bashrc

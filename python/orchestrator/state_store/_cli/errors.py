@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import os
-import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -19,18 +19,13 @@ from orchestrator.state_store import (
     UnsupportedError,
 )
 from orchestrator.state_store._cli import EXTRA, MISSING
+from orchestrator.state_store._cli.passwords import without_passwords
 from orchestrator.state_store._view.text import cut, visible
 from orchestrator.state_store.excerpts import one_line
 
 FAILED, USAGE, NOT_FOUND, INTERRUPTED = 1, 2, 3, 130
 
 PROG = "orchestrator-state"
-
-_SECRETS = (
-    (re.compile(r"(\w://[^\s/?#:@]*):[^\s'\"]*@"), r"\1@"),
-    (re.compile(r"(password(?:=|%3d))[^&\s'\"]*", re.IGNORECASE), r"\1..."),
-)
-"""Passwords in URLs, which may be in what was typed."""
 
 
 class Failure(click.ClickException):
@@ -43,8 +38,7 @@ class Failure(click.ClickException):
 
 def say(message: str, most: int = 1000) -> None:
     """Say something in one line on stderr; where nobody listens, nothing."""
-    for secret, instead in _SECRETS:
-        message = secret.sub(instead, message)
+    message = without_passwords(message)
     try:
         print(f"{PROG}: {cut(visible(one_line(message)), most)}", file=sys.stderr, flush=True)
     except (OSError, ValueError, AttributeError):
@@ -56,6 +50,8 @@ def guarded(run: Callable[[], object]) -> int:
     warnings.showwarning = lambda message, *_: say(f"warning: {message}")
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         run()
         sys.stdout.flush()

@@ -24,7 +24,10 @@ from orchestrator.state_store._view.text import count, size, visible
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there, if no program has it open.")
 @click.pass_obj
 def backup(shared: Shared, dest: Path, overwrite: bool) -> None:
-    """Copy a snapshot of the store to a file, checked and whole, while others write."""
+    """Copy a snapshot of the store to a file.
+
+    Others can write meanwhile. DEST is whole and checked, or it is not there.
+    """
     out = Output(shared)
     with shared.open() as store, progress("backup", "pages") as tell:
         store.backup(dest, overwrite=overwrite, progress=tell)
@@ -37,9 +40,10 @@ def backup(shared: Shared, dest: Path, overwrite: bool) -> None:
 @click.argument("dest", type=click.Path(path_type=Path))
 @click.pass_obj
 def salvage(shared: Shared, dest: Path) -> None:
-    """Copy what can be read of a damaged file into a new one; exit status 1 if anything was lost.
+    """Copy what can be read of a damaged file.
 
-    Close the programs that use the file first. It is never written to.
+    Into a new one, DEST; exit status 1 if anything was lost. Close the programs that use the file first. It is
+    never written to.
     """
     out = Output(shared)
     with progress("salvage", "rows") as tell:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 from typing import Any
 
 import click
@@ -35,7 +36,7 @@ RANKED = 100_000
 
 @click.group(cls=Verbs)
 def items() -> None:
-    """List items, show one, decide on one."""
+    """List and show items, and decide on them."""
     help_without_verb()
 
 
@@ -100,13 +101,15 @@ def ls(
             (lambda item: item["item_id"].startswith(id_prefix)) if id_prefix else None,
             **({"at_once": RANKED} if best and not limit else {}),
         )
-        printed = out.rows(chosen, rows(store))
+        coming = iter(rows(store))
+        first = list(islice(coming, 1))
+        run_id = filters["run_id"]
+        if not first and run_id is not None and store.get_run(run_id) is None:
+            raise Failure(f"there is no run {excerpt(run_id)}", NOT_FOUND)
+        printed = out.rows(chosen, chain(first, coming))
         if pages.next_cursor and limit:
             out.remark(f"{printed:,} items, and there are more; the next: --cursor {pages.next_cursor}, all: --limit 0")
         elif not printed:
-            run_id = filters["run_id"]
-            if run_id is not None and store.get_run(run_id) is None:
-                raise Failure(f"there is no run {excerpt(run_id)}", NOT_FOUND)
             out.remark("no item matches" if any(filters.values()) or id_prefix else "there are no items")
 
 
@@ -132,7 +135,10 @@ def _number_at(row: Row, path: str) -> Cell:
 @click.argument("item_id", metavar="ITEM")
 @click.pass_obj
 def show_item(shared: Shared, item_id: str) -> None:
-    """Show an item: summary, scores, flags, claims, evidence, and why it was decided so."""
+    """Show an item.
+
+    That is its summary, scores, flags, claims and evidence, its decision, and why it was decided so.
+    """
     out = Output(shared)
     with shared.open() as store:
         item = _wanted(store, item_id)
@@ -155,7 +161,10 @@ def _wanted(store: StateStore, item_id: str) -> IntelItem:
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.pass_obj
 def decide(shared: Shared, item_id: str, decision: str | None, reason: str | None, clear: bool, dry_run: bool) -> None:
-    """Set the decision on an item (promote, monitor, block, ...), and nothing else of it."""
+    """Set the decision on an item.
+
+    It is free text: promote, monitor, block, ... Nothing else of the item is changed.
+    """
     if clear == (decision is not None):
         raise click.UsageError("give a DECISION, or --clear to take it back")
     out = Output(shared)

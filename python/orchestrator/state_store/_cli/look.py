@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -37,7 +36,7 @@ def page(shared: Shared, port: int, no_open: bool, decide: bool) -> None:
 @click.option("--items", type=a_number, metavar="N", default="1000", show_default=True, help="The most items in it.")
 @click.pass_obj
 def report(shared: Shared, run_id: str, output: Path | None, items: int) -> None:
-    """Write a run into one HTML file, to mail or to keep."""
+    """Write a run into one HTML file."""
     if output is None and sys.stdout.isatty():
         raise click.UsageError("it is HTML: give -o FILE, or redirect it")
     write = import_module("orchestrator.state_store._report").write
@@ -52,6 +51,8 @@ def report(shared: Shared, run_id: str, output: Path | None, items: int) -> None
 
 def _whole(path: Path, write: Any) -> None:
     """Write a file that has its name only when it is whole."""
+    import tempfile
+
     handle, partial = tempfile.mkstemp(prefix=f"{path.name[:100]}.", suffix=".partial", dir=path.parent)
     try:
         with open(handle, "wb") as file:  # noqa: PTH123

@@ -10,20 +10,17 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import unquote
 
 import click
 from orchestrator.state_store import StateStore
 from orchestrator.state_store._cli.errors import Failure
+from orchestrator.state_store._cli.passwords import VARIABLE, has_password
 from orchestrator.state_store._view.text import shown
 from orchestrator.state_store._view.times import now, span
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
-
-VARIABLE = "ORCHESTRATOR_STATE_DB"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,14 +47,6 @@ class Shared:
             return store
         store.close()
         return StateStore(self.location)
-
-
-def has_password(location: str) -> bool:
-    """Return whether a URL holds a password, which other users of the machine would see in the list of processes."""
-    scheme, found, rest = location.partition("://")
-    if not found or not re.fullmatch(r"[\w+.-]+", scheme):
-        return False
-    return ":" in rest.rpartition("@")[0] or bool(re.search(r"[?&](ssl)?password=", unquote(rest), re.IGNORECASE))
 
 
 def without_password(location: str) -> str:
@@ -99,8 +88,10 @@ def form_option(*forms: str) -> Callable[[F], F]:
         command = click.option("--json", "_", flag_value="json", expose_value=False, callback=_keep_form,
                                help="The same as -o json.")(command)  # fmt: skip
         choice = click.Choice(forms)
-        text = "Default: table, which is tab-separated text unless it is printed on a terminal."
-        return click.option("-o", "--output", type=choice, expose_value=False, callback=_keep_form, help=text)(command)
+        text = f"{', '.join(forms)}. Default: table, which is tab-separated text where it is not printed on a terminal."
+        return click.option(
+            "-o", "--output", type=choice, metavar="FORM", expose_value=False, callback=_keep_form, help=text
+        )(command)
 
     return add
 
@@ -204,6 +195,8 @@ def fields_option(names: Sequence[str]) -> Callable[[F], F]:
         chosen = list(dict.fromkeys(each.strip() for each in value.split(",")))
         for each in chosen:
             if each not in names:
+                from difflib import get_close_matches
+
                 near = get_close_matches(each, names, 1)
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise click.BadParameter(f"{each[:50]!r} is none of {', '.join(names)}{hint}")

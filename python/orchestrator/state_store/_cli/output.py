@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 from orchestrator.state_store._cli.errors import say
@@ -37,7 +37,9 @@ class Output:
 
     def rows(self, fields: Sequence[Field], rows: Iterable[Row]) -> int:
         """Print rows as they come; return how many there were."""
-        counted = _Counted(rows)
+        coming = iter(rows)
+        # What is wrong with filters is found with the first row, before a heading is printed.
+        counted = _Counted(chain(list(islice(coming, 1)), coming))
         if self.draws:
             from orchestrator.state_store._cli.table import table
 

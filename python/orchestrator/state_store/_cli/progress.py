@@ -11,56 +11,58 @@ from contextlib import contextmanager
 from orchestrator.state_store._cli.errors import say
 from orchestrator.state_store._view.times import duration
 
-EVERY = 5.0
+BAR_AFTER = 0.5
+"""Seconds after which a bar is drawn: what is quick needs none."""
+
+LINE_EVERY = 5.0
 """Seconds between two lines."""
 
 
 @contextmanager
 def progress(work: str, unit: str = "") -> Iterator[Callable[[int, int], None]]:
     """Say how far some work is, on stderr; the function is called with how much is done, and of how much."""
-    shows = _on_terminal if sys.stderr.isatty() else _by_lines
-    with shows(work, unit) as tell:
-        yield tell
-
-
-@contextmanager
-def _on_terminal(work: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    amount = TextColumn("{task.fields[amount]}")
-    columns = (TextColumn("{task.description}"), BarColumn(20), amount, TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(work, total=None, amount="")
-
-        def tell(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total or None, amount=_amount(done, total, unit))
-
-        yield tell
-
-
-@contextmanager
-def _by_lines(work: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    state = [""]
-    start, end = time.monotonic(), threading.Event()
-
-    def lines() -> None:
-        while not end.wait(EVERY):
-            say(f"{work}: {state[0]}{duration(time.monotonic() - start)} so far")
-
-    def tell(done: int, total: int) -> None:
-        state[0] = f"{_amount(done, total, unit)}, "
-
-    thread = threading.Thread(target=lines, name="progress", daemon=True)
+    state = _State(work, unit)
+    shows = _bar if sys.stderr.isatty() else _lines
+    thread = threading.Thread(target=shows, args=[state], name="progress", daemon=True)
     thread.start()
     try:
-        yield tell
+        yield state.tell
     finally:
-        end.set()
+        state.end.set()
         thread.join()
 
 
-def _amount(done: int, total: int, unit: str) -> str:
-    of = f" of {total:,}" if total else ""
-    part = f", {done / total:.0%}" if total else ""
-    return f"{done:,}{of} {unit}{part}"
+class _State:
+    def __init__(self, work: str, unit: str) -> None:
+        self.work, self.unit = work, unit
+        self.end = threading.Event()
+        self.amount = (0, 0)
+
+    def tell(self, done: int, total: int) -> None:
+        self.amount = (done, total)
+
+    def __str__(self) -> str:
+        done, total = self.amount
+        if not done:
+            return ""
+        return f"{done:,}{f' of {total:,}' if total else ''} {self.unit}{f', {done / total:.0%}' if total else ''}"
+
+
+def _bar(state: _State) -> None:
+    if state.end.wait(BAR_AFTER):
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[text]}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(state.work, total=None, text="")
+        while not state.end.wait(0.1):
+            done, total = state.amount
+            bar.update(task, completed=done, total=total or None, text=str(state))
+
+
+def _lines(state: _State) -> None:
+    start = time.monotonic()
+    while not state.end.wait(LINE_EVERY):
+        say(": ".join(filter(None, (state.work, str(state)))) + f", {duration(time.monotonic() - start)} so far")

@@ -39,7 +39,7 @@ from orchestrator.state_store.excerpts import excerpt
 
 @click.group(cls=Verbs)
 def runs() -> None:
-    """List runs, show one, compare two, watch, recover and delete them."""
+    """List, show, compare, watch, recover and delete runs."""
     help_without_verb()
 
 
@@ -109,7 +109,10 @@ def run_fields(out: Output) -> Sequence[str]:
 @stale_option
 @click.pass_obj
 def show_run(shared: Shared, run_id: str, stale: timedelta) -> None:
-    """Show a run: status, last sign of life, decisions, telemetry and settings."""
+    """Show a run.
+
+    That is its status, last sign of life, notes, decisions, telemetry and settings.
+    """
     out = Output(shared)
     with shared.open() as store:
         record = run_row(wanted(store, run_id), stale, out.now)

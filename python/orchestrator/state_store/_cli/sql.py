@@ -23,7 +23,8 @@ from orchestrator.state_store._cli.upkeep import RECORD
 def sql(shared: Shared, statement: str, limit: int) -> None:
     """Run one SELECT in the dialect of the store's engine.
 
-    Runs that are being pruned, and columns that later versions may change, are seen as they are in the tables.
+    No more rows than --limit are read, if it is a SELECT that can stand in another one. Runs that are being pruned,
+    and columns that later versions may change, are seen as they are in the tables.
     """
     out = Output(shared)
     with shared.open() as store:

@@ -24,7 +24,7 @@ RECORD = ("table", "json", "jsonl", "csv")
 @verb(*RECORD)
 @click.pass_obj
 def stats(shared: Shared) -> None:
-    """Count runs, items and telemetry documents, and what the file takes."""
+    """Count runs, items and bytes."""
     out = Output(shared)
     with shared.open() as store:
         found = store.stats()
@@ -60,9 +60,9 @@ def _stats_lines(out: Output, found: Stats) -> Iterator[str]:
 )
 @click.pass_obj
 def check(shared: Shared, stale: timedelta) -> None:
-    """Look for damage, and for runs that are silent: exit status 1 if anything is found.
+    """Look for damage, and for silent runs.
 
-    It reads everything, and changes nothing.
+    Exit status 1 if anything is found. It reads everything, and changes nothing.
     """
     out = Output(shared)
     with shared.open() as store, progress("check"):
@@ -93,10 +93,10 @@ _FINDINGS = (
 @yes_option
 @click.pass_obj
 def prune(shared: Shared, /, dry_run: bool, yes: bool, status: tuple[str, ...], **options: Any) -> None:
-    """Delete finished runs with their items and telemetry, by age or number, while others write.
+    """Delete old runs, by age or number.
 
-    With both --older-than and --keep-last a run goes only if it meets both. A prune that was interrupted goes on when
-    it is run again.
+    Runs that are finished, with their items and telemetry, while others write. With both --older-than and --keep-
+    last a run goes only if it meets both. A prune that was interrupted goes on when it is run again.
     """
     if options["older_than"] is None and options["keep_last"] is None:
         raise click.UsageError("which runs? Give --older-than, --keep-last or both")
