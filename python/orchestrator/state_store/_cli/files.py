@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 
 import click
-from orchestrator.state_store import Salvaged
+from orchestrator.state_store import InvalidValueError, Salvaged
 from orchestrator.state_store import salvage as salvage_file
 from orchestrator.state_store._cli.errors import Failure
 from orchestrator.state_store._cli.fields import Field
-from orchestrator.state_store._cli.options import Shared, verb
+from orchestrator.state_store._cli.options import Shared, verb, without_password
 from orchestrator.state_store._cli.output import Output
 from orchestrator.state_store._cli.progress import progress
 from orchestrator.state_store._cli.upkeep import RECORD
@@ -74,3 +75,27 @@ _LOSSES = (
     Field("column", "Column", drops=1),
     Field("why", "Why", "text"),
 )
+
+
+@click.command()
+@verb(*RECORD)
+@click.argument("dest", metavar="DEST", callback=lambda _, __, value: without_password(value))
+@click.pass_obj
+def copy(shared: Shared, dest: str) -> None:
+    """Copy all rows into a new store, of either engine.
+
+    From --db. Stop its writers first. A copy that was interrupted goes on when it is run again.
+    """
+    out = Output(shared)
+    copy_store = import_module("orchestrator.state_store").copy_store
+    with progress("copy", "rows") as tell:
+        try:
+            copied = copy_store(
+                shared.location, dest, progress=lambda now: tell(now.rows, now.total_rows, f"copy, step {now.step}")
+            )
+        except InvalidValueError as error:
+            # Rows that the other engine cannot hold are no matter of usage.
+            raise Failure(str(error)) from None
+    record = {"dest": dest, **asdict(copied)}
+    rows = f"{count(copied.runs, 'run')} and {count(copied.intel_items, 'item')}"
+    out.record(record, "", lambda: [f"{visible(dest)}: {rows}"])

@@ -73,11 +73,11 @@ def _keep_form(ctx: click.Context, _: click.Parameter, value: str | None) -> Non
 db_option = click.option(
     "-d",
     "--db",
-    metavar="PATH|URL",
+    metavar="STORE",
     expose_value=False,
     callback=_keep_db,
     is_eager=True,
-    help=f"The store: a file, or postgresql://... Default: ${VARIABLE}.",
+    help=f"A file, or postgresql://... Default: ${VARIABLE}.",
 )
 
 
@@ -88,7 +88,7 @@ def form_option(*forms: str) -> Callable[[F], F]:
         command = click.option("--json", "_", flag_value="json", expose_value=False, callback=_keep_form,
                                help="The same as -o json.")(command)  # fmt: skip
         choice = click.Choice(forms)
-        text = f"{', '.join(forms)}. Default: table, which is tab-separated text where it is not printed on a terminal."
+        text = f"How it is printed: {', '.join(forms)}.  [default: table]"
         return click.option(
             "-o", "--output", type=choice, metavar="FORM", expose_value=False, callback=_keep_form, help=text
         )(command)

@@ -10,7 +10,7 @@ import click
 from orchestrator.state_store import SQLITE_VERSION, __version__
 from orchestrator.state_store._cli.completion import VARIABLE, completion
 from orchestrator.state_store._cli.errors import PROG, guarded
-from orchestrator.state_store._cli.files import backup, salvage
+from orchestrator.state_store._cli.files import backup, copy, salvage
 from orchestrator.state_store._cli.group import Verbs, help_without_verb
 from orchestrator.state_store._cli.items import items
 from orchestrator.state_store._cli.look import page, report
@@ -52,5 +52,5 @@ def cli() -> None:
     help_without_verb()
 
 
-for command in (runs, items, stats, check, backup, salvage, prune, vacuum, sql, page, report, completion):
+for command in (runs, items, stats, check, backup, salvage, prune, vacuum, copy, sql, page, report, completion):
     cli.add_command(command)

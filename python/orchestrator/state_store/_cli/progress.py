@@ -19,7 +19,7 @@ LINE_EVERY = 5.0
 
 
 @contextmanager
-def progress(work: str, unit: str = "") -> Iterator[Callable[[int, int], None]]:
+def progress(work: str, unit: str = "") -> Iterator[Callable[..., None]]:
     """Say how far some work is, on stderr; the function is called with how much is done, and of how much."""
     state = _State(work, unit)
     shows = _bar if sys.stderr.isatty() else _lines
@@ -38,8 +38,8 @@ class _State:
         self.end = threading.Event()
         self.amount = (0, 0)
 
-    def tell(self, done: int, total: int) -> None:
-        self.amount = (done, total)
+    def tell(self, done: int, total: int, work: str = "") -> None:
+        self.amount, self.work = (done, total), work or self.work
 
     def __str__(self) -> str:
         done, total = self.amount
@@ -59,7 +59,7 @@ def _bar(state: _State) -> None:
         task = bar.add_task(state.work, total=None, text="")
         while not state.end.wait(0.1):
             done, total = state.amount
-            bar.update(task, completed=done, total=total or None, text=str(state))
+            bar.update(task, description=state.work, completed=done, total=total or None, text=str(state))
 
 
 def _lines(state: _State) -> None:

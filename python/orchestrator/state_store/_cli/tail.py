@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from datetime import timedelta
+from time import sleep
 from typing import Any
 
 import click
@@ -62,7 +62,7 @@ def _watch(out: Output, store: StateStore, run_id: str, stale: timedelta) -> Non
             raise click.exceptions.Exit(FAILED)
         if run.status != "running":
             return
-        time.sleep(EVERY)
+        sleep(EVERY)
 
 
 def _state(row: dict[str, Any], out: Output) -> str:
@@ -83,7 +83,7 @@ def _watch_all(out: Output, store: StateStore, stale: timedelta) -> None:
     running = sum(run.status == "running" for run in known.values())
     out.remark(f"{count(running, 'run')} running; waiting for runs to start and end")
     while True:
-        time.sleep(EVERY)
+        sleep(EVERY)
         out.now = now()
         seen = {run.run_id: run for run in _seen(store, known)}
         # Those that ran at the last look, and run no more.
