@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from orchestrator.state_store._view.text import shown
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_PARTS = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|min|[smhdw])\s*")
+_PARTS = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|min|[smhdw])\s*")
 
 
 def span(text: str) -> timedelta:

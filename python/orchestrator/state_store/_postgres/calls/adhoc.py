@@ -73,8 +73,9 @@ def _run(session: psycopg.Connection, sql: str, values: Sequence[Any]) -> tuple[
         # In a pipeline the extended protocol is used, which takes one statement.
         with session.pipeline(), psycopg.RawCursor(session) as cursor:
             cursor.execute(sql.encode(), values)
-            columns = tuple(column.name for column in cursor.description or ())
             rows = [tuple(map(_plain, row)) for row in cursor.fetchall()]
+            # In a pipeline they are not known before the rows.
+            columns = tuple(column.name for column in cursor.description or ())
     except psycopg.Error as error:
         if error.sqlstate == "25006":
             raise ReadOnlyError(f"only pure reads are allowed here: {error.diag.message_primary}") from None
