@@ -55,7 +55,8 @@ def test_a_run_shows_when_it_started_its_last_sign_and_that_it_is_silent(db: str
     heading = seen.lines[0]
     assert re.search(r"Started \(UTC\).*Last sign \(UTC\)", heading)
     [silent] = [line for line in seen.lines if line.startswith("daily-3")]
-    assert re.search(r"silent .*\d\d:\d\d(:\d\d)? (59m|1h) ago +.*\d\d:\d\d(:\d\d)? (59m|1h) ago", silent)
+    time_and_age = r"(\d\d-\d\d )?\d\d:\d\d(:\d\d)? +(59m|1h) ago"
+    assert re.search(rf"silent .*{time_and_age} +{time_and_age}", silent)
     assert "1 run silent: running, but no sign of life for 10 min" in seen.text
     assert "ConnectionError: the feed" in seen.text, "the reason of a failure is what people look for"
     patient = on_terminal(columns, db, "runs", "ls", "--stale", "1d")

@@ -32,13 +32,13 @@ class Cell:
 class Field:
     """A field of a row.
 
-    An id is never cut, and free text gives way first. Columns with `drops` are left out, the highest first, before
-    what is narrower than all columns has no table at all.
+    An id is never cut, and free text gives way first; prose is wrapped instead. Columns with `drops` are left out, the
+    highest first, where there is no room for all.
     """
 
     name: str
     heading: str
-    kind: Literal["id", "text", "word", "number", "time"] = "word"
+    kind: Literal["id", "text", "prose", "word", "number", "time"] = "word"
     drops: int = 0
     cell: Callable[[Any, Row, datetime], Cell] | None = None
 
@@ -48,14 +48,14 @@ class Field:
         if self.cell:
             return self.cell(value, row, now)
         if value is None:
-            return Cell("" if self.kind == "text" else "-")
+            return Cell("" if self.kind in ("text", "prose") else "-")
         if self.kind == "time":
             return time_cell(value, row, now)
         if self.kind == "number":
             return Cell("", scores.number(value) if isinstance(value, int | float) else shown(value, 20))
         if self.kind == "id":
             return Cell(visible(str(value)))
-        return Cell(shown(value, MOST_IN_A_CELL if self.kind == "text" else 40))
+        return Cell(shown(value, MOST_IN_A_CELL if self.kind in ("text", "prose") else 40))
 
     def title(self, now: datetime) -> str:
         """Return the heading of its column."""

@@ -73,7 +73,7 @@ _LOSSES = (
     Field("rowid", "Row", "number", drops=2),
     Field("id", "Id", "id"),
     Field("column", "Column", drops=1),
-    Field("why", "Why", "text"),
+    Field("why", "Why", "prose"),
 )
 
 

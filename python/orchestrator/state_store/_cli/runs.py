@@ -33,7 +33,7 @@ from orchestrator.state_store._cli.show import decisions_of, run_lines
 from orchestrator.state_store._cli.tail import tail
 from orchestrator.state_store._view.runs import is_silent
 from orchestrator.state_store._view.text import count, shown
-from orchestrator.state_store._view.times import age
+from orchestrator.state_store._view.times import age, full_text
 from orchestrator.state_store.excerpts import excerpt
 
 
@@ -160,7 +160,8 @@ def recover(shared: Shared, older_than: timedelta, status: str, trust_clock: boo
                 out.rows(fields, [run_row(run, older_than, out.now) for run in silent])
                 return out.remark(f"{count(len(silent), 'run')} would be recovered" if silent else "no run is silent")
             for run in silent:
-                out.remark(f"silent: {excerpt(run.run_id)}, last sign of life {run.heartbeat_at or run.started_at}")
+                last = full_text(run.heartbeat_at or run.started_at, out.now)
+                out.remark(f"silent: {excerpt(run.run_id)}, last sign of life {last}")
             confirmed(f"Finish {count(len(silent), 'run')} as {status}?", yes)
         recovered = store.recover_stale_runs(older_than, status, trust_clock=trust_clock)
         out.rows(fields, [run_row(run, older_than, out.now) for run in recovered])

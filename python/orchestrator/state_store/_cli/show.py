@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -33,9 +32,9 @@ class Lines:
     """Makes the lines of a record: labels and values, and headings, as wide as the terminal."""
 
     def __init__(self, out: Output) -> None:
-        from orchestrator.state_store._cli.table import width
+        from orchestrator.state_store._cli.table import width, wrapped
 
-        self.out, self.width = out, min(width(), 120)
+        self.out, self.width, self._wrapped = out, min(width(), 120), wrapped
 
     def heading(self, text: str) -> Iterator[str]:
         """Yield a heading, with an empty line before it."""
@@ -46,7 +45,7 @@ class Lines:
         label = visible(cut(label, self.width - LABEL))
         indent = " " * (LABEL + 2)
         first = f"{label:<{LABEL}}  "
-        lines = [part for line in text.split("\n") for part in wrapped(line, self.width - LABEL - 2)] or [""]
+        lines = [part for line in text.split("\n") for part in self._wrapped(line, self.width - LABEL - 2)] or [""]
         if len(first) > len(indent) and len(first) + len(lines[0]) > self.width:
             yield self._styled(label, dim=True)
             first = indent
@@ -80,19 +79,6 @@ class Lines:
 
     def _styled(self, text: str, **style: Any) -> str:
         return click.style(text, **style) if self.out.colours else text
-
-
-def wrapped(line: str, room: int) -> list[str]:
-    """Return a line in parts that fit into so many columns, parted between words where it can be."""
-    from rich.cells import cell_len, chop_cells
-
-    parts = [""]
-    for word in re.findall(r"\s*\S+", line):
-        if cell_len(parts[-1] + word) <= room:
-            parts[-1] += word
-        else:
-            parts += chop_cells(word.lstrip() if parts[-1] else word, room)
-    return list(filter(None, parts))
 
 
 def run_lines(out: Output, run: Mapping[str, Any]) -> Iterator[str]:

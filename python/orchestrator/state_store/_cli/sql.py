@@ -13,6 +13,7 @@ from orchestrator.state_store._cli.options import Shared, limit_option, verb
 from orchestrator.state_store._cli.output import Output
 from orchestrator.state_store._cli.progress import progress
 from orchestrator.state_store._cli.upkeep import RECORD
+from orchestrator.state_store._view.text import count, shown
 
 
 @click.command()
@@ -32,9 +33,12 @@ def sql(shared: Shared, statement: str, limit: int) -> None:
             cursor = _executed(store, statement, limit)
         fields = _fields(cursor)
         rows = _rows(cursor, fields, limit)
-        out.rows(fields, rows)
+        if out.draws and not _fits(fields):
+            out.lines(_records(out, fields, rows))
+        else:
+            out.rows(fields, rows)
         if limit and next(cursor, None) is not None:
-            out.remark(f"the first {limit:,} rows; all: --limit 0")
+            out.remark(f"the first {count(limit, 'row')}; all: --limit 0")
 
 
 def _executed(store: StateStore, statement: str, limit: int) -> Cursor:
@@ -61,6 +65,24 @@ def _fields(cursor: Cursor) -> list[Field]:
         name = str(column[0])
         names.append(name if name not in names else f"{name}:{len(names)}")
     return [Field(name, name, "text") for name in names]
+
+
+def _fits(fields: list[Field]) -> bool:
+    from orchestrator.state_store._cli.table import GAP, LEAST_OF_MANY, width
+
+    return (LEAST_OF_MANY + len(GAP)) * len(fields) <= width()
+
+
+def _records(out: Output, fields: list[Field], rows: Iterator[Row]) -> Iterator[str]:
+    """Yield a line for each value: a table of so many columns could not be read."""
+    from orchestrator.state_store._cli.show import Lines
+
+    lines = Lines(out)
+    for number, row in enumerate(rows, 1):
+        yield from lines.heading(f"Row {number}")
+        for field in fields:
+            value = row[field.name]
+            yield from lines.pair(field.name, "-" if value is None else shown(value))
 
 
 def _rows(cursor: Cursor, fields: list[Field], limit: int) -> Iterator[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,11 +11,16 @@ from itertools import islice
 
 import click
 from orchestrator.state_store._cli.fields import Cell, Field, Row
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, chop_cells, set_cell_size
 
 GAP = "  "
-LEAST_TEXT = 20
+LEAST_TEXT = 30
 """How narrow free text may be beside other columns; else it stands on a line of its own."""
+
+LEAST_OF_MANY = 8
+"""The same where all columns are text."""
+
+TEXTS = ("text", "prose")
 
 AT_ONCE = 500
 """How many rows a table is laid out for: a longer one is printed as it comes."""
@@ -62,6 +68,7 @@ class Layout:
     above: tuple[int, ...]
     columns: tuple[Column, ...]
     beneath: tuple[int, ...]
+    prose: frozenset[int]
     width: int
 
     @classmethod
@@ -69,17 +76,19 @@ class Layout:
         """Return how these rows fit into a width."""
         columns = [_natural(place, titles[place], rows) for place in range(len(fields))]
         ids = [column for column in columns if fields[column.place].kind == "id"]
-        texts = [column for column in columns if fields[column.place].kind == "text" and _is_used(column, rows)]
-        others = [column for column in columns if fields[column.place].kind not in ("id", "text")]
-        beside = _beside(columns, fields, texts, most)
+        texts = [column for column in columns if fields[column.place].kind in TEXTS and _is_used(column, rows)]
+        others = [column for column in columns if fields[column.place].kind not in ("id", *TEXTS)]
+        prose = frozenset(column.place for column in texts if fields[column.place].kind == "prose")
+        beside = _beside(columns, fields, texts, most, LEAST_TEXT if ids or others else LEAST_OF_MANY)
         if beside:
-            return cls((), beside, (), most)
+            return cls((), beside, (), prose, most)
         beneath = tuple(column.place for column in texts)
         if _sum(ids) * 5 <= most * 2:
             fitted = _dropping(fields, [column for column in columns if column in ids or column in others], most)
             if _sum(fitted) <= most or not ids:
-                return cls((), fitted, beneath, most)
-        return cls(tuple(column.place for column in ids), _dropping(fields, others, most - len(GAP)), beneath, most)
+                return cls((), fitted, beneath, prose, most)
+        above = tuple(column.place for column in ids)
+        return cls(above, _dropping(fields, others, most - len(GAP)), beneath, prose, most)
 
     def heading(self, titles: Sequence[str], colours: bool) -> Iterator[str]:
         """Yield the lines above the rows."""
@@ -91,18 +100,26 @@ class Layout:
         for place in self.above:
             yield cells[place].text
         indent = GAP if self.above else ""
-        parts = []
-        for column in self.columns:
-            cell = cells[column.place]
-            if titles and column.right and column.right == column.width:
-                cell = replace(cell, text="", right=cell.text)
-            text = column.text(cell) if not titles or cell.right else _fitted(cell.text, column.width)
-            parts.append(click.style(text, fg=cell.colour) if colours and cell.colour else text)
+        parts = [self._part(column, cells[column.place], titles) for column in self.columns]
+        while parts and not parts[-1][0].strip():
+            parts.pop()
         if parts:
-            yield (indent + GAP.join(parts)).rstrip()
+            parts[-1] = (parts[-1][0].rstrip(), parts[-1][1])
+            styled = (click.style(text, fg=colour) if colours and colour else text for text, colour in parts)
+            yield indent + GAP.join(styled)
         for place in self.beneath:
-            if cells[place].text:
-                yield GAP + indent + _cut(cells[place].text, self.width - len(GAP + indent))
+            room = self.width - len(GAP + indent)
+            text = cells[place].text
+            for line in wrapped(text, room) if place in self.prose else filter(None, [_cut(text, room)]):
+                yield GAP + indent + line
+
+    def _part(self, column: Column, cell: Cell, titles: bool) -> tuple[str, str | None]:
+        """Return the text of a column, as wide as it is, and its colour; titles stand where their cells do."""
+        if titles and column.right == column.width > 0:
+            cell = Cell("", cell.text)
+        elif titles:
+            return _fitted(cell.text, column.width), None
+        return column.text(cell), cell.colour
 
 
 def _natural(place: int, title: str, rows: Sequence[Sequence[Cell]]) -> Column:
@@ -123,14 +140,15 @@ def _sum(columns: Sequence[Column]) -> int:
 
 
 def _beside(
-    columns: Sequence[Column], fields: Sequence[Field], texts: Sequence[Column], most: int
+    columns: Sequence[Column], fields: Sequence[Field], texts: Sequence[Column], most: int, least_text: int
 ) -> tuple[Column, ...] | None:
     """Return all columns in a line, free text as narrow as it has to be; None if that is too narrow."""
-    used = [column for column in columns if fields[column.place].kind != "text" or column in texts]
+    used = [column for column in columns if fields[column.place].kind not in TEXTS or column in texts]
     excess = _sum(used) - most
     for text in sorted(texts, key=lambda column: -column.width):
         if excess > 0:
-            narrower = max(min(text.width, LEAST_TEXT), text.width - excess)
+            least = text.width if fields[text.place].kind == "prose" else least_text
+            narrower = max(min(text.width, least), text.width - excess)
             excess -= text.width - narrower
             used[used.index(text)] = replace(text, width=narrower)
     return tuple(used) if excess <= 0 else None
@@ -150,3 +168,14 @@ def _fitted(text: str, most: int) -> str:
 
 def _cut(text: str, most: int) -> str:
     return text if cell_len(text) <= most else set_cell_size(text, most - 1).rstrip() + "…"
+
+
+def wrapped(line: str, room: int) -> list[str]:
+    """Return a line in parts that fit into so many columns, parted between words where it can be."""
+    parts = [""]
+    for word in re.findall(r"\s*\S+", line):
+        if cell_len(parts[-1] + word) <= room:
+            parts[-1] += word
+        else:
+            parts += chop_cells(word.lstrip() if parts[-1] else word, room)
+    return list(filter(None, parts))

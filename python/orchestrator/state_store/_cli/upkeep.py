@@ -77,7 +77,7 @@ _FINDINGS = (
     Field("kind", "Kind"),
     Field("table", "Table", drops=1),
     Field("id", "Id", "id"),
-    Field("message", "What is wrong", "text"),
+    Field("message", "What is wrong", "prose"),
 )
 
 
