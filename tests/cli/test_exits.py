@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 from orchestrator.state_store import __version__
+from orchestrator.state_store._cli import EXTRA
 from orchestrator.state_store._cli.errors import guarded
 from orchestrator.state_store._cli.passwords import has_password
 from orchestrator.state_store._cli.program import cli
 
 from tests.cli.conftest import PROGRAM, acts, piped
-from tests.helpers import TIMEOUT, plain_sqlite
+from tests.helpers import ROOT, TIMEOUT, plain_sqlite
 
 Run = Callable[..., Result]
 
@@ -232,3 +236,11 @@ def test_warnings_are_one_line(db: str, tmp_path: Path) -> None:
     done = piped(db, "runs", "ls", "-o", "ids")
     assert done.returncode == 0
     assert one_line(done.stderr).startswith("warning: ")
+
+
+def test_the_console_script_leads_to_the_command() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, _, function = project["scripts"]["orchestrator-state"].partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
+    extra = {re.split("[>=]", each)[0] for each in project["optional-dependencies"]["cli"]}
+    assert extra <= set(EXTRA), "what is missing of it is said in one line"

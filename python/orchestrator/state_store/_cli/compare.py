@@ -153,7 +153,7 @@ def _lines(out: Output, found: Comparison) -> Iterator[str]:
 
 
 def _described(run: RunRecord, out: Output) -> str:
-    return f"{shown(run.status, 40)}, {shown(run.run_type, 40)}, started {full_text(run.started_at, out.now)}"
+    return f"{shown(run.status, 40)}, {shown(run.run_type, 40)}\nstarted {full_text(run.started_at, out.now)}"
 
 
 def _value(value: Any, _: Row, __: Any) -> Cell:

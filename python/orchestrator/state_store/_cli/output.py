@@ -43,7 +43,10 @@ class Output:
         if self.draws:
             from orchestrator.state_store._cli.table import table
 
-            self.lines(table(fields, counted, self.now, self.colours))
+            no_room: set[str] = set()
+            self.lines(table(fields, counted, self.now, self.colours, no_room))
+            if no_room:
+                self.remark(f"no room for {', '.join(sorted(no_room))}: --json has all, --fields chooses")
         else:
             self.lines(_WRITERS[self.form](fields, counted))
         return counted.count

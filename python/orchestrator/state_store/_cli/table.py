@@ -31,8 +31,10 @@ def width() -> int:
     return max(60, shutil.get_terminal_size().columns)
 
 
-def table(fields: Sequence[Field], rows: Iterable[Row], now: datetime, colours: bool) -> Iterator[str]:
-    """Yield the lines of a table. A field that is the same in all rows, and says nothing, is left out."""
+def table(
+    fields: Sequence[Field], rows: Iterable[Row], now: datetime, colours: bool, no_room: set[str] | None = None
+) -> Iterator[str]:
+    """Yield the lines of a table; put the names of fields for which there is no room into `no_room`."""
     waiting = iter(rows)
     layout = None
     while chunk := [[field.show(row, now) for field in fields] for row in islice(waiting, AT_ONCE)]:
@@ -40,6 +42,8 @@ def table(fields: Sequence[Field], rows: Iterable[Row], now: datetime, colours: 
         found = Layout.of(fields, titles, chunk, width())
         if layout is None or found != layout:
             layout = found
+            if no_room is not None:
+                no_room.update(fields[place].name for place in layout.no_room)
             yield from layout.heading(titles, colours)
         for cells in chunk:
             yield from layout.lines(cells, colours)
@@ -69,6 +73,7 @@ class Layout:
     columns: tuple[Column, ...]
     beneath: tuple[int, ...]
     prose: frozenset[int]
+    no_room: frozenset[int]
     width: int
 
     @classmethod
@@ -81,14 +86,18 @@ class Layout:
         prose = frozenset(column.place for column in texts if fields[column.place].kind == "prose")
         beside = _beside(columns, fields, texts, most, LEAST_TEXT if ids or others else LEAST_OF_MANY)
         if beside:
-            return cls((), beside, (), prose, most)
+            return cls((), beside, (), prose, frozenset(), most)
         beneath = tuple(column.place for column in texts)
-        if _sum(ids) * 5 <= most * 2:
-            fitted = _dropping(fields, [column for column in columns if column in ids or column in others], most)
-            if _sum(fitted) <= most or not ids:
-                return cls((), fitted, beneath, prose, most)
-        above = tuple(column.place for column in ids)
-        return cls(above, _dropping(fields, others, most - len(GAP)), beneath, prose, most)
+        all_but_texts = [column for column in columns if column in ids or column in others]
+        above: tuple[int, ...] = ()
+        fitted = _dropping(fields, all_but_texts, most)
+        # A long id gets a line of its own before others are left out for it.
+        if ids and (_sum(fitted) > most or (len(fitted) < len(all_but_texts) and _sum(ids) * 5 > most * 2)):
+            above = tuple(column.place for column in ids)
+            fitted = _dropping(fields, others, most - len(GAP))
+        shown = {*above, *(column.place for column in fitted)}
+        no_room = frozenset(column.place for column in all_but_texts if column.place not in shown)
+        return cls(above, fitted, beneath, prose, no_room, most)
 
     def heading(self, titles: Sequence[str], colours: bool) -> Iterator[str]:
         """Yield the lines above the rows."""

@@ -112,13 +112,17 @@ def zone(now: datetime) -> str:
 
 
 def clock(when: datetime, now: datetime) -> str:
-    """Return the local clock time, as short as it can be beside `now`; its zone only where that is not today's.
+    """Return the clock time in the zone that is the local one now, as short as it can be beside `now`.
 
-    Today's are `03:11:05`, this year's `11-25 03:11`, others `2025-11-25 03:11`.
+    Today's are `03:11:05`, this year's `11-25 03:11`; of others only the date is left, `2025-11-25`.
     """
-    here, today = local(when), local(now)
-    form = "%H:%M:%S" if here.date() == today.date() else "%m-%d %H:%M" if here.year == today.year else "%Y-%m-%d %H:%M"
-    return here.strftime(form if here.tzname() == today.tzname() else f"{form} %Z")
+    today = local(now)
+    try:
+        here = when.astimezone(today.tzinfo)
+    except OverflowError:
+        here = when
+    form = "%H:%M:%S" if here.date() == today.date() else "%m-%d %H:%M" if here.year == today.year else "%Y-%m-%d"
+    return here.strftime(form)
 
 
 def full(when: datetime, now: datetime) -> str:
