@@ -7,12 +7,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
+from orchestrator.state_store import StateStore
 
 from tests.cli.conftest import HOSTILE, HOSTILE_IDS, PROGRAM, acts, piped
+from tests.helpers import in_thread, make_item
 
 FORMS = ("table", "json", "jsonl", "csv", "ids")
 
@@ -42,6 +45,11 @@ def test_each_form_has_the_same_rows(db: str, form: str) -> None:
     assert [row["run_id"] for row in rows] == ["weekly-1", "daily-3", "daily-2", "daily-1"]
     assert list(rows[0]) == ["run_id", "status", "notes"], "in the order of --fields"
     assert rows[2]["notes"] == "ConnectionError: the feed at example.com did not answer within 30 s"
+
+
+def test_ids_are_printed_whatever_the_fields(db: str) -> None:
+    assert piped(db, "runs", "ls", "-o", "ids", "--fields", "status", "--limit", "1").stdout == "weekly-1\n"
+    assert piped(db, "items", "ls", "-o", "ids", "--fields", "title", "--limit", "1").stdout == "daily-1/item-1\n"
 
 
 def test_json_has_what_the_store_has(db: str) -> None:
@@ -86,6 +94,25 @@ def test_json_gives_hostile_text_back(hostile: str) -> None:
     rows = json.loads(piped(hostile, "items", "ls", "--json", "--limit", "1").stdout)
     assert rows[0]["item_id"] == f"../{HOSTILE}"
     assert rows[0]["explainability_json"] == "\ud800 alone"
+
+
+def make_deep(path: Path) -> None:
+    """Make a store with JSON that is as deep as `json.dumps` writes it."""
+    deep: Any = 1
+    for _ in range(980):
+        deep = [deep]
+    with StateStore(path) as store:
+        store.start_run("run-1", "daily", deep)
+        store.write_telemetry("run-1", deep)
+        store.upsert_intel_item(make_item(claims_json=deep, scores_json=deep, risk_flags_json=deep))
+
+
+def test_json_may_be_as_deep_as_the_store_holds_it(path: Path) -> None:
+    in_thread(make_deep, path)
+    for words in (["runs", "ls"], ["runs", "show", "run-1"], ["items", "ls"], ["items", "show", "item-1"]):
+        for form in ("table", "json", "csv"):
+            done = piped(str(path), *words, "-o", form)
+            assert done.returncode == 0, done.stderr
 
 
 def test_output_in_another_encoding_is_json_all_the_same(db: str) -> None:

@@ -52,6 +52,9 @@ def guarded(run: Callable[[], object]) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    deep = sys.getrecursionlimit()
+    # JSON of the store may be 1,000 levels deep, and this is some frames down already.
+    sys.setrecursionlimit(max(deep, 10_000))
     try:
         run()
         sys.stdout.flush()
@@ -66,6 +69,8 @@ def guarded(run: Callable[[], object]) -> int:
         message, status = described(error)
         say(message)
         return _flushed(status)
+    finally:
+        sys.setrecursionlimit(deep)
     return 0
 
 

@@ -114,6 +114,8 @@ def ls(
 
 
 def _chosen(out: Output, names: list[str] | None, best: str | None) -> list[Field]:
+    if out.form == "ids":
+        return [ITEM_FIELDS["item_id"]]
     fields = [ITEM_FIELDS[name] for name in names or (ITEM_TABLE if out.form == "table" else ITEM_NAMES)]
     if best and out.draws and not names:
         at = ITEM_TABLE.index("scores_json")

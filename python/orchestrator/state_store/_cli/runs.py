@@ -76,7 +76,7 @@ def ls(
     order: Literal["newest", "oldest"] = "newest" if newest else "oldest"
     with shared.open() as store:
         runs = Paged(lambda most, at: store.list_runs(**filters, order=order, limit=most, cursor=at), limit, cursor)
-        names: Sequence[str] = fields or run_fields(out)
+        names: Sequence[str] = ["run_id"] if out.form == "ids" else fields or run_fields(out)
         silent = 0
 
         def rows() -> Iterator[dict[str, Any]]:
