@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,9 @@ def page(shared: Shared, port: int, no_open: bool, decide: bool) -> None:
     """Serve the store to a browser on this machine, until Ctrl-C."""
     with shared.open():
         pass  # It must be there.
-    import_module("orchestrator.state_store._page").serve(
-        shared.location, port=port, open_browser=not no_open, decide=decide
-    )
+    from orchestrator.state_store._page import serve
+
+    serve(shared.location, port=port, open_browser=not no_open, decide=decide)
 
 
 @click.command()
@@ -39,7 +38,8 @@ def report(shared: Shared, run_id: str, output: Path | None, items: int) -> None
     """Write a run into one HTML file."""
     if output is None and sys.stdout.isatty():
         raise click.UsageError("it is HTML: give -o FILE, or redirect it")
-    write = import_module("orchestrator.state_store._report").write
+    from orchestrator.state_store._report import write
+
     with shared.open() as store:
         if store.get_run(run_id) is None:
             raise Failure(f"there is no run {excerpt(run_id)}", NOT_FOUND)
