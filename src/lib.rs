@@ -48,6 +48,7 @@ pub use sqlite::tables::decisions::NewDecision;
 pub use sqlite::tables::deletion::Deleted;
 pub use sqlite::upkeep::backup::Progress;
 pub use sqlite::upkeep::check::{Finding, FindingKind};
+pub use sqlite::upkeep::copying::Pinned;
 pub use sqlite::upkeep::prune::Prune;
 pub use sqlite::upkeep::salvage::salvage;
 pub use sqlite::upkeep::salvage_report::{Callbacks, Loss, Salvaged};

@@ -3,6 +3,7 @@
 mod batch;
 mod calls;
 mod convert;
+mod copying;
 mod errors;
 mod gil;
 mod names;
@@ -31,6 +32,8 @@ mod _core {
     use super::calls::best::Ranking;
     #[pymodule_export]
     use super::convert::item_selection::ItemSelection;
+    #[pymodule_export]
+    use super::copying::{Snapshot, locate, rename_new};
     #[pymodule_export]
     use super::salvage::salvage;
     #[pymodule_export]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import orchestrator.state_store as package
-from orchestrator.state_store import StateStore, salvage
+from orchestrator.state_store import StateStore, copy_store, salvage
 
 
 class Odd:
@@ -60,6 +60,8 @@ def calls(store: StateStore, folder: str) -> Iterator[Callable[[], object]]:
     yield lambda: store.delete_intel_item("none", force=1)  # type: ignore[arg-type]
     yield lambda: salvage(path, os.path.join(folder, "salvaged.db"))  # noqa: PTH118 - pathlib would be imported
     yield lambda: salvage(path, path)
+    yield lambda: copy_store(path, os.path.join(folder, "copied.db"), progress=print_nothing)  # noqa: PTH118
+    yield lambda: copy_store(path, path)
     yield lambda: store.get_run("run-1")
     yield lambda: store.list_runs(since=now - timedelta(1), status=["running"], limit=1)
     yield lambda: store.count_runs(until="soon")
@@ -123,7 +125,7 @@ def deep(levels: int) -> object:
     return value
 
 
-def print_nothing(*_: int) -> None:
+def print_nothing(*_: object) -> None:
     """Take the progress of a backup."""
 
 

@@ -58,9 +58,20 @@ if TYPE_CHECKING:
         TransactionError,
         UnsupportedError,
     )
+    from orchestrator.state_store.move import copy_store
     from orchestrator.state_store.records.filters import ItemFilters
     from orchestrator.state_store.records.item import IntelItem, IntelItemInput
-    from orchestrator.state_store.records.upkeep import Checkpointed, Deleted, Finding, Loss, Salvaged, Stats, Vacuumed
+    from orchestrator.state_store.records.upkeep import (
+        Checkpointed,
+        Copied,
+        CopyProgress,
+        Deleted,
+        Finding,
+        Loss,
+        Salvaged,
+        Stats,
+        Vacuumed,
+    )
     from orchestrator.state_store.salvaging import salvage
     from orchestrator.state_store.times import utc_now_iso
 
@@ -72,6 +83,8 @@ __all__ = [
     "ClockError",
     "CommitOutcomeUnknownError",
     "Connection",
+    "Copied",
+    "CopyProgress",
     "CorruptDatabaseError",
     "Cursor",
     "Deleted",
@@ -116,6 +129,7 @@ __all__ = [
     "UnsupportedError",
     "Vacuumed",
     "__version__",
+    "copy_store",
     "salvage",
     "utc_now_iso",
 ]
@@ -123,9 +137,11 @@ __all__ = [
 _LATE = (
     dict.fromkeys(__all__, "exceptions")
     | dict.fromkeys(("Connection", "Cursor", "Row"), "connection")
-    | dict.fromkeys(("Checkpointed", "Deleted", "Finding", "Loss", "Salvaged", "Stats", "Vacuumed"), "records.upkeep")
+    | dict.fromkeys(("Checkpointed", "Copied", "CopyProgress", "Deleted", "Finding", "Loss"), "records.upkeep")
+    | dict.fromkeys(("Salvaged", "Stats", "Vacuumed"), "records.upkeep")
     | dict.fromkeys(("IntelItem", "IntelItemInput"), "records.item")
-    | {"ItemFilters": "records.filters", "Transaction": "core", "salvage": "salvaging", "utc_now_iso": "times"}
+    | {"ItemFilters": "records.filters", "Transaction": "core", "copy_store": "move", "salvage": "salvaging"}
+    | {"utc_now_iso": "times"}
 )
 """Where a name is that is not imported above: a program that writes once and ends needs none of these modules."""
 

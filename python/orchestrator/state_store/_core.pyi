@@ -18,9 +18,12 @@ __all__ = [
     "Ranking",
     "Rows",
     "RunSelection",
+    "Snapshot",
     "Store",
     "Transaction",
     "__version__",
+    "locate",
+    "rename_new",
     "salvage",
 ]
 
@@ -32,6 +35,12 @@ SQLITE_VERSION: Final[str]
 
 __version__: Final[str]
 """Version of this package."""
+
+def locate(db_path: str | os.PathLike[str], name: str) -> str:
+    """Return the path that a str, a path or a URL means; `:memory:` for a store in memory."""
+
+def rename_new(from_: str, to: str) -> None:
+    """Rename a file durably, unless there is one of the new name already."""
 
 def salvage(
     path: str | os.PathLike[str], dest: str | os.PathLike[str], progress: Callable[[int, int], object] | None
@@ -463,8 +472,41 @@ class Store:
     ) -> None:
         """Copy the store to a file while others write; `progress` is called with pages copied and pages in all."""
 
+    def pin(self) -> Snapshot:
+        """Pin the store as it is now, for reads while others write."""
+
+    def copy_mark(self) -> str | None:
+        """Return the mark of a copy that is not finished; None where there is none."""
+
+    def begin_copy(self, mark: str) -> None:
+        """Make the store a copy that is not finished, without rows."""
+
+    def copy_rows(
+        self, table: str, columns: list[str], rows: list[tuple[str | None, ...]], before: str, mark: str
+    ) -> None:
+        """Insert rows as they are, and set the mark, which must be `before`; all or nothing."""
+
+    @staticmethod
+    def copy_fault(table: str, columns: list[str], row: tuple[str | None, ...]) -> str | None:
+        """Return why a row cannot be inserted; a file takes any."""
+
+    def end_copy(self, mark: str) -> None:
+        """Make it a store like any: the copy is finished."""
+
     def close(self) -> None:
         """Close every connection."""
+
+@final
+class Snapshot:
+    """One moment of a store's file."""
+
+    ORDER: Final = "rowid"
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run one pure read; return the rows."""
+
+    def close(self) -> None:
+        """Let go of it."""
 
 @final
 class Transaction:

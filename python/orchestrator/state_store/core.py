@@ -34,6 +34,20 @@ class Transaction(Protocol):
 Transaction.__module__ = "orchestrator.state_store"
 
 
+class Snapshot(Protocol):
+    """One moment of a store, for reads of its rows as they are, while others write."""
+
+    @property
+    def ORDER(self) -> str:
+        """The column of a table that its rows are recorded in the order of."""
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run one pure read; return the rows."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
 class Core(Protocol):
     """A store's connections; `StateStore` documents each call."""
 
@@ -215,6 +229,26 @@ class Core(Protocol):
         self, dest: str | os.PathLike[str], overwrite: bool, progress: Callable[[int, int], object] | None
     ) -> None:
         """Copy the store to a file while others write; `progress` is called with pages copied and pages in all."""
+
+    def pin(self) -> Snapshot:
+        """Pin the store as it is now, for reads while others write."""
+
+    def copy_mark(self) -> str | None:
+        """Return the mark of a copy that is not finished; None where there is none."""
+
+    def begin_copy(self, mark: str) -> None:
+        """Make the store a copy that is not finished, without rows."""
+
+    def copy_rows(
+        self, table: str, columns: list[str], rows: list[tuple[str | None, ...]], before: str, mark: str
+    ) -> None:
+        """Insert rows as they are, and set the mark, which must be `before`; all or nothing."""
+
+    def copy_fault(self, table: str, columns: list[str], row: tuple[str | None, ...]) -> str | None:
+        """Return why a row cannot be inserted; None if it can."""
+
+    def end_copy(self, mark: str) -> None:
+        """Make it a store like any: the copy is finished."""
 
     def close(self) -> None:
         """Close every connection."""

@@ -57,13 +57,18 @@ def import_all() -> None:
     lock of the module, and not the thread.
     """
     import_needed()
-    for name in ("connection", "core", "records.filters", "records.item", "records.upkeep", "times"):
+    for name in ("connection", "core", "move", "records.filters", "records.item", "records.upkeep", "times"):
         import_module(f"{_PACKAGE}.{name}")
 
 
-def _engine_of(db_path: str | os.PathLike[str]) -> Callable[..., Core]:
+def is_in_postgres(db_path: object) -> bool:
+    """Say whether it is the URL of a PostgreSQL database."""
+    return isinstance(db_path, str) and db_path.lower().startswith(("postgresql://", "postgres://"))
+
+
+def engine_of(db_path: str | os.PathLike[str]) -> Callable[..., Core]:
     """Return what opens a store there."""
-    if isinstance(db_path, str) and db_path.lower().startswith(("postgresql://", "postgres://")):
+    if is_in_postgres(db_path):
         from orchestrator.state_store._postgres import store_class
 
         return store_class()
@@ -150,7 +155,7 @@ class StateStore(Runs, RunLists, IntelItems, ItemLists, Telemetry, Upkeep):
             with suppress(OSError, ImportError):
                 import_needed()
         self._read_only = read_only
-        self._core = _engine_of(db_path)(
+        self._core = engine_of(db_path)(
             db_path,
             synchronous=synchronous,
             busy_timeout=busy_timeout,

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyDict;
 
 use super::Store;
@@ -11,6 +12,7 @@ use crate::Location;
 use crate::error::{ErrorKind, StoreError};
 use crate::memory;
 use crate::py::convert::{json, values};
+use crate::py::copying::{Snapshot, TextRows};
 use crate::py::errors::{Refusal, shown};
 use crate::py::open::call;
 use crate::py::options;
@@ -154,6 +156,46 @@ impl Store {
         };
         let done = call(py, &self.0, |store, caller| store.backup(caller, &dest, overwrite, &mut report));
         raised.map_or(done, Err)
+    }
+
+    /// Pin the store as it is now, for reads while others write.
+    fn pin(&self, py: Python<'_>) -> PyResult<Snapshot> {
+        call(py, &self.0, |store, caller| store.pin(caller)).map(Snapshot::new)
+    }
+
+    /// Return the mark of a copy that is not finished; None where there is none.
+    fn copy_mark(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        call(py, &self.0, |store, caller| store.copy_mark(caller))
+    }
+
+    /// Make the store a copy that is not finished, without rows.
+    fn begin_copy(&self, py: Python<'_>, mark: &str) -> PyResult<()> {
+        call(py, &self.0, |store, caller| store.begin_copy(caller, mark))
+    }
+
+    /// Insert rows as they are, and set the mark, which must be `before`; all or nothing.
+    fn copy_rows(
+        &self,
+        py: Python<'_>,
+        table: &str,
+        columns: Vec<String>,
+        rows: TextRows,
+        before: &str,
+        mark: &str,
+    ) -> PyResult<()> {
+        call(py, &self.0, |store, caller| store.copy_rows(caller, table, &columns, &rows, [before, mark]))
+    }
+
+    /// Return why a row cannot be inserted; a file takes any.
+    #[staticmethod]
+    fn copy_fault(table: &str, columns: Vec<String>, row: Vec<Option<PyBackedStr>>) -> Option<String> {
+        let _ = (table, columns, row);
+        None
+    }
+
+    /// Make it a store like any: the copy is finished.
+    fn end_copy(&self, py: Python<'_>, mark: &str) -> PyResult<()> {
+        call(py, &self.0, |store, caller| store.end_copy(caller, mark))
     }
 }
 

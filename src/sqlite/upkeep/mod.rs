@@ -1,8 +1,9 @@
-//! Maintenance of a file: prune, recovery, vacuum, check, stats, backup.
+//! Maintenance of a file: prune, recovery, vacuum, check, stats, backup, copy.
 
 pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod clock;
+pub(crate) mod copying;
 pub(crate) mod prune;
 pub(crate) mod readable;
 pub(crate) mod recovery;

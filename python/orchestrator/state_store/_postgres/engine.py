@@ -54,6 +54,7 @@ class Engine:
         trace_sql: bool,
         json_default: Callable[[Any], Any] | None,
         strict: bool,
+        unfinished: bool = False,
     ) -> None:
         self.arguments = _core.Arguments(json_default, strict)
         self._address = address.parse(db_path)
@@ -73,7 +74,7 @@ class Engine:
         connection, _ = self._reads.take(deadline := Deadline(self._busy_timeout))
         try:
             self.store_id, self.schema_version = migrations.prepare(
-                connection, self.schema, deadline, create=not self._read_only
+                connection, self.schema, deadline, create=not self._read_only, unfinished=unfinished
             )
             self.clock = Clock(connection, self.schema)
         except BaseException:

@@ -24,8 +24,12 @@ _OLDEST_SERVER = 150_000
 _HERE = Path(__file__).parent
 
 
-def prepare(connection: psycopg.Connection, schema: str, deadline: Deadline, *, create: bool) -> tuple[str, int]:
+def prepare(
+    connection: psycopg.Connection, schema: str, deadline: Deadline, *, create: bool, unfinished: bool = False
+) -> tuple[str, int]:
     """Return the id of the store in a schema, and its version; make the store if it is not there.
+
+    With `unfinished`, it may be a copy that is not finished.
 
     Raises
     ------
@@ -40,7 +44,12 @@ def prepare(connection: psycopg.Connection, schema: str, deadline: Deadline, *, 
     if connection.info.parameter_status("server_encoding") != "UTF8":
         raise CannotOpenError("the encoding of the database is not UTF8: create one with ENCODING 'UTF8'")
     try:
-        if not _is_there(connection, schema):
+        tables = _tables(connection, schema)
+        if "unfinished_copy" in tables and not unfinished:
+            raise CannotOpenError(
+                f"the store in the schema {schema} is an unfinished copy: repeat copy_store, or drop the schema"
+            )
+        if "store_identity" not in tables:
             if not create:
                 raise CannotOpenError(f"there is no store in the schema {schema}, and it was to be opened read-only")
             _make(connection, schema, deadline)
@@ -57,7 +66,8 @@ def _tables(connection: psycopg.Connection, schema: str) -> list[str]:
     `to_regclass` would do, but answers from a cache that the wait for a lock does not bring up to date.
     """
     sql = """SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-        WHERE nspname = %s AND relname IN ('store_identity', 'runs', 'intel_items', 'telemetry') ORDER BY 1"""
+        WHERE nspname = %s
+            AND relname IN ('store_identity', 'runs', 'intel_items', 'telemetry', 'unfinished_copy') ORDER BY 1"""
     return [name for (name,) in connection.execute(sql, [schema])]
 
 

@@ -207,3 +207,47 @@ class Salvaged:
     lost: list[Loss]
     mended: list[Loss]
     remarks: list[str]
+
+
+@dataclass(frozen=True)
+class CopyProgress:
+    """How far `copy_store` is.
+
+    Attributes
+    ----------
+    step
+        `"survey"`: the source is read, to find what cannot be copied. `"copy"`: its rows are written. `"verify"`: what
+        was written is read and compared.
+    rows, total_rows
+        Rows of this step so far, and in all. A copy that goes on begins with what is there already.
+    bytes, total_bytes
+        Bytes of text in them.
+    """
+
+    __module__ = "orchestrator.state_store"
+
+    step: Literal["survey", "copy", "verify"]
+    rows: int
+    total_rows: int
+    bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True)
+class Copied:
+    """The result of `copy_store`.
+
+    Attributes
+    ----------
+    runs, intel_items, telemetry
+        How many rows the copy has.
+    digest
+        SHA-256 over all rows, in the order of recording, by which copies can be compared: 64 hexadecimal digits.
+    """
+
+    __module__ = "orchestrator.state_store"
+
+    runs: int
+    intel_items: int
+    telemetry: int
+    digest: str

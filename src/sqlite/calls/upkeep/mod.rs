@@ -3,6 +3,7 @@
 mod backup;
 mod check;
 mod checkpoint;
+mod copying;
 mod prune;
 mod stats;
 mod vacuum;
