@@ -81,6 +81,7 @@ def test_copy_is_of_one_moment(url: str, tmp_path: Path, monkeypatch: pytest.Mon
             store.start_run(f"run {number}", "daily", {})
 
         def write(progress: CopyProgress) -> None:
+            assert progress.rows <= 5
             store.start_run(f"{progress.step} {progress.rows}", "daily", {})
 
         assert copy_store(url, tmp_path / "copy.db", progress=write).runs == 5

@@ -10,7 +10,7 @@ from tests.programs import hear, say
 
 TEXTS = [
     "",
-    "t",
+    "\U0010ffff0 and \U0010ffff1",
     "a\0b",
     "\U0010ffff",
     "\U0010ffff0\0\U0010ffff1",

@@ -101,7 +101,7 @@ def _make(connection: psycopg.Connection, schema: str, deadline: Deadline) -> No
                     "name another one by ?schema="
                 )
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}".encode())
-            for name in ("schema.sql", "functions.sql"):
+            for name in ("schema.sql", "functions.sql", "views.sql"):
                 text = (_HERE / name).read_text(encoding="utf-8")
                 connection.execute(text.replace("{schema}", schema).encode())
             connection.execute(f"REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC".encode())
