@@ -189,6 +189,21 @@ impl Writer {
         self.transact_here(wait, work)
     }
 
+    /// Do `work` in a transaction of its own and commit it, and no more: a long one else records the heartbeats that it has
+    /// kept from others, in rows that are to stay as they are.
+    pub(crate) fn transact_alone<T>(
+        &self,
+        owner: Owner,
+        wait: &mut Wait,
+        work: impl FnOnce(&Connection) -> Result<T>,
+    ) -> Result<T> {
+        let _turn = self.queue.enter(None, owner, wait)?;
+        let Begun { slot, .. } = &mut self.begun(wait)?;
+        let done = work(slot.open()?)?;
+        slot.commit(Held::begin())?;
+        Ok(done)
+    }
+
     /// Do `work` in a transaction of its own and commit it. Only the holder of the turn calls this.
     fn transact_here<T>(&self, wait: &mut Wait, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let Begun { slot, held, .. } = &mut self.begun(wait)?;
@@ -331,6 +346,31 @@ mod tests {
             drop(turn);
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         })
+    }
+
+    #[test]
+    fn a_long_transaction_alone_leaves_the_heartbeats_of_others_as_they_are() {
+        let beats = |alone: bool| {
+            let writer = writer();
+            let long = |connection: &Connection| -> Result<()> {
+                connection.execute("UPDATE runs SET status = 'running', started_at = ?", [crate::now()])?;
+                let begun = std::time::Instant::now();
+                while begun.elapsed() <= Duration::from_millis(1100) {}
+                Ok(())
+            };
+            let (owner, mut wait) = (Owner::thread(), Wait::new(Caller::thread(), Duration::from_secs(60)));
+            if alone {
+                writer.transact_alone(owner, &mut wait, long)
+            } else {
+                writer.transact(owner, &mut wait, long)
+            }
+            .unwrap();
+            let count = "SELECT count(heartbeat_at) FROM runs";
+            writer
+                .with(|connection| Ok(connection.query_row(count, [], |row| row.get::<_, i64>(0))?))
+                .unwrap()
+        };
+        assert_eq!((beats(true), beats(false) > 0), (0, true));
     }
 
     /// A deferred constraint of one call must not fail the others that share the commit.

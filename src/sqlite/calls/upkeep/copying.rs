@@ -1,8 +1,11 @@
 //! What a copy of a store, row by row, reads and writes.
 
+use rusqlite::Connection;
+
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::caller::Caller;
 use crate::sqlite::calls::{Sql, Store};
+use crate::sqlite::engine::commit;
 use crate::sqlite::file::wait::Wait;
 use crate::sqlite::upkeep::copying::{self, Pinned};
 
@@ -36,7 +39,7 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::CannotOpen`] where it holds rows that no copy has written, and as any write.
     pub fn begin_copy(&self, caller: &Caller, mark: &str) -> Result<()> {
-        self.transact(caller, what, ADVICE, |connection| copying::begin(connection, mark))
+        self.change(caller, |connection| copying::begin(connection, mark))
     }
 
     /// Insert rows of a table as they are, and set the mark; all or nothing.
@@ -51,9 +54,7 @@ impl Store {
         rows: &[Vec<Option<T>>],
         marks: [&str; 2],
     ) -> Result<()> {
-        self.transact(caller, what, ADVICE, |connection| {
-            copying::insert(connection, table, columns, rows, marks)
-        })
+        self.change(caller, |connection| copying::insert(connection, table, columns, rows, marks))
     }
 
     /// Make it a store like any: the copy is finished.
@@ -61,10 +62,17 @@ impl Store {
     /// # Errors
     /// As [`Self::copy_rows`].
     pub fn end_copy(&self, caller: &Caller, mark: &str) -> Result<()> {
-        self.transact(caller, what, ADVICE, |connection| copying::end(connection, mark))
+        self.change(caller, |connection| copying::end(connection, mark))
     }
-}
 
-fn what() -> String {
-    "copy_store".to_owned()
+    /// Not by [`Self::transact`]: rows stay as they are, however long it takes.
+    fn change(&self, caller: &Caller, work: impl FnOnce(&Connection) -> Result<()>) -> Result<()> {
+        let mut wait = Wait::new(*caller, self.shared.options.busy_timeout);
+        let done = self.writer().and_then(|writer| {
+            let done = writer.transact_alone(caller.owner, &mut wait, work);
+            writer.relieve_log();
+            done
+        });
+        done.map_err(|error| commit::advise(error, ADVICE).during("copy_store"))
+    }
 }
