@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import orchestrator.state_store as package
 import pytest
 from click.testing import Result
-from orchestrator.state_store import Deleted, InvalidValueError, StateStore
+from orchestrator.state_store import StateStore
 from orchestrator.state_store._cli import progress
 
 from tests.cli.conftest import piped
@@ -130,21 +127,18 @@ class TestFiles:
         assert json.loads(run("vacuum", "--json").stdout)["bytes_freed"] >= 0
         assert run("vacuum", "--full").exit_code == 0
 
-    def test_copy(self, run: Run, db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """By a stand-in: what is tested is what the verb makes of it."""
-
-        def copy_store(src: str, dst: str, *, progress: Callable[[Any], object]) -> Deleted:
-            if dst == "full":
-                raise InvalidValueError("1 row cannot be stored there")
-            progress(SimpleNamespace(step="copy", rows=1, total_rows=2, bytes=10, total_bytes=20))
-            assert (src, dst) == (db, str(tmp_path / "copy.db"))
-            return Deleted(4, 12, 3)
-
-        monkeypatch.setattr(package, "copy_store", copy_store, raising=False)
-        result = run("copy", str(tmp_path / "copy.db"), "--json")
-        counts = {"runs": 4, "intel_items": 12, "telemetry": 3}
-        assert json.loads(result.stdout) == {"dest": str(tmp_path / "copy.db"), **counts}
-        assert run("copy", "full").exit_code == 1
+    def test_copy(self, run: Run, db: str, tmp_path: Path) -> None:
+        dest = str(tmp_path / "copy.db")
+        copied = json.loads(run("copy", dest, "--json").stdout)
+        assert {name: copied[name] for name in ("runs", "intel_items", "telemetry")} == {
+            "runs": 4,
+            "intel_items": 12,
+            "telemetry": 3,
+        }
+        assert run("runs", "ls", "-o", "ids", db=dest).stdout == run("runs", "ls", "-o", "ids").stdout
+        refused = run("copy", db)
+        assert refused.exit_code == 1, "a store is no copy of itself"
+        assert refused.stderr.count("\n") == 1
         assert run("copy", "postgresql://me:secret@host/db").exit_code == 2
 
     def test_long_work_says_how_far_it_is(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
 
 import click
@@ -87,7 +86,8 @@ def copy(shared: Shared, dest: str) -> None:
     From --db. Stop its writers first. A copy that was interrupted goes on when it is run again.
     """
     out = Output(shared)
-    copy_store = import_module("orchestrator.state_store").copy_store
+    from orchestrator.state_store import copy_store
+
     with progress("copy", "rows") as tell:
         try:
             copied = copy_store(
