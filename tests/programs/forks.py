@@ -1,6 +1,7 @@
 """Programs that fork while a store is open. Each says which items were acknowledged, by parent and child."""
 
 import contextlib
+import functools
 import gc
 import importlib
 import itertools
@@ -251,13 +252,14 @@ def thread_imports(store: StateStore, path: str) -> None:
         importlib.import_module(module)
 
     finder = type("Slow", (), {"find_spec": staticmethod(find)})
-    thread = threading.Thread(target=store.count_intel_items)
+    count = functools.partial(store.count_intel_items, run_id="run-1")
+    thread = threading.Thread(target=count)
     sys.modules.pop(name, None)
     sys.meta_path.insert(0, finder)  # type: ignore[arg-type]
     vars(orchestrator.state_store.store)["import_module"] = import_module
     thread.start()
     entered.wait()
-    join = fork(store.count_intel_items)
+    join = fork(count)
     waited_for.set()
     join()
     thread.join()
