@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from orchestrator.state_store.core import Snapshot
 
-TABLES = {
+TABLES: dict[str, tuple[str, ...]] = {
     "runs": (
         *("run_id", "run_type", "started_at", "finished_at", "status", "settings_snapshot_json", "notes"),
         *("heartbeat_at", "recovered_at", "pruned_at"),

@@ -15,9 +15,9 @@ from __future__ import annotations
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
-from orchestrator.state_store.testing.pair import Pair
-from orchestrator.state_store.testing.playing import compare
-from orchestrator.state_store.testing.sequences import sequences
+from orchestrator.state_store.testing._pair import Pair
+from orchestrator.state_store.testing._playing import compare
+from orchestrator.state_store.testing._sequences import sequences
 
 __all__ = ["Pair", "check", "compare", "sequences"]
 

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from hypothesis import strategies as st
-from orchestrator.state_store.testing.model import DEFAULTS, REQUIRED_FIELDS, RUN_IDS
+from orchestrator.state_store.testing._model import DEFAULTS, REQUIRED_FIELDS, RUN_IDS
 
 
 class ItemId(str):

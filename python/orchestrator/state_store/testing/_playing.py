@@ -20,8 +20,8 @@ from orchestrator.state_store.exceptions import (
 )
 from orchestrator.state_store.records.run import RunRecord
 from orchestrator.state_store.store import StateStore
-from orchestrator.state_store.testing.model import DEFAULTS, REQUIRED_FIELDS, RUN_IDS, Dead, Model
-from orchestrator.state_store.testing.sequences import Item, ItemId
+from orchestrator.state_store.testing._model import DEFAULTS, REQUIRED_FIELDS, RUN_IDS, Dead, Model
+from orchestrator.state_store.testing._sequences import Item, ItemId
 
 
 class Boom(Exception):

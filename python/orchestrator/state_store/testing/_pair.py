@@ -25,7 +25,7 @@ class Pair:
     """
 
     def __init__(self, one: Any, other: Any) -> None:
-        self.stores = one, other
+        self.stores: tuple[Any, Any] = one, other
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """Return what makes a call on both."""
