@@ -46,14 +46,14 @@ def unshrunk() -> Iterator[None]:
 @pytest.mark.parametrize("kind", [Forgetful, Lenient])
 def test_model_finds_a_store_that_does_something_else(kind: type[StateStore]) -> None:
     with kind(":memory:") as store, pytest.raises(AssertionError):
-        check(store, examples=1000)
+        check(store, examples=10_000)
 
 
 @pytest.mark.usefixtures("unshrunk")
 @pytest.mark.parametrize("kind", [Forgetful, Lenient])
 def test_two_stores_that_differ_are_found_by_the_call(kind: type[StateStore]) -> None:
     with kind(":memory:") as one, StateStore(":memory:") as other, pytest.raises(AssertionError, match="one comes to"):
-        check(one, other, examples=1000)
+        check(one, other, examples=10_000)
 
 
 def test_pair_compares_each_call_but_for_times() -> None:

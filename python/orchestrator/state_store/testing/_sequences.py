@@ -86,7 +86,7 @@ calls = st.one_of(
         st.just("upsert_intel_items_batch"), st.builds(batch_with_one_bad_item, st.lists(items, max_size=2), bad_items)
     ),
 )
-sequences = st.recursive(
+sequences: st.SearchStrategy[list[Any]] = st.recursive(
     st.lists(calls, max_size=6),
     lambda inner: st.lists(
         calls
