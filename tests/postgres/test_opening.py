@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -15,9 +17,11 @@ from orchestrator.state_store import (
     SchemaTooNewError,
     StateStore,
     StateStoreError,
+    StoreBusyError,
     StoreClosedError,
     UnsupportedError,
 )
+from orchestrator.state_store._postgres import address
 
 from tests import servers
 from tests.helpers import ROOT, in_threads, make_item
@@ -46,7 +50,9 @@ def test_schema_is_a_plain_name(options: str) -> None:
         StateStore(f"{servers.shared()}&{options}")
 
 
-@pytest.mark.parametrize("options", ["transaction_idle_timeout=0", "transaction_idle_timeout=soon", "colour=red"])
+@pytest.mark.parametrize(
+    "options", ["transaction_idle_timeout=0", "transaction_idle_timeout=soon", "pooler=maybe", "colour=red"]
+)
 def test_wrong_parameters_are_refused(options: str) -> None:
     with pytest.raises(InvalidValueError, match=r"^db_path: "):
         StateStore(f"{servers.shared()}&{options}")
@@ -59,23 +65,55 @@ def test_options_of_a_file_are_refused(url: str) -> None:
         StateStore(url, trace_sql=True)
 
 
-def test_password_is_shown_nowhere() -> None:
-    for url in (
-        "postgresql://me:secret@127.0.0.1:1/db?connect_timeout=2",
-        "postgresql://127.0.0.1:1/db?user=me&password=secret",
-        "postgresql://me:secret@127.0.0.1:1/db?colour=red",
-    ):
-        with pytest.raises(StateStoreError) as caught:
-            StateStore(url)
-        assert "secret" not in repr(caught.value)
-        assert "\n" not in str(caught.value)
-        assert caught.value.__suppress_context__
+SECRET = [
+    "postgresql://me:{}@127.0.0.1:1/db?connect_timeout=2",
+    "postgresql://127.0.0.1:1/db?user=me&password={}",
+    "postgresql://127.0.0.1:1/db?user=me&pass%77ord={}",
+    "postgresql://me:{}@127.0.0.1:1/db?colour=red",
+    "postgresql://me:{}@[127.0.0.1:1/db",
+    "postgresql://me:{}@127.0.0.1:port/db",
+]
+
+
+@pytest.mark.parametrize("password", ["secret", "sec#secret", "sec?secret", "sec%20secret", "s:secret"])
+@pytest.mark.parametrize("url", SECRET)
+def test_password_is_shown_nowhere(url: str, password: str) -> None:
+    with pytest.raises(StateStoreError) as caught:
+        StateStore(url.format(password))
+    assert "sec" not in repr(caught.value)
+    with suppress(InvalidValueError):
+        assert "sec" not in repr(address.parse(url.format(password)))
+    assert "\n" not in str(caught.value)
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
+
+
+def test_url_is_read_as_libpq_reads_it() -> None:
+    parsed = address.parse("postgresql://me:a#b?c%40@h1,h2:2/db?options=-c%20x.y%3D1+2&schema=other&pooler=true")
+    assert parsed.parameters["password"] == "a#b?c@"
+    assert parsed.parameters["host"] == "h1,h2"
+    assert parsed.parameters["options"] == "-c x.y=1+2"
+    assert (parsed.schema, parsed.pooler) == ("other", True)
+    assert parsed.location.startswith("postgresql://me@h1,h2:2/db?")
 
 
 def test_repr_keeps_the_password_out(url: str) -> None:
     with StateStore(f"{url}&password=secret") as store:
         shown = [repr(store), repr(store.transaction()), repr(store.connection), repr(vars(store)["_core"]._address)]
         assert not [each for each in shown if "secret" in each]
+
+
+def test_server_without_a_free_session_is_waited_for() -> None:
+    """The library tells no SQLSTATE of it."""
+    settings = {"max_connections": "5", "superuser_reserved_connections": "0"}
+    with servers.Server(settings) as server, StateStore(server.url, busy_timeout=60) as store, ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(psycopg.connect(server.url))
+        with pytest.raises(StoreBusyError, match="too many clients"):
+            StateStore(server.url, busy_timeout=0.2)
+        leave = threading.Timer(0.5, stack.close)
+        leave.start()
+        store.start_run("run-1", "daily", {})
+        leave.join()
 
 
 def test_no_server_is_told_as_that() -> None:

@@ -14,7 +14,7 @@ class Deadline:
     """The end of a call's waits."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
         self._end = time.monotonic() + seconds
 
     def left(self) -> float:
@@ -28,6 +28,6 @@ class Deadline:
     def busy(self) -> StoreBusyError:
         """Return the error that it is over."""
         return StoreBusyError(
-            f"still busy after busy_timeout ({self._seconds:g} s): another thread or process holds it; "
+            f"still busy after busy_timeout ({self.seconds:g} s): another thread or process holds it; "
             "nothing was changed"
         )

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from orchestrator.state_store import _core
-from orchestrator.state_store._postgres import address, errors, gate, migrations
+from orchestrator.state_store._postgres import address, errors, gate, migrations, writes
 from orchestrator.state_store._postgres.clock import Clock
+from orchestrator.state_store._postgres.commits import Commits
 from orchestrator.state_store._postgres.deadline import Deadline
 from orchestrator.state_store._postgres.heartbeats import Heartbeats
-from orchestrator.state_store._postgres.sessions import Sessions
+from orchestrator.state_store._postgres.session import Opener, Session
+from orchestrator.state_store._postgres.sessions import Lease, Sessions
 from orchestrator.state_store._postgres.transaction import Open, Transaction
 from orchestrator.state_store.exceptions import (
     InvalidValueError,
@@ -27,8 +29,8 @@ from orchestrator.state_store.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    _Read = Callable[[psycopg.Connection], "T"]
-    _Write = Callable[[psycopg.Connection, int | None], "T"]
+    _Read = Callable[[Session], "T"]
+    _Write = Callable[[Session, int | None], "T"]
 
 T = TypeVar("T")
 
@@ -69,23 +71,26 @@ class Engine:
         self.schema = self._address.schema
         self.closed = False
         self.commits = 0
-        self._reads = Sessions(self._address, full, pool_size)
-        self._writes = Sessions(self._address, full, pool_size)
-        connection, _ = self._reads.take(deadline := Deadline(self._busy_timeout))
+        opener = Opener(self._address, full=full, writing=not self._read_only)
+        self._reads = Sessions(opener, pool_size)
+        self._writes = Sessions(opener, pool_size)
+        lease, deadline = Lease(), Deadline(self._busy_timeout)
         try:
+            session = self._reads.take(lease, deadline)
             self.store_id, self.schema_version = migrations.prepare(
-                connection, self.schema, deadline, create=not self._read_only, unfinished=unfinished
+                session, self.schema, deadline, create=not self._read_only, unfinished=unfinished
             )
-            self.clock = Clock(connection, self.schema)
+            self.clock = Clock(session, self.schema)
         except BaseException:
-            connection.close()
+            self._reads.refuse()
             raise
         finally:
-            self._reads.give_back(connection)
+            self._reads.give_back(lease)
+        self._commits = Commits(self._writes, self.schema, self._busy_timeout)
         self._gate = gate.Gate(self.store_id)
         self._open: weakref.ref[Open] | None = None
         beat = f"SELECT {self.schema}.beat_all_1(%s)"
-        self._heartbeats = Heartbeats(self._address, full, beat)
+        self._heartbeats = Heartbeats(opener, beat)
         _ENGINES.add(self)
 
     @property
@@ -134,7 +139,7 @@ class Engine:
 
     def begin(self, transaction: Transaction) -> None:
         """Begin a transaction, or a savepoint within the caller's."""
-        self._tell("transaction", lambda: self._begin(transaction), writing=False, inside=False)
+        self._tell("transaction", lambda: self._begin(transaction), inside=False)
 
     def _begin(self, transaction: Transaction) -> None:
         self.refuse_read_only()
@@ -145,31 +150,53 @@ class Engine:
                 own.execute(f"SAVEPOINT level_{len(own.levels)}")
                 transaction.entered(own, _core.Caller(), outermost=False)
             return
-        deadline = Deadline(self._busy_timeout)
-        connection: psycopg.Connection | None = None
-        # Not the mark: it may hold the very transaction, and what the gate holds is not collected.
-        mark, ticket = _core.Caller(), object()
+        deadline, lease = Deadline(self._busy_timeout), Lease()
+        mark = _core.Caller()
         try:
-            self._gate.hold(ticket, deadline)
+            self._gate.hold(lease, deadline)
             gate.refuse_own(self.store_id)
-            connection, _ = self._writes.take(deadline)
-            # A host that vanishes must not keep the others waiting.
-            idle = int(self._address.transaction_idle_timeout * 1000)
-            connection.execute(
-                f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = {idle};"
-                f" SET LOCAL lock_timeout = {deadline.milliseconds()}".encode()
-            )
-            connection.execute(f"SELECT pg_advisory_xact_lock({self.schema}.lock_key_1())".encode())
-            found = Open(connection, gate.Holder(mark, self.store_id), ticket)
+            session = self._locked(lease, deadline)
+            found = Open(session, lease, gate.Holder(mark, self.store_id), self._busy_timeout)
             transaction.entered(found, mark, outermost=True)
             # Weakly: what nobody can leave any more is rolled back when it is collected.
             self._open = weakref.ref(found)
         except BaseException:
-            if connection is not None:
-                self._writes.give_back(connection)
-            self._gate.release(ticket)
+            self._writes.give_back(lease)
+            self._gate.release(lease)
             mark.end()
             raise
+
+    def _locked(self, lease: Lease, deadline: Deadline) -> Session:
+        """Return a session in a transaction that holds the store alone."""
+        # A host that vanishes must not keep the others waiting.
+        idle = int(self._address.transaction_idle_timeout * 1000)
+        ghost: tuple[int, str] | None = None
+        while True:
+            session = self._writes.take(lease, deadline)
+            try:
+                if ghost is not None:
+                    session.end_ghost(ghost, deadline)
+                session.execute(
+                    f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = {idle};"
+                    f" SET LOCAL lock_timeout = {deadline.milliseconds()}; SET LOCAL state_store.written = '{{}}';"
+                    f" SELECT pg_advisory_xact_lock({self.schema}.lock_key_1())".encode()
+                )
+            except psycopg.OperationalError as error:
+                self._writes.give_back(lease)
+                if not (errors.is_lost(error) and deadline.left() > 0):
+                    raise
+                ghost = ghost or session.mark
+                self._renew()
+            else:
+                return session
+
+    def commit(self, found: Open) -> None:
+        """Commit a transaction."""
+        try:
+            self._commits.commit(found.session)
+        except StateStoreError as error:
+            raise type(error)(f"transaction: {error}") from None
+        self.commits += 1
 
     def end(self, found: Open) -> None:
         """Let others write: a transaction is over."""
@@ -182,61 +209,61 @@ class Engine:
                 return
             found.is_over = True
             found.holder.release()
-            self._open = None
-            self._writes.give_back(found.connection)
-        self._gate.release(found.ticket)
+            if self.opened() is found:
+                self._open = None
+            self._writes.give_back(found.lease)
+        self._gate.release(found.lease)
 
     def read(self, operation: str, work: _Read[T]) -> T:
         """Read in a session of the pool, or in the caller's own transaction so that it sees what it wrote."""
         own = self.own()
         if own is not None:
-            return self._tell(operation, lambda: own.run(work), writing=False, inside=True)
-        return self._tell(operation, lambda: self._read(work), writing=False, inside=False)
+            return self._tell(operation, lambda: own.run(work), inside=True)
+        return self._tell(operation, lambda: self._read(work), inside=False)
 
     def _read(self, work: _Read[T]) -> T:
         deadline = Deadline(self._busy_timeout)
         while True:
-            connection, used = self._reads.take(deadline)
+            lease = Lease()
             try:
-                return work(connection)
+                return work(self._reads.take(lease, deadline))
             except psycopg.OperationalError as error:
-                # The server has ended a session that waited in the pool.
-                if not (used and errors.is_lost(error)):
+                # The server has ended a session that waited in the pool, or a failover all of them.
+                if not (lease.was_used and errors.is_lost(error)):
                     raise
+                self._reads.renew()
             finally:
-                self._reads.give_back(connection)
+                self._reads.give_back(lease)
 
-    def write(self, operation: str, work: _Write[T], *, advice: str = SAFE) -> T:
+    def write(self, operation: str, work: _Write[T], *, advice: str = SAFE, repeats: bool = True) -> T:
         """Write in the caller's own transaction, or by itself.
 
         `work` is given the session, and how long in milliseconds it may wait for the lock of the store, which it takes;
-        None where it is held already.
+        None where it is held already. Where its outcome is unknown, it is repeated, if that `repeats` nothing else than
+        itself.
         """
         own = self.own()
         if own is not None:
-            return self._tell(operation, lambda: self._write_inside(own, work), writing=True, inside=True)
-        return self._tell(operation, lambda: self._write(work), writing=True, inside=False, advice=advice)
+            return self._tell(operation, lambda: self._write_inside(own, work), inside=True)
+        return self._tell(operation, lambda: self._write(work, advice, repeats), inside=False)
 
     def _write_inside(self, own: Open, work: _Write[T]) -> T:
         self.refuse_read_only()
-        return own.run(lambda connection: work(connection, None))
+        return own.run(lambda session: work(session, None))
 
-    def _write(self, work: _Write[T]) -> T:
+    def _write(self, work: _Write[T], advice: str, repeats: bool) -> T:
         self.refuse_read_only()
         deadline = Deadline(self._busy_timeout)
         self._gate.pass_through(deadline)
         gate.refuse_own(self.store_id)
-        while True:
-            connection, _ = self._writes.take(deadline)
-            try:
-                done = work(connection, deadline.milliseconds())
-                self.commits += 1
-                return done
-            except psycopg.Error as error:
-                if not (errors.is_collision(error) and deadline.left() > 0):
-                    raise
-            finally:
-                self._writes.give_back(connection)
+        done = writes.write(self._writes, self._renew, work, deadline, repeats=repeats, advice=advice)
+        self.commits += 1
+        return done
+
+    def _renew(self) -> None:
+        """Connect anew: the server is gone, or another is the primary now."""
+        self._reads.renew()
+        self._writes.renew()
 
     def refuse_read_only(self) -> None:
         """Raise if the store can only be read."""
@@ -244,7 +271,7 @@ class Engine:
         if self._read_only:
             raise ReadOnlyError("the store was opened with read_only=True; nothing was changed")
 
-    def _tell(self, operation: str, work: Callable[[], T], *, writing: bool, inside: bool, advice: str = SAFE) -> T:
+    def _tell(self, operation: str, work: Callable[[], T], *, inside: bool) -> T:
         """Do a call's work. Its errors are headed with the operation, those of the server are translated.
 
         They have no context: what leaves a block of the caller's is the caller's to explain.
@@ -253,8 +280,8 @@ class Engine:
             self.refuse_closed()
             return work()
         except psycopg.Error as error:
-            found = errors.translated(error, writing=writing, inside=inside, advice=advice)
-            if self.closed and (error.sqlstate == "57014" or (errors.is_lost(error) and (inside or not writing))):
+            found = errors.translated(error, inside=inside)
+            if self.closed and (error.sqlstate == "57014" or errors.is_lost(error)):
                 # It was cancelled, or its session closed, by `close`.
                 found = StoreClosedError("the store is closed")
             own = self.own() if inside else None
@@ -276,7 +303,7 @@ class Engine:
         if found is not None and found.process == os.getpid() and found.lock.acquire(timeout=deadline.left()):
             try:
                 # The session ends, and with it the transaction.
-                found.connection.close()
+                found.session.close()
                 self.end(found)
             finally:
                 found.lock.release()

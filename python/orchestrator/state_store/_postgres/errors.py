@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import psycopg
 from orchestrator.state_store.exceptions import (
-    CannotOpenError,
-    CommitOutcomeUnknownError,
     CorruptDatabaseError,
     DiskFullError,
     InvalidValueError,
@@ -19,9 +17,10 @@ from orchestrator.state_store.exceptions import (
 
 _KINDS: dict[str, tuple[type[StateStoreError], str]] = {
     "55P03": (StoreBusyError, "still busy after busy_timeout: another transaction holds it; nothing was changed"),
-    "57014": (StoreBusyError, "the server cancelled it; nothing was changed"),
+    "57014": (StoreBusyError, "cancelled, after busy_timeout or by another; nothing was changed"),
     "53300": (StoreBusyError, "the server takes no more connections; nothing was changed"),
     "40P01": (StoreBusyError, "the server ended a deadlock by it; nothing was changed; repeat it"),
+    "25P02": (TransactionDoomedError, "the whole transaction is undone; nothing of it is written"),
     "40001": (StoreBusyError, "it collided with another transaction; nothing was changed; repeat it"),
     "25006": (ReadOnlyError, "the server takes no writes; nothing was changed"),
     "42501": (ReadOnlyError, "the role may not do it; nothing was changed"),
@@ -56,36 +55,23 @@ def is_collision(error: psycopg.Error) -> bool:
     return error.sqlstate in ("40P01", "40001")
 
 
-def translated(error: psycopg.Error, *, writing: bool, inside: bool, advice: str) -> StateStoreError:
-    """Return an error of the server's as one of ours.
+def translated(error: psycopg.Error, *, inside: bool) -> StateStoreError:
+    """Return an error of the server's as one of ours, unless it may have been committed nevertheless.
 
     Parameters
     ----------
     error
         What psycopg raised.
-    writing
-        Whether something may have been committed when it was raised.
     inside
         Whether it was in the caller's own transaction.
-    advice
-        Whether to repeat the call, if nobody knows whether it was committed.
     """
     what = message(error)
     if inside and (is_lost(error) or is_collision(error)):
         return TransactionDoomedError(f"{what}; the server has undone the whole transaction; nothing of it is written")
     if is_lost(error):
-        if writing:
-            return CommitOutcomeUnknownError(f"{what}; whether it was committed is unknown; {advice}")
         return StorageIOError(f"{what}; nothing was written")
     kind, why = _KINDS.get(error.sqlstate or "", (StateStoreError, ""))
     return kind(f"{why} ({what})" if why else what)
-
-
-def of_opening(error: psycopg.Error) -> StateStoreError:
-    """Return an error of opening a session as one of ours. A password is in no message of the server's."""
-    if error.sqlstate == "53300":
-        return StoreBusyError(message(error))
-    return CannotOpenError(message(error))
 
 
 def message(error: psycopg.Error) -> str:

@@ -47,8 +47,44 @@ BEGIN
 END
 $$;
 
--- Lock the runs that a write names, find the first that does not take it, and record one heartbeat a second of the
--- others: of a run whose row another transaction has changed, that one's will do.
+-- Record a heartbeat of running runs, one a second: of a run whose row another transaction has changed, that one's will
+-- do. A transaction() only notes them until its end: a row that it changed would be locked until then, and its run would
+-- look dead, as nobody else could record its heartbeats.
+CREATE FUNCTION {schema}.beat_1(_run_ids text[], _at text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    -- Empty in a session where a transaction() was, and NULL in others.
+    _written text := current_setting('state_store.written', true);
+BEGIN
+    IF coalesce(_written, '') <> '' THEN
+        IF NOT _run_ids <@ _written::text[] THEN
+            PERFORM set_config('state_store.written', (_written::text[] || _run_ids)::text, true);
+        END IF;
+        RETURN;
+    END IF;
+    UPDATE {schema}.runs r SET heartbeat_at = _at WHERE r.run_id IN (
+        SELECT b.run_id FROM {schema}.runs b
+        WHERE b.run_id = ANY (_run_ids) AND b.pruned_at IS NULL AND b.status = 'running'
+            AND b.recovered_at IS NULL AND left(coalesce(b.heartbeat_at, b.started_at), 19) <> left(_at, 19)
+        ORDER BY b.run_id FOR NO KEY UPDATE SKIP LOCKED);
+END
+$$;
+
+-- The end of a transaction(): record the heartbeats that it has noted. If it has written, it leaves a mark.
+CREATE FUNCTION {schema}.mark_1(_token text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    _run_ids text[] := current_setting('state_store.written')::text[];
+BEGIN
+    IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
+        PERFORM set_config('state_store.written', '', true);
+        PERFORM {schema}.beat_1(_run_ids, {schema}.now_1());
+        DELETE FROM {schema}.marks m WHERE m.token IN (
+            SELECT o.token FROM {schema}.marks o WHERE o.at < clock_timestamp() - interval '1 hour' ORDER BY o.at LIMIT 2);
+        INSERT INTO {schema}.marks VALUES (_token, clock_timestamp());
+    END IF;
+END
+$$;
+
+-- Lock the runs that a write names, find the first that does not take it, and record a heartbeat of the others.
 CREATE FUNCTION {schema}.require_1(
     _run_ids text[], _force boolean, _at text,
     OUT place integer, OUT fault text, OUT status text, OUT recovered_at text
@@ -63,11 +99,7 @@ BEGIN
     WHERE r.run_id IS NULL OR r.recovered_at IS NOT NULL AND NOT _force
     ORDER BY wanted.place LIMIT 1;
     IF NOT FOUND THEN
-        UPDATE {schema}.runs r SET heartbeat_at = _at WHERE r.run_id IN (
-            SELECT b.run_id FROM {schema}.runs b
-            WHERE b.run_id = ANY (_run_ids) AND b.pruned_at IS NULL AND b.status = 'running'
-                AND b.recovered_at IS NULL AND left(coalesce(b.heartbeat_at, b.started_at), 19) <> left(_at, 19)
-            ORDER BY b.run_id FOR NO KEY UPDATE SKIP LOCKED);
+        PERFORM {schema}.beat_1(_run_ids, _at);
     END IF;
 END
 $$;
@@ -86,10 +118,10 @@ BEGIN
 END
 $$;
 
--- Insert a run: its start. Of one that is there, NULL: with `_may_exist`, and if it is of this type, it has a heartbeat
--- now if it is running.
+-- Insert a run: its start. Of one that is there, NULL, unless this very call, by its token, has started it; with
+-- `_may_exist`, and if it is of this type, it has a heartbeat now if it is running.
 CREATE FUNCTION {schema}.start_run_1(
-    _wait integer, _run_id text, _run_type text, _settings text, _may_exist boolean
+    _wait integer, _run_id text, _run_type text, _settings text, _may_exist boolean, _token text
 ) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     _at text;
@@ -101,13 +133,17 @@ BEGIN
     IF FOUND THEN
         PERFORM {schema}.delete_all_1(_run_id);
     END IF;
-    INSERT INTO {schema}.runs (run_id, run_type, started_at, status, settings_snapshot_json)
-    VALUES (_run_id, _run_type, _at, 'running', _settings)
+    INSERT INTO {schema}.runs (run_id, run_type, started_at, status, settings_snapshot_json, start_token)
+    VALUES (_run_id, _run_type, _at, 'running', _settings, _token)
     ON CONFLICT (run_id) DO NOTHING RETURNING started_at INTO _started;
-    IF _started IS NULL AND _may_exist THEN
-        UPDATE {schema}.runs r SET heartbeat_at = _at
-        WHERE r.run_id = _run_id AND r.run_type = _run_type AND r.pruned_at IS NULL AND r.status = 'running'
-            AND r.recovered_at IS NULL AND left(coalesce(r.heartbeat_at, r.started_at), 19) <> left(_at, 19);
+    IF _started IS NULL THEN
+        SELECT r.started_at INTO _started FROM {schema}.runs r
+        WHERE r.run_id = _run_id AND r.start_token = _token FOR KEY SHARE;
+    END IF;
+    IF _started IS NOT NULL THEN
+        PERFORM {schema}.beat_1(ARRAY[_run_id], _at);
+    ELSIF _may_exist AND EXISTS (SELECT FROM {schema}.runs r WHERE r.run_id = _run_id AND r.run_type = _run_type) THEN
+        PERFORM {schema}.beat_1(ARRAY[_run_id], _at);
     END IF;
     RETURN _started;
 END
@@ -133,9 +169,16 @@ CREATE FUNCTION {schema}.heartbeat_1(
 ) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM {schema}.enter_1(_wait);
-    UPDATE {schema}.runs r SET heartbeat_at = {schema}.now_1()
-    WHERE r.run_id = _run_id AND r.pruned_at IS NULL AND r.status = 'running' AND r.recovered_at IS NULL;
-    IF NOT FOUND THEN
+    IF coalesce(current_setting('state_store.written', true), '') = '' THEN
+        UPDATE {schema}.runs r SET heartbeat_at = {schema}.now_1()
+        WHERE r.run_id = _run_id AND r.pruned_at IS NULL AND r.status = 'running' AND r.recovered_at IS NULL;
+    ELSE
+        PERFORM 1 FROM {schema}.runs r WHERE r.run_id = _run_id AND r.pruned_at IS NULL AND r.status = 'running'
+            AND r.recovered_at IS NULL FOR KEY SHARE;
+    END IF;
+    IF FOUND THEN
+        PERFORM {schema}.beat_1(ARRAY[_run_id], {schema}.now_1());
+    ELSE
         SELECT w.fault, w.status, w.recovered_at INTO fault, status, recovered_at FROM {schema}.why_over_1(_run_id) w;
     END IF;
 END
@@ -143,14 +186,8 @@ $$;
 
 -- The heartbeats of runs that are active. It waits for nobody: a long transaction must not make runs look dead.
 CREATE FUNCTION {schema}.beat_all_1(_run_ids text[]) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-    _at text := {schema}.now_1();
 BEGIN
-    UPDATE {schema}.runs r SET heartbeat_at = _at WHERE r.run_id IN (
-        SELECT b.run_id FROM {schema}.runs b
-        WHERE b.run_id = ANY (_run_ids) AND b.pruned_at IS NULL AND b.status = 'running'
-            AND b.recovered_at IS NULL AND left(coalesce(b.heartbeat_at, b.started_at), 19) <> left(_at, 19)
-        FOR NO KEY UPDATE SKIP LOCKED);
+    PERFORM {schema}.beat_1(_run_ids, {schema}.now_1());
 END
 $$;
 

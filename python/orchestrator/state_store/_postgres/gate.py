@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from orchestrator.state_store._core import Caller
     from orchestrator.state_store._postgres.deadline import Deadline
 
+_LONGEST_WAIT = 1.0
+
 _HOLDERS: weakref.WeakValueDictionary[int, Holder] = weakref.WeakValueDictionary()
 """The open transactions of this process, of all of its stores."""
 
@@ -56,49 +58,59 @@ class Gate:
 
     def __init__(self, store_id: str) -> None:
         self._store_id = store_id
-        self._changed = threading.Condition(threading.Lock())
+        # Signal handlers and finalizers may come in between, and write too: the lock is one that they may take. Ctrl-C
+        # cannot part `with` from a native lock, as it can from a Condition, whose methods are Python.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._waiting: deque[object] = deque()
-        self._holder: object | None = None
+        self._holder: weakref.ref[object] | None = None
         self._closed = False
 
     def pass_through(self, deadline: Deadline) -> None:
         """Wait until no transaction is open."""
         self.hold(None, deadline)
 
+    def _is_held(self) -> bool:
+        return self._holder is not None and self._holder() is not None
+
     def hold(self, holder: object | None, deadline: Deadline) -> None:
-        """Wait until no transaction is open, and let nobody through until the holder's `release`."""
+        """Wait until no transaction is open, and let nobody through until the holder's `release`, or its end."""
         ticket = object()
-        with self._changed:
-            self._waiting.append(ticket)
+        with self._lock:
             try:
-                while self._holder is not None or self._waiting[0] is not ticket:
+                self._waiting.append(ticket)
+                while self._is_held() or self._waiting[0] is not ticket:
                     if self._closed:
                         break
                     refuse_own(self._store_id)
-                    if not self._changed.wait(deadline.left()) and deadline.left() == 0:
+                    if deadline.left() == 0:
                         raise deadline.busy()
+                    # One that Ctrl-C has ended in the middle of its end tells nobody.
+                    self._changed.wait(min(deadline.left(), _LONGEST_WAIT))
                 if self._closed:
                     raise StoreClosedError("the store is closed")
-                self._holder = holder
+                self._holder = None if holder is None else weakref.ref(holder)
             finally:
-                self._waiting.remove(ticket)
+                if ticket in self._waiting:
+                    self._waiting.remove(ticket)
                 self._changed.notify_all()
 
     def release(self, holder: object) -> None:
         """Let others through, if this one holds them up: one that was interrupted does not know."""
-        with self._changed:
-            if self._holder is holder:
+        with self._lock:
+            if self._holder is not None and self._holder() is holder:
                 self._holder = None
                 self._changed.notify_all()
 
     def close(self) -> None:
         """Let nobody through any more."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify_all()
 
     def forget(self) -> None:
         """Begin anew, in a forked child."""
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._waiting.clear()
         self._holder = None

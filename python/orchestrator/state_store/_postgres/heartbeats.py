@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import psycopg
 from orchestrator.state_store._postgres.deadline import Deadline
-from orchestrator.state_store._postgres.sessions import Sessions
+from orchestrator.state_store._postgres.sessions import Lease, Sessions
 from orchestrator.state_store.exceptions import StateStoreError
 
 if TYPE_CHECKING:
-    from orchestrator.state_store._postgres.address import Address
+    from orchestrator.state_store._postgres.session import Opener
 
 _EVERY = 2.0
 """Seconds between two heartbeats."""
@@ -22,10 +22,10 @@ _EVERY = 2.0
 class Heartbeats:
     """The runs that are active in a store. The thread lives while there are any."""
 
-    def __init__(self, address: Address, synchronous: bool, beat: str) -> None:
-        self._sessions = Sessions(address, synchronous, 1)
+    def __init__(self, opener: Opener, beat: str) -> None:
+        self._sessions = Sessions(opener, 1)
         self._beat = beat.encode()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._active: list[str] = []
         self._stop: threading.Event | None = None
         self._thread: threading.Thread | None = None
@@ -56,11 +56,11 @@ class Heartbeats:
         with self._lock:
             active = list(self._active)
         with suppress(psycopg.Error, StateStoreError):
-            connection, _ = self._sessions.take(Deadline(_EVERY))
+            lease = Lease()
             try:
-                connection.execute(self._beat, [active])
+                self._sessions.take(lease, Deadline(_EVERY)).execute(self._beat, [active])
             finally:
-                self._sessions.give_back(connection)
+                self._sessions.give_back(lease)
 
     def close(self) -> None:
         """Stop."""
@@ -71,7 +71,7 @@ class Heartbeats:
 
     def forget(self) -> None:
         """Begin anew, in a forked child, which records none."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._active, self._stop, self._thread = [], None, None
 
 

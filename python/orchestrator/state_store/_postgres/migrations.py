@@ -57,7 +57,7 @@ def prepare(
     except psycopg.Error as error:
         if error.sqlstate in ("42501", "25006"):
             raise CannotOpenError(f"a store in the schema {schema}: {error.diag.message_primary}") from None
-        raise errors.translated(error, writing=False, inside=False, advice="") from None
+        raise errors.translated(error, inside=False) from None
 
 
 def _tables(connection: psycopg.Connection, schema: str) -> list[str]:

@@ -17,7 +17,8 @@ CREATE TABLE {schema}.runs (
     notes text COLLATE "C",
     heartbeat_at text COLLATE "C",
     recovered_at text COLLATE "C",
-    pruned_at text COLLATE "C"
+    pruned_at text COLLATE "C",
+    start_token text
 );
 
 CREATE TABLE {schema}.intel_items (
@@ -44,6 +45,13 @@ CREATE TABLE {schema}.telemetry (
     created_at text COLLATE "C" NOT NULL
 );
 
+-- The latest transaction() blocks that were committed: how one whose answer was lost is found again.
+CREATE TABLE {schema}.marks (
+    token text PRIMARY KEY,
+    at timestamptz NOT NULL
+);
+
+CREATE INDEX marks_at ON {schema}.marks (at);
 CREATE UNIQUE INDEX runs_seq ON {schema}.runs (seq);
 CREATE INDEX runs_status ON {schema}.runs (status, seq);
 CREATE INDEX runs_run_type ON {schema}.runs (run_type, seq);

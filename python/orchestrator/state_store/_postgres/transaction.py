@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import psycopg
 from orchestrator.state_store import _core
 from orchestrator.state_store._postgres import errors
+from orchestrator.state_store._postgres.commits import DOOMED
+from orchestrator.state_store._postgres.deadline import Deadline
 from orchestrator.state_store._postgres.gate import Holder
 from orchestrator.state_store.exceptions import (
-    CommitOutcomeUnknownError,
     StateStoreError,
     StoreClosedError,
     TransactionDoomedError,
@@ -24,16 +25,18 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import NoReturn, Self
 
-T = TypeVar("T")
+    from orchestrator.state_store._postgres.session import Session
+    from orchestrator.state_store._postgres.sessions import Lease
 
-_DOOMED = "an earlier error has undone the whole transaction; nothing of it is written; leave it and begin again"
+T = TypeVar("T")
 
 
 class Open:
     """A transaction that was begun: its session, and the savepoints in it."""
 
-    def __init__(self, connection: psycopg.Connection, holder: Holder, ticket: object) -> None:
-        self.connection, self.holder, self.ticket = connection, holder, ticket
+    def __init__(self, session: Session, lease: Lease, holder: Holder, busy_timeout: float) -> None:
+        self.session, self.lease, self.holder = session, lease, holder
+        self._busy_timeout = busy_timeout
         self.process = os.getpid()
         self.levels: list[object] = []
         self.doomed = False
@@ -51,44 +54,44 @@ class Open:
         if self.is_over:
             raise StoreClosedError("the store is closed")
         if self.doomed:
-            raise TransactionDoomedError(_DOOMED)
+            raise TransactionDoomedError(DOOMED)
 
-    def run(self, work: Callable[[psycopg.Connection], T]) -> T:
+    def run(self, work: Callable[[Session], T]) -> T:
         """Do one call's work: if it fails, it undoes itself alone."""
         with self.lock:
             self.refuse_unusable()
             self.execute("SAVEPOINT call")
-            done = False
             try:
-                found = work(self.connection)
-                done = True
-            finally:
-                self.execute("RELEASE SAVEPOINT call" if done else "ROLLBACK TO SAVEPOINT call; RELEASE SAVEPOINT call")
+                found = work(self.session)
+            except BaseException:
+                # If this fails, the transaction is doomed; the first error is the one to tell, Ctrl-C above all.
+                with suppress(psycopg.Error, StateStoreError):
+                    self.execute("ROLLBACK TO SAVEPOINT call; RELEASE SAVEPOINT call")
+                raise
+            self.execute("RELEASE SAVEPOINT call")
             return found
 
     def execute(self, statement: str) -> None:
         """Run a statement of control. A failure dooms the transaction."""
+        done = False
         try:
-            self.connection.execute(statement.encode())
-        except psycopg.Error:
-            self.doomed = True
-            raise
-        except BaseException:
-            # Ctrl-C: nobody knows whether it was done.
-            self.doomed = True
-            raise
+            self.session.begin_call(Deadline(self._busy_timeout))
+            self.session.execute(statement.encode())
+            done = True
+        finally:
+            # After Ctrl-C too: nobody knows whether it was done.
+            self.doomed = self.doomed or not done
 
 
 class Beginner(Protocol):
     """What a transaction asks of the engine that begins it."""
-
-    commits: int
 
     @property
     def closed(self) -> bool: ...
     @property
     def location(self) -> str: ...
     def begin(self, transaction: Transaction) -> None: ...
+    def commit(self, found: Open) -> None: ...
     def end(self, found: Open) -> None: ...
 
 
@@ -172,38 +175,17 @@ class Transaction:
                 with suppress(psycopg.Error):
                     self._undo(found)
                 if doomed:
-                    raise TransactionDoomedError(_DOOMED)
+                    raise TransactionDoomedError(DOOMED)
                 raise _misuse("one nested in it is still open, or it is over; it was rolled back")
             del found.levels[depth:]
             try:
                 if depth:
                     found.execute(f"RELEASE SAVEPOINT level_{depth}")
                 else:
-                    self._commit(found)
+                    self._engine.commit(found)
             except psycopg.Error as error:
-                inside = depth > 0 or not errors.is_lost(error) or errors.is_before_commit(error)
-                advice = "check what was written before repeating the transaction"
-                raise errors.translated(error, writing=not depth, inside=inside, advice=advice) from None
-
-    def _commit(self, found: Open) -> None:
-        notices: list[str] = []
-
-        def note(notice: psycopg.errors.Diagnostic) -> None:
-            notices.append(" ".join((notice.message_primary or "").split()))
-
-        found.connection.add_notice_handler(note)
-        try:
-            tag = found.connection.execute(b"COMMIT").statusmessage
-        finally:
-            found.connection.remove_notice_handler(note)
-        if notices:
-            raise CommitOutcomeUnknownError(
-                f"transaction: the server warned at the commit ({notices[0]}), so that it may be lost; "
-                "check what was written before repeating the transaction"
-            )
-        if tag != "COMMIT":
-            raise TransactionDoomedError(_DOOMED)
-        self._engine.commits += 1
+                found.doomed = True
+                raise errors.translated(error, inside=True) from None
 
     def _undo(self, found: Open) -> None:
         """Roll back to before this level, and with it all that is nested in it."""
@@ -212,7 +194,7 @@ class Transaction:
         depth = found.levels.index(self._level)
         del found.levels[depth:]
         if not depth:
-            found.connection.execute(b"ROLLBACK")
+            found.execute("ROLLBACK")
         elif not found.doomed:
             found.execute(f"ROLLBACK TO SAVEPOINT level_{depth}; RELEASE SAVEPOINT level_{depth}")
 
@@ -231,7 +213,7 @@ class Transaction:
 
     def __del__(self) -> None:
         """Roll back what was not left."""
-        if self._state == "open":
+        if getattr(self, "_state", "new") == "open":
             self._roll_back()
 
     def __repr__(self) -> str:

@@ -16,11 +16,15 @@ from orchestrator.state_store.exceptions import (
     InvalidValueError,
     QueryError,
     ReadOnlyError,
+    StateStoreError,
 )
 
 _PURE = re.compile(
     r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*(SELECT|WITH|VALUES|TABLE|EXPLAIN|SHOW)\b", re.IGNORECASE | re.DOTALL
 )
+_LASTING = re.compile(r'\b(set_config|pg_(?:try_)?advisory_\w+)"?\s*\(', re.IGNORECASE)
+"""Functions that a read may call, and that change the session for others."""
+
 _OF_THE_STORE = ("53", "55", "57", "58", "08", "XX", "40")
 """The classes of errors that are not the fault of the SQL."""
 
@@ -41,22 +45,26 @@ class AdHoc(Engine):
         values = [self._value(value, number) for number, value in enumerate(parameters, 1)]
         if not _PURE.match(sql):
             raise ReadOnlyError("execute: only pure reads are allowed here, one statement at a time")
+        lasting = _LASTING.search(sql)
+        if lasting is not None:
+            raise ReadOnlyError(f"execute: only pure reads are allowed here: {lasting[1]} changes the session")
 
         def read(session: psycopg.Connection) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
             inside = session.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE
-            begin, undo = b"BEGIN READ ONLY", b"ROLLBACK"
-            if inside:
-                begin = b"SAVEPOINT adhoc; SET LOCAL transaction_read_only = on"
-                undo = b"ROLLBACK TO SAVEPOINT adhoc; RELEASE SAVEPOINT adhoc"
-            session.execute(begin)
+            session.execute(
+                (b"" if inside else b"BEGIN READ ONLY; ")
+                + b"SAVEPOINT adhoc; SET LOCAL transaction_read_only = on; SET LOCAL search_path = "
+                + f"{self.schema}, public".encode()
+            )
             try:
-                session.execute(f"SET LOCAL search_path = {self.schema}, public".encode())
                 return _run(session, sql, values)
             finally:
-                # What its functions may have left is undone; a lock of the session's alone is not.
-                with suppress(psycopg.Error):
-                    session.execute(undo)
-                    session.execute(b"SELECT pg_advisory_unlock_all()")
+                # What its functions may have left is undone. A lock of the session's alone is not, unless it is let go.
+                with suppress(psycopg.Error, StateStoreError):
+                    session.execute(
+                        b"ROLLBACK TO SAVEPOINT adhoc; SELECT pg_advisory_unlock_all(); "
+                        + (b"RELEASE SAVEPOINT adhoc" if inside else b"ROLLBACK")
+                    )
 
         return self.read("execute", read)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
@@ -10,10 +11,13 @@ from orchestrator.state_store._core import Arguments, Rows
 from orchestrator.state_store._postgres import errors
 from orchestrator.state_store._postgres.deadline import Deadline
 from orchestrator.state_store._postgres.engine import Engine
-from orchestrator.state_store.exceptions import CannotOpenError, StoreBusyError
+from orchestrator.state_store._postgres.sessions import Lease
+from orchestrator.state_store.exceptions import CannotOpenError, StateStoreError, StoreBusyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from orchestrator.state_store._postgres.session import Session
 
 T = TypeVar("T")
 
@@ -26,21 +30,22 @@ class Snapshot:
 
     ORDER = "seq"
 
-    def __init__(self, session: psycopg.Connection, tell: Callable[..., Any], give_back: Callable[..., None]) -> None:
-        self._session, self._tell, self._give_back = session, tell, give_back
+    def __init__(
+        self, session: Session, busy_timeout: float, tell: Callable[..., Any], give_back: Callable[[], None]
+    ) -> None:
+        self._session, self._busy_timeout, self._tell, self._give_back = session, busy_timeout, tell, give_back
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Run one pure read; return the rows."""
-        found = self._tell(
-            _OPERATION, lambda: self._session.execute(sql.encode()).fetchall(), writing=False, inside=False
-        )
+        self._session.begin_call(Deadline(self._busy_timeout))
+        found = self._tell(_OPERATION, lambda: self._session.execute(sql.encode()).fetchall(), inside=False)
         return [tuple([_unescaped(cell) for cell in row]) for row in found]
 
     def close(self) -> None:
         """Let go of it."""
-        with suppress(psycopg.Error):
+        with suppress(psycopg.Error, StateStoreError):
             self._session.execute(b"ROLLBACK")
-        self._give_back(self._session)
+        self._give_back()
 
 
 class Copying(Engine):
@@ -48,25 +53,26 @@ class Copying(Engine):
 
     def pin(self) -> Snapshot:
         """Pin the store as it is now, for reads while others write."""
-        return self._tell(_OPERATION, self._pin, writing=False, inside=False)
+        return self._tell(_OPERATION, self._pin, inside=False)
 
     def _pin(self) -> Snapshot:
-        session, _ = self._reads.take(Deadline(self._busy_timeout))
+        lease = Lease()
         try:
+            session = self._reads.take(lease, Deadline(self._busy_timeout))
             session.execute(
                 f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = {self.schema};"
                 " SET LOCAL idle_in_transaction_session_timeout = 0; SELECT 1".encode()
             )
         except BaseException:
-            self._reads.give_back(session)
+            self._reads.give_back(lease)
             raise
-        return Snapshot(session, self._tell, self._reads.give_back)
+        return Snapshot(session, self._busy_timeout, self._tell, partial(self._reads.give_back, lease))
 
     def copy_mark(self) -> str | None:
         """Return the mark of a copy that is not finished; None where there is none."""
         return self.read(_OPERATION, self._mark)
 
-    def _mark(self, session: psycopg.Connection) -> str | None:
+    def _mark(self, session: Session) -> str | None:
         [(found,)] = session.execute("SELECT to_regclass(%s)", [f"{self.schema}.unfinished_copy"]).fetchall()
         if found is None:
             return None
@@ -77,7 +83,7 @@ class Copying(Engine):
         """Make the store a copy that is not finished, without rows."""
         schema = self.schema
 
-        def begin(session: psycopg.Connection) -> None:
+        def begin(session: Session) -> None:
             any_row = f"SELECT EXISTS (SELECT FROM {schema}.runs) OR EXISTS (SELECT FROM {schema}.intel_items)"
             if self._mark(session) is None and session.execute(any_row.encode()).fetchall() == [(True,)]:
                 raise CannotOpenError("it holds data already")
@@ -95,16 +101,14 @@ class Copying(Engine):
     ) -> None:
         """Insert rows as they are, and set the mark, which must be `before`; all or nothing."""
 
-        def insert(session: psycopg.Connection) -> None:
+        def insert(session: Session) -> None:
             sql = f"UPDATE {self.schema}.unfinished_copy SET mark = %s WHERE mark = %s"
             _refuse_another(session.execute(sql.encode(), [mark, before]).rowcount)
             self._insert(session, table, columns, rows)
 
         self._alone(insert)
 
-    def _insert(
-        self, session: psycopg.Connection, table: str, columns: list[str], rows: list[tuple[str | None, ...]]
-    ) -> None:
+    def _insert(self, session: Session, table: str, columns: list[str], rows: list[tuple[str | None, ...]]) -> None:
         sql = f"COPY {self.schema}.{table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)"
         with session.cursor() as cursor, cursor.copy(sql.encode()) as copy:
             copy.set_types(["text"] * len(columns))
@@ -114,7 +118,7 @@ class Copying(Engine):
     def copy_fault(self, table: str, columns: list[str], row: tuple[str | None, ...]) -> str | None:
         """Return why a row cannot be inserted; None if it can."""
 
-        def attempt(session: psycopg.Connection) -> str | None:
+        def attempt(session: Session) -> str | None:
             try:
                 # A copy that was killed may have inserted it.
                 delete = f"DELETE FROM {self.schema}.{table} WHERE {columns[0]} = %s"
@@ -135,7 +139,7 @@ class Copying(Engine):
         """Make it a store like any: the copy is finished."""
         schema = self.schema
 
-        def end(session: psycopg.Connection) -> None:
+        def end(session: Session) -> None:
             sql = f"DELETE FROM {schema}.unfinished_copy WHERE mark = %s"
             _refuse_another(session.execute(sql.encode(), [mark]).rowcount)
             session.execute(
@@ -145,10 +149,10 @@ class Copying(Engine):
 
         self._alone(end)
 
-    def _alone(self, work: Callable[[psycopg.Connection], T]) -> T:
+    def _alone(self, work: Callable[[Session], T]) -> T:
         """Do work in a transaction, alone."""
 
-        def alone(session: psycopg.Connection, wait: int | None) -> T:
+        def alone(session: Session, wait: int | None) -> T:
             session.execute(f"BEGIN; SET LOCAL lock_timeout = {wait or 1}".encode())
             try:
                 session.execute(f"SELECT pg_advisory_xact_lock({self.schema}.lock_key_1())".encode())
@@ -160,7 +164,8 @@ class Copying(Engine):
                 raise
             return done
 
-        return self.write(_OPERATION, alone)
+        # The mark of the copy says what was written: the call as a whole goes on from there.
+        return self.write(_OPERATION, alone, repeats=False)
 
 
 def _escaped(cell: str | None) -> str | None:

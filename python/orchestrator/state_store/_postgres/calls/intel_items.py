@@ -146,7 +146,7 @@ class IntelItems(Engine):
                 raise error_of(fault, Rows.unescape(run_id), status, recovered_at, note)
             return bool(found)
 
-        return self.write(f"delete_intel_item {excerpt(item_id)}", delete)
+        return self.write(f"delete_intel_item {excerpt(item_id)}", delete, repeats=False)
 
 
 def _merged(rows: list[Columns]) -> list[tuple[int, Columns]]:

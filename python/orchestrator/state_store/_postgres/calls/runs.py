@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.state_store._core import Rows
@@ -47,13 +48,14 @@ class Runs(Engine):
             # What cannot be returned is refused before its heartbeat is recorded.
             Rows.runs(self.read(operation, lambda session: self._run(session, run_id)), "start_run", False)
         escape = arguments.escape
+        # By it the call knows the run that it has started, if the answer was lost.
+        token = secrets.token_hex(16)
 
         def start(session: psycopg.Connection, wait: int | None) -> str | list[tuple[Any, ...]]:
-            sql = f"SELECT {self.schema}.start_run_1(%s, %s, %s, %s, %s)"
+            sql = f"SELECT {self.schema}.start_run_1(%s, %s, %s, %s, %s, %s)"
             while True:
-                row = session.execute(
-                    sql.encode(), [wait, escape(run_id), escape(run_type), settings, may_exist]
-                ).fetchone()
+                values = [wait, escape(run_id), escape(run_type), settings, may_exist, token]
+                row = session.execute(sql.encode(), values).fetchone()
                 if row is not None and row[0] is not None:
                     return str(row[0])
                 if not may_exist:
@@ -152,7 +154,7 @@ class Runs(Engine):
         if not trust_clock:
             self.read(operation, lambda session: self._check_clock(session, older_than))
         advice = "repeating the call is safe: it returns those that are not finished yet"
-        found = self.write(operation, recover, advice=advice)
+        found = self.write(operation, recover, advice=advice, repeats=False)
         return Rows.runs([row[:-1] for row in found], operation, True)
 
     def _check_clock(self, session: psycopg.Connection, older_than: float) -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _SLICE_ITEMS = 1000
 """How many items of a run that is being pruned are deleted in one transaction."""
 
+_GONE = "repeating the call is safe: a RunNotFoundError then says that it was"
+"""What to do where nobody knows whether a run was deleted."""
+
 _JSON = {
     "runs": ("run_id", ["settings_snapshot_json"]),
     "intel_items": (
@@ -55,7 +58,7 @@ class Upkeep(Engine):
                 raise error_of(fault, run_id, None, None)
             return runs, items, telemetry
 
-        return self.write(f"delete_run {excerpt(run_id)}", delete)
+        return self.write(f"delete_run {excerpt(run_id)}", delete, advice=_GONE, repeats=False)
 
     def prune(
         self,
@@ -97,7 +100,7 @@ class Upkeep(Engine):
         sql = f"SELECT runs, intel_items, telemetry FROM {self.schema}.sweep_1(%s, %s)".encode()
         while True:
             [(of_runs, of_items, of_documents)] = self.write(
-                "prune", lambda session, wait: session.execute(sql, [wait, _SLICE_ITEMS]).fetchall()
+                "prune", lambda session, wait: session.execute(sql, [wait, _SLICE_ITEMS]).fetchall(), repeats=False
             )
             if of_runs is None:
                 return runs, items, documents
