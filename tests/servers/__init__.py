@@ -13,9 +13,12 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
+
+from tests.servers.proxy import Proxy
 
 _PORT = 5432
 _WITHIN = 30.0
@@ -33,6 +36,8 @@ _SETTINGS = {
 }
 """A commit is on disk, as it is on a server that is kept. The rest has it start and answer quickly."""
 
+_INITDB = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"]
+_COPY = ["-R", "-X", "stream", "-c", "fast", "--no-sync"]
 
 version: str | None = None
 """Which PostgreSQL is started, where nothing else names one: 18 is that of the wheel, None the newest of Debian's."""
@@ -77,16 +82,20 @@ def _of_wheel() -> Path:
 class Server:
     """One server, from `__enter__` to `__exit__`."""
 
-    def __init__(self, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, settings: dict[str, str] | None = None, *, copied: Server | None = None) -> None:
+        """Say how it is set, and of which server it is a standby."""
         self.programs = binaries()
         self.settings = _SETTINGS | (settings or {})
+        self.copied = copied
         self.process: subprocess.Popen[bytes] | None = None
+        self.port = 0
 
     def __enter__(self) -> Self:
         # As root, the server runs as another user, who may not look into the folders of pytest.
-        self.folder = Path(tempfile.mkdtemp(prefix="state-store-pg-", dir="/tmp"))
-        if os.getuid() == 0:
-            shutil.chown(self.folder, "nobody", "nogroup")
+        # In memory, a standby is ready in a second on a disk that others use, too. A kill of processes does not tell.
+        memory = self.settings["wal_level"] == "replica" and Path("/dev/shm").is_dir()
+        self.folder = Path(tempfile.mkdtemp(prefix="state-store-pg-", dir="/dev/shm" if memory else "/tmp"))
+        give_away(self.folder)
         try:
             self._start()
         except BaseException:
@@ -95,25 +104,37 @@ class Server:
         return self
 
     def _start(self) -> None:
-        data = self.folder / "data"
-        initdb = [str(self.programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
-        subprocess.run(
-            [*_unprivileged(), *initdb, "--no-sync", "--locale=C"],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            cwd=self.folder,
-        )
+        self.data = self.folder / "data"
+        if self.copied is None:
+            shutil.copytree(_initialised(self.programs), self.data, copy_function=shutil.copyfile)
+            give_away(self.data)
+        else:
+            source = f"host={self.copied.folder} port={self.copied.port} user=postgres"
+            self.run("pg_basebackup", "-d", source, "-D", str(self.data), *_COPY)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
+        self.start()
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs."""
+        _run([os.fspath(self.programs / program), *arguments], self.folder)
+
+    def start(self) -> None:
+        """Start the server, again if it was killed."""
         settings = self.settings | {
             "unix_socket_directories": os.fspath(self.folder),
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        command = [*_unprivileged("--pdeathsig", "INT"), os.fspath(self.programs / "postgres"), "-D", os.fspath(data)]
-        with (self.folder / "log").open("wb") as log:
+        command = [
+            *unprivileged("--pdeathsig", "INT"),
+            os.fspath(self.programs / "postgres"),
+            "-D",
+            os.fspath(self.data),
+        ]
+        with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen([*command, *options], cwd=self.folder, stdout=log, stderr=log)
         limit = time.monotonic() + _WITHIN
         while not self._is_up():
@@ -130,8 +151,45 @@ class Server:
         """The URL of the server, by its socket."""
         return f"postgresql:///postgres?host={quote(os.fspath(self.folder), safe='/')}&port={self.port}&user=postgres"
 
+    def url_of(self, *ports: int, user: str = "postgres") -> str:
+        """Return the URL of hosts at ports of this machine: of this server, if none is named."""
+        hosts = ",".join(f"127.0.0.1:{port}" for port in ports or (self.port,))
+        return f"postgresql://{user}@{hosts}/postgres?"
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run one statement as its owner."""
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True) as session:
+            cursor = session.execute(sql.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def processes(self) -> list[int]:
+        """Return the numbers of the server's processes, the first one first."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="ascii")
+        return [self.process.pid, *map(int, children.split())]
+
+    def signal(self, number: int) -> None:
+        """Send a signal to all of its processes, as if it were the host: SIGKILL, SIGSTOP, SIGCONT."""
+        for process in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, number)
+
+    def kill(self) -> None:
+        """Let the host of the server lose its power."""
+        self.signal(signal.SIGKILL)
+        assert self.process is not None
+        self.process.wait(_WITHIN)
+
+    def promote(self) -> None:
+        """Make a primary of a standby."""
+        assert self.ask("SELECT pg_promote()") == [(True,)]
+
     def stop(self) -> None:
         """Stop the server at once, and remove all of it."""
+        if self.process is not None and self.process.poll() is None:
+            self.signal(signal.SIGCONT)
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGQUIT)
             self.process.wait(_WITHIN)
@@ -141,10 +199,51 @@ class Server:
         self.stop()
 
 
-def _unprivileged(*options: str) -> list[str]:
+def unprivileged(*options: str) -> list[str]:
     """Return what runs a program as a user who is not root."""
     user = ["--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.getuid() == 0 else []
     return ["setpriv", *user, *options]
+
+
+def _run(command: list[str], folder: Path) -> None:
+    subprocess.run([*unprivileged(), *command], check=True, stdout=subprocess.DEVNULL, cwd=folder)
+
+
+def give_away(folder: Path) -> None:
+    """Let the user that the server runs as own a folder, and all in it."""
+    folder.chmod(0o700)
+    if os.getuid() == 0:
+        for path in [folder, *folder.rglob("*")]:
+            shutil.chown(path, "nobody", "nogroup")
+
+
+@functools.cache
+def _initialised(programs: Path) -> Path:
+    """Return the data of a server that was never started: it takes longer to make than to copy."""
+    folder = Path(tempfile.mkdtemp(prefix="state-store-pg-", dir="/tmp"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    give_away(folder)
+    _run([os.fspath(programs / "initdb"), "-D", os.fspath(folder / "data"), *_INITDB], folder)
+    return folder / "data"
+
+
+@contextlib.contextmanager
+def pair(*, synchronous: bool = True) -> Iterator[tuple[Server, Server, Proxy]]:
+    """Start a primary and its standby, which commits wait for, unless it is not synchronous; and what is in between."""
+    replicated = {"wal_level": "replica", "max_wal_senders": "8", "wal_retrieve_retry_interval": "100ms"}
+    # On the standby nobody is named, or it would wait for another once it is promoted.
+    named = {"synchronous_standby_names": "standby"} if synchronous else {}
+    with contextlib.ExitStack() as stack:
+        primary = stack.enter_context(Server(replicated | named))
+        between = stack.enter_context(Proxy(primary.port))
+        source = f"host=127.0.0.1 port={between.port} user=postgres application_name=standby"
+        standby = stack.enter_context(Server(replicated | {"primary_conninfo": source}, copied=primary))
+        limit = time.monotonic() + _WITHIN
+        sql = "SELECT 1 FROM pg_stat_replication WHERE state = 'streaming' AND sync_state = "
+        while not primary.ask(sql + ("'sync'" if synchronous else "'async'")):
+            assert time.monotonic() < limit, "the standby does not follow"
+            time.sleep(0.02)
+        yield primary, standby, between
 
 
 @functools.cache
