@@ -81,8 +81,13 @@ class Engine:
                 session, self.schema, deadline, create=not self._read_only, unfinished=unfinished
             )
             self.clock = Clock(session, self.schema)
-        except BaseException:
+            if not self._read_only:
+                gate.check_locks(session, self._writes, deadline)
+        except BaseException as error:
             self._reads.refuse()
+            self._writes.refuse()
+            if isinstance(error, psycopg.Error):
+                raise errors.translated(error, inside=False) from None
             raise
         finally:
             self._reads.give_back(lease)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING
 
-from orchestrator.state_store.exceptions import StoreBusyError, StoreClosedError
+from orchestrator.state_store._postgres.sessions import Lease, Sessions
+from orchestrator.state_store.exceptions import CannotOpenError, StoreBusyError, StoreClosedError
 
 if TYPE_CHECKING:
     from orchestrator.state_store._core import Caller
     from orchestrator.state_store._postgres.deadline import Deadline
+    from orchestrator.state_store._postgres.session import Session
 
 _LONGEST_WAIT = 1.0
 
@@ -51,6 +54,28 @@ def refuse_own(store_id: str) -> None:
                 "by another store, so that waiting could never end; nothing was changed; repeat it once that "
                 "transaction or call is over"
             )
+
+
+def check_locks(session: Session, others: Sessions, deadline: Deadline) -> None:
+    """Refuse a server that accepts advisory locks and does nothing: numbers that are read and written would be lost.
+
+    Raises
+    ------
+    CannotOpenError
+        When two sessions get the same lock.
+    """
+    key, lease = secrets.randbits(62), Lease()
+    try:
+        session.execute(f"BEGIN; SELECT pg_advisory_xact_lock({key})".encode())
+        sql = f"SELECT pg_try_advisory_xact_lock({key})".encode()
+        both = others.take(lease, deadline).execute(sql).fetchall() == [(True,)]
+        session.execute(b"ROLLBACK")
+    finally:
+        others.give_back(lease)
+    if both:
+        raise CannotOpenError(
+            "the server does not keep advisory locks, by which writes of several processes are ordered"
+        )
 
 
 class Gate:
