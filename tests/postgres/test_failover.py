@@ -140,10 +140,12 @@ def test_a_cancelled_wait_for_the_standby_is_repeated() -> None:
         waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
         standby.signal(signal.SIGSTOP)
         done: list[str] = []
+        frozen_again = threading.Event()
 
         def write() -> None:
             store.upsert_intel_item(make_item("a"))
             done.append("upsert")
+            assert frozen_again.wait(TIMEOUT)
             with store.transaction():
                 store.upsert_intel_item(make_item("b"))
             done.append("transaction")
@@ -165,6 +167,7 @@ def test_a_cancelled_wait_for_the_standby_is_repeated() -> None:
                 while not done:
                     time.sleep(0.01)
                 standby.signal(signal.SIGSTOP)
+                frozen_again.set()
         standby.signal(signal.SIGCONT)
         thread.join(TIMEOUT)
         assert done == ["upsert", "transaction"]
