@@ -15,6 +15,7 @@ mod signals;
 mod transaction;
 mod warnings;
 mod wire;
+mod wire_batch;
 mod wire_lists;
 
 use pyo3::prelude::*;
@@ -40,6 +41,8 @@ mod _core {
     use super::transaction::Transaction;
     #[pymodule_export]
     use super::wire::{Arguments, Caller, Rows};
+    #[pymodule_export]
+    use super::wire_batch::ItemBatch;
     #[pymodule_export]
     use super::wire_lists::{Ranker, RunSelection};
 

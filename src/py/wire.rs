@@ -13,14 +13,14 @@ use super::convert::escape::{escaped, unescaped};
 use super::convert::item;
 use super::convert::{json, run, values};
 use super::errors::Refusal;
-use super::gil::TimeSlice;
 use super::options;
 use super::owner::Mark;
+use super::wire_batch::ItemBatch;
 use crate::error::excerpt;
 use crate::json::object;
 use crate::model::caller::Owner;
-use crate::model::columns::{ItemColumn, RunColumn};
-use crate::model::rows::{NewItems, Runs, TextRows};
+use crate::model::columns::RunColumn;
+use crate::model::rows::{Runs, TextRows};
 
 /// A row as such an engine has it.
 pub(super) type Row<'py> = Vec<Option<Bound<'py, PyString>>>;
@@ -61,15 +61,15 @@ impl Arguments {
         escaped(value.py(), &values::json_text(value, &self.0, operation, name)?)
     }
 
-    /// The columns of an item.
-    fn item<'py>(&self, item: &Bound<'py, PyAny>) -> PyResult<Vec<Row<'py>>> {
-        item_rows(item.py(), &item::one(item, &self.0)?)
+    /// An item as a batch of its own.
+    fn item(&self, item: &Bound<'_, PyAny>) -> PyResult<ItemBatch> {
+        ItemBatch::new(item.py(), item::one(item, &self.0)?, false)
     }
 
-    /// The columns of each item of an iterable.
-    fn items<'py>(&self, items: &Bound<'py, PyAny>) -> PyResult<Vec<Row<'py>>> {
+    /// The items of an iterable as a batch.
+    fn items(&self, items: &Bound<'_, PyAny>) -> PyResult<ItemBatch> {
         let py = items.py();
-        item_rows(py, &item::many(py, &item::exhaust(items)?, &self.0)?)
+        ItemBatch::new(py, item::many(py, &item::exhaust(items)?, &self.0)?, true)
     }
 
     /// Items, decisions on them and their reasons.
@@ -244,16 +244,6 @@ impl Caller {
     fn __clear__(&self) {
         self.0.clear();
     }
-}
-
-fn item_rows<'py>(py: Python<'py>, items: &NewItems) -> PyResult<Vec<Row<'py>>> {
-    let cell = |row, column: &ItemColumn| items.get(row, *column).map(|text| escaped(py, text)).transpose();
-    let mut time_slice = TimeSlice::begin();
-    let row = |row| {
-        time_slice.yield_gil(py);
-        ItemColumn::NEW.iter().map(|column| cell(row, column)).collect()
-    };
-    (0..items.len()).map(row).collect()
 }
 
 /// Append a row that has these of so many columns.

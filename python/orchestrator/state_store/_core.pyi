@@ -13,6 +13,7 @@ __all__ = [
     "SQLITE_VERSION",
     "Arguments",
     "Caller",
+    "ItemBatch",
     "ItemSelection",
     "Ranker",
     "Ranking",
@@ -162,11 +163,11 @@ class Arguments:
     def json(self, value: Any, operation: str, name: str) -> str:
         """Return a value as the text of its JSON."""
 
-    def item(self, item: IntelItemInput | SupportsKeysAndGetItem[str, Any]) -> list[list[str | None]]:
-        """Return the columns of an item, the only row."""
+    def item(self, item: IntelItemInput | SupportsKeysAndGetItem[str, Any]) -> ItemBatch:
+        """Return an item as a batch of its own."""
 
-    def items(self, items: Iterable[IntelItemInput | SupportsKeysAndGetItem[str, Any]]) -> list[list[str | None]]:
-        """Return the columns of each item."""
+    def items(self, items: Iterable[IntelItemInput | SupportsKeysAndGetItem[str, Any]]) -> ItemBatch:
+        """Return the items of an iterable as a batch."""
 
     @staticmethod
     def decisions(
@@ -225,6 +226,25 @@ class Arguments:
     @staticmethod
     def escape(text: str) -> str:
         """Return a text without NUL."""
+
+@final
+class ItemBatch:
+    """Items on their way to an engine that is written in Python: each once, sorted, in PostgreSQL's binary form."""
+
+    def __len__(self) -> int: ...
+    @property
+    def first_id(self) -> str:
+        """The id of the item that came first."""
+
+    @property
+    def places(self) -> int:
+        """How many items came."""
+
+    def runs(self) -> list[bytes]:
+        """Return the runs, and for messages the place and the id of the first item of each: an array each."""
+
+    def chunk(self, start: int) -> tuple[list[bytes], int]:
+        """Return places and columns of the items from this one on, an array each, and the item behind them."""
 
 @final
 class Rows:

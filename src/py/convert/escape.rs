@@ -21,7 +21,7 @@ pub(in crate::py) fn unescaped<'a>(text: &'a Bound<'_, PyString>) -> PyResult<Co
 }
 
 /// UTF-8 without NUL. What begins with a text still begins with it.
-fn escape(text: &[u8]) -> Result<Cow<'_, [u8]>, OutOfMemory> {
+pub(in crate::py) fn escape(text: &[u8]) -> Result<Cow<'_, [u8]>, OutOfMemory> {
     if !text.contains(&0) && !has_escape(text) {
         return Ok(text.into());
     }
@@ -47,7 +47,7 @@ fn escape(text: &[u8]) -> Result<Cow<'_, [u8]>, OutOfMemory> {
 }
 
 /// What [`escape`] made this of. What it has not made stays as it is.
-fn unescape(text: &[u8]) -> Result<Cow<'_, [u8]>, OutOfMemory> {
+pub(in crate::py) fn unescape(text: &[u8]) -> Result<Cow<'_, [u8]>, OutOfMemory> {
     if !has_escape(text) {
         return Ok(text.into());
     }

@@ -13,6 +13,7 @@ from orchestrator.state_store._postgres.clock import Clock
 from orchestrator.state_store._postgres.commits import Commits
 from orchestrator.state_store._postgres.deadline import Deadline
 from orchestrator.state_store._postgres.heartbeats import Heartbeats
+from orchestrator.state_store._postgres.pipeline import in_one_transaction
 from orchestrator.state_store._postgres.session import Opener, Session
 from orchestrator.state_store._postgres.sessions import Lease, Sessions
 from orchestrator.state_store._postgres.transaction import Open, Transaction
@@ -27,7 +28,9 @@ from orchestrator.state_store.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from orchestrator.state_store._postgres.pipeline import Statement
 
     _Read = Callable[[Session], "T"]
     _Write = Callable[[Session, int | None], "T"]
@@ -251,6 +254,28 @@ class Engine:
         if own is not None:
             return self._tell(operation, lambda: self._write_inside(own, work), inside=True)
         return self._tell(operation, lambda: self._write(work, advice, repeats), inside=False)
+
+    def send(
+        self,
+        operation: str,
+        statements: Callable[[int | None], Iterable[Statement]],
+        *,
+        repeats: bool = True,
+    ) -> list[tuple[Any, ...]]:
+        """Write in one round trip, as `write` does; return the rows of the first statement.
+
+        `statements` is given what `work` is. At least one statement takes the lock; none looks at another's answer.
+        """
+        own = self.own()
+        if own is not None:
+            return self._tell(operation, lambda: self._send_inside(own, statements), inside=True)
+        return self.write(
+            operation, lambda session, wait: in_one_transaction(session, statements(wait)), repeats=repeats
+        )
+
+    def _send_inside(self, own: Open, statements: Callable[[int | None], Iterable[Statement]]) -> list[tuple[Any, ...]]:
+        self.refuse_read_only()
+        return own.send(statements(None))
 
     def _write_inside(self, own: Open, work: _Write[T]) -> T:
         self.refuse_read_only()

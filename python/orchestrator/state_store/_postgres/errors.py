@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import psycopg
+from orchestrator.state_store._postgres.faults import REFUSED, error_of_refusal
 from orchestrator.state_store.exceptions import (
     CorruptDatabaseError,
     DiskFullError,
@@ -55,6 +56,11 @@ def is_collision(error: psycopg.Error) -> bool:
     return error.sqlstate in ("40P01", "40001")
 
 
+def is_refusal(error: psycopg.Error) -> bool:
+    """Say whether a function of the store's has refused the call, because of the run that it names."""
+    return error.diag.sqlstate == REFUSED
+
+
 def translated(error: psycopg.Error, *, inside: bool) -> StateStoreError:
     """Return an error of the server's as one of ours, unless it may have been committed nevertheless.
 
@@ -65,6 +71,8 @@ def translated(error: psycopg.Error, *, inside: bool) -> StateStoreError:
     inside
         Whether it was in the caller's own transaction.
     """
+    if is_refusal(error):
+        return error_of_refusal(error)
     what = message(error)
     if inside and (is_lost(error) or is_collision(error)):
         return TransactionDoomedError(f"{what}; the server has undone the whole transaction; nothing of it is written")

@@ -1,5 +1,6 @@
 -- The writes. Each is VOLATILE, so that every statement in it sees what was committed before it began: it takes the
--- lock of the store first, then looks, then writes. Their names carry the version of the schema.
+-- lock of the store first, then looks, then writes. The number in a name is raised whenever its arguments change: a
+-- program that opened the store before it was brought up to date goes on with the functions it knows.
 --
 -- The lock is shared by plain writes and exclusive in a transaction() block; `_wait` is how long to wait for it, in
 -- milliseconds, and NULL where the caller holds it. A write that names runs keeps their rows locked (FOR KEY SHARE), so
@@ -111,6 +112,7 @@ BEGIN
     PERFORM 1 FROM {schema}.intel_items i WHERE i.run_id = _run_id ORDER BY i.item_id FOR UPDATE;
     DELETE FROM {schema}.intel_items i WHERE i.run_id = _run_id;
     GET DIAGNOSTICS intel_items = ROW_COUNT;
+    DELETE FROM {schema}.item_seen s WHERE s.run_id = _run_id;
     DELETE FROM {schema}.telemetry t WHERE t.run_id = _run_id;
     GET DIAGNOSTICS telemetry = ROW_COUNT;
     DELETE FROM {schema}.runs r WHERE r.run_id = _run_id;
@@ -256,58 +258,94 @@ BEGIN
 END
 $$;
 
--- Insert or update items, sorted by item_id and each there once, in the order of recording that `_places` gives. The
--- first call of a batch takes the time, and a number for each 2^20 places; the others are given them.
-CREATE FUNCTION {schema}.put_items_1(
-    _wait integer, _run_ids text[], _count integer, _numbers bigint[], _time text,
+-- Insert or update items, sorted by item_id and each there once. `_places` is the order of recording.
+--
+-- A batch is several calls in one transaction. The first is given the runs, and the place and id of the first item of
+-- each; it takes the time, and a number for each 2^20 places. The others find both in a setting that ends with the
+-- transaction. A run that takes no items ends the batch: the DETAIL of the error says which, and why.
+--
+-- An item that comes again unchanged is not written, nor is its row locked; at most once a minute it is noted in
+-- `item_seen`. No note waits for another's, so that the order in which they are locked does not matter.
+CREATE FUNCTION {schema}.put_items_2(
+    _wait integer, _count integer, _runs text[], _first_places integer[], _first_items text[],
     _places integer[], _item_id text[], _run_id text[], _item_type text[], _title text[], _summary text[],
     _claims_json text[], _evidence_json text[], _scores_json text[], _risk_flags_json text[],
-    _explainability_json text[], _decision text[], _decision_reason text[],
-    OUT place integer, OUT fault text, OUT status text, OUT recovered_at text, OUT numbers bigint[], OUT at text
-) LANGUAGE plpgsql AS $$
+    _explainability_json text[], _decision text[], _decision_reason text[]
+) RETURNS void LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-    _stale text;
+    _at text;
+    _stale text := {schema}.ago_1(60);
+    _numbers bigint[];
+    _owners text[];
+    _bad record;
 BEGIN
-    PERFORM {schema}.enter_1(_wait);
-    at := coalesce(_time, {schema}.now_1());
-    _stale := {schema}.ago_1(60);
-    numbers := _numbers;
-    IF numbers IS NULL THEN
-        SELECT w.place, w.fault, w.status, w.recovered_at INTO place, fault, status, recovered_at
-        FROM {schema}.require_1(_run_ids, false, at) w;
-        IF fault IS NOT NULL THEN
-            RETURN;
+    IF _runs IS NOT NULL THEN
+        PERFORM {schema}.enter_1(_wait);
+        _at := {schema}.now_1();
+        SELECT * INTO _bad FROM {schema}.require_1(_runs, false, _at);
+        IF _bad.fault IS NOT NULL THEN
+            RAISE EXCEPTION 'a run takes no items' USING ERRCODE = 'OS001', DETAIL = json_build_array(
+                _first_places[_bad.place], _first_items[_bad.place], _runs[_bad.place], _bad.fault, _bad.status,
+                _bad.recovered_at)::text;
         END IF;
-        numbers := ARRAY(SELECT nextval('{schema}.recorded') FROM generate_series(0, _count >> 20));
+        _numbers := ARRAY(SELECT nextval('{schema}.recorded') FROM generate_series(0, (_count - 1) >> 20));
+        PERFORM set_config('state_store.batch', _at || ' ' || _numbers::text, true);
+    ELSE
+        _at := split_part(current_setting('state_store.batch'), ' ', 1);
+        _numbers := split_part(current_setting('state_store.batch'), ' ', 2)::bigint[];
     END IF;
-    -- What comes again while its run is being pruned is new, and recorded last.
-    IF EXISTS (SELECT FROM {schema}.runs r WHERE r.pruned_at IS NOT NULL) THEN
-        PERFORM 1 FROM {schema}.intel_items i JOIN {schema}.runs r ON r.run_id = i.run_id AND r.pruned_at IS NOT NULL
-        WHERE i.item_id = ANY (_item_id) ORDER BY i.item_id FOR UPDATE OF i;
-        DELETE FROM {schema}.intel_items i USING {schema}.runs r
-        WHERE i.item_id = ANY (_item_id) AND r.run_id = i.run_id AND r.pruned_at IS NOT NULL;
+    -- The runs that have these items already: no prune may begin with one before it sees that the item came again.
+    _owners := ARRAY(SELECT DISTINCT i.run_id FROM {schema}.intel_items i WHERE i.item_id = ANY (_item_id));
+    IF _owners <> '{}' THEN
+        PERFORM 1 FROM {schema}.runs r WHERE r.run_id = ANY (_owners) ORDER BY r.run_id FOR KEY SHARE;
+        -- What comes again while its run is being pruned is new, and recorded last.
+        IF EXISTS (SELECT FROM {schema}.runs r WHERE r.run_id = ANY (_owners) AND r.pruned_at IS NOT NULL) THEN
+            PERFORM 1 FROM {schema}.intel_items i JOIN {schema}.runs r ON r.run_id = i.run_id AND r.pruned_at IS NOT NULL
+            WHERE i.item_id = ANY (_item_id) ORDER BY i.item_id FOR UPDATE OF i;
+            DELETE FROM {schema}.intel_items i USING {schema}.runs r
+            WHERE i.item_id = ANY (_item_id) AND r.run_id = i.run_id AND r.pruned_at IS NOT NULL;
+        END IF;
     END IF;
-    INSERT INTO {schema}.intel_items AS i (
+    WITH came AS MATERIALIZED (
+        SELECT n.*, known.run_id AS owner, known.seen_at, known.is_same
+        FROM unnest(_places, _item_id, _run_id, _item_type, _title, _summary, _claims_json, _evidence_json, _scores_json,
+            _risk_flags_json, _explainability_json, _decision, _decision_reason)
+            AS n(place, item_id, run_id, item_type, title, summary, claims_json, evidence_json, scores_json,
+                risk_flags_json, explainability_json, decision, decision_reason)
+        LEFT JOIN LATERAL (
+            SELECT i.run_id, coalesce(i.updated_at, i.created_at) AS seen_at,
+                (i.title, i.summary, i.claims_json, i.evidence_json, i.scores_json, i.risk_flags_json,
+                    i.explainability_json, i.decision, i.decision_reason)
+                IS NOT DISTINCT FROM (n.title, n.summary, n.claims_json, n.evidence_json, n.scores_json,
+                    n.risk_flags_json, n.explainability_json, n.decision, n.decision_reason) AS is_same
+            FROM {schema}.intel_items i WHERE i.item_id = n.item_id LIMIT 1) known ON true
+    ), due AS MATERIALIZED (
+        SELECT c.item_id, c.owner FROM came c
+        WHERE c.is_same AND greatest(c.seen_at, (
+            SELECT max(s.seen_at) FROM {schema}.item_seen s WHERE s.item_id = c.item_id AND s.run_id = c.owner))
+            NOT BETWEEN _stale AND _at
+    ), noted AS (
+        UPDATE {schema}.item_seen s SET seen_at = _at
+        WHERE s.ctid = ANY (ARRAY(
+            SELECT f.ctid FROM due JOIN {schema}.item_seen f ON f.item_id = due.item_id AND f.run_id = due.owner
+            FOR UPDATE OF f SKIP LOCKED))
+        RETURNING s.item_id
+    ), noted_first AS (
+        INSERT INTO {schema}.item_seen (item_id, run_id, seen_at)
+        SELECT d.item_id, d.owner, _at FROM due d WHERE d.item_id NOT IN (SELECT noted.item_id FROM noted)
+    )
+    INSERT INTO {schema}.intel_items (
         seq, item_id, run_id, item_type, title, summary, claims_json, evidence_json, scores_json, risk_flags_json,
         explainability_json, decision, decision_reason, created_at)
-    SELECT (numbers[(n.place >> 20) + 1] << 20) | (n.place & 1048575), n.item_id, n.run_id, n.item_type, n.title,
-        n.summary, n.claims_json, n.evidence_json, n.scores_json, n.risk_flags_json, n.explainability_json, n.decision,
-        n.decision_reason, at
-    FROM unnest(_places, _item_id, _run_id, _item_type, _title, _summary, _claims_json, _evidence_json, _scores_json,
-        _risk_flags_json, _explainability_json, _decision, _decision_reason)
-        AS n(place, item_id, run_id, item_type, title, summary, claims_json, evidence_json, scores_json,
-            risk_flags_json, explainability_json, decision, decision_reason)
+    SELECT (_numbers[(c.place >> 20) + 1] << 20) | (c.place & 1048575), c.item_id, c.run_id, c.item_type, c.title,
+        c.summary, c.claims_json, c.evidence_json, c.scores_json, c.risk_flags_json, c.explainability_json, c.decision,
+        c.decision_reason, _at
+    FROM came c WHERE c.is_same IS NOT TRUE
     ON CONFLICT (item_id) DO UPDATE SET
         title = excluded.title, summary = excluded.summary, claims_json = excluded.claims_json,
         evidence_json = excluded.evidence_json, scores_json = excluded.scores_json,
         risk_flags_json = excluded.risk_flags_json, explainability_json = excluded.explainability_json,
-        decision = excluded.decision, decision_reason = excluded.decision_reason, updated_at = excluded.created_at
-    WHERE coalesce(i.updated_at, i.created_at) < _stale
-        OR (i.title, i.summary, i.claims_json, i.evidence_json, i.scores_json, i.risk_flags_json,
-            i.explainability_json, i.decision, i.decision_reason)
-        IS DISTINCT FROM (excluded.title, excluded.summary, excluded.claims_json, excluded.evidence_json,
-            excluded.scores_json, excluded.risk_flags_json, excluded.explainability_json, excluded.decision,
-            excluded.decision_reason);
+        decision = excluded.decision, decision_reason = excluded.decision_reason, updated_at = excluded.created_at;
 END
 $$;
 
@@ -348,6 +386,7 @@ BEGIN
     IF fault IS NULL THEN
         DELETE FROM {schema}.intel_items i WHERE i.item_id = _item_id;
         existed := FOUND;
+        DELETE FROM {schema}.item_seen s WHERE s.item_id = _item_id;
     END IF;
 END
 $$;
@@ -427,6 +466,7 @@ BEGIN
         ORDER BY d.item_id LIMIT _most FOR UPDATE);
     GET DIAGNOSTICS intel_items = ROW_COUNT;
     IF NOT EXISTS (SELECT FROM {schema}.intel_items i WHERE i.run_id = _run_id) THEN
+        DELETE FROM {schema}.item_seen s WHERE s.run_id = _run_id;
         DELETE FROM {schema}.telemetry t WHERE t.run_id = _run_id;
         GET DIAGNOSTICS telemetry = ROW_COUNT;
         DELETE FROM {schema}.runs r WHERE r.run_id = _run_id;

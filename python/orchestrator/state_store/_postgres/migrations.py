@@ -17,7 +17,10 @@ from orchestrator.state_store.exceptions import (
 if TYPE_CHECKING:
     from orchestrator.state_store._postgres.deadline import Deadline
 
-VERSION = 1
+_STEPS = ("schema.sql", "schema_2.sql")
+"""What makes version 1, and what makes each version of the one before. The functions are replaced with each."""
+
+VERSION = len(_STEPS)
 """The newest schema that this package knows."""
 
 _OLDEST_SERVER = 150_000
@@ -27,14 +30,15 @@ _HERE = Path(__file__).parent
 def prepare(
     connection: psycopg.Connection, schema: str, deadline: Deadline, *, create: bool, unfinished: bool = False
 ) -> tuple[str, int]:
-    """Return the id of the store in a schema, and its version; make the store if it is not there.
+    """Return the id of the store in a schema, and its version; make the store, or bring it up to date.
 
     With `unfinished`, it may be a copy that is not finished.
 
     Raises
     ------
     CannotOpenError
-        When the server is too old, its encoding is not UTF-8, or there is no store and `create` is not set.
+        When the server is too old, its encoding is not UTF-8, or there is no store, or an older one, and `create` is not
+        set.
     ForeignDatabaseError, SchemaTooNewError
         When the tables there are not ours, or of a newer version of this package.
     """
@@ -44,15 +48,16 @@ def prepare(
     if connection.info.parameter_status("server_encoding") != "UTF8":
         raise CannotOpenError("the encoding of the database is not UTF8: create one with ENCODING 'UTF8'")
     try:
-        tables = _tables(connection, schema)
-        if "unfinished_copy" in tables and not unfinished:
+        if "unfinished_copy" in _tables(connection, schema) and not unfinished:
             raise CannotOpenError(
                 f"the store in the schema {schema} is an unfinished copy: repeat copy_store, or drop the schema"
             )
-        if "store_identity" not in tables:
+        version = _version(connection, schema)
+        if version < VERSION:
             if not create:
-                raise CannotOpenError(f"there is no store in the schema {schema}, and it was to be opened read-only")
-            _make(connection, schema, deadline)
+                found = f"there is only one of version {version}" if version else "there is no store"
+                raise CannotOpenError(f"{found} in the schema {schema}, and it was to be opened read-only")
+            _bring_up_to_date(connection, schema, deadline)
         return _identity(connection, schema)
     except psycopg.Error as error:
         if error.sqlstate in ("42501", "25006"):
@@ -71,8 +76,9 @@ def _tables(connection: psycopg.Connection, schema: str) -> list[str]:
     return [name for (name,) in connection.execute(sql, [schema])]
 
 
-def _is_there(connection: psycopg.Connection, schema: str) -> bool:
-    return "store_identity" in _tables(connection, schema)
+def _version(connection: psycopg.Connection, schema: str) -> int:
+    """Return the version of a store, 0 where there is none."""
+    return _identity(connection, schema)[1] if "store_identity" in _tables(connection, schema) else 0
 
 
 def _identity(connection: psycopg.Connection, schema: str) -> tuple[str, int]:
@@ -87,22 +93,23 @@ def _identity(connection: psycopg.Connection, schema: str) -> tuple[str, int]:
     return store_id, version
 
 
-def _make(connection: psycopg.Connection, schema: str, deadline: Deadline) -> None:
-    """Make the store, unless another does at the same time: then wait for it."""
+def _bring_up_to_date(connection: psycopg.Connection, schema: str, deadline: Deadline) -> None:
+    """Make the store what this package knows, unless another does at the same time: then wait for it."""
     connection.execute(f"BEGIN; SET LOCAL lock_timeout = {deadline.milliseconds()}".encode())
     try:
         key = f"orchestrator.state_store/{schema}"
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
-        if not _is_there(connection, schema):
-            tables = _tables(connection, schema)
-            if tables:
-                raise ForeignDatabaseError(
-                    f"the schema {schema} has a table {tables[0]} already, and it is not a store's; "
-                    "name another one by ?schema="
-                )
+        version = _version(connection, schema)
+        if not version and (tables := _tables(connection, schema)):
+            raise ForeignDatabaseError(
+                f"the schema {schema} has a table {tables[0]} already, and it is not a store's; "
+                "name another one by ?schema="
+            )
+        if version < VERSION:
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}".encode())
-            for name in ("schema.sql", "functions.sql", "views.sql"):
+            for name in (*_STEPS[version:], "functions.sql", "views.sql"):
                 text = (_HERE / name).read_text(encoding="utf-8")
+                text = text.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION")
                 connection.execute(text.replace("{schema}", schema).encode())
             connection.execute(f"REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC".encode())
         connection.execute(b"COMMIT")

@@ -83,10 +83,11 @@ class Prune:
             [(started_at,)] = session.execute(sql.encode(), newest).fetchall()
             seen_since = min(seen_since, started_at)
         if self._keep_seen:
-            self._restrict(
-                f"NOT EXISTS (SELECT FROM {schema}.intel_items i WHERE i.run_id = runs.run_id AND i.updated_at >= %s)",
-                seen_since,
-            )
+            for table, seen_at in (("intel_items", "updated_at"), ("item_seen", "seen_at")):
+                self._restrict(
+                    f"NOT EXISTS (SELECT FROM {schema}.{table} i WHERE i.run_id = runs.run_id AND i.{seen_at} >= %s)",
+                    seen_since,
+                )
         return True
 
     def is_any(self, session: psycopg.Connection) -> bool:

@@ -13,6 +13,7 @@ from orchestrator.state_store._postgres import errors
 from orchestrator.state_store._postgres.commits import DOOMED
 from orchestrator.state_store._postgres.deadline import Deadline
 from orchestrator.state_store._postgres.gate import Holder
+from orchestrator.state_store._postgres.pipeline import pipelined
 from orchestrator.state_store.exceptions import (
     StateStoreError,
     StoreClosedError,
@@ -21,10 +22,11 @@ from orchestrator.state_store.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
-    from typing import NoReturn, Self
+    from typing import Any, NoReturn, Self
 
+    from orchestrator.state_store._postgres.pipeline import Statement
     from orchestrator.state_store._postgres.session import Session
     from orchestrator.state_store._postgres.sessions import Lease
 
@@ -64,12 +66,26 @@ class Open:
             try:
                 found = work(self.session)
             except BaseException:
-                # If this fails, the transaction is doomed; the first error is the one to tell, Ctrl-C above all.
-                with suppress(psycopg.Error, StateStoreError):
-                    self.execute("ROLLBACK TO SAVEPOINT call; RELEASE SAVEPOINT call")
+                self._undo_call()
                 raise
             self.execute("RELEASE SAVEPOINT call")
             return found
+
+    def send(self, statements: Iterable[Statement]) -> list[tuple[Any, ...]]:
+        """Do one call's work in one round trip; return the rows of its first statement."""
+        with self.lock:
+            self.refuse_unusable()
+            self.session.begin_call(Deadline(self._busy_timeout))
+            try:
+                return pipelined(self.session, b"SAVEPOINT call", statements, b"RELEASE SAVEPOINT call")
+            except BaseException:
+                self._undo_call()
+                raise
+
+    def _undo_call(self) -> None:
+        # If this fails, the transaction is doomed; the first error is the one to tell, Ctrl-C above all.
+        with suppress(psycopg.Error, StateStoreError):
+            self.execute("ROLLBACK TO SAVEPOINT call; RELEASE SAVEPOINT call")
 
     def execute(self, statement: str) -> None:
         """Run a statement of control. A failure dooms the transaction."""

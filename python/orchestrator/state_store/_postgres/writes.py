@@ -75,7 +75,7 @@ def write(
             if lost or error.sqlstate == "25006":
                 renew()
             elif not errors.is_collision(error):
-                if unsure:
+                if unsure and not errors.is_refusal(error):
                     raise _unknown(unsure, advice) from None
                 raise
             if deadline.left() == 0 and not unsure:

@@ -88,7 +88,7 @@ class Copying(Engine):
             if self._mark(session) is None and session.execute(any_row.encode()).fetchall() == [(True,)]:
                 raise CannotOpenError("it holds data already")
             session.execute(
-                f"TRUNCATE {schema}.runs, {schema}.intel_items, {schema}.telemetry;"
+                f"TRUNCATE {schema}.runs, {schema}.intel_items, {schema}.item_seen, {schema}.telemetry;"
                 f" DROP TABLE IF EXISTS {schema}.unfinished_copy;"
                 f" CREATE TABLE {schema}.unfinished_copy (mark text NOT NULL)".encode()
             )

@@ -1,0 +1,46 @@
+"""Several statements in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import chain
+from typing import Any
+
+import psycopg
+from orchestrator.state_store.exceptions import StateStoreError
+
+Statement = tuple[bytes, Sequence[Any]]
+"""SQL, and its parameters."""
+
+
+def pipelined(
+    session: psycopg.Connection, begin: bytes, statements: Iterable[Statement], end: bytes
+) -> list[tuple[Any, ...]]:
+    """Run statements between two others; return the rows of the first.
+
+    The next statement is made while the server has the one before. The first that fails ends it, with no other done.
+    """
+    first: psycopg.Cursor | None = None
+    with session.pipeline():
+        session.execute(begin)
+        for sql, parameters in statements:
+            cursor = session.execute(sql, parameters)
+            first = first or cursor
+        session.execute(end)
+    return [] if first is None else first.fetchall()
+
+
+def in_one_transaction(session: psycopg.Connection, statements: Iterable[Statement]) -> list[tuple[Any, ...]]:
+    """Run statements as one transaction; return the rows of the first."""
+    some = iter(statements)
+    (sql, parameters), second = next(some), next(some, None)
+    if second is None:
+        return session.execute(sql, parameters).fetchall()
+    try:
+        return pipelined(session, b"BEGIN", chain([(sql, parameters), second], some), b"COMMIT")
+    except BaseException:
+        # If this fails, the session is not kept; the first error is the one to tell, Ctrl-C above all.
+        with suppress(psycopg.Error, StateStoreError):
+            session.execute(b"ROLLBACK")
+        raise

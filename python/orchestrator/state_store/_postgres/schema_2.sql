@@ -1,0 +1,12 @@
+-- Version 2: which items came again unchanged, and when last. The wide rows are not written for that. An item may have
+-- several notes, made by several writers at once; the newest counts.
+CREATE TABLE {schema}.item_seen (
+    item_id text COLLATE "C" NOT NULL,
+    run_id text COLLATE "C" NOT NULL,
+    seen_at text COLLATE "C" NOT NULL
+);
+
+CREATE INDEX item_seen_item_id ON {schema}.item_seen (item_id);
+CREATE INDEX item_seen_run_id ON {schema}.item_seen (run_id);
+
+UPDATE {schema}.store_identity SET schema_version = 2;
