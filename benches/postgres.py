@@ -89,10 +89,15 @@ def threads(store: Contender, run_id: str) -> Work:
     """Prepare 8 threads with 50 durable writes each."""
     items = make_items(MADE_UP, run_id, 400, first=next(FIRST) * 100_000)
 
+    def some(part: int) -> None:
+        for item in items[part::8]:
+            store.upsert(item)
+
     def work() -> None:
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda part: [store.upsert(item) for item in items[part::8]], range(8)))
+            list(pool.map(some, range(8)))
 
+    # So that every thread's session is open.
     work()
     items = make_items(MADE_UP, run_id, 400, first=next(FIRST) * 100_000)
     return work
@@ -140,7 +145,7 @@ class Bench:
         with psycopg.connect(self.server.url, autocommit=True) as session:
             if name in (SQLALCHEMY, EXECUTEMANY):
                 session.execute(f"CREATE SCHEMA {schema}".encode())
-            contender = CONTENDERS[name](self.url(proxy), schema)
+            contender: Contender = CONTENDERS[name](self.url(proxy), schema)
             self.schema = schema
             try:
                 yield contender

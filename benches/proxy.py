@@ -11,8 +11,8 @@ import threading
 import time
 from typing import Self
 
-WAITS = b"QSH"
-"""What a client sends and then waits: a simple query, Sync, and Flush."""
+WAITS = (b"Q", b"S", b"H")
+"""What a client sends and then waits: a simple query, Sync, and Flush; libpq sends a Flush behind a Sync for nothing."""
 
 
 class Proxy:
@@ -51,6 +51,7 @@ class Line:
         self._count = count
         self._left = 0
         self._head = b""
+        self._last = b""
         self._started = False
         self.waits = 0
         for work in (self._take, self._send):
@@ -95,7 +96,8 @@ class Line:
             if len(self._head) < (5 if self._started else 4):
                 return
             if self._started:
-                self.waits += self._head[:1] in WAITS
+                self.waits += self._head[:1] in WAITS and (self._last, self._head[:1]) != (b"S", b"H")
+                self._last = self._head[:1]
             self._left = int.from_bytes(self._head[-4:], "big") - 4
             self._head, self._started = b"", True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -129,4 +129,9 @@ def connect(url: str, schema: str) -> psycopg.Connection:
     return psycopg.connect(url, autocommit=True, options=f"-c search_path={schema}")
 
 
-CONTENDERS = {"state_store": Ours, "SQLAlchemy Core": SqlAlchemy, "executemany+orjson": Executemany, "a file": File}
+CONTENDERS: dict[str, Callable[[str, str], Contender]] = {
+    "state_store": Ours,
+    "SQLAlchemy Core": SqlAlchemy,
+    "executemany+orjson": Executemany,
+    "a file": File,
+}

@@ -17,6 +17,7 @@ mod warnings;
 mod wire;
 mod wire_batch;
 mod wire_lists;
+mod wire_scan;
 
 use pyo3::prelude::*;
 
@@ -44,7 +45,9 @@ mod _core {
     #[pymodule_export]
     use super::wire_batch::ItemBatch;
     #[pymodule_export]
-    use super::wire_lists::{Ranker, RunSelection};
+    use super::wire_lists::RunSelection;
+    #[pymodule_export]
+    use super::wire_scan::{ItemReader, ItemTally, Ranker};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -19,7 +19,7 @@ use super::wire_batch::ItemBatch;
 use crate::error::excerpt;
 use crate::json::object;
 use crate::model::caller::Owner;
-use crate::model::columns::RunColumn;
+use crate::model::columns::{ItemColumn, RunColumn};
 use crate::model::rows::{Runs, TextRows};
 
 /// A row as such an engine has it.
@@ -61,15 +61,17 @@ impl Arguments {
         escaped(value.py(), &values::json_text(value, &self.0, operation, name)?)
     }
 
-    /// An item as a batch of its own.
-    fn item(&self, item: &Bound<'_, PyAny>) -> PyResult<ItemBatch> {
-        ItemBatch::new(item.py(), item::one(item, &self.0)?, false)
+    /// The columns of an item.
+    fn item<'py>(&self, item: &Bound<'py, PyAny>) -> PyResult<Row<'py>> {
+        let (py, items) = (item.py(), item::one(item, &self.0)?);
+        let cell = |column: &ItemColumn| items.get(0, *column).map(|text| escaped(py, text)).transpose();
+        ItemColumn::NEW.iter().map(cell).collect()
     }
 
     /// The items of an iterable as a batch.
     fn items(&self, items: &Bound<'_, PyAny>) -> PyResult<ItemBatch> {
         let py = items.py();
-        ItemBatch::new(py, item::many(py, &item::exhaust(items)?, &self.0)?, true)
+        ItemBatch::new(py, item::many(py, &item::exhaust(items)?, &self.0)?)
     }
 
     /// Items, decisions on them and their reasons.

@@ -27,15 +27,13 @@ pub(super) struct ItemBatch {
     sorted: Vec<(usize, usize)>,
     /// The first row of each run, in their order.
     runs: Vec<usize>,
-    /// Whether messages say which item they are about.
-    numbered: bool,
 }
 
 impl ItemBatch {
-    pub(super) fn new(py: Python<'_>, items: NewItems, numbered: bool) -> PyResult<Self> {
+    pub(super) fn new(py: Python<'_>, items: NewItems) -> PyResult<Self> {
         Ok(py.detach(|| {
             let (sorted, runs) = (sorted(&items)?, runs(&items)?);
-            Ok::<_, OutOfMemory>(Self { items, sorted, runs, numbered })
+            Ok::<_, OutOfMemory>(Self { items, sorted, runs })
         })?)
     }
 
@@ -45,8 +43,8 @@ impl ItemBatch {
 
     fn of_runs(&self) -> Result<[Vec<u8>; 3], OutOfMemory> {
         let texts = |column| texts(self.runs.iter().map(move |row| self.cell(*row, column)));
-        let place = |row: &usize| self.numbered.then_some(*row);
-        Ok([texts(ItemColumn::RunId)?, integers(self.runs.iter().map(place))?, texts(ItemColumn::ItemId)?])
+        let places = integers(self.runs.iter().copied())?;
+        Ok([texts(ItemColumn::RunId)?, places, texts(ItemColumn::ItemId)?])
     }
 
     fn arrays(&self, start: usize) -> Result<(Vec<Vec<u8>>, usize), OutOfMemory> {
@@ -57,7 +55,7 @@ impl ItemBatch {
             stop += 1;
         }
         let chunk = &self.sorted[start..stop];
-        let places = integers(chunk.iter().map(|(first, _)| Some(*first)));
+        let places = integers(chunk.iter().map(|(first, _)| *first));
         let column = |column: &ItemColumn| {
             let of_first = matches!(column, ItemColumn::RunId | ItemColumn::ItemType);
             let row = move |(first, last): &(usize, usize)| if of_first { *first } else { *last };
@@ -72,12 +70,6 @@ impl ItemBatch {
 impl ItemBatch {
     fn __len__(&self) -> usize {
         self.sorted.len()
-    }
-
-    /// The id of the first item, for messages.
-    #[getter]
-    fn first_id(&self) -> PyResult<String> {
-        Ok(memory::lossy(self.cell(0, ItemColumn::ItemId).unwrap_or_default())?)
     }
 
     /// How many places there are: each item that was given has one.
@@ -127,9 +119,9 @@ fn texts<'a>(of: impl Iterator<Item = Option<&'a [u8]>>) -> Result<Vec<u8>, OutO
     array(TEXT, of.map(|text| text.map(escape).transpose()))
 }
 
-fn integers(of: impl Iterator<Item = Option<usize>>) -> Result<Vec<u8>, OutOfMemory> {
+fn integers(of: impl Iterator<Item = usize>) -> Result<Vec<u8>, OutOfMemory> {
     let bytes = |number: usize| i32::try_from(number).unwrap_or(i32::MAX).to_be_bytes();
-    array(INT4, of.map(|number| Ok(number.map(bytes))))
+    array(INT4, of.map(|number| Ok(Some(bytes(number)))))
 }
 
 /// An array as PostgreSQL reads it: one dimension from 1 on, NULL as a length of -1.
@@ -193,7 +185,7 @@ mod tests {
         let head = [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 25, 0, 0, 0, 3, 0, 0, 0, 1];
         let body = [0, 0, 0, 2, b'a', b'b', 255, 255, 255, 255, 0, 0, 0, 5, 0xf4, 0x8f, 0xbf, 0xbf, b'0'];
         assert_eq!(texts, [&head[..], &body[..]].concat());
-        let integers = integers([Some(258)].into_iter()).unwrap();
+        let integers = integers([258].into_iter()).unwrap();
         assert_eq!(integers, [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 23, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 1, 2]);
     }
 }

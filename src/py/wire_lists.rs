@@ -1,18 +1,17 @@
 //! Which rows an engine that is written in Python lists and counts: what was asked for, checked, and its cursors.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString};
+use pyo3::types::PyList;
 
 use super::calls::best::Ranking;
 use super::calls::runs;
-use super::convert::escape::unescaped;
 use super::convert::item;
 use super::convert::item_selection::ItemSelection;
 use super::convert::values;
 use super::errors::Refusal;
 use super::gil::TimeSlice;
 use super::wire::{Row, push};
-use crate::json::order_by::OrderBy;
+use super::wire_scan::Ranker;
 use crate::memory::OutOfMemory;
 use crate::model::columns::ItemColumn;
 use crate::model::rows::Items;
@@ -26,27 +25,6 @@ use crate::sqlite::lists::runs::RunFilter;
 /// Runs that are to be listed or counted, checked.
 #[pyclass(frozen, module = "orchestrator.state_store._core")]
 pub(super) struct RunSelection(RunFilter, Described);
-
-/// Ranks items by a number.
-#[pyclass(module = "orchestrator.state_store._core")]
-pub(super) struct Ranker {
-    by: OrderBy,
-    ranker: best::Ranker,
-}
-
-#[pymethods]
-impl Ranker {
-    /// Take an item: the text that its number is in, and its place.
-    fn add(&mut self, text: Option<&Bound<'_, PyString>>, place: i64) -> PyResult<()> {
-        let text = text.map(unescaped).transpose()?;
-        Ok(self.ranker.add(self.by.number(text.as_deref())?, place)?)
-    }
-
-    /// The first of those that were taken.
-    fn ranking(&mut self) -> Ranking {
-        Ranking(self.ranker.ranking())
-    }
-}
 
 #[pymethods]
 impl RunSelection {
@@ -131,7 +109,7 @@ impl ItemSelection {
         self.read().map(ItemColumn::name).collect()
     }
 
-    /// The columns that [`Self::keeps`] takes: one for each condition.
+    /// The columns that the conditions are about, one for each.
     #[getter]
     fn condition_columns(&self) -> Vec<&'static str> {
         self.filter.conditions.iter().map(|condition| condition.column().name()).collect()
@@ -158,7 +136,7 @@ impl ItemSelection {
         };
         let position = cursor.map(|cursor| self.described()?.decode(cursor, store_id)).transpose()?;
         let after = after.and_then(|after| after.get().0.end(self.order)).or(position);
-        Ok(Ranker { by, ranker: best::Ranker::new(self.order, after.as_ref(), most) })
+        Ok(Ranker::new(self, by, best::Ranker::new(self.order, after.as_ref(), most)))
     }
 
     /// The places of some items of a ranking, in its order.
@@ -171,17 +149,6 @@ impl ItemSelection {
         let ranking = &ranking.get().0;
         let Some(end) = ranking.end(self.order).filter(|_| ranking.is_more()) else { return Ok(None) };
         Ok(Some(end.encode(self.described()?.text(), store_id)))
-    }
-
-    /// Whether all conditions hold for these texts.
-    fn keeps(&self, texts: Row<'_>) -> PyResult<bool> {
-        for (condition, text) in self.filter.conditions.iter().zip(&texts) {
-            let text = text.as_ref().map(unescaped).transpose()?;
-            if !condition.holds(text.as_deref())? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     /// A dict of each row.
@@ -210,7 +177,7 @@ impl ItemSelection {
 }
 
 impl ItemSelection {
-    fn read(&self) -> impl Iterator<Item = ItemColumn> {
+    pub(super) fn read(&self) -> impl Iterator<Item = ItemColumn> {
         let fields = self.fields();
         ItemColumn::ALL.iter().copied().filter(move |column| fields.has(*column))
     }

@@ -14,7 +14,9 @@ __all__ = [
     "Arguments",
     "Caller",
     "ItemBatch",
+    "ItemReader",
     "ItemSelection",
+    "ItemTally",
     "Ranker",
     "Ranking",
     "Rows",
@@ -94,7 +96,7 @@ class ItemSelection:
 
     @property
     def condition_columns(self) -> list[str]:
-        """The columns that `keeps` takes: one for each condition."""
+        """The columns that the conditions are about, one for each."""
 
     @property
     def number_column(self) -> str | None:
@@ -109,8 +111,11 @@ class ItemSelection:
     def cursor_behind(self, ranking: Ranking, store_id: str) -> str | None:
         """Return the cursor behind a ranking; None if there is nothing behind it."""
 
-    def keeps(self, texts: Sequence[str | None]) -> bool:
-        """Return whether all conditions hold for these texts."""
+    def reader(self, limit: int | None, most_scanned: int | None = None) -> ItemReader:
+        """Return what reads the first `limit` rows that are kept, of the first `most_scanned`."""
+
+    def tally(self) -> ItemTally:
+        """Return what counts the rows that are kept."""
 
     def dicts(self, rows: Sequence[Sequence[str | None]]) -> list[IntelItem]:
         """Return a dict of each row."""
@@ -125,11 +130,48 @@ class ItemSelection:
 class Ranker:
     """Ranks items by a number."""
 
-    def add(self, text: str | None, place: int) -> None:
-        """Take an item: the text that its number is in, and its place."""
+    def take(self, data: bytes) -> None:
+        """Take some whole rows of a binary COPY."""
 
     def ranking(self) -> Ranking:
         """Return the first of those that were taken."""
+
+@final
+class ItemReader:
+    """Makes dicts of the rows that are kept."""
+
+    def take(self, data: bytes) -> None:
+        """Take some whole rows of a binary COPY."""
+
+    @property
+    def items(self) -> list[IntelItem]:
+        """The dicts so far."""
+
+    @property
+    def scanned(self) -> int:
+        """How many rows were looked at."""
+
+    @property
+    def last_scanned(self) -> int | None:
+        """The place of the last of them."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there are rows behind the last that is wanted."""
+
+    @property
+    def end(self) -> tuple[str, int] | None:
+        """The time and the place of the last that is wanted, if there are rows behind it."""
+
+@final
+class ItemTally:
+    """Counts the rows that are kept, by the text of a column."""
+
+    def take(self, data: bytes) -> None:
+        """Take some whole rows of a binary COPY."""
+
+    def counts(self) -> list[tuple[str | None, int]]:
+        """Return the texts, as they came, and how many rows have each."""
 
 @final
 class RunSelection:
@@ -163,8 +205,8 @@ class Arguments:
     def json(self, value: Any, operation: str, name: str) -> str:
         """Return a value as the text of its JSON."""
 
-    def item(self, item: IntelItemInput | SupportsKeysAndGetItem[str, Any]) -> ItemBatch:
-        """Return an item as a batch of its own."""
+    def item(self, item: IntelItemInput | SupportsKeysAndGetItem[str, Any]) -> list[str | None]:
+        """Return the columns of an item."""
 
     def items(self, items: Iterable[IntelItemInput | SupportsKeysAndGetItem[str, Any]]) -> ItemBatch:
         """Return the items of an iterable as a batch."""
@@ -232,10 +274,6 @@ class ItemBatch:
     """Items on their way to an engine that is written in Python: each once, sorted, in PostgreSQL's binary form."""
 
     def __len__(self) -> int: ...
-    @property
-    def first_id(self) -> str:
-        """The id of the item that came first."""
-
     @property
     def places(self) -> int:
         """How many items came."""

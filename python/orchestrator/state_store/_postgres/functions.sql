@@ -13,17 +13,17 @@ $$;
 CREATE FUNCTION {schema}.enter_1(_wait integer) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF _wait IS NOT NULL THEN
-        PERFORM set_config('lock_timeout', _wait::text, true);
-        PERFORM pg_advisory_xact_lock_shared({schema}.lock_key_1());
+        -- The key is that of lock_key_1, whose call would take as long as the rest.
+        PERFORM set_config('lock_timeout', _wait::text, true),
+            pg_advisory_xact_lock_shared(hashtextextended('orchestrator.state_store:' || store_id, 0))
+        FROM {schema}.store_identity;
     END IF;
 END
 $$;
 
 -- A time as Python's isoformat() prints it: no fraction where it is zero.
 CREATE FUNCTION {schema}.isoformat_1(_at timestamptz) RETURNS text LANGUAGE sql STABLE AS $$
-    SELECT to_char(_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS')
-        || CASE to_char(_at AT TIME ZONE 'UTC', 'US') WHEN '000000' THEN '' ELSE to_char(_at AT TIME ZONE 'UTC', '.US') END
-        || '+00:00'
+    SELECT replace(to_char(_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), '.000000', '') || '+00:00'
 $$;
 
 CREATE FUNCTION {schema}.now_1() RETURNS text LANGUAGE sql VOLATILE AS $$
@@ -318,7 +318,7 @@ BEGIN
                     i.explainability_json, i.decision, i.decision_reason)
                 IS NOT DISTINCT FROM (n.title, n.summary, n.claims_json, n.evidence_json, n.scores_json,
                     n.risk_flags_json, n.explainability_json, n.decision, n.decision_reason) AS is_same
-            FROM {schema}.intel_items i WHERE i.item_id = n.item_id LIMIT 1) known ON true
+            FROM {schema}.intel_items i WHERE i.item_id = n.item_id AND _owners <> '{}' LIMIT 1) known ON true
     ), due AS MATERIALIZED (
         SELECT c.item_id, c.owner FROM came c
         WHERE c.is_same AND greatest(c.seen_at, (
@@ -332,7 +332,7 @@ BEGIN
         RETURNING s.item_id
     ), noted_first AS (
         INSERT INTO {schema}.item_seen (item_id, run_id, seen_at)
-        SELECT d.item_id, d.owner, _at FROM due d WHERE d.item_id NOT IN (SELECT noted.item_id FROM noted)
+        SELECT d.item_id, d.owner, _at FROM due d WHERE NOT EXISTS (SELECT FROM noted WHERE noted.item_id = d.item_id)
     )
     INSERT INTO {schema}.intel_items (
         seq, item_id, run_id, item_type, title, summary, claims_json, evidence_json, scores_json, risk_flags_json,
@@ -346,6 +346,50 @@ BEGIN
         evidence_json = excluded.evidence_json, scores_json = excluded.scores_json,
         risk_flags_json = excluded.risk_flags_json, explainability_json = excluded.explainability_json,
         decision = excluded.decision, decision_reason = excluded.decision_reason, updated_at = excluded.created_at;
+END
+$$;
+
+-- Insert or update one item. What is not simple is done as a batch.
+CREATE FUNCTION {schema}.put_item_2(
+    _wait integer, _item_id text, _run_id text, _item_type text, _title text, _summary text, _claims_json text,
+    _evidence_json text, _scores_json text, _risk_flags_json text, _explainability_json text, _decision text,
+    _decision_reason text
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    _at text;
+    _is_plain boolean;
+    _owner text;
+    _is_same boolean;
+    _is_fresh boolean;
+BEGIN
+    PERFORM {schema}.enter_1(_wait);
+    _at := {schema}.now_1();
+    SELECT r.recovered_at IS NULL
+        AND (r.status <> 'running' OR left(coalesce(r.heartbeat_at, r.started_at), 19) = left(_at, 19))
+    INTO _is_plain FROM {schema}.runs r WHERE r.run_id = _run_id AND r.pruned_at IS NULL FOR KEY SHARE;
+    SELECT i.run_id, coalesce(i.updated_at, i.created_at) BETWEEN {schema}.ago_1(60) AND _at,
+        (i.title, i.summary, i.claims_json, i.evidence_json, i.scores_json, i.risk_flags_json, i.explainability_json,
+            i.decision, i.decision_reason)
+        IS NOT DISTINCT FROM (_title, _summary, _claims_json, _evidence_json, _scores_json, _risk_flags_json,
+            _explainability_json, _decision, _decision_reason)
+    INTO _owner, _is_fresh, _is_same FROM {schema}.intel_items i WHERE i.item_id = _item_id;
+    IF _is_plain IS NOT TRUE OR _owner <> _run_id OR _is_same AND NOT _is_fresh THEN
+        PERFORM {schema}.put_items_2(NULL, 1, ARRAY[_run_id], NULL, NULL, ARRAY[0], ARRAY[_item_id], ARRAY[_run_id],
+            ARRAY[_item_type], ARRAY[_title], ARRAY[_summary], ARRAY[_claims_json], ARRAY[_evidence_json],
+            ARRAY[_scores_json], ARRAY[_risk_flags_json], ARRAY[_explainability_json], ARRAY[_decision],
+            ARRAY[_decision_reason]);
+    ELSIF _is_same IS NOT TRUE THEN
+        INSERT INTO {schema}.intel_items (
+            seq, item_id, run_id, item_type, title, summary, claims_json, evidence_json, scores_json, risk_flags_json,
+            explainability_json, decision, decision_reason, created_at)
+        VALUES (DEFAULT, _item_id, _run_id, _item_type, _title, _summary, _claims_json, _evidence_json, _scores_json,
+            _risk_flags_json, _explainability_json, _decision, _decision_reason, _at)
+        ON CONFLICT (item_id) DO UPDATE SET
+            title = excluded.title, summary = excluded.summary, claims_json = excluded.claims_json,
+            evidence_json = excluded.evidence_json, scores_json = excluded.scores_json,
+            risk_flags_json = excluded.risk_flags_json, explainability_json = excluded.explainability_json,
+            decision = excluded.decision, decision_reason = excluded.decision_reason, updated_at = excluded.created_at;
+    END IF;
 END
 $$;
 
@@ -386,7 +430,7 @@ BEGIN
     IF fault IS NULL THEN
         DELETE FROM {schema}.intel_items i WHERE i.item_id = _item_id;
         existed := FOUND;
-        DELETE FROM {schema}.item_seen s WHERE s.item_id = _item_id;
+        DELETE FROM {schema}.item_seen s WHERE s.run_id = delete_item_1.run_id AND s.item_id = _item_id;
     END IF;
 END
 $$;

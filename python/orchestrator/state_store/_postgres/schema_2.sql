@@ -6,7 +6,6 @@ CREATE TABLE {schema}.item_seen (
     seen_at text COLLATE "C" NOT NULL
 );
 
-CREATE INDEX item_seen_item_id ON {schema}.item_seen (item_id);
-CREATE INDEX item_seen_run_id ON {schema}.item_seen (run_id);
+CREATE INDEX item_seen_run_id ON {schema}.item_seen (run_id, item_id);
 
 UPDATE {schema}.store_identity SET schema_version = 2;

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import psycopg
 from psycopg.adapt import Dumper
 
@@ -19,7 +17,6 @@ class Wire:
 
 class _Dumper(Dumper):
     format = psycopg.pq.Format.BINARY
-    oid: ClassVar[int] = 0
 
     def dump(self, obj: Wire) -> bytes:
         return obj.value

@@ -30,18 +30,15 @@ class IntelItems(Engine):
 
     def upsert_intel_item(self, item: IntelItemInput | SupportsKeysAndGetItem[str, Any]) -> None:
         """Insert or update one item."""
-        batch = self.arguments.item(item)
-        self._put(f"upsert_intel_item {excerpt(batch.first_id)}", batch)
+        columns = self.arguments.item(item)
+        sql = f"SELECT {self.schema}.put_item_2({', '.join(['%s'] * 13)})".encode()
+        operation = f"upsert_intel_item {excerpt(Rows.unescape(columns[0] or ''))}"
+        self.send(operation, lambda wait: [(sql, [wait, *columns])])
 
     def upsert_intel_items_batch(self, items: Iterable[IntelItemInput | SupportsKeysAndGetItem[str, Any]]) -> None:
         """Insert or update many items in one transaction."""
+        operation = "upsert_intel_items_batch"
         batch = self.arguments.items(items)
-        if len(batch):
-            self._put("upsert_intel_items_batch", batch)
-        else:
-            self.write("upsert_intel_items_batch", lambda session, wait: None)
-
-    def _put(self, operation: str, batch: ItemBatch) -> None:
         sql = f"SELECT {self.schema}.put_items_2({', '.join(['%s'] * 18)})".encode()
 
         def put(wait: int | None) -> Iterator[Statement]:
@@ -52,7 +49,10 @@ class IntelItems(Engine):
                 yield sql, [*of_runs, *map(Wire, arrays)]
                 of_runs = _NO_RUNS
 
-        self.send(operation, put)
+        if len(batch):
+            self.send(operation, put)
+        else:
+            self.write(operation, lambda session, wait: None)
 
     def get_intel_item(self, item_id: str) -> IntelItem | None:
         """Return an item; None if there is no such item."""

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from orchestrator.state_store._core import ItemSelection
 from orchestrator.state_store._postgres.calls.intel_items import ITEM_PRUNED
+from orchestrator.state_store._postgres.copy_out import copy_out
 from orchestrator.state_store._postgres.engine import Engine
 from orchestrator.state_store._postgres.tally import sorted_tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from orchestrator.state_store._core import Ranker, Ranking
+    from orchestrator.state_store._core import ItemReader, Ranker, Ranking
     from orchestrator.state_store.records.item import IntelItem
 
-_MOST_SCANNED = 10_000
-"""How many items a page of an iteration scans, at most: no read stays open for long."""
+_SCANNED = 2_000
+"""How many items a page of an iteration scans, and a list with conditions and a limit at first."""
 
-_FETCHED = 500
-"""How many rows of a long read come at a time."""
+_SCANNED_MORE = 10_000
+"""How many such a list scans at a time after that."""
 
-Row = tuple[Any, ...]
+_PLACES = 5_000
+"""How many items are read by their places at a time."""
 
 
 class ItemLists(Engine):
@@ -44,23 +45,46 @@ class ItemLists(Engine):
         if selection.number_column is not None:
             return self._list_ranked(selection, most, cursor)
 
-        def read(session: psycopg.Connection) -> tuple[list[Row], Row | None]:
+        def read(session: psycopg.Connection) -> ItemReader:
             after = None if cursor is None else selection.place(cursor, self.store_id)
-            return self._page(session, selection, after, most, None)
+            return self._list(session, selection, after, most)
 
-        rows, last = self.read(selection.operation, read)
-        end = None if last is None else selection.cursor(last[-2], last[-1], self.store_id)
-        return selection.dicts([row[:-2] for row in rows]), end
+        found = self.read(selection.operation, read)
+        end = found.end
+        return found.items, None if end is None else selection.cursor(*end, self.store_id)
 
     def page_intel_items(
         self, selection: ItemSelection, after: tuple[str, int] | None, limit: int
     ) -> tuple[list[IntelItem], tuple[str, int] | None]:
         """Return the next items, and the position after them; None on the last page."""
-        place = None if after is None else after[1]
-        rows, last = self.read(
-            "iter_intel_items", lambda session: self._page(session, selection, place, limit, _MOST_SCANNED)
-        )
-        return selection.dicts([row[:-2] for row in rows]), None if last is None else (last[-2], last[-1])
+        scanned = _SCANNED if selection.condition_columns else limit
+        reader = selection.reader(limit, scanned)
+
+        def read(session: psycopg.Connection) -> None:
+            place = None if after is None else after[1]
+            self._scan(session, selection, selection.columns, reader.take, after=place, most=scanned + 1)
+
+        self.read("iter_intel_items", read)
+        return reader.items, reader.end
+
+    def _list(
+        self, session: psycopg.Connection, selection: ItemSelection, after: int | None, limit: int | None
+    ) -> ItemReader:
+        """Read the first items. Those of a list with conditions may be anywhere: they are sought part by part."""
+        sought = bool(selection.condition_columns) and limit is not None
+        most = _SCANNED if sought else None if limit is None else limit + 1
+        reader = selection.reader(limit)
+        self._scan(session, selection, selection.columns, reader.take, after=after, most=most)
+        if not sought or reader.is_over or reader.scanned < _SCANNED:
+            return reader
+        with _moment(session):
+            reader = selection.reader(limit)
+            before = -1
+            while not reader.is_over and reader.scanned > before:
+                before = reader.scanned
+                self._scan(session, selection, selection.columns, reader.take, after=after, most=_SCANNED_MORE)
+                after = reader.last_scanned
+        return reader
 
     def rank_intel_items(self, selection: ItemSelection, after: Ranking | None, most: int) -> Ranking:
         """Rank the first `most` items by the number of the selection's `order_by`, or those behind a ranking."""
@@ -72,7 +96,7 @@ class ItemLists(Engine):
     ) -> list[IntelItem]:
         """Return some items of a ranking of the same selection, without those that are gone."""
         places = selection.places(ranking, start, stop)
-        return selection.dicts(self.read("iter_intel_items", lambda session: self._at(session, selection, places)))
+        return self.read("iter_intel_items", lambda session: self._at(session, selection, places))
 
     def _list_ranked(
         self, selection: ItemSelection, limit: int | None, cursor: str | None
@@ -80,129 +104,82 @@ class ItemLists(Engine):
         """Return the best items, and the cursor behind them."""
         most = 2**62 if limit is None else limit
 
-        def read(session: psycopg.Connection) -> tuple[list[Row], Ranking]:
+        def read(session: psycopg.Connection) -> tuple[list[IntelItem], Ranking]:
             # Both reads are of one moment.
             with _moment(session):
                 ranker = selection.ranker(most, None, cursor, self.store_id)
                 ranking = self._rank(session, selection, ranker)
                 return self._at(session, selection, selection.places(ranking, 0, most)), ranking
 
-        rows, ranking = self.read(selection.operation, read)
-        return selection.dicts(rows), selection.cursor_behind(ranking, self.store_id)
+        items, ranking = self.read(selection.operation, read)
+        return items, selection.cursor_behind(ranking, self.store_id)
 
     def _rank(self, session: psycopg.Connection, selection: ItemSelection, ranker: Ranker) -> Ranking:
-        with self._scan(session, selection, [selection.number_column or ""], None, None, stream=True) as rows:
-            for row, kept in rows:
-                if kept:
-                    ranker.add(row[0], row[-1])
+        self._scan(session, selection, [selection.number_column or ""], ranker.take)
         return ranker.ranking()
 
-    def _at(self, session: psycopg.Connection, selection: ItemSelection, places: list[int]) -> list[Row]:
-        """Return the rows at these places, in their order, that the selection still lets through."""
+    def _at(self, session: psycopg.Connection, selection: ItemSelection, places: list[int]) -> list[IntelItem]:
+        """Return the items at these places, in their order, that the selection still lets through."""
         where, values = self._of_items(selection)
-        tested = selection.condition_columns
-        sql = (
-            f"SELECT {', '.join([*tested, *selection.columns])} FROM {self.schema}.intel_items i"
+        reader = selection.reader(None)
+        query = (
+            f"{self._select(selection, selection.columns)}"
             f" JOIN unnest(%s::bigint[]) WITH ORDINALITY AS wanted(place, number) ON i.seq = wanted.place"
             f" WHERE {where} ORDER BY wanted.number"
         )
-        found: list[Row] = []
-        for start in range(0, len(places), _FETCHED):
-            rows = session.execute(sql.encode(), [places[start : start + _FETCHED], *values])
-            found += [row[len(tested) :] for row in rows if selection.keeps(row[: len(tested)])]
-        return found
+        for start in range(0, len(places), _PLACES):
+            copy_out(session, query, [places[start : start + _PLACES], *values], reader.take)
+        return reader.items
 
     def count_intel_items(self, selection: ItemSelection) -> int:
         """Return the number of items."""
-
-        def read(session: psycopg.Connection) -> int:
-            if not selection.condition_columns:
-                where, values = self._of_items(selection)
-                sql = f"SELECT count(*) FROM {self.schema}.intel_items i WHERE {where}"
-                [(count,)] = session.execute(sql.encode(), values).fetchall()
-                return int(count)
-            with self._scan(session, selection, [], None, None) as rows:
-                return sum(kept for _, kept in rows)
-
-        return self.read("count_intel_items", read)
+        return sum(count for _, count in self._tally(selection, None))
 
     def count_intel_items_by(self, by: str, selection: ItemSelection) -> dict[str | None, int]:
         """Return how many items there are of each decision, type or run, the most frequent first."""
         by = self.arguments.choice(by, selection.operation, "by", ["decision", "item_type", "run_id"])
+        return sorted_tally(self._tally(selection, by))
 
-        def read(session: psycopg.Connection) -> dict[str | None, int]:
-            if not selection.condition_columns:
-                where, values = self._of_items(selection)
-                sql = f"SELECT {by}, count(*) FROM {self.schema}.intel_items i WHERE {where} GROUP BY 1"
-                return sorted_tally(session.execute(sql.encode(), values).fetchall())
-            with self._scan(session, selection, [by], None, None) as rows:
-                return sorted_tally(Counter(row[0] for row, kept in rows if kept).items())
+    def _tally(self, selection: ItemSelection, by: str | None) -> list[tuple[str | None, int]]:
+        """Return how many items have each text in a column; without one, how many there are."""
 
-        return self.read("count_intel_items_by", read)
+        def read(session: psycopg.Connection) -> list[tuple[str | None, int]]:
+            if selection.condition_columns:
+                tally = selection.tally()
+                self._scan(session, selection, [] if by is None else [by], tally.take)
+                return tally.counts()
+            where, values = self._of_items(selection)
+            sql = f"SELECT {by or 'NULL'}, count(*) FROM {self.schema}.intel_items i WHERE {where}"
+            return session.execute(f"{sql}{f' GROUP BY {by}' if by else ''}".encode(), values).fetchall()
 
-    def _page(
-        self,
-        session: psycopg.Connection,
-        selection: ItemSelection,
-        after: int | None,
-        limit: int | None,
-        most_scanned: int | None,
-    ) -> tuple[list[Row], Row | None]:
-        """Return rows of the selection's columns, time and place; and the last one, if any may be left behind it."""
-        found: list[Row] = []
-        last: Row | None = None
-        if not selection.condition_columns:
-            most_scanned = None
-        wanted = None if limit is None else limit + 1
-        if most_scanned is not None:
-            wanted = most_scanned + 1
-        elif selection.condition_columns:
-            wanted = None
-        scanned = 0
-        with self._scan(session, selection, selection.columns, after, wanted) as rows:
-            for row, kept in rows:
-                if scanned == most_scanned or (kept and len(found) == limit):
-                    return found, last
-                scanned += 1
-                if kept:
-                    found.append(row)
-                if kept or most_scanned is not None:
-                    last = row
-        return found, None
+        return self.read(selection.operation, read)
 
-    @contextmanager
     def _scan(
         self,
         session: psycopg.Connection,
         selection: ItemSelection,
         columns: list[str],
-        after: int | None,
-        wanted: int | None,
+        take: Callable[[bytes], None],
         *,
-        stream: bool = False,
-    ) -> Iterator[Iterator[tuple[Row, bool]]]:
-        """Read rows of these columns, time and place, and say of each whether the conditions hold, in one snapshot."""
+        after: int | None = None,
+        most: int | None = None,
+    ) -> None:
+        """Read the first rows behind a place, of one moment."""
         where, values = self._of_items(selection)
         newest = selection.is_newest_first
         if after is not None:
             where += f" AND seq {'<' if newest else '>'} %s"
             values.append(after)
-        tested = selection.condition_columns
-        sql = (
-            f"SELECT {', '.join([*tested, *columns, 'created_at', 'seq'])} FROM {self.schema}.intel_items i"
-            f" WHERE {where} ORDER BY seq {'DESC' if newest else 'ASC'}"
-        )
-        if wanted is not None:
-            sql += " LIMIT %s"
-            values.append(min(wanted, 2**62))
-        if not (tested or stream):
-            yield ((row, True) for row in session.execute(sql.encode(), values))
-            return
-        with _moment(session), session.cursor(name="scan") as cursor:
-            cursor.itersize = _FETCHED
-            cursor.execute(sql.encode(), values)
-            size = len(tested)
-            yield ((row[size:], selection.keeps(row[:size])) for row in cursor)
+        query = f"{self._select(selection, columns)} WHERE {where} ORDER BY seq {'DESC' if newest else 'ASC'}"
+        if most is not None:
+            query += " LIMIT %s"
+            values.append(min(most, 2**62))
+        copy_out(session, query, values, take)
+
+    def _select(self, selection: ItemSelection, columns: list[str]) -> str:
+        """Return what selects what the core reads: a place, a time, a column for each condition, and these."""
+        wanted = ", ".join(f"i.{column}" for column in ("seq", "created_at", *selection.condition_columns, *columns))
+        return f"SELECT {wanted} FROM {self.schema}.intel_items i"
 
     def _of_items(self, selection: ItemSelection) -> tuple[str, list[Any]]:
         """Return the conditions that the server decides, and their values."""
