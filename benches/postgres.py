@@ -18,12 +18,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import psycopg
-from tests.servers import Server
 
 from benches.items import MADE_UP, make_items
 from benches.proxy import Proxy
 from benches.report import line
 from benches.rivals.postgres import CONTENDERS, Contender, connect
+from tests.servers import Server
 
 OURS, SQLALCHEMY, EXECUTEMANY, FILE = CONTENDERS
 GATE = 0.6
@@ -235,8 +235,7 @@ def report(
     for row in rows:
         for rival in (name for name in names if name != OURS and OURS in names):
             ratios = sorted(
-                theirs / ours
-                for ours, theirs in zip(seconds[row.name, OURS], seconds[row.name, rival], strict=True)
+                theirs / ours for ours, theirs in zip(seconds[row.name, OURS], seconds[row.name, rival], strict=True)
             )
             target = row.targets.get(rival)
             found = statistics.median(ratios)

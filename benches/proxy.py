@@ -1,4 +1,4 @@
-"""A proxy before a PostgreSQL server that makes every way there and back as long as it is told, and counts the waits."""
+"""A proxy before a PostgreSQL server: makes every way there and back as long as it is told, and counts the waits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 from typing import Self
 
 WAITS = (b"Q", b"S", b"H")
-"""What a client sends and then waits: a simple query, Sync, and Flush; libpq sends a Flush behind a Sync for nothing."""
+"""What a client sends and then waits: a simple query, Sync, Flush. A Flush behind a Sync, which libpq sends, is none."""
 
 
 class Proxy:

@@ -72,7 +72,11 @@ class SqlAlchemy:
     """SQLAlchemy Core: typed tables, JSON columns, its dialect's upsert, its pool."""
 
     def __init__(self, url: str, schema: str) -> None:
-        self._engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url, options=f"-c search_path={schema}"), pool_size=8)
+        self._engine = create_engine(
+            "postgresql+psycopg://",
+            creator=lambda: connect(url, schema, autocommit=False),
+            pool_size=8,
+        )
         METADATA.create_all(self._engine)
         self.close = self._engine.dispose
 
@@ -124,9 +128,9 @@ class Executemany:
         return [tables.to_item(row, orjson.loads) for row in rows]
 
 
-def connect(url: str, schema: str) -> psycopg.Connection:
+def connect(url: str, schema: str, *, autocommit: bool = True) -> psycopg.Connection:
     """Open a connection that works in a schema of its own."""
-    return psycopg.connect(url, autocommit=True, options=f"-c search_path={schema}")
+    return psycopg.connect(url, autocommit=autocommit, options=f"-c search_path={schema}")
 
 
 CONTENDERS: dict[str, Callable[[str, str], Contender]] = {

@@ -186,6 +186,9 @@ mod tests {
         let body = [0, 0, 0, 2, b'a', b'b', 255, 255, 255, 255, 0, 0, 0, 5, 0xf4, 0x8f, 0xbf, 0xbf, b'0'];
         assert_eq!(texts, [&head[..], &body[..]].concat());
         let integers = integers([258].into_iter()).unwrap();
-        assert_eq!(integers, [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 23, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 1, 2]);
+        assert_eq!(
+            integers,
+            [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 23, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 1, 2]
+        );
     }
 }

@@ -215,7 +215,8 @@ impl ItemTally {
             let (mut copied, mut cells) = (Copied::new(data)?, Vec::new());
             while copied.next(&mut cells)? {
                 if filter.keeps(&cells)? {
-                    let key = filter.behind(&cells).first().copied().flatten().map(memory::bytes).transpose()?;
+                    let key =
+                        filter.behind(&cells).first().copied().flatten().map(memory::bytes).transpose()?;
                     counts.try_reserve(1).map_err(memory::OutOfMemory::from)?;
                     *counts.entry(key).or_default() += 1;
                 }
@@ -226,7 +227,8 @@ impl ItemTally {
 
     /// The texts, as they came, and how many rows have each.
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<Vec<(Option<Bound<'py, PyString>>, u64)>> {
-        let text = |text: &Option<Vec<u8>>| text.as_ref().map(|text| PyString::from_bytes(py, text)).transpose();
+        let text =
+            |text: &Option<Vec<u8>>| text.as_ref().map(|text| PyString::from_bytes(py, text)).transpose();
         self.counts.iter().map(|(key, count)| Ok((text(key)?, *count))).collect()
     }
 }

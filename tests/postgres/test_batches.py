@@ -96,7 +96,9 @@ def test_a_batch_that_is_refused_leaves_nothing(store: StateStore) -> None:
     items = [make_item(f"{number:04}") for number in range(1_200)]
     store.upsert_intel_items_batch(items[:1])
     wrong = [*items[1:700], make_item("x", "missing"), *items[700:], make_item("y", "missing")]
-    with pytest.raises(RunNotFoundError, match=r'^upsert_intel_items_batch: item 699 \("x"\): there is no run "missing"'):
+    with pytest.raises(
+        RunNotFoundError, match=r'^upsert_intel_items_batch: item 699 \("x"\): there is no run "missing"'
+    ):
         store.upsert_intel_items_batch(wrong)
     assert item_ids(store) == ["0000"]
     store.upsert_intel_items_batch(items)
@@ -221,5 +223,6 @@ def test_a_batch_of_several_megabytes_an_item_is_written(url: str, pytestconfig:
         store.upsert_intel_items_batch(make_item(f"{number}", summary=text) for number in range(count))
         assert store.count_intel_items() == count
         item = store.get_intel_item("5")
-        assert item is not None and item["summary"] == text
+        assert item is not None
+        assert item["summary"] == text
     assert 0 < most[0] <= 128 * MB

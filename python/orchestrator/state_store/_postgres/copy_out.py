@@ -21,8 +21,8 @@ _PART = 1 << 18
 def copy_out(session: psycopg.Connection, query: str, values: Sequence[Any], take: Callable[[bytes], None]) -> None:
     """Hand over all rows of a query in PostgreSQL's binary form.
 
-    psycopg's own `copy` waits for each row by itself, which takes longer than all the rest. What `take` raises is raised
-    once all rows have come, so that the session can go on.
+    psycopg's own `copy` waits for each row by itself, which takes longer than all the rest. What `take` raises is
+    raised once all rows have come, so that the session can go on.
     """
     sql = psycopg.ClientCursor(session).mogrify(f"COPY ({query}) TO STDOUT (FORMAT binary)".encode(), values)
     error: list[Exception] = []

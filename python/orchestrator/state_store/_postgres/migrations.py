@@ -37,8 +37,8 @@ def prepare(
     Raises
     ------
     CannotOpenError
-        When the server is too old, its encoding is not UTF-8, or there is no store, or an older one, and `create` is not
-        set.
+        When the server is too old, its encoding is not UTF-8, or `create` is not set and there is no store, or only an
+        older one.
     ForeignDatabaseError, SchemaTooNewError
         When the tables there are not ours, or of a newer version of this package.
     """

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from _typeshed import SupportsKeysAndGetItem
-    from orchestrator.state_store._core import ItemBatch
     from orchestrator.state_store._postgres.pipeline import Statement
     from orchestrator.state_store.records.item import IntelItem, IntelItemInput
 

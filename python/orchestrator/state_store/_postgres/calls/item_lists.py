@@ -58,14 +58,15 @@ class ItemLists(Engine):
     ) -> tuple[list[IntelItem], tuple[str, int] | None]:
         """Return the next items, and the position after them; None on the last page."""
         scanned = _SCANNED if selection.condition_columns else limit
-        reader = selection.reader(limit, scanned)
 
-        def read(session: psycopg.Connection) -> None:
+        def read(session: psycopg.Connection) -> ItemReader:
+            reader = selection.reader(limit, scanned)
             place = None if after is None else after[1]
             self._scan(session, selection, selection.columns, reader.take, after=place, most=scanned + 1)
+            return reader
 
-        self.read("iter_intel_items", read)
-        return reader.items, reader.end
+        found = self.read("iter_intel_items", read)
+        return found.items, found.end
 
     def _list(
         self, session: psycopg.Connection, selection: ItemSelection, after: int | None, limit: int | None
@@ -88,8 +89,9 @@ class ItemLists(Engine):
 
     def rank_intel_items(self, selection: ItemSelection, after: Ranking | None, most: int) -> Ranking:
         """Rank the first `most` items by the number of the selection's `order_by`, or those behind a ranking."""
-        ranker = selection.ranker(most, after)
-        return self.read("iter_intel_items", lambda session: self._rank(session, selection, ranker))
+        return self.read(
+            "iter_intel_items", lambda session: self._rank(session, selection, selection.ranker(most, after))
+        )
 
     def read_ranked_intel_items(
         self, selection: ItemSelection, ranking: Ranking, start: int, stop: int
