@@ -12,7 +12,7 @@ import time
 from typing import Self
 
 WAITS = (b"Q", b"S", b"H")
-"""What a client sends and then waits: a simple query, Sync, Flush. A Flush behind a Sync, which libpq sends, is none."""
+"""What a client sends and then waits: a simple query, Sync, Flush. A Flush right behind a Sync is none."""
 
 
 class Proxy:
