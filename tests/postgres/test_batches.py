@@ -150,11 +150,10 @@ def test_opposite_batches_do_not_wait_for_each_other_in_a_circle(
         before = session.execute(sql.encode()).fetchall()
 
         def write(worker: int, number: int) -> None:
-            # Each changes every fifth item, and sees the others again; the chunks of each end elsewhere.
-            some = names[worker * 100 :]
+            # Each sees the first items again and changes the last; its chunks end elsewhere than those of the others.
             batch = [
-                make_item(name, title=f"{worker} {number}" if place % 5 == worker else "title")
-                for place, name in enumerate(some)
+                make_item(name, title="title" if name < "0500" else f"{worker} {number}")
+                for name in names[worker * 100 :]
             ]
             store.upsert_intel_items_batch(batch if worker % 2 else batch[::-1])
 
