@@ -12,7 +12,7 @@ from psycopg.waiting import Ready, Wait
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
 
-    Waits = Generator[Wait, Ready | int, "PGresult | None"]
+    _Waits = Generator[Wait, Ready | int, "PGresult | None"]
 
 _PART = 1 << 18
 """Bytes that are handed over at a time, or a little more: whole rows."""
@@ -37,7 +37,7 @@ def copy_out(session: psycopg.Connection, query: str, values: Sequence[Any], tak
                 error.append(raised)
         parts.clear()
 
-    def stream(pgconn: PGconn) -> Waits:
+    def stream(pgconn: PGconn) -> _Waits:
         nonlocal size
         pgconn.send_query(sql.encode())
         while pgconn.flush():
@@ -66,7 +66,7 @@ def copy_out(session: psycopg.Connection, query: str, values: Sequence[Any], tak
         raise error[0]
 
 
-def _result(pgconn: PGconn) -> Waits:
+def _result(pgconn: PGconn) -> _Waits:
     while pgconn.is_busy():
         yield from _more(pgconn)
     return pgconn.get_result()
