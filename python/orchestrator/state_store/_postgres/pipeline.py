@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import chain
@@ -22,7 +23,11 @@ def pipelined(
     The next statement is made while the server has the one before. The first that fails ends it, with no other done.
     """
     first: psycopg.Cursor | None = None
-    with session.pipeline():
+    with session.pipeline() as pipeline:
+        alive = weakref.proxy(pipeline)
+        # At its end psycopg sends a Flush behind the Sync. The server would take it for activity, and never end a
+        # transaction in which nothing happens after that.
+        vars(pipeline)["_fetch_gen"] = lambda *, flush: psycopg.Pipeline._fetch_gen(alive, flush=False)
         session.execute(begin)
         for sql, parameters in statements:
             cursor = session.execute(sql, parameters)
