@@ -24,7 +24,6 @@ from orchestrator.state_store.exceptions import (
     StoreClosedError,
     TransactionDoomedError,
     TransactionError,
-    UnsupportedError,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     _Read = Callable[[Session], "T"]
     _Write = Callable[[Session, int | None], "T"]
+    _Statements = Callable[[int | None], Iterable[Statement]]
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class Engine:
         if file_mode != 0o600:
             raise InvalidValueError("file_mode: a store in PostgreSQL has no file")
         if self.arguments.flag(trace_sql, "trace_sql"):
-            raise unsupported("trace_sql", "let the server log its statements (log_min_duration_statement)")
+            raise errors.unsupported("trace_sql", "let the server log its statements (log_min_duration_statement)")
         self.schema = self._address.schema
         self.closed = False
         self.commits = 0
@@ -109,7 +109,7 @@ class Engine:
     @property
     def db_path(self) -> str:
         """Refuse: there is no file."""
-        raise unsupported("db_path", "a store in PostgreSQL has no file")
+        raise errors.unsupported("db_path", "a store in PostgreSQL has no file")
 
     def begin_heartbeats(self, run_id: str) -> None:
         """Have a thread record a run's heartbeats."""
@@ -252,34 +252,21 @@ class Engine:
         """
         own = self.own()
         if own is not None:
-            return self._tell(operation, lambda: self._write_inside(own, work), inside=True)
+            # A store that can only be read has none.
+            return self._tell(operation, lambda: own.run(lambda session: work(session, None)), inside=True)
         return self._tell(operation, lambda: self._write(work, advice, repeats), inside=False)
 
-    def send(
-        self,
-        operation: str,
-        statements: Callable[[int | None], Iterable[Statement]],
-        *,
-        repeats: bool = True,
-    ) -> list[tuple[Any, ...]]:
+    def send(self, operation: str, statements: _Statements, *, repeats: bool = True) -> list[tuple[Any, ...]]:
         """Write in one round trip, as `write` does; return the rows of the first statement.
 
         `statements` is given what `work` is. At least one statement takes the lock; none looks at another's answer.
         """
         own = self.own()
         if own is not None:
-            return self._tell(operation, lambda: self._send_inside(own, statements), inside=True)
+            return self._tell(operation, lambda: own.send(statements(None)), inside=True)
         return self.write(
             operation, lambda session, wait: in_one_transaction(session, statements(wait)), repeats=repeats
         )
-
-    def _send_inside(self, own: Open, statements: Callable[[int | None], Iterable[Statement]]) -> list[tuple[Any, ...]]:
-        self.refuse_read_only()
-        return own.send(statements(None))
-
-    def _write_inside(self, own: Open, work: _Write[T]) -> T:
-        self.refuse_read_only()
-        return own.run(lambda session: work(session, None))
 
     def _write(self, work: _Write[T], advice: str, repeats: bool) -> T:
         self.refuse_read_only()
@@ -351,11 +338,6 @@ class Engine:
         if not self.__dict__.get("closed", True) and "_heartbeats" in self.__dict__:
             self._busy_timeout = 0.0
             self.close()
-
-
-def unsupported(what: str, instead: str) -> UnsupportedError:
-    """Return the error of what a store in PostgreSQL does not have."""
-    return UnsupportedError(f"{what}: a store in PostgreSQL does not have this; {instead}")
 
 
 def _forget_all() -> None:

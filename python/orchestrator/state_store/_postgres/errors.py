@@ -14,6 +14,7 @@ from orchestrator.state_store.exceptions import (
     StorageIOError,
     StoreBusyError,
     TransactionDoomedError,
+    UnsupportedError,
 )
 
 _KINDS: dict[str, tuple[type[StateStoreError], str]] = {
@@ -86,3 +87,8 @@ def message(error: psycopg.Error) -> str:
     """Return an error's message as one line."""
     found = error.diag.message_primary or str(error) or type(error).__name__
     return " ".join(found.split())
+
+
+def unsupported(what: str, instead: str) -> UnsupportedError:
+    """Return the error of what a store in PostgreSQL does not have."""
+    return UnsupportedError(f"{what}: a store in PostgreSQL does not have this; {instead}")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import psycopg
 from orchestrator.state_store import _core
 from orchestrator.state_store._core import Rows
-from orchestrator.state_store._postgres.engine import Engine, unsupported
+from orchestrator.state_store._postgres.engine import Engine
+from orchestrator.state_store._postgres.errors import unsupported
 from orchestrator.state_store._postgres.faults import error_of, excerpt
 from orchestrator.state_store._postgres.pruning import Prune
 from orchestrator.state_store.exceptions import RunActiveError, StateStoreError
