@@ -365,7 +365,8 @@ BEGIN
     PERFORM {schema}.enter_1(_wait);
     _at := {schema}.now_1();
     SELECT r.recovered_at IS NULL
-        AND (r.status <> 'running' OR left(coalesce(r.heartbeat_at, r.started_at), 19) = left(_at, 19))
+        AND (r.status <> 'running' OR left(coalesce(r.heartbeat_at, r.started_at), 19) = left(_at, 19)
+            OR _run_id = ANY (nullif(current_setting('state_store.written', true), '')::text[]))
     INTO _is_plain FROM {schema}.runs r WHERE r.run_id = _run_id AND r.pruned_at IS NULL FOR KEY SHARE;
     SELECT i.run_id, coalesce(i.updated_at, i.created_at) BETWEEN {schema}.ago_1(60) AND _at,
         (i.title, i.summary, i.claims_json, i.evidence_json, i.scores_json, i.risk_flags_json, i.explainability_json,
