@@ -35,6 +35,10 @@ impl Snapshot {
     #[classattr]
     const ORDER: &'static str = "rowid";
 
+    /// SQL of when an item, a row `t` of its table, came again last.
+    #[classattr]
+    const UPDATED_AT: &'static str = "t.updated_at";
+
     /// Run one pure read; return the rows.
     fn query<'py>(&self, py: Python<'py>, sql: &str) -> PyResult<Bound<'py, PyList>> {
         let found = interruptible(py, Owner::thread(), |_| {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,28 @@ def test_there_and_back_is_the_same(source: Path, url: str, tmp_path: Path, monk
             store.start_run("new", "daily", {})
             store.upsert_intel_item(make_item("new", "new"))
             assert store.list_runs(limit=1)[0].run_id == "new", "what is new comes before what was copied"
+
+
+def test_an_item_that_came_again_unchanged_did_so_in_the_copy_too(url: str, tmp_path: Path) -> None:
+    with StateStore(url) as store:
+        store.start_run("old", "daily", {})
+        store.upsert_intel_items_batch([make_item("a", "old"), make_item("b", "old")])
+        store.finish_run("old", "completed")
+        with psycopg.connect(servers.shared(), autocommit=True, options=f"-c search_path={schema_of(url)}") as session:
+            session.execute("UPDATE runs SET started_at = '2020', finished_at = '2020'")
+            session.execute("UPDATE intel_items SET created_at = '2020'")
+            store.start_run("new", "daily", {})
+            store.upsert_intel_item(make_item("a", "new"))
+            [(seen_at,)] = session.execute("SELECT seen_at FROM item_seen").fetchall()
+    told: list[CopyProgress] = []
+    there, back = f"{url}_there", tmp_path / "back.db"
+    assert copy_store(url, there, progress=told.append) == copy_store(there, back)
+    assert told[-1].bytes == told[-1].total_bytes
+    for copy in (there, back):
+        with StateStore(copy) as store:
+            found = store.connection.execute("SELECT item_id, updated_at FROM intel_items ORDER BY item_id").fetchall()
+            assert [tuple(row) for row in found] == [("a", seen_at), ("b", None)]
+            assert store.prune(older_than=timedelta(days=1), dry_run=True).runs == 0
 
 
 def test_killed_copy_goes_on(source: Path, url: str, tmp_path: Path, pytestconfig: pytest.Config) -> None:

@@ -559,6 +559,7 @@ class Snapshot:
     """One moment of a store's file."""
 
     ORDER: Final = "rowid"
+    UPDATED_AT: Final = "t.updated_at"
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Run one pure read; return the rows."""

@@ -41,6 +41,10 @@ class Snapshot(Protocol):
     def ORDER(self) -> str:
         """The column of a table that its rows are recorded in the order of."""
 
+    @property
+    def UPDATED_AT(self) -> str:
+        """SQL of when an item, a row `t` of its table, came again last."""
+
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Run one pure read; return the rows."""
 

@@ -46,16 +46,22 @@ class Batch(NamedTuple):
     last: int
 
 
-def _size(table: str) -> str:
+def _columns(moment: Snapshot, table: str) -> list[str]:
+    """Return SQL for the columns of a row."""
+    return [moment.UPDATED_AT if name == "updated_at" else f"t.{name}" for name in TABLES[table]]
+
+
+def _size(moment: Snapshot, table: str) -> str:
     """Return SQL for the bytes of a row. They are found without reading long texts."""
-    return " + ".join(["CAST(0 AS bigint)", *(f"coalesce(octet_length(t.{name}), 0)" for name in TABLES[table])])
+    lengths = (f"coalesce(octet_length({column}), 0)" for column in _columns(moment, table))
+    return " + ".join(["CAST(0 AS bigint)", *lengths])
 
 
 def sizes_of(moment: Snapshot) -> Sizes:
     """Return how many rows each table has, and how many bytes are in them."""
     found = {}
     for table in TABLES:
-        [(rows, size)] = moment.query(f"SELECT count(*), sum({_size(table)}) FROM {table} AS t")
+        [(rows, size)] = moment.query(f"SELECT count(*), sum({_size(moment, table)}) FROM {table} AS t")
         found[table] = int(rows), int(size or 0)
     return found
 
@@ -80,10 +86,12 @@ def batches(moment: Snapshot, table: str, after: int | None, faults: list[str] |
     of = f"{table} AS t"
     if table == "telemetry":
         order, of = f"r.{moment.ORDER}", "runs AS r JOIN telemetry AS t ON t.run_id = r.run_id"
-    columns = ", ".join(f"t.{name}" for name in TABLES[table])
+    columns = ", ".join(_columns(moment, table))
     while True:
         behind = "" if after is None else f" WHERE {order} > {after}"
-        ends = moment.query(f"SELECT {order}, {_size(table)} FROM {of}{behind} ORDER BY {order} LIMIT {MOST_ROWS}")
+        ends = moment.query(
+            f"SELECT {order}, {_size(moment, table)} FROM {of}{behind} ORDER BY {order} LIMIT {MOST_ROWS}"
+        )
         if not ends:
             return
         size, count = int(ends[0][1]), 1

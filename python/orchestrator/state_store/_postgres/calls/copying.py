@@ -29,6 +29,10 @@ class Snapshot:
     """One moment of a store."""
 
     ORDER = "seq"
+    UPDATED_AT = (
+        "greatest(t.updated_at,"
+        " (SELECT max(s.seen_at) FROM item_seen s WHERE s.run_id = t.run_id AND s.item_id = t.item_id))"
+    )
 
     def __init__(
         self, session: Session, busy_timeout: float, tell: Callable[..., Any], give_back: Callable[[], None]
