@@ -132,9 +132,13 @@ class Proxy:
                 if self.delay:
                     time.sleep(self.delay)
                 self._flows.wait()
-                data = self._of_client(link, data) if source is link.client else self._of_server(link, data)
+                ends = False
+                if source is link.client:
+                    data = self._of_client(link, data)
+                else:
+                    data, ends = self._of_server(link, data)
                 sink.sendall(data)
-                if link.left == 0 and source is link.server:
+                if ends:
                     self.cuts += 1
                     if self._then_swallow:
                         self.swallow()
@@ -158,9 +162,10 @@ class Proxy:
             link.left = self._passing
             return data
 
-    def _of_server(self, link: _Link, data: bytes) -> bytes:
+    def _of_server(self, link: _Link, data: bytes) -> tuple[bytes, bool]:
+        """Return what goes through, and whether it is cut behind that."""
         if link.left is None:
-            return data
+            return data, False
         data = data[: link.left]
         link.left -= len(data)
-        return data
+        return data, link.left == 0
