@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import Any
 
 import psycopg
 from orchestrator.state_store.exceptions import StateStoreError
+from psycopg.generators import send
 
 Statement = tuple[bytes, Sequence[Any]]
 """SQL, and its parameters."""
@@ -25,15 +26,23 @@ def pipelined(
     first: psycopg.Cursor | None = None
     with session.pipeline() as pipeline:
         alive = weakref.proxy(pipeline)
-        # At its end psycopg sends a Flush behind the Sync. The server would take it for activity, and never end a
-        # transaction in which nothing happens after that.
-        vars(pipeline)["_fetch_gen"] = lambda *, flush: psycopg.Pipeline._fetch_gen(alive, flush=False)
+        vars(pipeline)["_fetch_gen"] = lambda *, flush: _sent_and_fetched(alive)
         session.execute(begin)
         for sql, parameters in statements:
             cursor = session.execute(sql, parameters)
             first = first or cursor
         session.execute(end)
     return [] if first is None else first.fetchall()
+
+
+def _sent_and_fetched(pipeline: psycopg.Pipeline) -> Generator[Any, Any, None]:
+    """Send what is left of a pipeline, its Sync at last, and fetch the results.
+
+    psycopg would send a Flush behind the Sync. The server would take it for activity, and never end a transaction in
+    which nothing happens after that.
+    """
+    yield from send(pipeline.pgconn)
+    yield from psycopg.Pipeline._fetch_gen(pipeline, flush=False)
 
 
 def in_one_transaction(session: psycopg.Connection, statements: Iterable[Statement]) -> list[tuple[Any, ...]]:
