@@ -69,6 +69,7 @@ def test_start_run_that_never_arrived_is_started_once(store: StateStore, proxy: 
 REPEATED: dict[str, Callable[[StateStore, str], object]] = {
     "upsert": lambda store, name: store.upsert_intel_item(make_item(name)),
     "batch": lambda store, name: store.upsert_intel_items_batch([make_item(name), make_item(f"{name} too")]),
+    "chunks": lambda store, name: store.upsert_intel_items_batch(make_item(f"{name}{n}") for n in range(1200)),
     "decide": lambda store, name: store.decide("item-1", name),
     "write_telemetry": lambda store, name: store.write_telemetry("run-1", {"name": name}),
     "merge_telemetry": lambda store, name: store.merge_telemetry("run-1", {name: 1}),
