@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -111,10 +112,12 @@ def test_a_form_without_the_token_is_refused(deciding: tuple[StateStore, Client]
 def test_a_form_that_lacks_something_or_is_too_large_is_refused(deciding: tuple[StateStore, Client]) -> None:
     _, client = deciding
     whole = {**form(client), "decision": "promote"}
-    for field in ("id", "decision", "seen"):
+    for field in ("item", "decision", "seen"):
         fields = {name: value for name, value in whole.items() if name != field}
         assert send(client, fields).status_code == 400
-    assert send(client, {**whole, "id": "none"}).status_code == 404
+    assert send(client, {**whole, "item": '["none"]'}).status_code == 404
+    for item in ("a/b", "", "[]", "[1]", '["a/b", ""]', "{", "null", "[" * 100_000):
+        assert send(client, {**whole, "item": item}).status_code == 400, item[:9]
     assert send(client, {**whole, "reason": "r" * 2_000_000}).status_code == 413
 
 
@@ -128,3 +131,24 @@ def test_the_decisions_of_the_run_are_offered(deciding: tuple[StateStore, Client
     store.upsert_intel_item(make_item("other", decision="escalate"))
     offered = re.findall(r'name="decision" value="(\w*)"', client("/item?id=a/b").text)
     assert offered == ["promote", "monitor", "block", "escalate", ""]
+
+
+@pytest.mark.parametrize("item_id", ["esc\x1bape", "new\nline", "two\r\nlines", "\u202ereversed", "nul\x00"])
+def test_the_item_that_is_shown_is_the_one_that_is_decided(deciding: tuple[StateStore, Client], item_id: str) -> None:
+    """Guards against an id that a page shows with escapes: sent back like that, it may name another item."""
+    store, client = deciding
+    other = item_id.encode("unicode_escape").decode()
+    for each in (item_id, other):
+        store.upsert_intel_item(make_item(each))
+    assert send(client, {**form(client, quote(item_id)), "decision": "block"}).status_code == 303
+    decided = {each: found["decision"] for each in (item_id, other) if (found := store.get_intel_item(each))}
+    assert decided == {item_id: "block", other: None}
+
+
+def test_decisions_that_a_button_would_change_are_not_offered(deciding: tuple[StateStore, Client]) -> None:
+    store, client = deciding
+    for place, each in enumerate(("a\x1bb", "line\nbreak", "x" * 1000)):
+        store.upsert_intel_item(make_item(f"other-{place}", decision=each))
+    assert re.findall(r'name="decision" value="([^"]*)"', client("/item?id=a/b").text) == [
+        *("promote", "monitor", "block", "")
+    ]

@@ -158,7 +158,7 @@ class _Site:
             twin=changed(f"{view}.json", asked, {"cursor": asked.get("cursor")}),
             token=self._token,
             choices=lambda run_id: items.choices(self._store, run_id),
-            seen=deciding.seen,
+            exact=deciding.exact,
         )
         return Response(text.encode("utf-8", "backslashreplace"), status, media_type="text/html")
 

@@ -16,9 +16,9 @@ PATH = "/decide"
 _MOST_BYTES = 1 << 20
 
 
-def seen(decision: str | None, reason: str | None) -> str:
-    """Return what a form carries of the decision that it shows."""
-    return json.dumps([decision, reason])
+def exact(*texts: str | None) -> str:
+    """Return texts as a form carries them: in HTML, control characters and ends of lines would not come back equal."""
+    return json.dumps(texts)
 
 
 async def form_of(request: Request, token: str | None) -> dict[str, str]:
@@ -32,20 +32,30 @@ async def form_of(request: Request, token: str | None) -> dict[str, str]:
     is_ours = token is not None and secrets.compare_digest(form.get("token", "").encode(), token.encode())
     if not is_ours or not is_from_here(request):
         raise HTTPException(403, "only the forms of this page may change a decision: open the item and try again")
-    if not {"id", "decision", "seen"} <= form.keys():
-        raise HTTPException(400, "the form lacks id, decision or seen")
+    if not {"item", "decision", "seen"} <= form.keys():
+        raise HTTPException(400, "the form lacks item, decision or seen")
     return form
 
 
 def decide(store: StateStore, form: dict[str, str]) -> str:
     """Set the decision of an item as the form says, unless it was changed meanwhile; return the item's id."""
-    item_id = form["id"]
+    item_id = _item_id(form["item"])
     with store.transaction():
         item = store.get_intel_item(item_id)
         if item is None:
             raise IntelItemNotFoundError(f"there is no item {excerpt(item_id)}")
-        if seen(item["decision"], item["decision_reason"]) != form["seen"]:
+        if exact(item["decision"], item["decision_reason"]) != form["seen"]:
             message = f"{excerpt(item_id)} was decided by someone else meanwhile; nothing was changed: look at it again"
             raise HTTPException(409, message)
         store.decide(item_id, form["decision"] or None, form.get("reason", "").strip() or None)
+    return item_id
+
+
+def _item_id(text: str) -> str:
+    try:
+        (item_id,) = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        item_id = None
+    if not isinstance(item_id, str):
+        raise HTTPException(400, "the form names no item")
     return item_id

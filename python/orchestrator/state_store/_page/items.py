@@ -6,7 +6,9 @@ from contextlib import suppress
 
 from orchestrator.state_store import IntelItemNotFoundError, InvalidJSONError, StateStore
 from orchestrator.state_store._page.asking import Answer, Asked, wanted
+from orchestrator.state_store._page.runs import MOST_OF_A_NAME
 from orchestrator.state_store._view import scores
+from orchestrator.state_store._view.text import shown
 from orchestrator.state_store.excerpts import excerpt
 
 _NEIGHBOURS = 20
@@ -32,6 +34,10 @@ def one_item(store: StateStore, asked: Asked) -> Answer:
 
 
 def choices(store: StateStore, run_id: str) -> list[str]:
-    """Return the decisions that a person may want to take: the usual ones, and those that the run's items have."""
+    """Return the decisions that a person may want to take: the usual ones, and those that the run's items have.
+
+    Those that a button cannot show as they are, and so would not send as they are, are left out.
+    """
     used = store.count_intel_items_by("decision", run_id=run_id)
-    return list(dict.fromkeys([*_USUAL, *(each for each in used if each)]))[:8]
+    plain = (each for each in used if each and shown(each, MOST_OF_A_NAME) == each)
+    return list(dict.fromkeys([*_USUAL, *plain]))[:8]
