@@ -99,3 +99,14 @@ def test_values_that_are_equal_in_python_alone_differ(path: Path) -> None:
     assert found["settings"]["shown"][3] == {"path": "only", "before": 0}
     assert found["settings"]["shown"][4] == {"path": "here", "after": None}
     assert found["telemetry"]["shown"] == [{"path": "", "after": [1]}]
+
+
+def test_numbers_that_no_float_holds_are_shown(path: Path) -> None:
+    """Guards against NaN among telemetry, which JSON of Python has and int() refuses."""
+    with StateStore(path) as store:
+        for run_id, value in (("run-1", float("nan")), ("run-2", 10**400)):
+            store.start_run(run_id, "daily", {})
+            store.write_telemetry(run_id, {"loss": value, "rate": float("inf")})
+    shown = on_terminal(80, str(path), "runs", "diff", "run-1", "run-2")
+    assert shown.status == 0
+    assert any(line.startswith("loss") and "NaN" in line for line in shown.lines)

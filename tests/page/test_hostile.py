@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import html
 import re
+from io import BytesIO
+from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import pytest
+from orchestrator.state_store import StateStore
 from orchestrator.state_store._page.app import TEMPLATES as PAGE
+from orchestrator.state_store._page.app import application
+from orchestrator.state_store._report import write
 from orchestrator.state_store._report.rendering import TEMPLATES as REPORT
 from orchestrator.state_store._report.rendering import weblink
 
-from tests.browsing import HOSTILE, Client, is_plain
+from tests.browsing import HOSTILE, KEY, Client, is_plain
+from tests.helpers import make_item
 
 TEMPLATES = [file.read_text(encoding="utf-8") for folder in (PAGE, REPORT) for file in folder.glob("*.html")]
 TAGS = {tag for text in TEMPLATES for tag in re.findall(r"<([a-z][a-z0-9]*)", text)}
@@ -91,3 +97,17 @@ def test_only_web_addresses_become_links(text: object) -> None:
 def test_web_addresses_become_links() -> None:
     assert weblink("https://example.org/a?b=c#d") == "https://example.org/a?b=c#d"
     assert weblink("HTTP://example.org") == "HTTP://example.org"
+
+
+def test_the_largest_scores_are_drawn(path: Path) -> None:
+    with StateStore(path) as store:
+        store.start_run("run-1", "daily", {})
+        store.upsert_intel_items_batch(
+            make_item(f"item-{total}", scores_json={"total": total}) for total in (1.7e308, -1.7e308, 5e-324)
+        )
+        client = Client(application(store, "state.db", KEY))
+        for view in ("/run?id=run-1", "/run?id=run-1&order=best", "/item?id=item-1.7e%2B308"):
+            assert client(view).status_code == 200, view
+        file = BytesIO()
+        write(store, "run-1", file)
+    assert "3 items, mean" in file.getvalue().decode()

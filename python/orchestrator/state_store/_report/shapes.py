@@ -6,6 +6,7 @@ A Content-Security-Policy without `unsafe-inline` forbids style attributes. So p
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -23,7 +24,7 @@ _LINKS = ("url", "href", "link", "uri", "source")
 
 def share(value: float, end: float) -> str:
     """Return how much of a scale from 0 to `end` a value takes up, in percent."""
-    return f"{max(0.0, min(100.0, 100 * abs(value) / end)):.4g}"
+    return f"{max(0.0, min(100.0, 100 * (abs(value) / end))):.4g}"
 
 
 @dataclass(frozen=True)
@@ -127,15 +128,15 @@ class Distribution:
 
     STEPS = 20
 
-    def __init__(self, low: float, high: float) -> None:
-        self.low, self.high = low, high
+    def __init__(self, scale: Axis) -> None:
+        self._scale = scale
         self.counts = [0] * self.STEPS
         self.number = 0
         self._sum = 0.0
 
     def add(self, value: float) -> None:
         """Count a number of the scale."""
-        step = int(self.STEPS * (value - self.low) / (self.high - self.low))
+        step = int(self.STEPS * self._scale.place(value) / 100)
         self.counts[max(0, min(self.STEPS - 1, step))] += 1
         self.number += 1
         self._sum += value
@@ -172,7 +173,8 @@ def axis(values: Sequence[float]) -> Axis:
     step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= rough * 0.999)
     first, last = math.floor(low / step), math.ceil(high / step)
     last = max(last, first + 1)
-    marks = [float(f"{step * number:.12g}") for number in range(first, last + 1)]
+    end = sys.float_info.max
+    marks = [max(-end, min(end, float(f"{step * number:.12g}"))) for number in range(first, last + 1)]
     return Axis(marks[0], marks[-1], marks)
 
 

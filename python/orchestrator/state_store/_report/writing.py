@@ -151,7 +151,7 @@ def _spread(store: StateStore, run_id: str, path: str) -> Spread | None:
     scale = axis([number for numbers in values.values() for number in (min(numbers), max(numbers))])
     rows = []
     for part in segments({decision: len(numbers) for decision, numbers in values.items()}):
-        spread = Distribution(scale.low, scale.high)
+        spread = Distribution(scale)
         for number in values[part.decision]:
             spread.add(number)
         rows.append((part.decision, spread))

@@ -51,17 +51,19 @@ def top(numbers: Iterable[float]) -> float:
     end = 1
     while end < largest:
         end *= 10
-    return end
+    return end if is_drawable(end) else largest
 
 
 def number(value: float) -> str:
     """Return a number in as many digits as people read.
 
-    >>> number(80), number(0.123456), number(12345.678), number(1e30)
-    ('80', '0.123', '12,346', '1e+30')
+    >>> number(80), number(0.123456), number(12345.678), number(1e30), number(float("nan"))
+    ('80', '0.123', '12,346', '1e+30', 'NaN')
     """
+    if not is_drawable(value):
+        return shown(value, 12)
     if abs(value) >= 1e15:
-        return f"{float(value):.3g}" if is_drawable(value) else shown(value, 12)
+        return f"{float(value):.3g}"
     if isinstance(value, int) or value == int(value):
         return f"{int(value):,}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
