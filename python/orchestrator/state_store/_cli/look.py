@@ -12,6 +12,8 @@ from orchestrator.state_store._cli.errors import NOT_FOUND, Failure
 from orchestrator.state_store._cli.options import Shared, a_number, db_option, run_ids
 from orchestrator.state_store.excerpts import excerpt
 
+MOST_PORTS = 65535
+
 
 @click.command()
 @db_option
@@ -21,6 +23,8 @@ from orchestrator.state_store.excerpts import excerpt
 @click.pass_obj
 def page(shared: Shared, port: int, no_open: bool, decide: bool) -> None:
     """Serve the store to a browser on this machine, until Ctrl-C."""
+    if port > MOST_PORTS:
+        raise click.BadParameter(f"ports go up to {MOST_PORTS}", param_hint="'--port'")
     with shared.open():
         pass  # It must be there.
     from orchestrator.state_store._page import serve
@@ -36,6 +40,8 @@ def page(shared: Shared, port: int, no_open: bool, decide: bool) -> None:
 @click.pass_obj
 def report(shared: Shared, run_id: str, output: Path | None, items: int) -> None:
     """Write a run into one HTML file."""
+    if output == Path("-"):
+        output = None
     if output is None and sys.stdout.isatty():
         raise click.UsageError("it is HTML: give -o FILE, or redirect it")
     from orchestrator.state_store._report import write
@@ -49,11 +55,23 @@ def report(shared: Shared, run_id: str, output: Path | None, items: int) -> None
             _whole(output, lambda file: write(store, run_id, file, items=items))
 
 
-def _whole(path: Path, write: Any) -> None:
-    """Write a file that has its name only when it is whole."""
+def _whole(given: Path, write: Any) -> None:
+    """Write a file that has its name only when it is whole; what is no file, such as /dev/null, is written as it is."""
     import tempfile
 
-    handle, partial = tempfile.mkstemp(prefix=f"{path.name[:100]}.", suffix=".partial", dir=path.parent)
+    path = given.resolve()
+    if path.is_dir():
+        raise Failure(f"{given}: it is a folder")
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            write(file)
+        return
+    if path.exists() and _is_database(path):
+        raise Failure(f"{given}: it is a SQLite database, which a report does not replace; choose another name")
+    try:
+        handle, partial = tempfile.mkstemp(prefix=f"{path.name[:100]}.", suffix=".partial", dir=path.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(given)) from None
     try:
         with open(handle, "wb") as file:  # noqa: PTH123
             write(file)
@@ -62,3 +80,8 @@ def _whole(path: Path, write: Any) -> None:
         with suppress(OSError):
             Path(partial).unlink()
         raise
+
+
+def _is_database(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(16) == b"SQLite format 3\0"

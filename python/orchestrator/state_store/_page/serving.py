@@ -83,8 +83,11 @@ def _opened(location: str | os.PathLike[str], *, writing: bool) -> Iterator[Stat
 def _listening(port: int) -> Iterator[socket.socket]:
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((_HERE, port))
-        listener.listen()
+        try:
+            listener.bind((_HERE, port))
+            listener.listen()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, f"port {port} of {_HERE}") from None
         yield listener
 
 
