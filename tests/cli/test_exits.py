@@ -198,7 +198,7 @@ def test_a_full_disk_is_one_line(db: str) -> None:
             env={**os.environ, "ORCHESTRATOR_STATE_DB": db},
         )
     assert done.returncode == 1
-    assert "No space left on device" in one_line(done.stderr)
+    assert one_line(done.stderr) == "cannot print: No space left on device"
 
 
 def test_without_the_extra_one_line_says_what_to_install(db: str) -> None:

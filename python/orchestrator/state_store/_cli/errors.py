@@ -48,8 +48,7 @@ def say(message: str, most: int = 1000) -> None:
 def guarded(run: Callable[[], object]) -> int:
     """Run a command; say what went wrong, and return the exit status."""
     warnings.showwarning = lambda message, *_: say(f"warning: {message}")
-    if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     deep = sys.getrecursionlimit()
@@ -57,7 +56,7 @@ def guarded(run: Callable[[], object]) -> int:
     sys.setrecursionlimit(max(deep, 10_000))
     try:
         run()
-        sys.stdout.flush()
+        return _flushed(0)
     except click.exceptions.Exit as error:
         return _flushed(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
@@ -71,7 +70,16 @@ def guarded(run: Callable[[], object]) -> int:
         return _flushed(status)
     finally:
         sys.setrecursionlimit(deep)
-    return 0
+
+
+def _open_closed_streams() -> None:
+    """Have something where the program was started without: else what is said would be printed among the output.
+
+    In this order each gets its own number, which no file of the store can get then.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123
 
 
 def described(error: Exception) -> tuple[str, int]:

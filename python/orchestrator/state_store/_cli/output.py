@@ -12,7 +12,7 @@ from datetime import datetime
 from itertools import chain, islice
 from typing import Any
 
-from orchestrator.state_store._cli.errors import say
+from orchestrator.state_store._cli.errors import Failure, say
 from orchestrator.state_store._cli.fields import Field, Row
 from orchestrator.state_store._cli.options import Shared
 from orchestrator.state_store._view.text import UNSAFE, leaves, visible
@@ -65,7 +65,12 @@ class Output:
     def lines(self, lines: Iterable[str]) -> None:
         """Print lines."""
         for line in lines:
-            sys.stdout.write(f"{line}\n")
+            try:
+                sys.stdout.write(f"{line}\n")
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise Failure(f"cannot print: {error.strerror}") from None
 
     def remark(self, text: str) -> None:
         """Say something beside the output."""
