@@ -24,9 +24,18 @@ def main(prog_name: str = "orchestrator-state") -> NoReturn:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Not where it is ignored, as by nohup.
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
     try:
         cli.main(prog_name=prog_name)
     finally:
         # What is done is done: Ctrl-C while the interpreter ends does not change the status.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise AssertionError("main exits")
+
+
+def _end(number: int, _: object) -> NoReturn:
+    """End as by Ctrl-C: files that are not whole, and the one that opened the browser, are removed."""
+    sys.exit(128 + number)
