@@ -153,6 +153,24 @@ def test_an_error_inside_has_the_headers_and_shows_no_traceback(client: Client, 
     assert_guarded(answer)
 
 
+@pytest.mark.parametrize("view", ["runs", "runs.json"])
+def test_what_nobody_thought_of_is_said_without_a_traceback(
+    filled: Path, monkeypatch: pytest.MonkeyPatch, view: str
+) -> None:
+    """Else the terminal that serves the page gets one, and the reader no word of why."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("of a run")
+
+    monkeypatch.setitem(VIEWS, "runs", fail)
+    with StateStore(filled, read_only=True) as store:
+        answer = Client(application(store, "state.db", KEY))(f"/{view}")
+    assert answer.status_code == 500
+    assert "ZeroDivisionError: of a run" in answer.text
+    assert "Traceback" not in answer.text
+    assert_guarded(answer)
+
+
 def test_pages_have_nothing_inline(client: Client) -> None:
     for path in ("/runs", "/run?id=daily-2", "/item?id=daily-0/03", "/compare?after=daily-2", "/plot", "/search?q=a"):
         text = client(path).text

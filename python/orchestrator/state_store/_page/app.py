@@ -98,7 +98,7 @@ class _Site:
             try:
                 found = view(self._store, asked)
                 return self._html(name, asked, {**found.data, **found.more})
-            except (StateStoreError, RecursionError) as error:
+            except Exception as error:
                 return self._failure(_message(error), _status(error))
 
         async def handle(request: Request) -> Response:
@@ -112,7 +112,7 @@ class _Site:
         def answer(asked: Asked) -> Response:
             try:
                 return _json(view(self._store, asked).data)
-            except (StateStoreError, RecursionError) as error:
+            except Exception as error:
                 return _json({"error": _message(error)}, _status(error))
 
         async def handle(request: Request) -> Response:
@@ -127,7 +127,9 @@ class _Site:
         def answer() -> Response:
             try:
                 return RedirectResponse(address("item", id=deciding.decide(self._store, form)), 303)
-            except StateStoreError as error:
+            except HTTPException:
+                raise
+            except Exception as error:
                 return self._failure(_message(error), _status(error))
 
         return await run_in_threadpool(answer)
@@ -164,7 +166,9 @@ class _Site:
 
 
 def _message(error: Exception) -> str:
-    return "RecursionError: a document is nested too deeply" if isinstance(error, RecursionError) else str(error)
+    if isinstance(error, RecursionError):
+        return "RecursionError: a document is nested too deeply"
+    return str(error) if isinstance(error, StateStoreError) else f"{type(error).__name__}: {error}"
 
 
 def _status(error: Exception) -> int:
