@@ -16,7 +16,7 @@ import pytest
 from click.testing import Result
 from orchestrator.state_store import __version__
 from orchestrator.state_store._cli import EXTRA
-from orchestrator.state_store._cli.errors import guarded
+from orchestrator.state_store._cli.errors import _REMEDIES, guarded
 from orchestrator.state_store._cli.passwords import has_password
 from orchestrator.state_store._cli.program import cli
 
@@ -244,3 +244,29 @@ def test_the_console_script_leads_to_the_command() -> None:
     assert callable(getattr(importlib.import_module(module), function))
     extra = {re.split("[>=]", each)[0] for each in project["optional-dependencies"]["cli"]}
     assert extra <= set(EXTRA), "what is missing of it is said in one line"
+
+
+def test_remedies_are_options_here(run: Run, db: str, tmp_path: Path) -> None:
+    """Guards against advice for programs, `overwrite=True`, where an option is what helps."""
+    (tmp_path / "there.db").touch()
+    assert "give --overwrite to replace it" in one_line(run("backup", str(tmp_path / "there.db")).stderr)
+    assert "give --cursor as it was printed" in one_line(run("runs", "ls", "--cursor", "x").stderr)
+    plain_sqlite(Path(db), ("UPDATE intel_items SET scores_json = '{'", []))
+    said = one_line(run("items", "ls").stderr)
+    assert "by --fields" in said
+    assert "check finds all such rows" in said
+    assert "()" not in said
+
+
+def test_the_remedies_are_those_of_the_messages() -> None:
+    """Guards against messages of the core that were worded anew."""
+    folder = ROOT / "src"
+    text = "".join(file.read_text(encoding="utf-8") for file in folder.rglob("*.rs"))
+    assert [advice for advice, _ in _REMEDIES if advice not in text] == []
+
+
+def test_an_empty_decision_is_wrong_usage(run: Run) -> None:
+    """Guards against a shell variable that is not set."""
+    done = run("items", "decide", "daily-1/item-1", "")
+    assert done.exit_code == 2
+    assert "DECISION is empty" in one_line(done.stderr)

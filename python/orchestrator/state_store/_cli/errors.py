@@ -82,8 +82,27 @@ def _open_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123
 
 
+_REMEDIES = (
+    ("pass overwrite=True", "give --overwrite"),
+    ("pass trust_clock=True", "give --trust-clock"),
+    ("pass next_cursor as it is", "give --cursor as it was printed"),
+    ("by fields=", "by --fields"),
+    ("check() finds", "check finds"),
+    ("with salvage()", "with salvage"),
+)
+"""What messages of the store say to programs, and what helps here."""
+
+
 def described(error: Exception) -> tuple[str, int]:
     """Return the line that says what went wrong, and the exit status."""
+    message, status = _described(error)
+    if isinstance(error, StateStoreError):
+        for to_programs, here in _REMEDIES:
+            message = message.replace(to_programs, here)
+    return message, status
+
+
+def _described(error: Exception) -> tuple[str, int]:
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else PROG
         return f"{error.format_message().rstrip('.')}; see {path} --help", USAGE

@@ -27,7 +27,7 @@ from orchestrator.state_store._cli.output import Output
 from orchestrator.state_store._cli.paging import Paged
 from orchestrator.state_store._cli.show import item_lines
 from orchestrator.state_store._view.scores import is_drawable, number
-from orchestrator.state_store._view.text import leaves
+from orchestrator.state_store._view.text import count, leaves
 from orchestrator.state_store.excerpts import excerpt
 
 RANKED = 100_000
@@ -108,7 +108,9 @@ def ls(
             raise Failure(f"there is no run {excerpt(run_id)}", NOT_FOUND)
         printed = out.rows(chosen, chain(first, coming))
         if pages.next_cursor and limit:
-            out.remark(f"{printed:,} items, and there are more; the next: --cursor {pages.next_cursor}, all: --limit 0")
+            out.remark(
+                f"{count(printed, 'item')}, and there are more; the next: --cursor {pages.next_cursor}, all: --limit 0"
+            )
         elif not printed:
             out.remark("no item matches" if any(filters.values()) or id_prefix else "there are no items")
 
@@ -169,6 +171,8 @@ def decide(shared: Shared, item_id: str, decision: str | None, reason: str | Non
     """
     if clear == (decision is not None):
         raise click.UsageError("give a DECISION, or --clear to take it back")
+    if decision == "":
+        raise click.UsageError("DECISION is empty; --clear takes it back")
     out = Output(shared)
     with shared.open(writes=not dry_run) as store:
         before = _wanted(store, item_id)

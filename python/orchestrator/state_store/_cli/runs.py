@@ -142,7 +142,7 @@ runs.add_command(tail)
 @click.option("--status", default="crashed", show_default=True, help="The status that they get.")
 @click.option("--trust-clock", is_flag=True, help="Also where the clock seems wrong.")
 @dry_run_option
-@yes_option
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def recover(shared: Shared, older_than: timedelta, status: str, trust_clock: bool, dry_run: bool, yes: bool) -> None:
     """Finish the runs that are running, but silent.
