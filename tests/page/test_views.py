@@ -309,3 +309,19 @@ def test_the_json_twin_is_what_the_page_shows(client: Client) -> None:
     for item in data(client, "/run.json?id=daily-0&decision=block")["items"]:
         assert f'href="/item?id={item["item_id"].replace("/", "%2F")}"' in text
     assert json.loads(client("/run.json?id=daily-0").content)["telemetry"]["seconds"] == 1.5
+
+
+def test_scores_that_are_no_numbers_are_shown_beside_those_that_are(path: Path) -> None:
+    scores = {"total": 80, "basis": "two sources", "loss": float("nan")}
+    many = scores | {f"n{each}": each for each in range(210)}
+    with StateStore(path) as store:
+        store.start_run("run-1", "daily", {})
+        documents = {"mixed": scores, "many": many, "none": {}}
+        store.upsert_intel_items_batch(make_item(each, scores_json=its) for each, its in documents.items())
+        client = Client(application(store, "state.db", KEY))
+        text = seen(client, "/item?id=mixed")
+        assert "basis two sources" in text
+        assert "loss NaN" in text
+        assert "left out" not in text
+        assert "13 more values left out" in seen(client, "/item?id=many")
+        assert "No scores." in seen(client, "/item?id=none")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import islice
 
 from orchestrator.state_store import IntelItemNotFoundError, InvalidJSONError, StateStore
 from orchestrator.state_store._page.asking import Answer, Asked, wanted
 from orchestrator.state_store._page.runs import MOST_OF_A_NAME
+from orchestrator.state_store._report.shapes import MOST_KEYS
 from orchestrator.state_store._view import scores
-from orchestrator.state_store._view.text import shown
+from orchestrator.state_store._view.text import leaves, shown
 from orchestrator.state_store.excerpts import excerpt
 
 _NEIGHBOURS = 20
@@ -24,13 +26,17 @@ def one_item(store: StateStore, asked: Asked) -> Answer:
     if item is None:
         raise IntelItemNotFoundError(f"there is no item {excerpt(item_id)}")
     own = scores.scores(item["scores_json"])
+    every = leaves(item["scores_json"]) if item["scores_json"] not in (None, {}, []) else iter(())
+    besides = ((path, value) for path, value in every if path not in own)
+    words = list(islice(besides, MOST_KEYS - len(own)))
     numbers = [own]
     # Scores of others that are not valid JSON are theirs to mend, and no reason not to show this item.
     with suppress(InvalidJSONError):
         others = store.list_intel_items(run_id=item["run_id"], fields=("scores_json",), limit=_NEIGHBOURS)
         numbers += [scores.scores(each["scores_json"]) for each in others]
     ends = {path: scores.top(each[path] for each in numbers if path in each) for path in own}
-    return Answer({"item": item}, {"numbers": own, "ends": ends})
+    left_out = sum(1 for _ in besides)
+    return Answer({"item": item}, {"numbers": own, "ends": ends, "words": words, "left_out": left_out})
 
 
 def choices(store: StateStore, run_id: str) -> list[str]:
