@@ -119,3 +119,9 @@ def test_a_run_that_has_ended_already(run: Run) -> None:
 def test_a_run_that_is_deleted_meanwhile(run: Run, between: Callable[..., None]) -> None:
     between(lambda store: store.delete_run("daily-3", force=True))
     assert run("runs", "tail", "daily-3").exit_code == 3
+
+
+def test_json_of_a_list_without_end_is_lines(run: Run) -> None:
+    """Guards against text where --json is asked for."""
+    done = run("runs", "tail", "daily-1", "--json")
+    assert json.loads(done.stdout)["status"] == "completed"

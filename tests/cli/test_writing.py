@@ -185,3 +185,9 @@ class TestSql:
 
 def test_nothing_was_given_to_a_verb_by_mistake(run: Run) -> None:
     assert run("runs", "delete", "--yes").exit_code == 2
+
+
+def test_salvage_is_for_files(run: Run, tmp_path: Path) -> None:
+    done = run("salvage", str(tmp_path / "x.db"), db="postgresql:///state")
+    assert done.exit_code == 2
+    assert "salvage: a store in PostgreSQL does not have this" in done.stderr

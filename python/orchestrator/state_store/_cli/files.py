@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import click
-from orchestrator.state_store import InvalidValueError, Salvaged
+from orchestrator.state_store import InvalidValueError, Salvaged, UnsupportedError
 from orchestrator.state_store import salvage as salvage_file
 from orchestrator.state_store._cli.errors import Failure
 from orchestrator.state_store._cli.fields import Field
@@ -46,6 +47,8 @@ def salvage(shared: Shared, dest: Path) -> None:
     never written to.
     """
     out = Output(shared)
+    if re.match("postgres(ql)?://", shared.location, re.IGNORECASE):
+        raise UnsupportedError("salvage: a store in PostgreSQL does not have this; its own tools restore a database")
     with progress("salvage", "rows") as tell:
         # Its total is the number of rows that were lost so far.
         found = salvage_file(shared.location, dest, progress=lambda kept, lost: tell(kept + lost, 0))

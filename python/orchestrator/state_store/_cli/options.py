@@ -85,8 +85,9 @@ def form_option(*forms: str) -> Callable[[F], F]:
     """Return the options -o and --json."""
 
     def add(command: F) -> F:
-        command = click.option("--json", "_", flag_value="json", expose_value=False, callback=_keep_form,
-                               help="The same as -o json.")(command)  # fmt: skip
+        as_json = "json" if "json" in forms else "jsonl"
+        command = click.option("--json", "_", flag_value=as_json, expose_value=False, callback=_keep_form,
+                               help=f"The same as -o {as_json}.")(command)  # fmt: skip
         choice = click.Choice(forms)
         text = f"How it is printed: {', '.join(forms)}.  [default: table]"
         return click.option(
