@@ -16,6 +16,7 @@ import click
 from orchestrator.state_store import StateStore
 from orchestrator.state_store._cli.errors import Failure
 from orchestrator.state_store._cli.passwords import VARIABLE, has_password
+from orchestrator.state_store._cli.progress import progress
 from orchestrator.state_store._view.text import shown
 from orchestrator.state_store._view.times import now, span
 
@@ -42,11 +43,14 @@ class Shared:
 
     def open(self, *, writes: bool = False) -> StateStore:
         """Open the store, which must be there: to look for it comes first, since opening for writing would make it."""
-        store = StateStore(self.location, read_only=True)
-        if not writes:
-            return store
-        store.close()
-        return StateStore(self.location)
+        location = self.location
+        # A file that is locked is waited for, up to the store's busy_timeout.
+        with progress("waiting for the store"):
+            store = StateStore(location, read_only=True)
+            if not writes:
+                return store
+            store.close()
+            return StateStore(location)
 
 
 def without_password(location: str) -> str:
