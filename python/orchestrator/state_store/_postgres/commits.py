@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from orchestrator.state_store._postgres.session import Session
 
 DOOMED = "an earlier error has undone the whole transaction; nothing of it is written; leave it and begin again"
-_AGAIN = 0.05
 
 
 class Commits:
@@ -91,5 +89,5 @@ class Commits:
                 pass
             finally:
                 self._sessions.give_back(lease)
-            time.sleep(min(_AGAIN, deadline.left()))
+            deadline.wait_to_try_again()
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Generator
 from contextlib import suppress
 from functools import partial
@@ -33,9 +32,6 @@ _COMES_SOON = re.compile(
     "|the database system is (starting up|shutting down|in recovery mode|not yet accepting connections)"
 )
 """What a server says that will take sessions later. libpq tells no SQLSTATE of an opening."""
-
-_AGAIN = 0.05
-"""Seconds between two attempts to open a session: no server tells when it will take one."""
 
 
 class _NoAnswer(psycopg.OperationalError):
@@ -200,7 +196,7 @@ class Opener:
             if not ((self._was_open or soon) and deadline.left() > 0):
                 # Not from within the handler: frames of psycopg know the password.
                 raise found
-            time.sleep(min(_AGAIN, deadline.left()))
+            deadline.wait_to_try_again()
 
     def _error(self, error: psycopg.Error, soon: bool) -> StateStoreError:
         what = errors.message(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, TypeVar
 
 import psycopg
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from orchestrator.state_store._postgres.session import Session
 
 T = TypeVar("T")
-
-_AGAIN = 0.05
 
 
 def write(
@@ -88,7 +85,7 @@ def write(
             sessions.give_back(lease)
         if unsure and not (repeats and deadline.left() > 0):
             raise _unknown(unsure, advice)
-        time.sleep(min(_AGAIN, deadline.left()))
+        deadline.wait_to_try_again()
 
 
 def _unknown(what: str, advice: str) -> CommitOutcomeUnknownError:
