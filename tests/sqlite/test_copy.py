@@ -277,3 +277,9 @@ def test_two_copies_at_once_are_refused(source: Path, dst: Path, monkeypatch: py
         copy_store(source, dst, progress=copy_too)
     copy_store(source, dst)
     assert rows(dst) == rows(source)
+
+
+def test_a_name_alone_is_a_file_of_the_current_folder(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder is synced once the copy has its name; the name has none."""
+    monkeypatch.chdir(source.parent)
+    assert copy_store(source.name, "copy.db") == copy_store(source.name, "copy.db")

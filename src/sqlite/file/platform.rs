@@ -159,6 +159,8 @@ fn rename_without_replacing(_: &Path, _: &Path) -> io::Result<()> {
 /// Sync the folder that `path` is in, where the file system and its permissions let folders be synced.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     let Some(parent) = path.parent() else { return Ok(()) };
+    // The folder of a name alone is the current one.
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     match File::open(parent).and_then(|folder| folder.sync_all()) {
         Err(error)
             if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied) =>
