@@ -33,7 +33,6 @@ FULL_HANG = 1800.0
 """The same with `--full`: a busy machine takes minutes for what is repeated most often."""
 
 stderr_of_the_run = os.dup(2)
-MISSING = pytest.StashKey[set[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -110,21 +109,19 @@ def tool(pytestconfig: pytest.Config) -> Callable[[str], str]:
         found = shutil.which(name)
         if found is None and pytestconfig.getoption("--every-tool"):
             pytest.fail(f"{name} is not installed")
-        return found or lack(pytestconfig, name)
+        return found or lack(name)
 
     return find
 
 
-def lack(config: pytest.Config, name: str) -> NoReturn:
-    """Skip the test for want of something, and have the end of the run say so."""
-    config.stash.setdefault(MISSING, set()).add(name)
+def lack(name: str) -> NoReturn:
+    """Skip the test for want of something."""
     pytest.skip(f"there is no {name}")
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Iterator[None]:
-    """Print which tools were missing."""
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Print why tests were skipped."""
     yield
-    missing: set[str] = config.stash.setdefault(MISSING, set())
-    for name in sorted(missing):
-        terminalreporter.write_line(f"NOT TESTED for want of {name}", red=True)
+    for reason in sorted({report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])}):
+        terminalreporter.write_line(f"NOT TESTED: {reason.removeprefix('Skipped: ')}", red=True)

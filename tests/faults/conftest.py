@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-FIGURES = pytest.StashKey[dict[str, list[str]]]()
+FIGURE = "figure"
+"""The property of a test under which its report carries what it reached, from a parallel worker too."""
 
 
 @pytest.fixture
@@ -21,8 +22,7 @@ def rounds(pytestconfig: pytest.Config) -> Callable[[int, int], int]:
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Return what notes the figure that a test reached, for the table at the end of the run."""
-    figures = request.config.stash.setdefault(FIGURES, {})
-    return figures.setdefault(request.node.nodeid, []).append
+    return lambda note: request.node.user_properties.append((FIGURE, note))
 
 
 def compiled_preload(folder: Path) -> Path:
@@ -58,13 +58,16 @@ def fault(
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Iterator[None]:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
     """Print the figures, those of a test's cases in one line."""
     yield
     by_test: dict[str, list[list[str]]] = {}
-    for case, notes in config.stash.setdefault(FIGURES, {}).items():
-        if notes:
-            by_test.setdefault(case.removeprefix("tests/faults/").partition("[")[0], []).append(notes)
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            notes = [value for name, value in report.user_properties if name == FIGURE]
+            if report.when == "call" and notes:
+                test = report.nodeid.removeprefix("tests/faults/").partition("[")[0]
+                by_test.setdefault(test, []).append(notes)
     if by_test:
         terminalreporter.section("faults")
     for test, cases in sorted(by_test.items()):

@@ -34,13 +34,13 @@ def mount(folder: Path, *options: str) -> bool:
 
 
 @pytest.fixture
-def small_disk(tool: Callable[[str], str], pytestconfig: pytest.Config, tmp_path: Path) -> Iterator[Disk]:
+def small_disk(tool: Callable[[str], str], tmp_path: Path) -> Iterator[Disk]:
     """Mount a disk of a few megabytes."""
     tool("mount")
     folder = tmp_path / "disk"
     folder.mkdir()
     if not mount(folder, f"size={4 * MEGABYTE}"):
-        lack(pytestconfig, "right to mount")
+        lack("right to mount")
     yield Disk(folder, {"DiskFullError"}, make_room=lambda: mount(folder, "remount", f"size={64 * MEGABYTE}"))
     subprocess.run(["umount", str(folder)], check=True)
 

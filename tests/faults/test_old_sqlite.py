@@ -23,10 +23,10 @@ def answering(version: int) -> bytes:
 
 
 @pytest.fixture
-def relinked(pytestconfig: pytest.Config, tmp_path: Path) -> Callable[[int], Path]:
+def relinked(tmp_path: Path) -> Callable[[int], Path]:
     """Return what makes a copy of the extension module whose SQLite says that it is of another version."""
     if platform.machine() != "x86_64":
-        lack(pytestconfig, "x86-64 processor")
+        lack("x86-64 processor")
     module = Path(str(_core.__file__))
     code = module.read_bytes()
     major, minor, patch = map(int, _core.SQLITE_VERSION.split("."))

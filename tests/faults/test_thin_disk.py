@@ -84,9 +84,7 @@ class ThinDisk:
 
 
 @pytest.fixture(params=list(MAKE))
-def thin_disk(
-    request: pytest.FixtureRequest, tool: Callable[[str], str], pytestconfig: pytest.Config, tmp_path: Path
-) -> Iterator[ThinDisk]:
+def thin_disk(request: pytest.FixtureRequest, tool: Callable[[str], str], tmp_path: Path) -> Iterator[ThinDisk]:
     """Mount such a disk."""
     for name in (MAKE[request.param][0], "mount", "losetup", "fstrim"):
         tool(name)
@@ -94,7 +92,7 @@ def thin_disk(
         try:
             disk = ThinDisk(tmp_path, request.param, stack)
         except subprocess.CalledProcessError:
-            lack(pytestconfig, "right to mount disks")
+            lack("right to mount disks")
         yield disk
 
 
