@@ -48,6 +48,8 @@ def say(message: str, most: int = 1000) -> None:
 def guarded(run: Callable[[], object]) -> int:
     """Run a command; say what went wrong, and return the exit status."""
     warnings.showwarning = lambda message, *_: say(f"warning: {message}")
+    # SIGTERM may come when the server's coroutine is made, and does not run yet.
+    warnings.filterwarnings("ignore", r"coroutine '.*' was never awaited", RuntimeWarning)
     _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
