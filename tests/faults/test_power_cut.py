@@ -66,7 +66,7 @@ def cut(tool: Callable[[str], str], tmp_path: Path, path_in_memory: Path) -> Cal
 def test_power_cut_loses_nothing_that_was_acknowledged(
     cut: Callable[[str, int], Losses], rounds: Callable[[int, int], int], figure: Callable[[str], None]
 ) -> None:
-    losses = cut("FULL", rounds(200, 2000))
+    losses = cut("FULL", rounds(100, 2000))
     figure(f"FULL: {losses}")
     assert losses.lost == []
     assert losses.unsound == []
@@ -75,7 +75,7 @@ def test_power_cut_loses_nothing_that_was_acknowledged(
 def test_power_cut_without_a_sync_a_commit_loses_the_latest_but_leaves_a_sound_file(
     cut: Callable[[str, int], Losses], rounds: Callable[[int, int], int], figure: Callable[[str], None]
 ) -> None:
-    losses = cut("NORMAL", rounds(100, 400))
+    losses = cut("NORMAL", rounds(50, 400))
     figure(f"NORMAL: {losses}")
     assert len(losses.lost) > losses.cuts / 4, "the tool does not see what NORMAL loses"
     assert losses.unsound == []
@@ -88,7 +88,7 @@ def test_power_cut_without_any_sync_is_seen_to_lose(
     fault: Callable[[str], None],
 ) -> None:
     fault("no sync")
-    losses = cut("FULL", rounds(100, 400))
+    losses = cut("FULL", rounds(50, 400))
     figure(f"OFF: {losses}")
     assert len(losses.lost) > losses.cuts / 4, "the tool does not see what is lost without syncs"
     assert len(losses.unsound) > losses.cuts / 8, "the tool does not see a file that is not sound"
