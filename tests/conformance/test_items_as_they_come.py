@@ -153,7 +153,11 @@ class Closed:
         return list(FULL)
 
 
-@pytest.mark.parametrize("item", [Keyless(), Closed(), dict, pd.DataFrame, ("item_id", "a"), "text"], ids=repr)
+@pytest.mark.parametrize(
+    "item",
+    [Keyless(), Closed(), dict, pd.DataFrame, ("item_id", "a"), "text"],
+    ids=["keyless", "closed", "class", "frame class", "pair", "text"],
+)
 def test_without_keys_or_without_values_it_is_no_item(store: StateStore, item: Any) -> None:
     with pytest.raises(TypeError, match=r"item 1: must be a dict, or have keys\(\) and \[\], not \w+$"):
         store.upsert_intel_items_batch([make_item("a"), item])

@@ -68,7 +68,7 @@ def test_items_settings_and_telemetry(opened: Callable[..., StateStore], size: i
 
 @pytest.mark.parametrize(
     "content",
-    [ODD, [1, object()], {NOON: 1}, {(1, 2): 3}, [float("nan"), 2**70], "text", {"a": Ellipsis}, [[NOON] * 3] * 3],
+    [ODD, [1, object], {NOON: 1}, {(1, 2): 3}, [float("nan"), 2**70], "text", {"a": Ellipsis}, [[NOON] * 3] * 3],
     ids=repr,
 )
 def test_it_is_what_json_dumps_does_with_it(opened: Callable[..., StateStore], content: Any) -> None:

@@ -248,7 +248,7 @@ def test_many_parameters_keep_their_places(store: StateStore) -> None:
         ("SELECT 1", (1,), QueryError),
         ("SELECT :x", {}, QueryError),
         ("SELECT :x, :y", {"x": 1}, QueryError),
-        ("SELECT ?", (object(),), InvalidTypeError),
+        ("SELECT ?", (object,), InvalidTypeError),
         ("SELECT ?", ([1],), InvalidTypeError),
         ("SELECT :x", {"x": {}}, InvalidTypeError),
         ("SELECT ?", (2**63,), InvalidValueError),
