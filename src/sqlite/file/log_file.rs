@@ -23,7 +23,7 @@ use crate::error::Result;
 use crate::memory;
 use crate::sqlite::file::log_doubt;
 use crate::sqlite::file::main_file;
-use crate::sqlite::file::wrapper::{self, pass};
+use crate::sqlite::file::wrapper::{self, method, pass};
 
 /// Bytes of a frame's header.
 const HEADER: usize = 24;
@@ -102,21 +102,32 @@ pub(crate) fn count_syncs(
     Ok(())
 }
 
+/// Call a method of the system's file, after writing what was gathered.
+macro_rules! flush_and_pass {
+    ($wrapper:ty, $file:expr, $method:ident $(, $argument:expr)*) => {{
+        // SAFETY: SQLite calls this with a file that `open` set up.
+        match unsafe { flush($file) } {
+            SQLITE_OK => pass!($wrapper, $file, $method $(, $argument)*),
+            failed => failed,
+        }
+    }};
+}
+
 static METHODS: sqlite3_io_methods = sqlite3_io_methods {
     iVersion: 1,
     // What is gathered here belongs to no commit.
     xClose: Some(wrapper::close::<LogFile>),
-    xRead: Some(read),
+    xRead: method!(flush_and_pass, LogFile, xRead(to: *mut c_void, count: c_int, at: sqlite3_int64)),
     xWrite: Some(write),
-    xTruncate: Some(truncate),
+    xTruncate: method!(flush_and_pass, LogFile, xTruncate(size: sqlite3_int64)),
     xSync: Some(sync),
-    xFileSize: Some(file_size),
-    xLock: Some(lock),
-    xUnlock: Some(unlock),
-    xCheckReservedLock: Some(check_reserved_lock),
-    xFileControl: Some(file_control),
-    xSectorSize: Some(wrapper::sector_size::<LogFile>),
-    xDeviceCharacteristics: Some(wrapper::device_characteristics::<LogFile>),
+    xFileSize: method!(flush_and_pass, LogFile, xFileSize(size: *mut sqlite3_int64)),
+    xLock: method!(pass, LogFile, xLock(level: c_int)),
+    xUnlock: method!(pass, LogFile, xUnlock(level: c_int)),
+    xCheckReservedLock: method!(pass, LogFile, xCheckReservedLock(out: *mut c_int)),
+    xFileControl: method!(flush_and_pass, LogFile, xFileControl(operation: c_int, argument: *mut c_void)),
+    xSectorSize: method!(pass, LogFile, xSectorSize()),
+    xDeviceCharacteristics: method!(pass, LogFile, xDeviceCharacteristics()),
     xShmMap: None,
     xShmLock: None,
     xShmBarrier: None,
@@ -124,26 +135,6 @@ static METHODS: sqlite3_io_methods = sqlite3_io_methods {
     xFetch: None,
     xUnfetch: None,
 };
-
-/// Call a method of the system's file, after writing what was gathered.
-macro_rules! flush_and_pass {
-    ($file:expr, $method:ident $(, $argument:expr)*) => {{
-        // SAFETY: SQLite calls this with a file that `open` set up.
-        match unsafe { flush($file) } {
-            SQLITE_OK => pass!(LogFile, $file, $method $(, $argument)*),
-            failed => failed,
-        }
-    }};
-}
-
-unsafe extern "C" fn read(
-    file: *mut sqlite3_file,
-    to: *mut c_void,
-    count: c_int,
-    at: sqlite3_int64,
-) -> c_int {
-    flush_and_pass!(file, xRead, to, count, at)
-}
 
 unsafe extern "C" fn write(
     file: *mut sqlite3_file,
@@ -162,13 +153,13 @@ unsafe extern "C" fn write(
     log.end = at + i64::from(count);
     log.unsynced = true;
     if !continues {
-        return flush_and_pass!(file, xWrite, from, count, at);
+        return flush_and_pass!(LogFile, file, xWrite, from, count, at);
     }
     if log.gathered.is_empty() {
         log.start = at;
     }
     if memory::append(&mut log.gathered, bytes).is_err() {
-        return flush_and_pass!(file, xWrite, from, count, at);
+        return flush_and_pass!(LogFile, file, xWrite, from, count, at);
     }
     let commit_is_whole = log.commits && bytes.len() != HEADER;
     // SAFETY: as above; `log` is not used again.
@@ -191,10 +182,6 @@ unsafe fn flush(file: *mut sqlite3_file) -> c_int {
     }
 }
 
-unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c_int {
-    flush_and_pass!(file, xTruncate, size)
-}
-
 unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
     // SAFETY: SQLite calls this with a file that `open` set up, and the name is valid for as long as that is open.
     let log = unsafe { &mut *file.cast::<LogFile>() };
@@ -211,7 +198,7 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
         .map(|(index, _)| unsafe { log_doubt::write_again(wrapper::system_file::<LogFile>(file), index) });
     let code = match again {
         Some(Err(code)) => code,
-        None | Some(Ok(())) => flush_and_pass!(file, xSync, flags),
+        None | Some(Ok(())) => flush_and_pass!(LogFile, file, xSync, flags),
     };
     // SAFETY: as above; what was borrowed before is not used again, since `flush` borrows it as well.
     let log = unsafe { &mut *file.cast::<LogFile>() };
@@ -234,26 +221,6 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
         }
     }
     code
-}
-
-unsafe extern "C" fn file_size(file: *mut sqlite3_file, size: *mut sqlite3_int64) -> c_int {
-    flush_and_pass!(file, xFileSize, size)
-}
-
-unsafe extern "C" fn lock(file: *mut sqlite3_file, level: c_int) -> c_int {
-    pass!(LogFile, file, xLock, level)
-}
-
-unsafe extern "C" fn unlock(file: *mut sqlite3_file, level: c_int) -> c_int {
-    pass!(LogFile, file, xUnlock, level)
-}
-
-unsafe extern "C" fn check_reserved_lock(file: *mut sqlite3_file, out: *mut c_int) -> c_int {
-    pass!(LogFile, file, xCheckReservedLock, out)
-}
-
-unsafe extern "C" fn file_control(file: *mut sqlite3_file, operation: c_int, argument: *mut c_void) -> c_int {
-    flush_and_pass!(file, xFileControl, operation, argument)
 }
 
 #[cfg(test)]

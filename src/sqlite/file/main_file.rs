@@ -11,7 +11,7 @@ use crate::sqlite::file::backfill::Backfill;
 use crate::sqlite::file::gate::FILES;
 use crate::sqlite::file::platform;
 use crate::sqlite::file::wal_index::WalIndex;
-use crate::sqlite::file::wrapper::{self, pass, pass_inside};
+use crate::sqlite::file::wrapper::{self, method, pass, pass_inside};
 
 /// A database as SQLite holds it; the file of the system's own VFS follows it in memory.
 #[repr(C)]
@@ -85,33 +85,28 @@ unsafe fn backfill<'a>(file: *mut sqlite3_file) -> &'a mut Backfill {
 static METHODS: sqlite3_io_methods = sqlite3_io_methods {
     iVersion: 2,
     xClose: Some(wrapper::close::<MainFile>),
-    xRead: Some(read),
+    xRead: method!(pass, MainFile, xRead(to: *mut c_void, count: c_int, at: sqlite3_int64)),
     xWrite: Some(write),
-    xTruncate: Some(truncate),
+    xTruncate: method!(pass, MainFile, xTruncate(size: sqlite3_int64)),
     xSync: Some(sync),
-    xFileSize: Some(file_size),
+    xFileSize: method!(pass, MainFile, xFileSize(size: *mut sqlite3_int64)),
     xLock: Some(lock),
     xUnlock: Some(unlock),
-    xCheckReservedLock: Some(check_reserved_lock),
+    xCheckReservedLock: method!(pass_inside, MainFile, xCheckReservedLock(out: *mut c_int)),
     xFileControl: Some(file_control),
-    xSectorSize: Some(wrapper::sector_size::<MainFile>),
-    xDeviceCharacteristics: Some(wrapper::device_characteristics::<MainFile>),
-    xShmMap: Some(shm_map),
+    xSectorSize: method!(pass, MainFile, xSectorSize()),
+    xDeviceCharacteristics: method!(pass, MainFile, xDeviceCharacteristics()),
+    xShmMap: method!(
+        pass_inside,
+        MainFile,
+        xShmMap(region: c_int, size: c_int, extend: c_int, to: *mut *mut c_void)
+    ),
     xShmLock: Some(shm_lock),
     xShmBarrier: Some(shm_barrier),
-    xShmUnmap: Some(shm_unmap),
+    xShmUnmap: method!(pass_inside, MainFile, xShmUnmap(delete: c_int)),
     xFetch: None,
     xUnfetch: None,
 };
-
-unsafe extern "C" fn read(
-    file: *mut sqlite3_file,
-    to: *mut c_void,
-    count: c_int,
-    at: sqlite3_int64,
-) -> c_int {
-    pass!(MainFile, file, xRead, to, count, at)
-}
 
 unsafe extern "C" fn write(
     file: *mut sqlite3_file,
@@ -132,10 +127,6 @@ unsafe extern "C" fn write(
     code
 }
 
-unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c_int {
-    pass!(MainFile, file, xTruncate, size)
-}
-
 unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
     let code = pass!(MainFile, file, xSync, flags);
     // SAFETY: SQLite calls this with a file that `open` set up.
@@ -146,10 +137,6 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
         }
     }
     code
-}
-
-unsafe extern "C" fn file_size(file: *mut sqlite3_file, size: *mut sqlite3_int64) -> c_int {
-    pass!(MainFile, file, xFileSize, size)
 }
 
 unsafe extern "C" fn lock(file: *mut sqlite3_file, level: c_int) -> c_int {
@@ -167,24 +154,10 @@ unsafe extern "C" fn unlock(file: *mut sqlite3_file, level: c_int) -> c_int {
     pass_inside!(MainFile, file, xUnlock, level)
 }
 
-unsafe extern "C" fn check_reserved_lock(file: *mut sqlite3_file, out: *mut c_int) -> c_int {
-    pass_inside!(MainFile, file, xCheckReservedLock, out)
-}
-
 unsafe extern "C" fn file_control(file: *mut sqlite3_file, operation: c_int, argument: *mut c_void) -> c_int {
     // SAFETY: SQLite calls this with a file that `open` set up.
     unsafe { backfill(file).told(wrapper::system_file::<MainFile>(file), operation) };
     pass!(MainFile, file, xFileControl, operation, argument)
-}
-
-unsafe extern "C" fn shm_map(
-    file: *mut sqlite3_file,
-    region: c_int,
-    size: c_int,
-    extend: c_int,
-    to: *mut *mut c_void,
-) -> c_int {
-    pass_inside!(MainFile, file, xShmMap, region, size, extend, to)
 }
 
 unsafe extern "C" fn shm_lock(file: *mut sqlite3_file, offset: c_int, count: c_int, flags: c_int) -> c_int {
@@ -208,8 +181,4 @@ unsafe extern "C" fn shm_barrier(file: *mut sqlite3_file) {
         }
         backfill(file).at_barrier(system);
     }
-}
-
-unsafe extern "C" fn shm_unmap(file: *mut sqlite3_file, delete: c_int) -> c_int {
-    pass_inside!(MainFile, file, xShmUnmap, delete)
 }

@@ -98,84 +98,36 @@ pub(crate) fn close_inherited() {
     }
 }
 
+/// A method that does nothing but return this.
+macro_rules! returning {
+    ($code:expr; $($argument:ty),*) => {{
+        unsafe extern "C" fn method(_: *mut sqlite3_file $(, _: $argument)*) -> c_int {
+            $code
+        }
+        Some(method)
+    }};
+}
+
 static CLOSED: sqlite3_io_methods = sqlite3_io_methods {
     iVersion: 2,
-    xClose: Some(close),
-    xRead: Some(read),
-    xWrite: Some(write),
-    xTruncate: Some(truncate),
-    xSync: Some(flagged),
-    xFileSize: Some(file_size),
-    xLock: Some(flagged),
-    xUnlock: Some(undo),
-    xCheckReservedLock: Some(check_reserved_lock),
-    xFileControl: Some(file_control),
-    xSectorSize: Some(sector_size),
-    xDeviceCharacteristics: Some(device_characteristics),
-    xShmMap: Some(shm_map),
-    xShmLock: Some(shm_lock),
+    xClose: returning!(SQLITE_OK;),
+    xRead: returning!(SQLITE_IOERR; *mut c_void, c_int, sqlite3_int64),
+    xWrite: returning!(SQLITE_IOERR; *const c_void, c_int, sqlite3_int64),
+    xTruncate: returning!(SQLITE_IOERR; sqlite3_int64),
+    xSync: returning!(SQLITE_IOERR; c_int),
+    xFileSize: returning!(SQLITE_IOERR; *mut sqlite3_int64),
+    xLock: returning!(SQLITE_IOERR; c_int),
+    xUnlock: returning!(SQLITE_OK; c_int),
+    xCheckReservedLock: returning!(SQLITE_IOERR; *mut c_int),
+    xFileControl: returning!(SQLITE_NOTFOUND; c_int, *mut c_void),
+    xSectorSize: returning!(4096;),
+    xDeviceCharacteristics: returning!(0;),
+    xShmMap: returning!(SQLITE_IOERR; c_int, c_int, c_int, *mut *mut c_void),
+    xShmLock: returning!(SQLITE_IOERR; c_int, c_int, c_int),
     xShmBarrier: Some(shm_barrier),
-    xShmUnmap: Some(undo),
+    xShmUnmap: returning!(SQLITE_OK; c_int),
     xFetch: None,
     xUnfetch: None,
 };
-
-unsafe extern "C" fn close(_: *mut sqlite3_file) -> c_int {
-    SQLITE_OK
-}
-
-unsafe extern "C" fn undo(_: *mut sqlite3_file, _: c_int) -> c_int {
-    SQLITE_OK
-}
-
-unsafe extern "C" fn read(_: *mut sqlite3_file, _: *mut c_void, _: c_int, _: sqlite3_int64) -> c_int {
-    SQLITE_IOERR
-}
-
-unsafe extern "C" fn write(_: *mut sqlite3_file, _: *const c_void, _: c_int, _: sqlite3_int64) -> c_int {
-    SQLITE_IOERR
-}
-
-unsafe extern "C" fn truncate(_: *mut sqlite3_file, _: sqlite3_int64) -> c_int {
-    SQLITE_IOERR
-}
-
-unsafe extern "C" fn flagged(_: *mut sqlite3_file, _: c_int) -> c_int {
-    SQLITE_IOERR
-}
-
-unsafe extern "C" fn file_size(_: *mut sqlite3_file, _: *mut sqlite3_int64) -> c_int {
-    SQLITE_IOERR
-}
-
-unsafe extern "C" fn check_reserved_lock(_: *mut sqlite3_file, _: *mut c_int) -> c_int {
-    SQLITE_IOERR
-}
-
-unsafe extern "C" fn file_control(_: *mut sqlite3_file, _: c_int, _: *mut c_void) -> c_int {
-    SQLITE_NOTFOUND
-}
-
-unsafe extern "C" fn sector_size(_: *mut sqlite3_file) -> c_int {
-    4096
-}
-
-unsafe extern "C" fn device_characteristics(_: *mut sqlite3_file) -> c_int {
-    0
-}
-
-unsafe extern "C" fn shm_map(
-    _: *mut sqlite3_file,
-    _: c_int,
-    _: c_int,
-    _: c_int,
-    _: *mut *mut c_void,
-) -> c_int {
-    SQLITE_IOERR
-}
-
-unsafe extern "C" fn shm_lock(_: *mut sqlite3_file, _: c_int, _: c_int, _: c_int) -> c_int {
-    SQLITE_IOERR
-}
 
 unsafe extern "C" fn shm_barrier(_: *mut sqlite3_file) {}

@@ -52,7 +52,17 @@ macro_rules! pass_inside {
     }};
 }
 
-pub(crate) use {pass, pass_inside};
+/// A method of a wrapper that calls the system's by one of these macros.
+macro_rules! method {
+    ($how:ident, $wrapper:ty, $method:ident($($argument:ident: $type:ty),*)) => {{
+        unsafe extern "C" fn method(file: *mut sqlite3_file $(, $argument: $type)*) -> c_int {
+            $how!($wrapper, file, $method $(, $argument)*)
+        }
+        Some(method)
+    }};
+}
+
+pub(crate) use {method, pass, pass_inside};
 
 /// `xClose` of a wrapper.
 pub(crate) unsafe extern "C" fn close<Wrapper>(file: *mut sqlite3_file) -> c_int {
@@ -62,14 +72,4 @@ pub(crate) unsafe extern "C" fn close<Wrapper>(file: *mut sqlite3_file) -> c_int
     // SAFETY: `wrap` made it, and SQLite does not use it again.
     unsafe { file.cast::<Wrapper>().drop_in_place() };
     code
-}
-
-/// `xSectorSize` of a wrapper.
-pub(crate) unsafe extern "C" fn sector_size<Wrapper>(file: *mut sqlite3_file) -> c_int {
-    pass!(Wrapper, file, xSectorSize)
-}
-
-/// `xDeviceCharacteristics` of a wrapper.
-pub(crate) unsafe extern "C" fn device_characteristics<Wrapper>(file: *mut sqlite3_file) -> c_int {
-    pass!(Wrapper, file, xDeviceCharacteristics)
 }
