@@ -226,7 +226,8 @@ mod tests {
     use rusqlite::{Connection, ffi};
 
     use super::*;
-    use crate::sqlite::file::vfs;
+    use crate::sqlite::file::main_file::MainFile;
+    use crate::sqlite::file::{vfs, wrapper};
 
     thread_local! {
         /// How many checkpoints of this thread were found not to be synced where they had to be.
@@ -255,13 +256,9 @@ mod tests {
 
     /// The system's file of a database.
     fn file(connection: &Connection) -> *mut sqlite3_file {
-        let mut file: *mut sqlite3_file = std::ptr::null_mut();
-        let (operation, to) = (ffi::SQLITE_FCNTL_FILE_POINTER, (&raw mut file).cast());
-        // SAFETY: the handle is open, and its file is one of ours.
-        unsafe {
-            ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), operation, to);
-            crate::sqlite::file::wrapper::system_file::<crate::sqlite::file::main_file::MainFile>(file)
-        }
+        let file = wrapper::file_of(connection, ffi::SQLITE_FCNTL_FILE_POINTER);
+        // SAFETY: it is one of ours.
+        unsafe { wrapper::system_file::<MainFile>(file) }
     }
 
     /// Insert rows, change some, and delete others together with their pages.

@@ -13,7 +13,7 @@ use crate::error::{ErrorKind, Result, StoreError};
 use crate::sqlite::file::connection;
 use crate::sqlite::file::gate::FILES;
 use crate::sqlite::file::platform;
-use crate::sqlite::file::sizes;
+use crate::sqlite::file::sizes::{self, BESIDE, beside};
 use crate::sqlite::file::trace::Trace;
 use crate::sync::lock;
 
@@ -22,9 +22,6 @@ const LONGEST_PATH: usize = 504;
 
 /// How many descriptors an opening needs at once: for the file, its log and the log's index.
 const DESCRIPTORS: usize = 3;
-
-/// What SQLite puts beside a database.
-const BESIDE: [&str; 3] = ["-journal", "-wal", "-shm"];
 
 /// What an opening has made.
 #[derive(Default)]
@@ -168,12 +165,6 @@ fn canonical(path: &Path) -> PathBuf {
         Some(canonical) => canonical,
         None => path.to_owned(),
     }
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 #[cfg(test)]

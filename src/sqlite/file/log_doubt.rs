@@ -153,17 +153,13 @@ mod tests {
     use rusqlite::{Connection, OpenFlags, ffi};
 
     use super::*;
-    use crate::sqlite::file::main_file;
-    use crate::sqlite::file::vfs;
+    use crate::sqlite::file::main_file::MainFile;
+    use crate::sqlite::file::{vfs, wrapper};
 
     fn index(connection: &Connection) -> WalIndex {
-        let mut file: *mut sqlite3_file = std::ptr::null_mut();
-        let (operation, to) = (ffi::SQLITE_FCNTL_FILE_POINTER, (&raw mut file).cast());
-        // SAFETY: the handle is open, and its file is one of ours.
-        unsafe {
-            ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), operation, to);
-            WalIndex::of(crate::sqlite::file::wrapper::system_file::<main_file::MainFile>(file)).unwrap()
-        }
+        let file = wrapper::file_of(connection, ffi::SQLITE_FCNTL_FILE_POINTER);
+        // SAFETY: it is one of ours, and open.
+        unsafe { WalIndex::of(wrapper::system_file::<MainFile>(file)).unwrap() }
     }
 
     #[test]

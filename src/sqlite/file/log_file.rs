@@ -78,26 +78,20 @@ pub(crate) unsafe fn wrap(file: *mut sqlite3_file, name: *const c_char, code: c_
 }
 
 /// Have the syncs of this connection's log counted, and those that fail. SQLite opens the log with the first read.
-/// <https://www.sqlite.org/c3ref/c_fcntl_begin_atomic_write.html#sqlitefcntljournalpointer>
 pub(crate) fn count_syncs(
     connection: &Connection,
     syncs: &Arc<AtomicU64>,
     failed: &Arc<AtomicU64>,
 ) -> Result<()> {
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-    let mut file: *mut sqlite3_file = std::ptr::null_mut();
-    // SAFETY: the handle is open for as long as `connection` is borrowed, and nobody else uses it meanwhile. A file with
-    // these methods is one that `open` set up.
-    unsafe {
-        let operation = ffi::SQLITE_FCNTL_JOURNAL_POINTER;
-        let to = (&raw mut file).cast();
-        if ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), operation, to) == SQLITE_OK
-            && let Some(log) = file.cast::<LogFile>().as_mut()
-            && std::ptr::eq(log.methods, &raw const METHODS)
-        {
-            log.syncs = Some(Arc::clone(syncs));
-            log.failed = Some(Arc::clone(failed));
-        }
+    let log = wrapper::file_of(connection, ffi::SQLITE_FCNTL_JOURNAL_POINTER).cast::<LogFile>();
+    // SAFETY: the log is open for as long as `connection` is borrowed, and nobody else uses it meanwhile. One with these
+    // methods is one that `open` set up.
+    if let Some(log) = unsafe { log.as_mut() }
+        && std::ptr::eq(log.methods, &raw const METHODS)
+    {
+        log.syncs = Some(Arc::clone(syncs));
+        log.failed = Some(Arc::clone(failed));
     }
     Ok(())
 }

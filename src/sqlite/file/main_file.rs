@@ -35,15 +35,10 @@ pub(crate) unsafe fn wrap(file: *mut sqlite3_file, name: *const c_char, code: c_
 
 /// Have the syncs of this connection's database counted that fail.
 pub(crate) fn count_failed_syncs(connection: &Connection, failed: &Arc<AtomicU64>) {
-    let mut file: *mut sqlite3_file = std::ptr::null_mut();
-    // SAFETY: the handle is open for as long as `connection` is borrowed, and nobody else uses it meanwhile. A file with
-    // these methods is one that `open` set up.
+    let file = wrapper::file_of(connection, ffi::SQLITE_FCNTL_FILE_POINTER);
+    // SAFETY: the file is open for as long as `connection` is borrowed, and nobody else uses it meanwhile.
     unsafe {
-        let to = (&raw mut file).cast();
-        let operation = ffi::SQLITE_FCNTL_FILE_POINTER;
-        if ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), operation, to) == SQLITE_OK
-            && is_one(file)
-        {
+        if is_one(file) {
             backfill(file).count_failed(failed);
         }
     }

@@ -3,8 +3,10 @@
 use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::ptr::null_mut;
 
-use rusqlite::ffi::{SQLITE_OK, sqlite3_file, sqlite3_io_methods};
+use rusqlite::Connection;
+use rusqlite::ffi::{self, SQLITE_OK, sqlite3_file, sqlite3_io_methods};
 
 use crate::sqlite::file::gate::FILES;
 use crate::sqlite::file::open_files;
@@ -16,6 +18,17 @@ use crate::sqlite::file::open_files;
 pub(crate) unsafe fn path<'a>(name: *const c_char) -> Option<&'a Path> {
     // SAFETY: as the caller says; SQLite keeps it for as long as the file is open.
     (!name.is_null()).then(|| Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(name) }.to_bytes())))
+}
+
+/// The file of a connection's database that this operation names; null where there is none.
+/// <https://www.sqlite.org/c3ref/c_fcntl_begin_atomic_write.html>
+pub(crate) fn file_of(connection: &Connection, operation: c_int) -> *mut sqlite3_file {
+    let mut file: *mut sqlite3_file = null_mut();
+    // SAFETY: the handle is open for as long as `connection` is borrowed, and the operation writes one pointer.
+    unsafe {
+        ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), operation, (&raw mut file).cast())
+    };
+    file
 }
 
 /// The methods of a wrapper, whose file was opened with `code`: SQLite closes no file without methods.
