@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
+use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::error::{ErrorKind, Result, StoreError};
@@ -106,7 +107,7 @@ pub(crate) fn open_reader(path: &Path, trace: &Trace) -> Result<Connection> {
 pub(crate) fn open_copy(path: &Path, trace: &Trace) -> Result<Connection> {
     let connection = open_file(path, trace)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
-    limit_row_bytes(&connection, i64::MAX);
+    limit_row_bytes(&connection, i64::MAX)?;
     connection.pragma_update(None, "journal_mode", "OFF")?;
     connection.pragma_update(None, "synchronous", "OFF")?;
     Ok(connection)
@@ -149,22 +150,22 @@ fn open_with(path: &Path, parameter: &str, trace: &Trace) -> Result<Connection> 
     uri.push_str(parameter);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let connection = open(Path::new(&uri), flags, trace)?;
-    bound_rows(&connection, path);
+    bound_rows(&connection, path)?;
     Ok(connection)
 }
 
 /// Let no step of SQLite's build more than [`LONGEST_ROW`], unless the file is larger.
-fn bound_rows(connection: &Connection, path: &Path) {
+fn bound_rows(connection: &Connection, path: &Path) -> Result<()> {
     let bytes = sizes::size(path, "").saturating_add(sizes::size(path, "-wal"));
-    limit_row_bytes(connection, LONGEST_ROW.max(i64::try_from(bytes).unwrap_or(i64::MAX)));
+    limit_row_bytes(connection, LONGEST_ROW.max(i64::try_from(bytes).unwrap_or(i64::MAX)))
 }
 
 /// Have no row read that is longer than this: a damaged one may claim to be far longer than its file.
 /// <https://www.sqlite.org/c3ref/limit.html>
-pub(crate) fn limit_row_bytes(connection: &Connection, bytes: i64) {
-    let bytes = c_int::try_from(bytes).unwrap_or(c_int::MAX);
-    // SAFETY: the handle is open for as long as `connection` is borrowed. What is more than SQLite takes is cut down.
-    unsafe { ffi::sqlite3_limit(connection.handle(), ffi::SQLITE_LIMIT_LENGTH, bytes) };
+pub(crate) fn limit_row_bytes(connection: &Connection, bytes: i64) -> Result<()> {
+    // What is more than SQLite takes is cut down.
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::try_from(bytes).unwrap_or(i32::MAX))?;
+    Ok(())
 }
 
 /// Set a connection up for writing a file of ours.
@@ -222,7 +223,7 @@ fn open(path: &Path, flags: OpenFlags, trace: &Trace) -> Result<Connection> {
     };
     trace.watch(&mut connection)?;
     control::make_stoppable(&mut connection)?;
-    bound_rows(&connection, path);
+    bound_rows(&connection, path)?;
     distrust_file(&connection)?;
     stable_plans(&connection)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);

@@ -4,12 +4,13 @@
 //! makes of an INSERT (<https://www.sqlite.org/lang_explain.html>), in which each function that a row would call is an
 //! operation. Subqueries are no concern: SQLite allows none in an expression of a table.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::ffi::{CString, c_int, c_void};
-use std::ptr::null_mut;
 
+use rusqlite::Connection;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ffi};
+use rusqlite::functions::FunctionFlags;
+use rusqlite::limits::Limit;
 
 use crate::error::Result;
 use crate::sqlite::file::connection;
@@ -109,7 +110,7 @@ const BYTES_OF_OTHERS: usize = 20;
 
 /// The most operations of a statement. When a table is made SQLite reads all of its columns, and of generated columns that
 /// name each other twice, each takes twice as many as the one before.
-const MOST_STEPS: c_int = 20_000;
+const MOST_STEPS: i32 = 20_000;
 
 /// How many functions and collations of its owner's program a definition may name.
 const MOST_UNKNOWN: usize = 50;
@@ -140,8 +141,7 @@ pub(crate) fn costly(definitions: &[Definition], ours: bool) -> Result<Option<(&
     scratch.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, true)?;
     // What they refer to is not here.
     scratch.pragma_update(None, "foreign_keys", false)?;
-    // SAFETY: the handle is open for as long as `scratch` is.
-    unsafe { ffi::sqlite3_limit(scratch.handle(), ffi::SQLITE_LIMIT_VDBE_OP, MOST_STEPS) };
+    scratch.set_limit(Limit::SQLITE_LIMIT_VDBE_OP, MOST_STEPS)?;
     let (tables, others): (Vec<_>, Vec<_>) = definitions.iter().partition(|each| each.is_table());
     let mut each = tables.into_iter().chain(others);
     Ok(each.find_map(|each| Some((each, why_costly(&scratch, each, ours)?))))
@@ -181,30 +181,17 @@ fn make(scratch: &Connection, sql: &str) -> rusqlite::Result<()> {
 
 /// Let there be a function, or a collation, of this name. It is never run: nothing is written here.
 fn stand_in(scratch: &Connection, name: &str, is_function: bool) {
-    unsafe extern "C" fn call(_: *mut ffi::sqlite3_context, _: c_int, _: *mut *mut ffi::sqlite3_value) {}
-    unsafe extern "C" fn compare(
-        _: *mut c_void,
-        _: c_int,
-        _: *const c_void,
-        _: c_int,
-        _: *const c_void,
-    ) -> c_int {
-        0
-    }
-    let Ok(name) = CString::new(name) else { return };
-    let flags = ffi::SQLITE_UTF8 | ffi::SQLITE_DETERMINISTIC | ffi::SQLITE_INNOCUOUS;
-    // SAFETY: the handle is open, the name is copied, and the functions take nothing.
-    unsafe {
-        let (handle, name, none) = (scratch.handle(), name.as_ptr(), null_mut());
-        if is_function {
-            ffi::sqlite3_create_function_v2(handle, name, -1, flags, none, Some(call), None, None, None);
-        } else {
-            ffi::sqlite3_create_collation_v2(handle, name, ffi::SQLITE_UTF8, none, Some(compare), None);
-        }
-    }
+    let flags =
+        FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    // Where it is not there after all, what names it is refused.
+    let _ = match is_function {
+        true => scratch.create_scalar_function(name, -1, flags, |_| Ok(0)),
+        false => scratch.create_collation(name, |_, _| Ordering::Equal),
+    };
 }
 
-fn quoted(name: &str) -> String {
+/// A name as SQL has it.
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::{Connection, ffi};
 
 use crate::error::{ErrorKind, Result, StoreError, cut};
+use crate::sqlite::file::expressions::quoted;
 use crate::sqlite::tables::pruned;
 
 /// What a run is made of. Each has its `run_id`.
@@ -280,10 +281,6 @@ fn primary_key(connection: &Connection, table: &str) -> Result<Vec<String>> {
     let sql = "SELECT name FROM pragma_table_info(?1, 'main') WHERE pk > 0 ORDER BY pk";
     let mut statement = connection.prepare_cached(sql)?;
     Ok(statement.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Whether a row refers to a deleted row, by a constraint that is checked only when the transaction is committed.

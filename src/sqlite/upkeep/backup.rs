@@ -11,11 +11,12 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rusqlite::{Connection, ffi};
+use rusqlite::Connection;
+use rusqlite::backup::{Backup, StepResult};
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::sqlite::file::connection;
-use crate::sqlite::file::fork::{self, Own};
+use crate::sqlite::file::fork;
 use crate::sqlite::file::place::Place;
 use crate::sqlite::file::platform;
 use crate::sqlite::file::sizes::{self, BESIDE, beside};
@@ -38,88 +39,29 @@ pub struct Progress {
     pub total: u32,
 }
 
-/// A backup under way. A child forked meanwhile leaves it as it is.
-pub(crate) struct Copying {
-    parts: Own<Parts>,
-    generation: u64,
-}
-
-/// Dropped in this order.
-struct Parts {
-    backup: Handle,
-    _source: Connection,
-    _target: Connection,
-}
-
-/// SQLite's own handle of a backup, valid for as long as both connections are open.
-struct Handle(*mut ffi::sqlite3_backup);
-
-impl Copying {
-    /// Pin the moment of the file at `place`, to be copied into the empty file at `target`.
-    pub(crate) fn begin(place: &Place, target: &Path) -> Result<Self> {
-        let source = place.confirm_opened(pinned(place))?;
-        let target = connection::open_copy(target, &place.trace)?;
-        let backup = Handle::new(&source, &target)?;
-        let parts = Own::new(Parts { backup, _source: source, _target: target });
-        Ok(Self { parts, generation: fork::generation() })
-    }
-
-    /// Copy the next pages; say how far it has come, and whether that was all.
-    ///
-    /// # Errors
-    /// In a child forked meanwhile, and what SQLite fails with.
-    pub(crate) fn step(&self) -> Result<(Progress, bool)> {
-        fork::refuse_child_of(self.generation)?;
-        self.parts.backup.step()
-    }
-}
-
-impl Handle {
-    fn new(source: &Connection, target: &Connection) -> Result<Self> {
-        // SAFETY: both connections are open; the names are C strings.
-        let handle = unsafe {
-            ffi::sqlite3_backup_init(target.handle(), c"main".as_ptr(), source.handle(), c"main".as_ptr())
-        };
-        if handle.is_null() {
-            // SAFETY: the connection is open.
-            return Err(failure(unsafe { ffi::sqlite3_extended_errcode(target.handle()) }));
-        }
-        Ok(Self(handle))
-    }
-
-    fn step(&self) -> Result<(Progress, bool)> {
-        // SAFETY: the handle is valid.
-        let (code, left, total) = unsafe {
-            let code = ffi::sqlite3_backup_step(self.0, SLICE_PAGES);
-            (code, ffi::sqlite3_backup_remaining(self.0), ffi::sqlite3_backup_pagecount(self.0))
-        };
-        let pages = |count| u32::try_from(count).unwrap_or(0);
-        let progress = Progress { copied: pages(total - left), total: pages(total) };
-        match code {
-            ffi::SQLITE_OK => Ok((progress, false)),
-            ffi::SQLITE_DONE => Ok((progress, true)),
-            failed => Err(failure(failed)),
-        }
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        // SAFETY: the handle is valid, and not used again. What failed was reported by the step that met it.
-        unsafe { ffi::sqlite3_backup_finish(self.0) };
+/// Copy the next pages; say how far it has come, and whether that was all.
+pub(crate) fn step(backup: &Backup<'_, '_>) -> Result<(Progress, bool)> {
+    let step = backup.step(SLICE_PAGES).map_err(|error| match error {
+        // Its words are of what the copy's connection did last.
+        rusqlite::Error::SqliteFailure(code, _) => rusqlite::Error::SqliteFailure(code, None),
+        other => other,
+    })?;
+    let at = backup.progress();
+    let pages = |count| u32::try_from(count).unwrap_or(0);
+    let progress = Progress { copied: pages(at.pagecount - at.remaining), total: pages(at.pagecount) };
+    match step {
+        StepResult::Done => Ok((progress, true)),
+        StepResult::More => Ok((progress, false)),
+        _ => Err(StoreError::new(ErrorKind::StoreBusy, "the file is locked")),
     }
 }
 
 /// A connection that holds a snapshot of the file.
-fn pinned(place: &Place) -> Result<Connection> {
-    let connection = connection::open_reader(&place.path, &place.trace)?;
+pub(crate) fn pinned(place: &Place) -> Result<Connection> {
+    let connection = place.confirm_opened(connection::open_reader(&place.path, &place.trace))?;
     connection.execute_batch("BEGIN")?;
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     Ok(connection)
-}
-
-fn failure(code: c_int) -> StoreError {
-    rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into()
 }
 
 /// Where a backup goes.

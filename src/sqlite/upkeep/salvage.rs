@@ -63,7 +63,7 @@ fn run<'a>(caller: &Caller<'a>, path: &Path, dest: &Path, callbacks: Callbacks<'
     target.pragma_update(None, "foreign_keys", false)?;
     target.execute_batch("BEGIN")?;
     let bytes = i64::try_from(file.len() + sizes::size(&path, "-wal")).unwrap_or(i64::MAX);
-    connection::limit_row_bytes(&opened.source, bytes.max(LEAST_ROW_BYTES));
+    connection::limit_row_bytes(&opened.source, bytes.max(LEAST_ROW_BYTES))?;
     let report = Salvaged { remarks: opened.remark.into_iter().collect(), ..Salvaged::default() };
     let parts = Own::new(Parts { source: opened.source, target });
     let mut salvage = Salvage { parts, callbacks, wait, report, bytes };

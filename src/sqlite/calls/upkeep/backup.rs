@@ -3,14 +3,17 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::backup::Backup;
+
 use crate::error::{self, ErrorKind, Result, StoreError};
 use crate::model::caller::Caller;
 use crate::sqlite::calls::Store;
 use crate::sqlite::engine::adhoc;
 use crate::sqlite::file::connection;
+use crate::sqlite::file::fork::Own;
 use crate::sqlite::file::trace::Trace;
 use crate::sqlite::file::wait::Wait;
-use crate::sqlite::upkeep::backup::{Copying, Destination, Partial, Progress};
+use crate::sqlite::upkeep::backup::{self, Destination, Partial, Progress};
 use crate::sqlite::upkeep::check;
 
 impl Store {
@@ -51,9 +54,12 @@ impl Store {
         let dest = Destination::find(dest, place, overwrite, "pass overwrite=True to replace it")?;
         let partial = Partial::create(&dest.path, self.shared.options.file_mode)?;
         let patience = &mut Wait::new(*caller, Duration::MAX);
-        let copying = patience.until_free(|| Copying::begin(place, &partial.path))?;
+        // A child that is forked meanwhile leaves all three as they are.
+        let source = Own::new(patience.until_free(|| backup::pinned(place))?);
+        let mut target = Own::new(connection::open_copy(&partial.path, &place.trace)?);
+        let copying = Own::new(Backup::new(&source, &mut target)?);
         loop {
-            let (reached, done) = patience.until_free(|| copying.step())?;
+            let (reached, done) = patience.until_free(|| backup::step(&copying))?;
             progress(reached)?;
             self.connections()?;
             patience.slice()?;
@@ -62,6 +68,7 @@ impl Store {
             }
         }
         drop(copying);
+        drop((target, source));
         partial.do_without_log()?;
         self.check_copy(caller, &partial.path, &place.trace)?;
         partial.publish(&dest)
