@@ -7,27 +7,20 @@ use super::names::intern;
 use crate::error::{ErrorKind, MOST_QUOTED, StoreError, cut, excerpt, one_line};
 use crate::memory::OutOfMemory;
 
-/// The exception classes that the binding raises by itself, beside those of [`ErrorKind`].
-#[derive(Clone, Copy)]
+/// What the binding raises by itself, beside the [`ErrorKind`]s; here, too, each has a class of the same name.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Refusal {
     MissingField,
     InvalidType,
     InvalidValue,
     NestingTooDeep,
-    InvalidJson,
+    InvalidJSON,
 }
 
 impl Refusal {
     /// An exception of this class.
     pub(super) fn error(self, py: Python<'_>, message: impl std::fmt::Display) -> PyErr {
-        let class = match self {
-            Self::MissingField => "MissingFieldError",
-            Self::InvalidType => "InvalidTypeError",
-            Self::InvalidValue => "InvalidValueError",
-            Self::NestingTooDeep => "NestingTooDeepError",
-            Self::InvalidJson => "InvalidJSONError",
-        };
-        raise(py, class, &message.to_string())
+        raise(py, &format!("{self:?}Error"), &message.to_string())
     }
 }
 
@@ -40,33 +33,11 @@ impl From<OutOfMemory> for PyErr {
 impl From<StoreError> for PyErr {
     fn from(error: StoreError) -> Self {
         let class = match error.kind {
-            ErrorKind::RunExists => "RunExistsError",
-            ErrorKind::RunNotFound => "RunNotFoundError",
-            ErrorKind::RunActive => "RunActiveError",
-            ErrorKind::RunFinished => "RunFinishedError",
-            ErrorKind::IntelItemNotFound => "IntelItemNotFoundError",
-            ErrorKind::StoreBusy => "StoreBusyError",
-            ErrorKind::DiskFull => "DiskFullError",
-            ErrorKind::StorageIO => "StorageIOError",
-            ErrorKind::OutOfMemory => "OutOfMemoryError",
-            ErrorKind::CommitOutcomeUnknown => "CommitOutcomeUnknownError",
-            ErrorKind::CannotOpen => "CannotOpenError",
-            ErrorKind::FileMoved => "FileMovedError",
-            ErrorKind::ReadOnly => "ReadOnlyError",
-            ErrorKind::Query => "QueryError",
-            ErrorKind::NotADatabase => "NotADatabaseError",
-            ErrorKind::CorruptDatabase => "CorruptDatabaseError",
-            ErrorKind::ForeignDatabase => "ForeignDatabaseError",
-            ErrorKind::SchemaTooNew => "SchemaTooNewError",
-            ErrorKind::StoreClosed => "StoreClosedError",
-            ErrorKind::Transaction => "TransactionError",
-            ErrorKind::TransactionDoomed => "TransactionDoomedError",
-            ErrorKind::InvalidValue => "InvalidValueError",
-            ErrorKind::Clock => "ClockError",
-            ErrorKind::Interrupted | ErrorKind::Other => "StateStoreError",
+            ErrorKind::Interrupted | ErrorKind::Other => "StateStoreError".to_owned(),
+            kind => format!("{kind:?}Error"),
         };
         Python::attach(|py| {
-            let raised = raise(py, class, &error.to_string());
+            let raised = raise(py, &class, &error.to_string());
             if let Some(code) = error.sqlite_code {
                 // The name that the standard library gives it; an exception always takes attributes.
                 let _ = raised.value(py).setattr("sqlite_errorcode", code);
@@ -74,6 +45,19 @@ impl From<StoreError> for PyErr {
             raised
         })
     }
+}
+
+/// The error of a value whose type is not what is `wanted`, as "name must be a str".
+pub(super) fn wrong_type(value: &Bound<'_, PyAny>, wanted: impl std::fmt::Display) -> PyErr {
+    match value.get_type().name() {
+        Ok(found) => Refusal::InvalidType.error(value.py(), format!("{wanted}, not {found}")),
+        Err(error) => error,
+    }
+}
+
+/// The error of a value that is not what is `wanted`.
+pub(super) fn wrong_value(value: &Bound<'_, PyAny>, wanted: impl std::fmt::Display) -> PyErr {
+    Refusal::InvalidValue.error(value.py(), format!("{wanted}, not {}", shown(value)))
 }
 
 /// The same exception, with a note of where it was raised. One whose own code refuses the note does without.

@@ -9,7 +9,7 @@ use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
 
 use crate::Location;
 use crate::error::excerpt;
-use crate::py::errors::{Refusal, shown};
+use crate::py::errors::{Refusal, wrong_type, wrong_value};
 use crate::sqlite::file::connection::Synchronous;
 
 /// The longest `busy_timeout`, in seconds: some thirty years.
@@ -30,8 +30,7 @@ pub(super) fn location(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Locatio
         if !error.is_instance_of::<PyTypeError>(py) {
             return error;
         }
-        let found = value.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
-        Refusal::InvalidType.error(py, format!("{name} must be a str or an os.PathLike of str, not {found}"))
+        wrong_type(value, format_args!("{name} must be a str or an os.PathLike of str"))
     })?;
     if path.as_os_str().is_empty() {
         return Err(Refusal::InvalidValue.error(py, format!("{name} is empty")));
@@ -45,8 +44,7 @@ pub(super) fn location(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Locatio
 /// What is to be called, if anything is.
 pub(super) fn callback(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<Py<PyAny>>> {
     if !value.is_none() && !value.is_callable() {
-        let message = format!("{name} must be callable, or None, not {}", value.get_type().name()?);
-        return Err(Refusal::InvalidType.error(value.py(), message));
+        return Err(wrong_type(value, format_args!("{name} must be callable, or None")));
     }
     Ok((!value.is_none()).then(|| value.clone().unbind()))
 }
@@ -62,54 +60,46 @@ pub(super) fn synchronous(value: &Bound<'_, PyAny>) -> PyResult<Synchronous> {
 }
 
 pub(super) fn busy_timeout(value: &Bound<'_, PyAny>) -> PyResult<Duration> {
-    let py = value.py();
     let wanted = format!("busy_timeout must be a number of seconds from 0 to {LONGEST_TIMEOUT:e}");
     if value.is_instance_of::<PyBool>()
         || !(value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>())
     {
-        let found = value.get_type().name()?;
-        return Err(Refusal::InvalidType.error(py, format!("{wanted}, not a {found}")));
+        return Err(wrong_type(value, wanted));
     }
     let seconds = value.extract::<f64>().ok().filter(|seconds| (0.0..=LONGEST_TIMEOUT).contains(seconds));
     match seconds.map(Duration::try_from_secs_f64) {
         Some(Ok(timeout)) => Ok(timeout),
-        _ => Err(Refusal::InvalidValue.error(py, format!("{wanted}, not {}", shown(value)))),
+        _ => Err(wrong_value(value, wanted)),
     }
 }
 
 pub(super) fn pool_size(value: &Bound<'_, PyAny>) -> PyResult<usize> {
-    let py = value.py();
     let wanted = format!("pool_size must be an int from 1 to {LARGEST_POOL}");
     match integer(value, &wanted)?.filter(|size| (1..=LARGEST_POOL).contains(size)) {
         Some(size) => Ok(size),
-        None => Err(Refusal::InvalidValue.error(py, format!("{wanted}, not {}", shown(value)))),
+        None => Err(wrong_value(value, wanted)),
     }
 }
 
 pub(super) fn file_mode(value: &Bound<'_, PyAny>) -> PyResult<u32> {
-    let py = value.py();
     let wanted = "file_mode must be permission bits that let the owner read and write, such as 0o600";
     match integer(value, wanted)?.filter(|mode| *mode <= 0o777 && mode & 0o600 == 0o600) {
         Some(mode) => Ok(mode as u32),
-        None => Err(Refusal::InvalidValue.error(py, format!("{wanted}, not {}", shown(value)))),
+        None => Err(wrong_value(value, wanted)),
     }
 }
 
 pub(super) fn flag(value: &Bound<'_, PyAny>, name: &str) -> PyResult<bool> {
     match value.cast::<PyBool>() {
         Ok(flag) => Ok(flag.is_true()),
-        Err(_) => {
-            let found = value.get_type().name()?;
-            Err(Refusal::InvalidType.error(value.py(), format!("{name} must be a bool, not {found}")))
-        }
+        Err(_) => Err(wrong_type(value, format_args!("{name} must be a bool"))),
     }
 }
 
 /// An int, but not a bool; `None` where it does not fit.
 pub(super) fn integer(value: &Bound<'_, PyAny>, wanted: &str) -> PyResult<Option<usize>> {
     if value.is_instance_of::<PyBool>() || !value.is_instance_of::<PyInt>() {
-        let found = value.get_type().name()?;
-        return Err(Refusal::InvalidType.error(value.py(), format!("{wanted}, not a {found}")));
+        return Err(wrong_type(value, wanted));
     }
     Ok(value.extract().ok())
 }

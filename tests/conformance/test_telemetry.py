@@ -270,5 +270,5 @@ def test_runs_of_documents_are_an_iterable_of_text(store: StateStore) -> None:
     for wrong in (None, 5, "run-1", [5], ["run-1", None]):
         with pytest.raises(InvalidTypeError, match=r"^list_telemetry: run_ids must be a"):
             store.list_telemetry(wrong)
-    with pytest.raises(InvalidTypeError, match=r"must be an iterable of str, not a str$"):
+    with pytest.raises(InvalidTypeError, match=r"must be an iterable of str, not str$"):
         store.list_telemetry("run-1")

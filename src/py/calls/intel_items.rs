@@ -13,7 +13,7 @@ use crate::py::batch;
 use crate::py::convert::item::{self, Dicts};
 use crate::py::convert::item_selection::ItemSelection;
 use crate::py::convert::values;
-use crate::py::errors::Refusal;
+use crate::py::errors::{Refusal, wrong_type};
 use crate::py::open::{Open, call};
 use crate::py::options;
 use crate::sqlite::lists::cursor::Position;
@@ -202,9 +202,10 @@ fn new_decision(
 pub(in crate::py) fn new_decisions(decisions: &Bound<'_, PyAny>) -> PyResult<Vec<NewDecision>> {
     let py = decisions.py();
     let Ok(mapping) = decisions.cast::<PyMapping>() else {
-        let found = decisions.get_type().name()?;
-        let what = format!("decide_batch: decisions must be a mapping of item_id to decision, not {found}");
-        return Err(Refusal::InvalidType.error(py, what));
+        return Err(wrong_type(
+            decisions,
+            "decide_batch: decisions must be a mapping of item_id to decision",
+        ));
     };
     let nothing = py.None().into_bound(py);
     let mut batch = Vec::new();

@@ -8,7 +8,7 @@ use crate::error::excerpt;
 use crate::memory;
 use crate::model::rows::Telemetry;
 use crate::py::convert::{json, values};
-use crate::py::errors::Refusal;
+use crate::py::errors::wrong_type;
 use crate::py::gil::TimeSlice;
 use crate::py::open::call;
 use crate::py::options;
@@ -44,9 +44,7 @@ impl Store {
         let run_id = values::text(run_id, "merge_telemetry", "run_id")?;
         let operation = format!("merge_telemetry {}", excerpt(run_id));
         if !telemetry.is_instance_of::<PyDict>() {
-            let found = telemetry.get_type().name()?;
-            let what = format!("{operation}: telemetry must be a dict, not {found}");
-            return Err(Refusal::InvalidType.error(py, what));
+            return Err(wrong_type(telemetry, format_args!("{operation}: telemetry must be a dict")));
         }
         let members = Telemetry {
             run_id: memory::text(run_id)?,

@@ -13,7 +13,7 @@ use crate::error::{ErrorKind, StoreError};
 use crate::memory;
 use crate::py::convert::{json, values};
 use crate::py::copying::{Snapshot, TextRows};
-use crate::py::errors::{Refusal, shown};
+use crate::py::errors::{Refusal, wrong_value};
 use crate::py::open::call;
 use crate::py::options;
 use crate::sqlite::tables::deletion::Deleted;
@@ -211,9 +211,6 @@ pub(in crate::py) fn count(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Opt
     let wanted = format!("{name} must be an int of 0 or more, or None");
     match options::integer(value, &wanted)? {
         Some(count) => Ok(Some(count as u64)),
-        None => {
-            let message = format!("{wanted}, not {}", shown(value));
-            Err(Refusal::InvalidValue.error(value.py(), message))
-        }
+        None => Err(wrong_value(value, wanted)),
     }
 }

@@ -18,13 +18,8 @@ pub(in crate::py) struct Conversion {
 
 impl Conversion {
     pub(in crate::py) fn new(json_default: &Bound<'_, PyAny>, strict: &Bound<'_, PyAny>) -> PyResult<Self> {
-        if !json_default.is_none() && !json_default.is_callable() {
-            let found = json_default.get_type().name()?;
-            let what = format!("json_default must be callable, or None, not {found}");
-            return Err(Refusal::InvalidType.error(json_default.py(), what));
-        }
         Ok(Self {
-            json_default: (!json_default.is_none()).then(|| json_default.clone().unbind()),
+            json_default: options::callback(json_default, "json_default")?,
             strict: options::flag(strict, "strict")?,
         })
     }

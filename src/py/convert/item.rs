@@ -10,7 +10,7 @@ use crate::error::excerpt;
 use crate::memory::{self, OutOfMemory};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Items, NewItems};
-use crate::py::errors::{Refusal, noted, shown};
+use crate::py::errors::{Refusal, noted, shown, wrong_type};
 use crate::py::gil::TimeSlice;
 use crate::py::names::intern;
 
@@ -235,9 +235,7 @@ fn push_any(
     let Some((item, keys)) =
         mapping::read(item, &text, &rest).map_err(|error| noted(py, error, &context()))?
     else {
-        let found = item.get_type().name()?;
-        let what = format!("{}: must be a dict, or have keys() and [], not {found}", context());
-        return Err(Refusal::InvalidType.error(py, what));
+        return Err(wrong_type(item, format_args!("{}: must be a dict, or have keys() and []", context())));
     };
     push(&item, &keys)
 }

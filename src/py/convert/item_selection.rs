@@ -11,7 +11,7 @@ use crate::json::order_by::OrderBy;
 use crate::memory;
 use crate::model::columns::ItemColumn;
 use crate::model::rows::Fields;
-use crate::py::errors::{Refusal, escaped};
+use crate::py::errors::{Refusal, escaped, wrong_type};
 use crate::sqlite::lists::item_filter::{Decision, ItemFilter};
 use crate::sqlite::lists::order::Order;
 
@@ -90,20 +90,17 @@ fn decided(
     undecided: &Bound<'_, PyAny>,
     operation: &str,
 ) -> PyResult<Option<Decision>> {
-    let py = undecided.py();
     if undecided.is_none() {
         return Ok(decision.map(Decision::Is));
     }
-    let Ok(undecided) = undecided.cast::<PyBool>() else {
-        let found = undecided.get_type().name()?;
-        return Err(Refusal::InvalidType
-            .error(py, format!("{operation}: undecided must be a bool or None, not {found}")));
+    let Ok(given) = undecided.cast::<PyBool>() else {
+        return Err(wrong_type(undecided, format_args!("{operation}: undecided must be a bool or None")));
     };
     if decision.is_some() {
         let what = "decision and undecided contradict each other, or say the same twice: give one of them";
-        return Err(Refusal::InvalidValue.error(py, format!("{operation}: {what}")));
+        return Err(Refusal::InvalidValue.error(undecided.py(), format!("{operation}: {what}")));
     }
-    Ok(Some(if undecided.is_true() { Decision::Undecided } else { Decision::Made }))
+    Ok(Some(if given.is_true() { Decision::Undecided } else { Decision::Made }))
 }
 
 /// The columns of these fields, all of them for None.
@@ -116,9 +113,8 @@ fn columns(fields: &Bound<'_, PyAny>, operation: &str) -> PyResult<Vec<ItemColum
     let names = match fields.try_iter() {
         Ok(names) if !fields.is_instance_of::<PyString>() => names,
         _ => {
-            let found = fields.get_type().name()?;
-            return Err(Refusal::InvalidType
-                .error(py, format!("{operation}: fields must be an iterable of str or None, not {found}")));
+            let wanted = format_args!("{operation}: fields must be an iterable of str or None");
+            return Err(wrong_type(fields, wanted));
         }
     };
     let mut columns = Vec::new();
@@ -141,12 +137,10 @@ fn by(path: &Bound<'_, PyAny>, operation: &str) -> PyResult<Option<OrderBy>> {
     if path.is_none() {
         return Ok(None);
     }
-    let Ok(path) = path.cast::<PyString>() else {
-        let found = path.get_type().name()?;
-        let what = format!("{operation}: order_by must be a path in a str, or None, not {found}");
-        return Err(Refusal::InvalidType.error(path.py(), what));
+    let Ok(text) = path.cast::<PyString>() else {
+        return Err(wrong_type(path, format_args!("{operation}: order_by must be a path in a str, or None")));
     };
-    Ok(Some(OrderBy::new(&bytes(path)?).map_err(|error| error.during(format!("{operation}: order_by")))?))
+    Ok(Some(OrderBy::new(&bytes(text)?).map_err(|error| error.during(format!("{operation}: order_by")))?))
 }
 
 fn all_conditions(conditions: &Bound<'_, PyAny>, operation: &str) -> PyResult<Vec<Condition>> {
@@ -155,18 +149,14 @@ fn all_conditions(conditions: &Bound<'_, PyAny>, operation: &str) -> PyResult<Ve
         return Ok(Vec::new());
     }
     let Ok(mapping) = conditions.cast::<PyMapping>() else {
-        let found = conditions.get_type().name()?;
-        let what =
-            format!("{operation}: where must be a mapping of paths to conditions or None, not {found}");
-        return Err(Refusal::InvalidType.error(py, what));
+        let wanted = format_args!("{operation}: where must be a mapping of paths to conditions or None");
+        return Err(wrong_type(conditions, wanted));
     };
     let mut parsed = Vec::new();
     for pair in mapping.items()? {
         let (path, test): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
         let Ok(name) = path.cast::<PyString>() else {
-            let found = path.get_type().name()?;
-            return Err(Refusal::InvalidType
-                .error(py, format!("{operation}: where: a path must be a str, not {found}")));
+            return Err(wrong_type(&path, format_args!("{operation}: where: a path must be a str")));
         };
         let what = format!("{operation}: where {}", escaped(&name.to_string_lossy()));
         let test = parse(&test).map_err(|error| during(py, error, &what))?;
@@ -179,30 +169,24 @@ fn all_conditions(conditions: &Bound<'_, PyAny>, operation: &str) -> PyResult<Ve
 
 fn parse(test: &Bound<'_, PyAny>) -> PyResult<Test> {
     let py = test.py();
-    let wrong_type = |what: String| Err(Refusal::InvalidType.error(py, what));
     let pair: Vec<Bound<'_, PyAny>> = match (test.cast::<PyTuple>(), test.cast::<PyList>()) {
         (Ok(pair), _) => pair.iter().collect(),
         (_, Ok(pair)) => pair.iter().collect(),
-        _ => {
-            let found = test.get_type().name()?;
-            return wrong_type(format!("a condition must be (operator, value), not {found}"));
-        }
+        _ => return Err(wrong_type(test, "a condition must be (operator, value)")),
     };
     let [operator, operand] = pair.as_slice() else {
         let length = pair.len();
         return Err(Refusal::InvalidValue
             .error(py, format!("a condition must be (operator, value), not {length} of them")));
     };
-    let Ok(operator) = operator.cast::<PyString>() else {
-        let found = operator.get_type().name()?;
-        return wrong_type(format!("an operator must be a str, not {found}"));
+    let Ok(name) = operator.cast::<PyString>() else {
+        return Err(wrong_type(operator, "an operator must be a str"));
     };
-    let operator = operator.to_string_lossy();
-    let found = operand.get_type().name()?;
+    let operator = name.to_string_lossy();
     let ordered = |test: fn(Scalar) -> Test| match scalar(operand)? {
         operand @ (Scalar::Number(_) | Scalar::Text(_)) => Ok(test(operand)),
         Scalar::Null | Scalar::Bool(_) => {
-            wrong_type(format!("{operator} takes a number or a str, not {found}"))
+            Err(wrong_type(operand, format_args!("{operator} takes a number or a str")))
         }
     };
     match &*operator {
@@ -219,13 +203,13 @@ fn parse(test: &Bound<'_, PyAny>) -> PyResult<Test> {
                 || operand.is_instance_of::<PySet>()
                 || operand.is_instance_of::<PyFrozenSet>();
             if !several {
-                return wrong_type(format!("in takes a list, a tuple or a set, not {found}"));
+                return Err(wrong_type(operand, "in takes a list, a tuple or a set"));
             }
             memory::collect(operand.try_iter()?.map(|each| scalar(&each?))).map(Test::In)
         }
         "exists" => match operand.cast::<PyBool>() {
             Ok(there) => Ok(Test::Exists(there.is_true())),
-            Err(_) => wrong_type(format!("exists takes a bool, not {found}")),
+            Err(_) => Err(wrong_type(operand, "exists takes a bool")),
         },
         _ => Err(Refusal::InvalidValue
             .error(py, format!("the operator must be one of {OPERATORS}, not {}", excerpt(&operator)))),
@@ -259,9 +243,7 @@ fn scalar(value: &Bound<'_, PyAny>) -> PyResult<Scalar> {
     if let Ok(text) = value.cast::<PyString>() {
         return Ok(Scalar::Text(bytes(text)?));
     }
-    let found = value.get_type().name()?;
-    Err(Refusal::InvalidType
-        .error(py, format!("a value must be None, a bool, an int, a float or a str, not {found}")))
+    Err(wrong_type(value, "a value must be None, a bool, an int, a float or a str"))
 }
 
 /// Text as the core compares it: UTF-8, lone surrogates encoded like characters.

@@ -165,7 +165,7 @@ fn loads<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
 }
 
 fn refuse(py: Python<'_>, why: impl std::fmt::Display) -> PyErr {
-    Refusal::InvalidJson.error(py, format!("not JSON ({why}); another program wrote it"))
+    Refusal::InvalidJSON.error(py, format!("not JSON ({why}); another program wrote it"))
 }
 
 /// Decode text nested more deeply than a recursive parser may follow: brackets here, all else by the stdlib.

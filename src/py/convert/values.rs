@@ -12,7 +12,7 @@ use super::conversion::Conversion;
 use super::json;
 use crate::error::{ErrorKind, StoreError, excerpt};
 use crate::memory::{self, OutOfMemory};
-use crate::py::errors::{Refusal, escaped, shown};
+use crate::py::errors::{Refusal, escaped, wrong_type, wrong_value};
 use crate::py::gil::TimeSlice;
 use crate::sqlite::engine::adhoc::{Parameters, Rows, Value};
 use crate::sqlite::lists::order::Order;
@@ -25,14 +25,12 @@ pub(in crate::py) fn text<'a>(value: &'a Bound<'_, PyAny>, operation: &str, name
 }
 
 fn text_or<'a>(value: &'a Bound<'_, PyAny>, operation: &str, name: &str, wanted: &str) -> PyResult<&'a str> {
-    let py = value.py();
     let Ok(text) = value.cast::<PyString>() else {
-        let what = format!("{operation}: {name} must be {wanted}, not {}", value.get_type().name()?);
-        return Err(Refusal::InvalidType.error(py, what));
+        return Err(wrong_type(value, format_args!("{operation}: {name} must be {wanted}")));
     };
     text.to_str().map_err(|_| {
         let what = format!("{operation}: {name} holds a lone surrogate, which UTF-8 cannot");
-        Refusal::InvalidValue.error(py, what)
+        Refusal::InvalidValue.error(value.py(), what)
     })
 }
 
@@ -68,8 +66,7 @@ pub(in crate::py) fn several_texts(
 ) -> PyResult<Vec<String>> {
     let wanted = "an iterable of str";
     if value.is_instance_of::<PyString>() {
-        let what = format!("{operation}: {name} must be {wanted}, not a str");
-        return Err(Refusal::InvalidType.error(value.py(), what));
+        return Err(wrong_type(value, format_args!("{operation}: {name} must be {wanted}")));
     }
     all_texts(value, operation, name, wanted)
 }
@@ -107,11 +104,10 @@ pub(in crate::py) fn limit(value: &Bound<'_, PyAny>, operation: &str) -> PyResul
     }
     let wanted = format!("{operation}: limit must be an int of 1 or more, or None");
     if value.is_instance_of::<PyBool>() || !value.is_instance_of::<PyInt>() {
-        let found = value.get_type().name()?;
-        return Err(Refusal::InvalidType.error(value.py(), format!("{wanted}, not {found}")));
+        return Err(wrong_type(value, wanted));
     }
     if value.lt(1)? {
-        return Err(Refusal::InvalidValue.error(value.py(), format!("{wanted}, not {}", shown(value))));
+        return Err(wrong_value(value, wanted));
     }
     Ok(Some(value.extract().unwrap_or(NonZeroUsize::MAX)))
 }
@@ -169,7 +165,6 @@ pub(in crate::py) fn json_text(
 
 /// Parameters of an ad-hoc query.
 pub(in crate::py) fn parameters(values: &Bound<'_, PyAny>) -> PyResult<Parameters> {
-    let py = values.py();
     if let Ok(mapping) = values.cast::<PyMapping>() {
         let mut named = Vec::new();
         for pair in mapping.items()? {
@@ -185,9 +180,7 @@ pub(in crate::py) fn parameters(values: &Bound<'_, PyAny>) -> PyResult<Parameter
         .map_err(drop)
         .and_then(|values| if values.is_instance_of::<PyString>() { Err(()) } else { Ok(values) })
     else {
-        let found = values.get_type().name()?;
-        return Err(Refusal::InvalidType
-            .error(py, format!("execute: parameters must be a sequence or a mapping, not {found}")));
+        return Err(wrong_type(values, "execute: parameters must be a sequence or a mapping"));
     };
     let values =
         sequence.try_iter()?.enumerate().map(|(index, value)| scalar(&value?, &(index + 1).to_string()));
