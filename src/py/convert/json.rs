@@ -9,6 +9,7 @@ use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use super::large_json::{self, Failure};
+use crate::json::text::Text;
 use crate::memory::{self, OutOfMemory};
 use crate::py::errors::{Refusal, noted};
 use crate::py::names::intern;
@@ -172,98 +173,57 @@ fn refuse(py: Python<'_>, why: impl std::fmt::Display) -> PyErr {
 ///
 /// What `json.dumps` wrote near the top of a stack can thus be read near its end.
 fn decode_deep<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    let mut rest = Tokens { text, at: 0 };
+    let mut rest = Text::new(text);
     let mut open: Vec<(Bound<'py, PyAny>, Option<Bound<'py, PyAny>>)> = Vec::new();
     loop {
-        let token = rest.next();
-        let mut value = match token {
-            b"[" => {
-                open.push((PyList::empty(py).into_any(), None));
-                rest.skip_if(b"]").then(|| open.pop()).flatten().map(|(list, _)| list)
+        rest.skip_space();
+        let empty = match rest.peek() {
+            Some(b'[') => Some((PyList::empty(py).into_any(), b']')),
+            Some(b'{') => Some((PyDict::new(py).into_any(), b'}')),
+            _ => None,
+        };
+        let mut value = if let Some((container, closing)) = empty {
+            rest.at += 1;
+            rest.skip_space();
+            if rest.take(closing) {
+                Some(container)
+            } else {
+                open.push((container, None));
+                None
             }
-            b"{" => {
-                open.push((PyDict::new(py).into_any(), None));
-                rest.skip_if(b"}").then(|| open.pop()).flatten().map(|(dict, _)| dict)
-            }
-            scalar => Some(loads(py, scalar)?),
+        } else {
+            let start = rest.at;
+            // What is no scalar is refused by the stdlib.
+            let _ = rest.scalar();
+            Some(loads(py, text.get(start..rest.at).unwrap_or_default())?)
         };
         while let Some(done) = value.take() {
+            rest.skip_space();
             let Some((container, key)) = open.last_mut() else {
-                return if rest.next().is_empty() {
-                    Ok(done)
-                } else {
-                    Err(refuse(py, "more than one value"))
-                };
+                return if rest.peek().is_none() { Ok(done) } else { Err(refuse(py, "more than one value")) };
             };
-            let closing: &[u8] = if let Ok(list) = container.cast::<PyList>() {
+            let closing = if let Ok(list) = container.cast::<PyList>() {
                 list.append(done)?;
-                b"]"
+                b']'
             } else if let Some(key) = key.take() {
                 container.set_item(key, done)?;
-                b"}"
+                b'}'
             } else {
                 // A key, which a value follows.
                 let name = done.cast_into::<PyString>().map_err(|_| refuse(py, "a key that is no string"))?;
                 *key = Some(name.into_any());
-                if rest.next() != b":" {
+                if !rest.take(b':') {
                     return Err(refuse(py, "no colon after a key"));
                 }
                 break;
             };
-            match rest.next() {
-                b"," => {}
-                token if token == closing => value = open.pop().map(|(container, _)| container),
-                _ => return Err(refuse(py, "no comma between two values")),
+            if rest.take(closing) {
+                value = open.pop().map(|(container, _)| container);
+            } else if !rest.take(b',') {
+                return Err(refuse(py, "no comma between two values"));
             }
         }
     }
-}
-
-/// JSON text, token by token.
-struct Tokens<'a> {
-    text: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Tokens<'a> {
-    /// The next bracket, comma, colon, string or other scalar; empty at the end.
-    fn next(&mut self) -> &'a [u8] {
-        let left = self.text.get(self.at..).unwrap_or_default();
-        let start = self.at + left.iter().take_while(|byte| b" \t\n\r".contains(byte)).count();
-        let rest = self.text.get(start..).unwrap_or_default();
-        let length = match rest.first() {
-            None => 0,
-            Some(b'[' | b']' | b'{' | b'}' | b',' | b':') => 1,
-            Some(b'"') => string_length(rest),
-            Some(_) => rest.iter().position(|byte| b"[]{},: \t\r\n\"".contains(byte)).unwrap_or(rest.len()),
-        };
-        self.at = start + length;
-        &rest[..length]
-    }
-
-    /// Go past the next token if it is this one.
-    fn skip_if(&mut self, token: &[u8]) -> bool {
-        let before = self.at;
-        let same = self.next() == token;
-        if !same {
-            self.at = before;
-        }
-        same
-    }
-}
-
-/// How many bytes the string at the start of `text` takes, quotes included.
-fn string_length(text: &[u8]) -> usize {
-    let mut escaped = false;
-    for (index, byte) in text.iter().enumerate().skip(1) {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => return index + 1,
-            _ => {}
-        }
-    }
-    text.len()
 }
 
 /// A value of exactly the types that JSON has. Anything else is an error here, and is then tried by the stdlib.
