@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::calls::{intel_items, upkeep};
+use super::calls::{intel_items, telemetry, upkeep};
 use super::convert::conversion::Conversion;
 use super::convert::escape::{escaped, unescaped};
 use super::convert::item;
@@ -183,11 +183,7 @@ impl Rows {
         operation: &str,
         run_id: &str,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let py = text.py();
-        json::decode(py, &unescaped(text)?).map_err(|error| {
-            let what = format!("{operation} {}: telemetry_json", excerpt(run_id));
-            values::unreadable(py, error, &what, "telemetry")
-        })
+        telemetry::decode(text.py(), &unescaped(text)?, operation, run_id)
     }
 
     /// The members of two objects as one; None where either is none.

@@ -3,7 +3,7 @@
 pub(super) mod best;
 pub(super) mod intel_items;
 pub(super) mod runs;
-mod telemetry;
+pub(super) mod telemetry;
 pub(super) mod upkeep;
 
 use std::ffi::OsStr;

@@ -87,7 +87,13 @@ impl Store {
     }
 }
 
-fn decode<'py>(py: Python<'py>, document: &[u8], call: &str, run_id: &str) -> PyResult<Bound<'py, PyAny>> {
+/// A document, for the call that reads it.
+pub(in crate::py) fn decode<'py>(
+    py: Python<'py>,
+    document: &[u8],
+    call: &str,
+    run_id: &str,
+) -> PyResult<Bound<'py, PyAny>> {
     json::decode(py, document).map_err(|error| {
         let what = format!("{call} {}: telemetry_json", excerpt(run_id));
         values::unreadable(py, error, &what, "telemetry")
