@@ -5,11 +5,12 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::iter;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params_from_iter};
 
 use crate::error::Result;
 use crate::json::number::Number;
@@ -17,13 +18,14 @@ use crate::json::order_by::{OrderBy, number_of};
 use crate::memory::{self, OutOfMemory};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Fields, Items};
+use crate::sqlite::lists::clause::{Clause, and, values};
 use crate::sqlite::lists::cursor::{self, Position};
 use crate::sqlite::lists::item_filter::{ItemFilter, RowFilter};
 use crate::sqlite::lists::items::{
     BUFFER_ROWS, ItemList, ROWID, push, refuse_stopped, scan_unordered, select,
 };
 use crate::sqlite::lists::order::Order;
-use crate::sqlite::tables::cells::{self, bind};
+use crate::sqlite::tables::cells;
 
 /// Items in their order, of which only the numbers and the places are known.
 #[derive(Debug)]
@@ -239,13 +241,13 @@ fn read(
 ) -> Result<Vec<Items>> {
     let mut row_filter = RowFilter::new(connection, filter)?;
     let columns = fields | row_filter.columns() | Fields::default().with(ItemColumn::ItemId);
-    let mut item = connection.prepare_cached(&item_sql(columns, filter))?;
-    bind(&mut item, &[(":run_id", &filter.run_id), (":since", &filter.since), (":until", &filter.until)])?;
+    let part = filter.of_run_and_time();
+    let mut item = connection.prepare_cached(&item_sql(columns, &part))?;
     let mut items = Vec::<Items>::new();
     for ranked in ranked {
         refuse_stopped(stop)?;
-        bind(&mut item, &[(":rowid", &place(ranked.place, order))])?;
-        let mut rows = item.raw_query();
+        let rowid = place(ranked.place, order).into();
+        let mut rows = item.query(params_from_iter(iter::once(rowid).chain(values(&part))))?;
         if let Some(row) = rows.next()?
             && row_filter.keeps(row)?
         {
@@ -259,11 +261,8 @@ fn read(
 }
 
 /// What reads an item of a rowid. By now it may be another's, of another run or time.
-fn item_sql(columns: Fields, filter: &ItemFilter) -> String {
-    let of_run = if filter.run_id.is_some() { " AND run_id = :run_id" } else { "" };
-    let since = if filter.since.is_some() { " AND created_at >= :since" } else { "" };
-    let until = if filter.until.is_some() { " AND created_at < :until" } else { "" };
-    format!("SELECT {} FROM intel_items WHERE rowid = :rowid{of_run}{since}{until}", select(columns))
+fn item_sql(columns: Fields, part: &[Clause]) -> String {
+    format!("SELECT {} FROM intel_items WHERE rowid = ?{}", select(columns), and(part, |_| true))
 }
 
 #[cfg(test)]
@@ -303,7 +302,7 @@ mod tests {
     fn an_item_is_found_by_its_rowid_whatever_the_filter() {
         let connection = with_items(0);
         for filter in filters() {
-            let sql = item_sql(Fields::ALL, &filter);
+            let sql = item_sql(Fields::ALL, &filter.of_run_and_time());
             assert_eq!(
                 plan(&connection, &sql),
                 ["SEARCH intel_items USING INTEGER PRIMARY KEY (rowid=?)"],

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ToSql};
+use rusqlite::{Connection, ToSql, params_from_iter};
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::Fields;
+use crate::sqlite::lists::clause::{only, values};
 use crate::sqlite::lists::cursor;
-use crate::sqlite::lists::item_count::{self, Kind, only};
+use crate::sqlite::lists::item_count;
 use crate::sqlite::lists::item_filter::{Decision, ItemFilter};
 use crate::sqlite::lists::item_groups::{self, Group};
 use crate::sqlite::lists::items::{may_have_more_than, scan_unordered};
@@ -71,20 +72,7 @@ fn count_rows(
         return Ok(());
     }
     let mut statement = connection.prepare_cached(&count_sql(filter, column))?;
-    bind(
-        &mut statement,
-        &[
-            (":run_id", &filter.run_id),
-            (":item_type", &filter.item_type),
-            (
-                ":decision",
-                &Text(filter.decision.as_ref().and_then(|wanted| wanted.value()).map(str::as_bytes)),
-            ),
-            (":time", &filter.since),
-            (":until", &filter.until),
-        ],
-    )?;
-    let mut rows = statement.raw_query();
+    let mut rows = statement.query(params_from_iter(values(&filter.clauses())))?;
     while let Some(row) = rows.next()? {
         refuse_stopped(stop)?;
         counted(value(row.get_ref(0)?, column)?, count(row, 1)?)?;
@@ -104,16 +92,11 @@ fn count_undisturbed(
     let Some(run_id) = filter.run_id.as_deref().filter(|_| column != ItemColumn::RunId) else {
         return Ok(false);
     };
-    let of_run = ItemFilter { item_type: None, decision: None, ..filter.clone() };
+    let of_run = filter.of_run_and_time();
     let end = |which: &str| -> Result<Option<String>> {
-        let only = only(&of_run, &Kind::of_filter(&of_run));
-        let mut statement =
-            connection.prepare_cached(&format!("SELECT {which}(created_at) FROM intel_items{only}"))?;
-        let values: [(&str, &dyn ToSql); 3] =
-            [(":run_id", &of_run.run_id), (":time", &of_run.since), (":until", &of_run.until)];
-        bind(&mut statement, &values)?;
-        let mut rows = statement.raw_query();
-        Ok(rows.next()?.map_or(Ok(None), |row| row.get(0))?)
+        let sql = format!("SELECT {which}(created_at) FROM intel_items{}", only(&of_run));
+        let mut statement = connection.prepare_cached(&sql)?;
+        Ok(statement.query_row(params_from_iter(values(&of_run)), |row| row.get(0))?)
     };
     let (Some(first), Some(last)) = (end("min")?, end("max")?) else { return Ok(false) };
     // No text is between one and the same with a NUL at its end.
@@ -126,19 +109,19 @@ fn count_undisturbed(
         conditions: Arc::default(),
     };
     let mut tally = Vec::new();
-    let is_many = may_have_more_than(connection, &of_run, MANY_ITEMS)?;
+    let is_many = may_have_more_than(connection, filter, MANY_ITEMS)?;
     let is_alone = if is_many { is_alone(connection, run_id, &of_time)? } else { None };
     let mut left = match is_alone {
         Some(true) => u64::MAX,
         Some(false) => return Ok(false),
-        None => item_count::count_rows(connection, &of_run)?,
+        None => item_count::count_where(connection, &of_run)?,
     };
     for decision in [Decision::Undecided, Decision::Made] {
         let of_decision = ItemFilter { decision: Some(decision), ..of_time.clone() };
         let Some(groups) = item_groups::groups(connection, &of_decision)? else { return Ok(false) };
         for group in groups {
             refuse_stopped(stop)?;
-            let count = item_count::count_by(connection, &of_time, &Kind::of_group(&group))?;
+            let count = item_count::count_where(connection, &group.of_time(&of_time))?;
             if count > left {
                 return Ok(false);
             }
@@ -188,8 +171,8 @@ fn is_alone(connection: &Connection, run_id: &str, of_time: &ItemFilter) -> Resu
 /// What counts items by a column: SQLite, where an index has those of each value together; else it is cheaper to take
 /// one after the other than to have them sorted.
 fn count_sql(filter: &ItemFilter, column: ItemColumn) -> String {
-    let (name, only) = (column.name(), only(filter, &Kind::of_filter(filter)));
-    let is_timed = filter.since.is_some() || filter.until.is_some();
+    let (name, only) = (column.name(), only(&filter.clauses()));
+    let is_timed = filter.of_time().next().is_some();
     let together = match column {
         _ if filter.run_id.is_some() => None,
         ItemColumn::RunId => (!filter.is_by_kind() && !is_timed).then_some("run_id"),

@@ -10,6 +10,7 @@ use crate::json::condition::Condition;
 use crate::memory::{self, OutOfMemory};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::Fields;
+use crate::sqlite::lists::clause::Clause;
 use crate::sqlite::lists::cursor;
 use crate::sqlite::tables::cells::json_of_blob;
 use crate::sqlite::tables::pruned;
@@ -47,7 +48,7 @@ impl Decision {
     /// index can find where it cannot find NOT NULL.
     pub(crate) fn clause(&self) -> &'static str {
         match self {
-            Self::Is(_) => "decision = :decision",
+            Self::Is(_) => "decision = ?",
             Self::Made => "decision >= ''",
             Self::Undecided => "decision IS NULL",
         }
@@ -74,6 +75,35 @@ impl ItemFilter {
     /// The items of one run.
     pub fn of_run(run_id: &str) -> Self {
         Self { run_id: Some(run_id.to_owned()), ..Self::default() }
+    }
+
+    /// The condition on the run.
+    pub(crate) fn of_run_id(&self) -> Option<Clause<'_>> {
+        self.run_id.as_deref().map(|run_id| ("run_id = ?", Some(run_id.into())))
+    }
+
+    /// The conditions on the time.
+    pub(crate) fn of_time(&self) -> impl Iterator<Item = Clause<'_>> {
+        let since = self.since.as_deref().map(|since| ("created_at >= ?", Some(since.into())));
+        let until = self.until.as_deref().map(|until| ("created_at < ?", Some(until.into())));
+        since.into_iter().chain(until)
+    }
+
+    /// The conditions on type and decision.
+    pub(crate) fn of_kind(&self) -> impl Iterator<Item = Clause<'_>> {
+        let item_type = self.item_type.as_deref().map(|item_type| ("item_type = ?", Some(item_type.into())));
+        let decision = self.decision.as_ref().map(|wanted| (wanted.clause(), wanted.value().map(Into::into)));
+        item_type.into_iter().chain(decision)
+    }
+
+    /// The conditions on the run and the time.
+    pub(crate) fn of_run_and_time(&self) -> Vec<Clause<'_>> {
+        self.of_run_id().into_iter().chain(self.of_time()).collect()
+    }
+
+    /// The conditions on all columns but those of JSON.
+    pub(crate) fn clauses(&self) -> Vec<Clause<'_>> {
+        self.of_run_id().into_iter().chain(self.of_kind()).chain(self.of_time()).collect()
     }
 
     /// Whether the index on types and decisions finds the items, rather than one on runs or times.

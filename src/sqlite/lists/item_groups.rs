@@ -3,25 +3,23 @@
 //! The index has the items of one type and one decision in the order of their times: a group. An index on each of the two
 //! columns would have whole lists in that order, and make a batch of new items a third slower.
 
-use rusqlite::Connection;
 use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, params_from_iter};
 
 use crate::error::Result;
 use crate::memory;
 use crate::sqlite::file::migrations;
 use crate::sqlite::lists::clause::Clause;
 use crate::sqlite::lists::item_filter::{Decision, ItemFilter};
-use crate::sqlite::tables::cells::{Text, bind};
+use crate::sqlite::tables::cells::Text;
 
 /// The most groups that are merged. With more, finding and merging them costs more than a scan of all items, unless
 /// hardly any item passes.
 const MOST_GROUPS: usize = 50;
 
-const NEXT_TYPE: &str =
-    "SELECT item_type FROM intel_items WHERE item_type >= :from ORDER BY item_type LIMIT 1";
+const NEXT_TYPE: &str = "SELECT item_type FROM intel_items WHERE item_type >= ? ORDER BY item_type LIMIT 1";
 const NEXT_DECISION: &str =
-    "SELECT decision FROM intel_items WHERE item_type = :item_type AND decision >= :from
-    ORDER BY decision LIMIT 1";
+    "SELECT decision FROM intel_items WHERE item_type = ? AND decision >= ? ORDER BY decision LIMIT 1";
 
 /// The items of one type and one decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,11 +29,12 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// What finds its items in the index.
-    pub(crate) fn conditions(&self) -> [Clause<'_>; 2] {
+    /// What finds its items in the index, those of a filter's time.
+    pub(crate) fn of_time<'a>(&'a self, filter: &'a ItemFilter) -> Vec<Clause<'a>> {
         let decision = self.decision.as_deref().map_or(ValueRef::Null, ValueRef::Text);
-        [("item_type = ?", ValueRef::Text(&self.item_type)), ("decision IS ?", decision)]
-            .map(|(condition, value)| (condition, Some(ToSqlOutput::Borrowed(value))))
+        let of_group = [("item_type = ?", ValueRef::Text(&self.item_type)), ("decision IS ?", decision)]
+            .map(|(condition, value)| (condition, Some(ToSqlOutput::Borrowed(value))));
+        of_group.into_iter().chain(filter.of_time()).collect()
     }
 }
 
@@ -60,7 +59,7 @@ pub(crate) fn groups(connection: &Connection, filter: &ItemFilter) -> Result<Opt
                 if filter.decision.is_none() {
                     decisions.push(None);
                 }
-                let made = distinct(connection, NEXT_DECISION, &item_type)?;
+                let made = distinct(connection, NEXT_DECISION, &[&item_type])?;
                 decisions.extend(made.into_iter().map(Some));
             }
         }
@@ -80,18 +79,18 @@ pub(crate) fn item_types(connection: &Connection) -> Result<Option<Vec<Vec<u8>>>
     if !migrations::is_latest(connection)? {
         return Ok(None);
     }
-    let types = distinct(connection, NEXT_TYPE, b"")?;
+    let types = distinct(connection, NEXT_TYPE, &[])?;
     Ok((types.len() <= MOST_GROUPS).then_some(types))
 }
 
 /// The different values of a column, each found by a seek behind the one before; no more than tell that there are too
 /// many.
-fn distinct(connection: &Connection, next: &str, item_type: &[u8]) -> Result<Vec<Vec<u8>>> {
+fn distinct(connection: &Connection, next: &str, within: &[&[u8]]) -> Result<Vec<Vec<u8>>> {
     let mut statement = connection.prepare_cached(next)?;
     let (mut found, mut from) = (Vec::new(), Vec::new());
     while found.len() <= MOST_GROUPS {
-        bind(&mut statement, &[(":item_type", &Text(Some(item_type))), (":from", &Text(Some(&from)))])?;
-        let mut rows = statement.raw_query();
+        let values = within.iter().copied().chain([from.as_slice()]).map(|text| Text(Some(text)));
+        let mut rows = statement.query(params_from_iter(values))?;
         let Some(row) = rows.next()? else { break };
         let value = memory::bytes(row.get_ref(0)?.as_bytes().unwrap_or_default())?;
         // No text is between one and the same with a NUL at its end.

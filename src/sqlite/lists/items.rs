@@ -3,21 +3,21 @@
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, params_from_iter};
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::json::order_by::OrderBy;
 use crate::memory::{self, OutOfMemory};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Fields, Items};
-use crate::sqlite::lists::clause::Clause;
+use crate::sqlite::lists::clause::{Clause, only, values};
 use crate::sqlite::lists::cursor::{self, Described, Position};
 use crate::sqlite::lists::item_filter::{ItemFilter, RowFilter};
 use crate::sqlite::lists::item_groups::{self, Group};
 use crate::sqlite::lists::order::Order;
 use crate::sqlite::lists::seek::{self, Rows};
 use crate::sqlite::lists::unordered;
-use crate::sqlite::tables::cells::{bind, push_cell, text};
+use crate::sqlite::tables::cells::{push_cell, text};
 
 /// How many items are in one buffer: one is converted, and then freed, while the next are being read.
 pub(crate) const BUFFER_ROWS: usize = 64;
@@ -121,12 +121,10 @@ pub(crate) fn page(
 
 /// Whether a list may have more than so many items, by its run alone; at most one more is read.
 pub(crate) fn may_have_more_than(connection: &Connection, filter: &ItemFilter, count: usize) -> Result<bool> {
-    let of_run = if filter.run_id.is_some() { "WHERE run_id = :run_id" } else { "" };
-    let sql = format!("SELECT 1 FROM intel_items {of_run} LIMIT 1 OFFSET :count");
-    let mut statement = connection.prepare_cached(&sql)?;
+    let of_run: Vec<Clause> = filter.of_run_id().into_iter().collect();
+    let sql = format!("SELECT 1 FROM intel_items{} LIMIT 1 OFFSET ?", only(&of_run));
     let count = i64::try_from(count).unwrap_or(i64::MAX);
-    bind(&mut statement, &[(":run_id", &filter.run_id), (":count", &count)])?;
-    Ok(statement.raw_query().next()?.is_some())
+    Ok(connection.prepare_cached(&sql)?.exists(params_from_iter(values(&of_run).chain([count.into()])))?)
 }
 
 /// Read a part of a list, and hand it on by buffers; return where it ends, `None` where nothing is left behind it.
@@ -241,11 +239,9 @@ fn groups(connection: &Connection, filter: &ItemFilter) -> Result<Option<Vec<Gro
 
 /// The items that an index finds for a filter, by these groups if it has some.
 fn rows<'a>(filter: &'a ItemFilter, groups: Option<&'a [Group]>, columns: Fields) -> Rows<'a> {
-    let kind = if filter.is_by_kind() { of_kind(filter) } else { Vec::new() };
-    let part: Vec<Clause> = of_run(filter).into_iter().chain(of_time(filter)).collect();
-    let of_group = |group: &'a Group| group.conditions().into_iter().chain(of_time(filter)).collect();
+    let part = filter.of_run_and_time();
     let parts = match groups {
-        Some(groups) => Some(groups.iter().map(of_group).collect()),
+        Some(groups) => Some(groups.iter().map(|group| group.of_time(filter)).collect()),
         None if part.is_empty() => None,
         None => Some(vec![part.clone()]),
     };
@@ -255,27 +251,11 @@ fn rows<'a>(filter: &'a ItemFilter, groups: Option<&'a [Group]>, columns: Fields
         table: "intel_items",
         time: "created_at",
         shown: "TRUE",
-        conditions: part.into_iter().chain(kind).collect(),
+        conditions: part.into_iter().chain(filter.of_kind().filter(|_| filter.is_by_kind())).collect(),
         one_of: ("run_id", Vec::new()),
         parts,
         by: None,
     }
-}
-
-fn of_run(filter: &ItemFilter) -> Option<Clause<'_>> {
-    filter.run_id.as_deref().map(|run_id| ("run_id = ?", Some(run_id.into())))
-}
-
-fn of_time(filter: &ItemFilter) -> impl Iterator<Item = Clause<'_>> {
-    let since = filter.since.as_deref().map(|since| ("created_at >= ?", Some(since.into())));
-    let until = filter.until.as_deref().map(|until| ("created_at < ?", Some(until.into())));
-    since.into_iter().chain(until)
-}
-
-fn of_kind(filter: &ItemFilter) -> Vec<Clause<'_>> {
-    let item_type = filter.item_type.as_deref().map(|item_type| ("item_type = ?", Some(item_type.into())));
-    let decision = filter.decision.as_ref().map(|wanted| (wanted.clause(), wanted.value().map(Into::into)));
-    item_type.into_iter().chain(decision).collect()
 }
 
 /// The columns of [`Items`], NULL for those that are not wanted, and the rowid.

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::memory::{self, OutOfMemory};
 use crate::model::columns::RunColumn;
 use crate::model::rows::Runs;
-use crate::sqlite::lists::clause::Clause;
+use crate::sqlite::lists::clause::{Clause, and, only, values};
 use crate::sqlite::lists::cursor::{self, Described, Position};
 use crate::sqlite::lists::order::Order;
 use crate::sqlite::lists::seek::{self, Rows};
@@ -174,8 +174,9 @@ pub(crate) fn count(connection: &Connection, filter: &RunFilter) -> Result<u64> 
         filter.distinct_statuses().into_iter().try_fold(0, |sum, status| {
             let conditions = filter.conditions(status);
             let count = |sql: &str| -> Result<u64> {
-                let values = params_from_iter(conditions.iter().filter_map(|(_, value)| value.as_ref()));
-                let count: i64 = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
+                let mut statement = connection.prepare_cached(sql)?;
+                let count: i64 =
+                    statement.query_row(params_from_iter(values(&conditions)), |row| row.get(0))?;
                 Ok(count.cast_unsigned())
             };
             let [all, pruned] = count_sql(&conditions);
@@ -213,8 +214,7 @@ fn each_count(
     let name = column.name();
     let sql = count_all.replacen("SELECT", &format!("SELECT {name},"), 1) + " GROUP BY " + name;
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows =
-        statement.query(params_from_iter(conditions.iter().filter_map(|(_, value)| value.as_ref())))?;
+    let mut rows = statement.query(params_from_iter(values(conditions)))?;
     while let Some(row) = rows.next()? {
         counted(row.get_ref(0)?.as_bytes_or_null().map_err(rusqlite::Error::from)?, cells::count(row, 1)?)?;
     }
@@ -224,23 +224,8 @@ fn each_count(
 /// What counts all runs that meet the conditions, and what counts those that are pruned. For these no index but that
 /// of the few pruned ones is to be used, which the plus sees to.
 fn count_sql(conditions: &[Clause]) -> [String; 2] {
-    let all = match all_of(conditions).join(" AND ") {
-        none if none.is_empty() => none,
-        some => format!(" WHERE {some}"),
-    };
-    let pruned = conditions.iter().map(|(condition, _)| format!(" AND +{condition}")).collect::<String>();
+    let (all, pruned) = (only(conditions), and(conditions, |_| false));
     [format!("SELECT count(*) FROM runs{all}"), format!("SELECT count(*) FROM runs WHERE {PRUNED}{pruned}")]
-}
-
-/// The conditions, of which only those on the id are to find the runs where there are such, which the plus sees to.
-fn all_of(conditions: &[Clause]) -> Vec<String> {
-    let by_id = is_by_id(conditions);
-    let other = |condition: &str| if by_id && !condition.starts_with("run_id") { "+" } else { "" };
-    conditions.iter().map(|(condition, _)| format!("{}{condition}", other(condition))).collect()
-}
-
-fn is_by_id(conditions: &[Clause]) -> bool {
-    conditions.iter().any(|(condition, _)| condition.starts_with("run_id"))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::sqlite::lists::clause::{Clause, values};
+use crate::sqlite::lists::clause::{Clause, and, values};
 use crate::sqlite::lists::cursor::Position;
 use crate::sqlite::lists::first::{Found, Timed};
 use crate::sqlite::lists::order::Order;
@@ -136,9 +136,9 @@ impl Rows<'_> {
 
     /// What finds the first rowid of the table, and whether that row is of a part.
     fn end_sql(&self, part: &[Clause], order: Order) -> String {
-        let conditions: String = part.iter().map(|(condition, _)| format!(" AND {condition}")).collect();
         format!(
-            "SELECT rowid, (TRUE{conditions}) IS TRUE FROM {} ORDER BY rowid {} LIMIT 1",
+            "SELECT rowid, (TRUE{}) IS TRUE FROM {} ORDER BY rowid {} LIMIT 1",
+            and(part, |_| true),
             self.table,
             order.sql()
         )
@@ -303,13 +303,10 @@ impl Rows<'_> {
     /// What finds all of a part by its index, or those up to one.
     fn part_sql(&self, part: &[Clause], order: Order, from: bool, to: bool) -> String {
         let [behind, until] = order.bounds();
-        let plus =
-            |condition: &str| if self.by.is_some_and(|by| !condition.starts_with(by)) { "+" } else { "" };
-        let mut conditions: Vec<String> =
-            part.iter().map(|(condition, _)| format!("{}{condition}", plus(condition))).collect();
-        conditions.extend(from.then(|| format!("+rowid {behind} ?")));
-        conditions.extend(to.then(|| format!("+rowid {until} ?")));
-        format!("SELECT rowid FROM {} WHERE {}", self.table, conditions.join(" AND "))
+        let part = and(part, |condition| self.by.is_none_or(|by| condition.starts_with(by)));
+        let from = if from { format!(" AND +rowid {behind} ?") } else { String::new() };
+        let to = if to { format!(" AND +rowid {until} ?") } else { String::new() };
+        format!("SELECT rowid FROM {} WHERE TRUE{part}{from}{to}", self.table)
     }
 }
 

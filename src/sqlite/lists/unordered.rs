@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Row, params_from_iter};
 
 use crate::error::Result;
-use crate::sqlite::lists::clause::{Clause, values};
+use crate::sqlite::lists::clause::{Clause, and, values};
 use crate::sqlite::lists::seek::Rows;
 
 /// Give each row of the list to the caller.
@@ -25,6 +25,5 @@ pub(crate) fn scan(
 
 pub(crate) fn part_sql(rows: &Rows, part: &[Clause]) -> String {
     let Rows { columns, table, shown, .. } = rows;
-    let conditions: String = part.iter().map(|(condition, _)| format!(" AND {condition}")).collect();
-    format!("SELECT {columns} FROM {table} WHERE {shown}{conditions}")
+    format!("SELECT {columns} FROM {table} WHERE {shown}{}", and(part, |_| true))
 }
