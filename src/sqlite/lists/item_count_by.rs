@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ToSql, params_from_iter};
+use rusqlite::{Connection, params_from_iter};
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::columns::ItemColumn;
@@ -14,17 +14,10 @@ use crate::sqlite::lists::cursor;
 use crate::sqlite::lists::item_count;
 use crate::sqlite::lists::item_filter::{Decision, ItemFilter};
 use crate::sqlite::lists::item_groups::{self, Group};
-use crate::sqlite::lists::items::{may_have_more_than, scan_unordered};
+use crate::sqlite::lists::items::scan_unordered;
 use crate::sqlite::lists::tally::{Counted, Tally};
-use crate::sqlite::tables::cells::{Text, bind, count};
+use crate::sqlite::tables::cells::count;
 use crate::sqlite::tables::pruned;
-
-/// Of a run with more items than these, other runs are looked at before its items are counted; no more runs than these.
-const MANY_ITEMS: usize = 10_000;
-const MOST_RUNS: usize = 256;
-
-const NEXT_RUN: &str = "SELECT run_id FROM intel_items WHERE run_id >= :from ORDER BY run_id LIMIT 1";
-const OF_TIME: &str = "SELECT 1 FROM intel_items WHERE run_id = :run_id AND created_at >= :time AND created_at < :until LIMIT 1";
 
 /// Count the items that a filter lets through by a column that has few values, in one state of the file, unless told to
 /// stop.
@@ -89,9 +82,9 @@ fn count_undisturbed(
     stop: &AtomicBool,
     counted: &mut Counted,
 ) -> Result<bool> {
-    let Some(run_id) = filter.run_id.as_deref().filter(|_| column != ItemColumn::RunId) else {
+    if filter.run_id.is_none() || column == ItemColumn::RunId {
         return Ok(false);
-    };
+    }
     let of_run = filter.of_run_and_time();
     let end = |which: &str| -> Result<Option<String>> {
         let sql = format!("SELECT {which}(created_at) FROM intel_items{}", only(&of_run));
@@ -109,13 +102,7 @@ fn count_undisturbed(
         conditions: Arc::default(),
     };
     let mut tally = Vec::new();
-    let is_many = may_have_more_than(connection, filter, MANY_ITEMS)?;
-    let is_alone = if is_many { is_alone(connection, run_id, &of_time)? } else { None };
-    let mut left = match is_alone {
-        Some(true) => u64::MAX,
-        Some(false) => return Ok(false),
-        None => item_count::count_where(connection, &of_run)?,
-    };
+    let mut left = item_count::count_where(connection, &of_run)?;
     for decision in [Decision::Undecided, Decision::Made] {
         let of_decision = ItemFilter { decision: Some(decision), ..of_time.clone() };
         let Some(groups) = item_groups::groups(connection, &of_decision)? else { return Ok(false) };
@@ -129,7 +116,7 @@ fn count_undisturbed(
             tally.push((group, count));
         }
     }
-    if left > 0 && is_alone.is_none() {
+    if left > 0 {
         return Ok(false);
     }
     let lets_through = |group: &Group| {
@@ -141,31 +128,6 @@ fn count_undisturbed(
         counted(if is_decision { group.decision.as_deref() } else { Some(&*group.item_type) }, *count)?;
     }
     Ok(true)
-}
-
-/// Whether no other run has items of a time; `None` where there are too many runs to look at each.
-fn is_alone(connection: &Connection, run_id: &str, of_time: &ItemFilter) -> Result<Option<bool>> {
-    let mut next = connection.prepare_cached(NEXT_RUN)?;
-    let mut of_other = connection.prepare_cached(OF_TIME)?;
-    let mut from = Vec::new();
-    for _ in 0..MOST_RUNS {
-        bind(&mut next, &[(":from", &Text(Some(&from)))])?;
-        let mut rows = next.raw_query();
-        let Some(row) = rows.next()? else { return Ok(Some(true)) };
-        from = row.get_ref(0)?.as_bytes().unwrap_or_default().to_vec();
-        if from != run_id.as_bytes() {
-            let other = Text(Some(&from));
-            let values: [(&str, &dyn ToSql); 3] =
-                [(":run_id", &other), (":time", &of_time.since), (":until", &of_time.until)];
-            bind(&mut of_other, &values)?;
-            if of_other.raw_query().next()?.is_some() {
-                return Ok(Some(false));
-            }
-        }
-        // No text is between one and the same with a NUL at its end.
-        from.push(0);
-    }
-    Ok(None)
 }
 
 /// What counts items by a column: SQLite, where an index has those of each value together; else it is cheaper to take
@@ -234,39 +196,6 @@ mod tests {
             let plan = plan(&connection, &count_sql(&ItemFilter::default(), column));
             assert_eq!(plan, [format!("SCAN intel_items USING COVERING INDEX {index}")]);
         }
-    }
-
-    #[test]
-    fn a_run_is_alone_where_no_other_has_items_of_its_time() {
-        let connection = with_items(100);
-        let of_time = |since: &str, until: &str| ItemFilter {
-            since: Some(since.into()),
-            until: Some(until.into()),
-            ..ItemFilter::default()
-        };
-        let is_alone = |filter| is_alone(&connection, "run", &filter).unwrap();
-        assert_eq!(is_alone(of_time("2026-01", "2026-01\0")), Some(false));
-        assert_eq!(is_alone(of_time("2026-01\0", "2026-02")), Some(true));
-        connection.execute("UPDATE intel_items SET created_at = '2027' WHERE run_id = 'run'", []).unwrap();
-        assert_eq!(is_alone(of_time("2027", "2027\0")), Some(true));
-        for sql in [NEXT_RUN, OF_TIME] {
-            let [step] = plan(&connection, sql).try_into().unwrap();
-            assert!(
-                step.contains("SEARCH intel_items USING COVERING INDEX idx_intel_items_run_id (run_id"),
-                "{step}"
-            );
-        }
-        for number in 0..MOST_RUNS {
-            let run = format!("run {number}");
-            connection
-                .execute("INSERT INTO runs(run_id, run_type, started_at, status, settings_snapshot_json) VALUES (?, 't', '2026', 's', '{}')", [&run])
-                .unwrap();
-        }
-        assert_eq!(is_alone(of_time("2028", "2029")), Some(true), "runs without items cost nothing");
-        connection
-            .execute("INSERT INTO intel_items SELECT 'other ' || run_id, run_id, 't', '', '', '[]', '[]', '{}', '[]', '[]', NULL, NULL, '2020', NULL FROM runs", [])
-            .unwrap();
-        assert_eq!(is_alone(of_time("2028", "2029")), None);
     }
 
     #[test]

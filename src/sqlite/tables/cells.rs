@@ -1,7 +1,7 @@
 //! Text on its way to SQLite and back, held as bytes.
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Row, Statement, ToSql};
+use rusqlite::{Row, ToSql};
 
 use crate::error::{ErrorKind, Result, StoreError, excerpt};
 use crate::memory;
@@ -14,16 +14,6 @@ impl ToSql for Text<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(self.0.map_or(ValueRef::Null, ValueRef::Text)))
     }
-}
-
-/// Bind those of these values that the statement has parameters for.
-pub(crate) fn bind(statement: &mut Statement, values: &[(&str, &dyn ToSql)]) -> Result<()> {
-    for (name, value) in values {
-        if let Some(parameter) = statement.parameter_index(name)? {
-            statement.raw_bind_parameter(parameter, value)?;
-        }
-    }
-    Ok(())
 }
 
 /// What the rows of a table are called in messages, and how to go on past one that cannot be read.
