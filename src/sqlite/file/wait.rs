@@ -1,6 +1,7 @@
 //! Waiting: a deadline, and slices short enough that Ctrl-C is noticed at once.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::{ErrorKind, Result, StoreError};
@@ -119,6 +120,14 @@ impl<'a> Wait<'a> {
             }
         }
     }
+}
+
+/// Fail once this is set: by whoever waits for what is done here.
+pub(crate) fn refuse_stopped(stop: &AtomicBool) -> Result<()> {
+    if stop.load(Ordering::Relaxed) {
+        return Err(StoreError::new(ErrorKind::Interrupted, "interrupted"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -18,12 +18,11 @@ use crate::json::order_by::{OrderBy, number_of};
 use crate::memory::{self, OutOfMemory};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Fields, Items};
+use crate::sqlite::file::wait::refuse_stopped;
 use crate::sqlite::lists::clause::{Clause, and, values};
 use crate::sqlite::lists::cursor::{self, Position};
 use crate::sqlite::lists::item_filter::{ItemFilter, RowFilter};
-use crate::sqlite::lists::items::{
-    BUFFER_ROWS, ItemList, ROWID, push, refuse_stopped, scan_unordered, select,
-};
+use crate::sqlite::lists::items::{BUFFER_ROWS, ItemList, ROWID, push, scan_unordered, select};
 use crate::sqlite::lists::order::Order;
 use crate::sqlite::tables::cells;
 

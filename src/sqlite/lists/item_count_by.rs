@@ -1,7 +1,7 @@
 //! Counts of items by what they have in a column.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params_from_iter};
@@ -9,6 +9,7 @@ use rusqlite::{Connection, params_from_iter};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::Fields;
+use crate::sqlite::file::wait::refuse_stopped;
 use crate::sqlite::lists::clause::{only, values};
 use crate::sqlite::lists::cursor;
 use crate::sqlite::lists::item_count;
@@ -156,13 +157,6 @@ fn value(cell: ValueRef<'_>, column: ItemColumn) -> Result<Option<&[u8]>> {
             Err(StoreError::new(ErrorKind::CorruptDatabase, what))
         }
     }
-}
-
-fn refuse_stopped(stop: &AtomicBool) -> Result<()> {
-    if stop.load(Ordering::Relaxed) {
-        return Err(StoreError::new(ErrorKind::Interrupted, "interrupted while counting"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
 //! Lists and pages of items.
 
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use rusqlite::{Connection, Row, params_from_iter};
 
-use crate::error::{ErrorKind, Result, StoreError};
+use crate::error::Result;
 use crate::json::order_by::OrderBy;
 use crate::memory::{self, OutOfMemory};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::{Fields, Items};
+use crate::sqlite::file::wait::refuse_stopped;
 use crate::sqlite::lists::clause::{Clause, only, values};
 use crate::sqlite::lists::cursor::{self, Described, Position};
 use crate::sqlite::lists::item_filter::{ItemFilter, RowFilter};
@@ -223,13 +224,6 @@ pub(crate) fn scan_unordered(
         refuse_stopped(stop)?;
         if row_filter.keeps(row)? { look(row) } else { Ok(()) }
     })
-}
-
-pub(crate) fn refuse_stopped(stop: &AtomicBool) -> Result<()> {
-    if stop.load(Ordering::Relaxed) {
-        return Err(StoreError::new(ErrorKind::Interrupted, "interrupted while reading"));
-    }
-    Ok(())
 }
 
 /// The groups by which an index finds the items of a filter, if it does.

@@ -6,12 +6,13 @@
 
 use std::fmt;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use rusqlite::{Connection, ffi};
 
-use crate::error::{ErrorKind, Result, StoreError, cut};
+use crate::error::{Result, StoreError, cut};
 use crate::sqlite::file::expressions::quoted;
+use crate::sqlite::file::wait::refuse_stopped;
 use crate::sqlite::tables::pruned;
 
 /// What a run is made of. Each has its `run_id`.
@@ -314,9 +315,7 @@ pub(crate) fn held(connection: &Connection, stop: &AtomicBool) -> Result<Vec<(St
     }
     let mut found = Vec::new();
     for run_id in pruned::pruned(connection)? {
-        if stop.load(Ordering::Relaxed) {
-            return Err(StoreError::new(ErrorKind::Interrupted, "interrupted"));
-        }
+        refuse_stopped(stop)?;
         if let Some(why) = references.forbidding(connection, &run_id)? {
             found.push((run_id, why));
         }

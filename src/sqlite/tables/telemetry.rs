@@ -1,6 +1,6 @@
 //! The SQL of the `telemetry` table.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use rusqlite::Connection;
 
@@ -8,6 +8,7 @@ use crate::error::{ErrorKind, Result, StoreError};
 use crate::json::object;
 use crate::memory;
 use crate::model::rows::{Telemetry, TextRows};
+use crate::sqlite::file::wait::refuse_stopped;
 use crate::sqlite::tables::cells::{Text, push_cell};
 use crate::sqlite::tables::pruned::TELEMETRY_PRUNED;
 use crate::sqlite::tables::runs;
@@ -71,9 +72,7 @@ pub(crate) fn list(
     stop: &AtomicBool,
 ) -> Result<Vec<Option<Vec<u8>>>> {
     let read = |run_id: &String| {
-        if stop.load(Ordering::Relaxed) {
-            return Err(StoreError::new(ErrorKind::Interrupted, "interrupted while reading"));
-        }
+        refuse_stopped(stop)?;
         get(connection, run_id)
     };
     memory::collect(run_ids.iter().map(read))
