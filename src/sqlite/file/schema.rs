@@ -96,25 +96,8 @@ fn in_sql<'a>(names: impl Iterator<Item = &'a str>) -> String {
 
 /// The definitions of all versions and of the predecessor, as [`squeezed`] has what SQLite keeps of them.
 pub(crate) fn made_by(steps: &[&str]) -> Vec<String> {
-    let mut made = Vec::new();
-    let mut tables: Vec<(&str, String)> = Vec::new();
-    for sql in steps.iter().flat_map(|step| step.split(';')).map(str::trim) {
-        let kept = squeezed(&sql.replace("IF NOT EXISTS ", ""));
-        if sql.starts_with("CREATE INDEX ") {
-            made.push(kept);
-        } else if let Some(table) = sql.strip_prefix("CREATE TABLE ") {
-            let table = table.strip_prefix("IF NOT EXISTS ").unwrap_or(table);
-            tables.push((table.split_once(' ').map_or(table, |(name, _)| name), kept));
-        } else if let Some(added) = sql.strip_prefix("ALTER TABLE ")
-            && let Some((name, column)) = added.split_once(" ADD COLUMN ")
-            && let Some((_, table)) = tables.iter_mut().find(|(table, _)| *table == name)
-        {
-            made.push(table.clone());
-            table.pop();
-            table.push_str(&squeezed(&format!(", {column})")));
-        }
-    }
-    made.extend(tables.into_iter().map(|(_, table)| table));
+    let statements = (1..=steps.len()).flat_map(|version| at_once(&steps[..version]));
+    let mut made: Vec<_> = statements.map(|sql| squeezed(&sql.replace("IF NOT EXISTS ", ""))).collect();
     // The predecessor says last to what a column refers.
     let reference = squeezed("REFERENCES runs(run_id)");
     let with_reference = made.iter().filter_map(|table| {
@@ -128,7 +111,7 @@ pub(crate) fn made_by(steps: &[&str]) -> Vec<String> {
 
 /// Statements that make at once what the steps make one by one, letter for letter: SQLite takes as long to add a column
 /// as to make a table.
-pub(crate) fn at_once(steps: &[&str]) -> String {
+pub(crate) fn at_once(steps: &[&str]) -> Vec<String> {
     let mut made: Vec<String> = Vec::new();
     for sql in steps.iter().flat_map(|step| step.split(';')).map(str::trim) {
         let added = sql.strip_prefix("ALTER TABLE ").and_then(|added| added.split_once(" ADD COLUMN "));
@@ -142,7 +125,7 @@ pub(crate) fn at_once(steps: &[&str]) -> String {
             made.push(sql.to_owned());
         }
     }
-    made.join(";")
+    made
 }
 
 /// A definition without what makes no difference.
