@@ -1,4 +1,4 @@
-//! The columns of items and of runs, in the order of the documented API.
+//! The columns of items and of runs, in the order of the documented API; and all tables that are read.
 
 /// An enum of columns, with the name of each.
 macro_rules! columns {
@@ -12,6 +12,9 @@ macro_rules! columns {
         impl $columns {
             /// All of them, in their order.
             pub const ALL: &'static [Self] = &[$(Self::$column),*];
+
+            /// Their names.
+            pub(crate) const NAMES: &'static [&'static str] = &[$($name),*];
 
             /// The column's name.
             pub const fn name(self) -> &'static str {
@@ -91,6 +94,19 @@ columns! {
         HeartbeatAt = "heartbeat_at",
     }
 }
+
+/// A table, and its columns, the key first.
+pub(crate) struct Table {
+    pub(crate) name: &'static str,
+    pub(crate) columns: &'static [&'static str],
+}
+
+/// All tables whose rows are read.
+pub(crate) const TABLES: [Table; 3] = [
+    Table { name: "runs", columns: RunColumn::NAMES },
+    Table { name: "intel_items", columns: ItemColumn::NAMES },
+    Table { name: "telemetry", columns: &["run_id", "telemetry_json", "created_at"] },
+];
 
 /// How many characters must be put in, left out or replaced to make one text of the other.
 fn distance(one: &str, other: &str) -> usize {

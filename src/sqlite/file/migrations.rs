@@ -6,9 +6,10 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::{ErrorKind, Result, StoreError};
+use crate::model::columns::TABLES;
 use crate::sqlite::file::connection;
 use crate::sqlite::file::schema;
-use crate::sqlite::file::table::{REQUIRED, Table, foreign};
+use crate::sqlite::file::table::{Table, foreign};
 
 /// Step `n` (from 0) brings a file from version `n` to version `n + 1`.
 const STEPS: [&str; 3] = [
@@ -207,7 +208,7 @@ fn missing_indexes(connection: &Connection) -> Result<Vec<Index>> {
 
 /// Refuse to write a file whose schema runs what is not ours.
 pub(crate) fn refuse_what_runs(connection: &Connection) -> Result<()> {
-    let tables: Vec<&str> = REQUIRED.iter().map(|(table, _)| *table).chain([IDENTITY.1]).collect();
+    let tables: Vec<&str> = TABLES.iter().map(|table| table.name).chain([IDENTITY.1]).collect();
     schema::refuse_what_runs(connection, &tables, &STEPS)
 }
 

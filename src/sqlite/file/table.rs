@@ -3,17 +3,7 @@
 use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::model::columns::ItemColumn;
-
-/// What every file of ours, and of the predecessor, has beside the columns of its items.
-pub(crate) const REQUIRED: [(&str, &[&str]); 3] = [
-    (
-        "runs",
-        &["run_id", "run_type", "started_at", "finished_at", "status", "settings_snapshot_json", "notes"],
-    ),
-    ("intel_items", &[]),
-    ("telemetry", &["run_id", "telemetry_json", "created_at"]),
-];
+use crate::model::columns::TABLES;
 
 /// A table of the file.
 pub(crate) struct Table {
@@ -48,12 +38,10 @@ impl Table {
         self.columns.iter().any(|name| name.eq_ignore_ascii_case(column))
     }
 
-    /// The columns that it has in every version.
+    /// The columns that it has in every version; of runs, a step has added one.
     fn required(&self) -> impl Iterator<Item = &'static str> {
-        let table = self.name;
-        let items = if table == "intel_items" { ItemColumn::ALL } else { &[] };
-        let columns = REQUIRED.iter().filter(move |(of, _)| *of == table).flat_map(|(_, columns)| *columns);
-        items.iter().map(|column| column.name()).chain(columns.copied())
+        let ours = TABLES.iter().find(|ours| ours.name == self.name);
+        ours.map_or(&[][..], |ours| ours.columns).iter().copied().filter(|column| *column != "heartbeat_at")
     }
 
     /// Fail unless it has all that ours have, and its rows their number: lists are in its order.

@@ -8,12 +8,13 @@ use rusqlite::types::Value;
 
 use crate::error::{ErrorKind, Result, excerpt};
 use crate::memory::{self, OutOfMemory};
+use crate::model::columns::Table;
 use crate::model::rows::RUNNING;
 use crate::sqlite::engine::adhoc::{self, Parameters, Stop};
 use crate::sqlite::file::place::{self, Place};
 use crate::sqlite::tables::pruned::PRUNED_RUNS;
 use crate::sqlite::tables::references;
-use crate::sqlite::upkeep::readable::{self, Table};
+use crate::sqlite::upkeep::readable;
 use crate::sqlite::upkeep::recovery;
 
 /// Bytes of JSON, and rows, that are read before they are checked.
@@ -199,7 +200,7 @@ pub(crate) fn slice(connection: &Connection, table: &Table, after: i64) -> Resul
         }
         last = Some(rowid);
         read += 1;
-        for (index, column) in table.columns().enumerate() {
+        for (index, column) in table.columns.iter().copied().enumerate() {
             let value = row.get_ref(1 + index)?;
             let json = match readable::cell(column, value) {
                 Ok(None) => continue,
@@ -217,7 +218,7 @@ pub(crate) fn slice(connection: &Connection, table: &Table, after: i64) -> Resul
 fn slice_sql(table: &Table) -> String {
     format!(
         "SELECT rowid, {} FROM {} WHERE rowid > ? AND coalesce(run_id, '') NOT IN ({PRUNED_RUNS}) ORDER BY rowid",
-        table.columns().collect::<Vec<_>>().join(", "),
+        table.columns.join(", "),
         table.name,
     )
 }
@@ -250,9 +251,9 @@ fn texts<const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::columns::TABLES;
     use crate::sqlite::file::connection;
     use crate::sqlite::file::migrations;
-    use crate::sqlite::upkeep::readable::TABLES;
 
     #[test]
     fn a_slice_ends_where_it_is_large_and_the_next_goes_on_behind_it() {

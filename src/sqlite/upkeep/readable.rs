@@ -2,39 +2,14 @@
 
 use rusqlite::types::ValueRef;
 
-use crate::model::columns::{ItemColumn, RunColumn};
 use crate::sqlite::tables::cells::json_of_blob;
 
-/// A table, and what reads take from it.
-pub(crate) struct Table {
-    pub(crate) name: &'static str,
-    /// The names of its columns, the key first.
-    columns: fn(usize) -> Option<&'static str>,
-}
-
-/// All tables whose rows are read.
-pub(crate) const TABLES: [Table; 3] = [
-    Table { name: "runs", columns: |index| RunColumn::ALL.get(index).map(|column| column.name()) },
-    Table { name: "intel_items", columns: |index| ItemColumn::ALL.get(index).map(|column| column.name()) },
-    Table {
-        name: "telemetry",
-        columns: |index| ["run_id", "telemetry_json", "created_at"].get(index).copied(),
-    },
-];
-
-/// Those of their columns that may be NULL.
+/// The columns that may be NULL.
 const OPTIONAL: [&str; 5] = ["finished_at", "notes", "heartbeat_at", "decision", "decision_reason"];
 
-impl Table {
-    /// The names of its columns, the key first.
-    pub(crate) fn columns(&self) -> impl Iterator<Item = &'static str> {
-        (0..).map_while(self.columns)
-    }
-
-    /// Those that may not be NULL, which each version of the file has.
-    pub(crate) fn required(&self) -> impl Iterator<Item = &'static str> {
-        self.columns().filter(|column| !OPTIONAL.contains(column))
-    }
+/// Whether a column may not be NULL, and so is there in each version of the file.
+pub(crate) fn is_required(column: &str) -> bool {
+    !OPTIONAL.contains(&column)
 }
 
 /// Whether a column holds JSON.
@@ -63,7 +38,7 @@ pub(crate) fn cell<'a>(column: &str, value: ValueRef<'a>) -> Result<Option<&'a [
             Ok(_) => Ok(None),
             Err(error) => Err(format!("not UTF-8 ({error}); another program wrote it")),
         },
-        ValueRef::Null if OPTIONAL.contains(&column) => Ok(None),
+        ValueRef::Null if !is_required(column) => Ok(None),
         other => Err(format!("not text but {:?}; another program wrote it", other.data_type())),
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::caller::Caller;
+use crate::model::columns::TABLES;
 use crate::sqlite::file::connection;
 use crate::sqlite::file::creation;
 use crate::sqlite::file::fork::Own;
@@ -19,7 +20,6 @@ use crate::sqlite::file::sizes;
 use crate::sqlite::file::trace::Trace;
 use crate::sqlite::file::wait::Wait;
 use crate::sqlite::upkeep::backup::{Destination, Partial};
-use crate::sqlite::upkeep::readable::TABLES;
 use crate::sqlite::upkeep::salvage_opening;
 use crate::sqlite::upkeep::salvage_report::{Callbacks, Loss, Parts, Salvage, Salvaged};
 use crate::sqlite::upkeep::salvage_table;

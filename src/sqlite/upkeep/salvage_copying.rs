@@ -6,8 +6,9 @@ use rusqlite::{ToSql, params_from_iter};
 
 use crate::error::Result;
 use crate::memory::{self, OutOfMemory};
+use crate::model::columns::Table;
 use crate::sqlite::tables::cells::Text;
-use crate::sqlite::upkeep::readable::{self, Table};
+use crate::sqlite::upkeep::readable;
 use crate::sqlite::upkeep::salvage_report::{Loss, Salvage};
 use crate::sqlite::upkeep::salvage_source::{Cell, Found};
 
@@ -124,8 +125,7 @@ impl<'s, 'a> Copying<'s, 'a> {
     }
 
     fn key(&self) -> usize {
-        let key = self.table.columns().next().unwrap_or_default();
-        self.columns.iter().position(|column| column == key).unwrap_or_default()
+        self.columns.iter().position(|column| column == self.table.columns[0]).unwrap_or_default()
     }
 
     fn insert(&self, rowid: i64, cells: &[Cell]) -> Result<bool> {

@@ -5,8 +5,9 @@ use rusqlite::{Connection, Row, params_from_iter};
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::memory;
+use crate::model::columns::Table;
 use crate::sqlite::tables::cells::{Text, nearest};
-use crate::sqlite::upkeep::readable::{self, Table};
+use crate::sqlite::upkeep::readable;
 
 /// How many rows are read at a time.
 pub(crate) const BATCH: usize = 256;
@@ -83,7 +84,7 @@ pub(crate) fn read(
 fn found_in(row: &Row, table: &Table, columns: &[String]) -> Result<Found> {
     let cell = |(index, column): (usize, &String)| -> Result<Cell> {
         let value = row.get_ref(index + 1)?;
-        let is_read = table.columns().any(|name| name == column);
+        let is_read = table.columns.contains(&column.as_str());
         if !is_read && value == ValueRef::Null {
             return Ok(Cell { text: None, fault: None });
         }
@@ -108,7 +109,7 @@ pub(crate) fn read_keys(
     last: Option<&[u8]>,
     up: bool,
 ) -> Result<(Vec<Key>, bool)> {
-    let (key, name) = (table.columns().next().unwrap_or_default(), table.name);
+    let (key, name) = (table.columns[0], table.name);
     let (behind, order) = if up { (">", "") } else { ("<", " DESC") };
     let condition = last.map(|_| format!("WHERE {key} {behind} ?1")).unwrap_or_default();
     let sql = format!(

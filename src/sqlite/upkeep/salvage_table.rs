@@ -7,7 +7,8 @@
 
 use crate::error::{ErrorKind, Result};
 use crate::memory;
-use crate::sqlite::upkeep::readable::Table;
+use crate::model::columns::Table;
+use crate::sqlite::upkeep::readable::is_required;
 use crate::sqlite::upkeep::salvage_copying::Copying;
 use crate::sqlite::upkeep::salvage_report::Salvage;
 use crate::sqlite::upkeep::salvage_source::{BATCH, Key, Read, columns, damage, gaps, read, read_keys};
@@ -26,7 +27,14 @@ pub(crate) fn copy(salvage: &mut Salvage, table: &'static Table) -> Result<Optio
     let known = columns(&salvage.parts.target, table.name)?;
     let found = columns(&salvage.parts.source, table.name);
     let found = match found {
-        Ok(found) if table.required().all(|column| found.iter().any(|name| name == column)) => found,
+        Ok(found)
+            if table
+                .columns
+                .iter()
+                .all(|name| !is_required(name) || found.iter().any(|found| found == name)) =>
+        {
+            found
+        }
         other => {
             let why = match other {
                 Ok(_) => "it is not there as a store has it".to_owned(),

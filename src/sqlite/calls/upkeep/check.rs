@@ -9,11 +9,11 @@ use rusqlite::Connection;
 use crate::error::{ErrorKind, Result};
 use crate::memory;
 use crate::model::caller::Caller;
+use crate::model::columns::TABLES;
 use crate::model::time;
 use crate::sqlite::calls::{Sql, Store};
 use crate::sqlite::file::wait::Wait;
 use crate::sqlite::upkeep::check::{self, Finding};
-use crate::sqlite::upkeep::readable::TABLES;
 
 impl Store {
     /// Check the file's structure, its references and each cell that a read decodes, and find runs that are `running`
