@@ -30,15 +30,9 @@ impl Store {
         // Most are short, and need no thread.
         let done = match run(caller, &Stop::At(Instant::now() + wait::SLICE)) {
             Err(error) if is_of_sqlite(&error) => {
-                let on_thread =
-                    |caller: &Caller, stop: &Arc<AtomicBool>| run(caller, &Stop::When(Arc::clone(stop)));
-                let wait =
-                    |worker: &mut Worker<_>, stop: &AtomicBool| worker.wait_unless(caller.interrupted, stop);
-                match self.on_thread("long-query", caller, on_thread, wait) {
-                    Ok(Some(done)) => done,
-                    Ok(None) => self.query_in_attempts(caller, run),
-                    Err(error) => Err(error),
-                }
+                self.on_worker("long-query", caller, caller.interrupted, |caller, stop| {
+                    run(caller, &Stop::When(Arc::clone(stop)))
+                })
             }
             done => done,
         };
@@ -47,27 +41,6 @@ impl Store {
             _ => error,
         })
         .map_err(|error| error.during("execute"))
-    }
-
-    /// Run a query where there can be no thread for it: again and again, each time for twice as long, and ask for Ctrl-C in
-    /// between. Inside SQLite nobody may be asked: a signal's handler might use the same connection.
-    fn query_in_attempts(
-        &self,
-        caller: &Caller,
-        run: impl Fn(&Caller, &Stop) -> Result<Rows>,
-    ) -> Result<Rows> {
-        let mut within = wait::SLICE;
-        loop {
-            let _ = self.connections()?;
-            if (caller.interrupted)() {
-                return Err(StoreError::new(ErrorKind::Interrupted, "interrupted"));
-            }
-            within = within.saturating_mul(2);
-            match run(caller, &Stop::At(Instant::now() + within)) {
-                Err(error) if is_of_sqlite(&error) => {}
-                done => return done,
-            }
-        }
     }
 
     /// Do `work` for the caller on a thread of its own, which is told to end once `is_over`. Where there can be no such
@@ -95,32 +68,21 @@ impl Store {
             let work = lock(&work).take();
             work.map_or_else(|| Err(worker::panicked_here(name)), |work| work(caller, stop))
         };
-        match self.on_thread(name, caller, run, meanwhile)? {
-            Some(done) => done,
+        let (owner, stop) = (caller.owner, Arc::<AtomicBool>::default());
+        let is_told = || stop.load(Ordering::Relaxed);
+        let on_thread = || {
+            self.while_open(|| {
+                control::until(&is_told, || run(&Caller { owner, interrupted: &is_told }, &stop))
+            })
+        };
+        match self.beside(name, on_thread, |worker| meanwhile(worker, &stop))? {
+            Some(done) => done?,
             None => {
-                let caller = Caller { owner: caller.owner, interrupted: &|| false };
+                let caller = Caller { owner, interrupted: &|| false };
                 let done = self.connections()?.panicked.noticed(name, || run(&caller, &Arc::default()));
                 done.unwrap_or_else(|| Err(worker::panicked_here(name)))
             }
         }
-    }
-
-    /// As [`Self::on_worker_meanwhile`]; nothing is done, and returned, where there can be no such thread.
-    fn on_thread<T: Send>(
-        &self,
-        name: &'static str,
-        caller: &Caller,
-        work: impl FnOnce(&Caller, &Arc<AtomicBool>) -> T + Send,
-        meanwhile: impl FnOnce(&mut Worker<T>, &AtomicBool) -> Result<T>,
-    ) -> Result<Option<T>> {
-        let (owner, stop) = (caller.owner, Arc::<AtomicBool>::default());
-        let is_told = || stop.load(Ordering::Relaxed);
-        let run = || {
-            self.while_open(|| {
-                control::until(&is_told, || work(&Caller { owner, interrupted: &is_told }, &stop))
-            })
-        };
-        self.beside(name, run, |worker| meanwhile(worker, &stop))?.transpose()
     }
 
     /// Do `work` on a thread of its own, and `meanwhile` on this one; neither where there can be no such thread.
