@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::{Sql, Store};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::model::caller::Caller;
-use crate::sqlite::engine::adhoc::{self, Parameters, Rows, Stop};
+use crate::sqlite::engine::adhoc::{self, Parameters, Rows};
 use crate::sqlite::engine::worker::{self, Worker};
 use crate::sqlite::file::control;
 use crate::sqlite::file::wait;
@@ -24,14 +24,15 @@ impl Store {
     /// [`ErrorKind::ReadOnly`] when it is not one, [`ErrorKind::Query`] when SQLite does not accept it,
     /// [`ErrorKind::Interrupted`].
     pub fn query(&self, caller: &Caller, sql: &str, parameters: &Parameters) -> Result<Rows> {
-        let run = |caller: &Caller, stop: &Stop| {
+        let run = |caller: &Caller, stop: &dyn Fn() -> bool| {
             self.read(caller, Sql::Callers, |connection| adhoc::run(connection, sql, parameters, stop))
         };
         // Most are short, and need no thread.
-        let done = match run(caller, &Stop::At(Instant::now() + wait::SLICE)) {
+        let began = Instant::now();
+        let done = match run(caller, &|| began.elapsed() >= wait::SLICE) {
             Err(error) if is_of_sqlite(&error) => {
                 self.on_worker("long-query", caller, caller.interrupted, |caller, stop| {
-                    run(caller, &Stop::When(Arc::clone(stop)))
+                    run(caller, &|| stop.load(Ordering::Relaxed))
                 })
             }
             done => done,

@@ -1,9 +1,5 @@
 //! Ad-hoc reads: one statement, of which SQLite's authorizer has seen every part and found only reads.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
-
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 pub use rusqlite::types::Value;
 use rusqlite::types::ValueRef;
@@ -67,24 +63,6 @@ pub struct Rows {
     pub rows: Vec<Vec<Value>>,
 }
 
-/// What ends a query that takes long; it then fails with [`ErrorKind::Interrupted`].
-#[derive(Debug, Clone)]
-pub enum Stop {
-    /// The time.
-    At(Instant),
-    /// A flag that another thread may set.
-    When(Arc<AtomicBool>),
-}
-
-impl Stop {
-    fn is_due(&self) -> bool {
-        match self {
-            Self::At(time) => *time <= Instant::now(),
-            Self::When(flag) => flag.load(Ordering::Relaxed),
-        }
-    }
-}
-
 /// Let `connection` prepare pure reads only, until [`unrestrict`].
 pub(crate) fn restrict(connection: &mut Connection) -> Result<()> {
     Ok(connection.authorizer(Some(allow_reads))?)
@@ -95,9 +73,14 @@ pub(crate) fn unrestrict(connection: &mut Connection) -> Result<()> {
     Ok(connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)?)
 }
 
-/// Run one pure read on a restricted connection, until `stop`.
-pub(crate) fn run(connection: &Connection, sql: &str, parameters: &Parameters, stop: &Stop) -> Result<Rows> {
-    let rows = control::until(&|| stop.is_due(), || read(connection, sql, parameters));
+/// Run one pure read on a restricted connection. Once `stop` says so it fails with [`ErrorKind::Interrupted`].
+pub(crate) fn run(
+    connection: &Connection,
+    sql: &str,
+    parameters: &Parameters,
+    stop: &dyn Fn() -> bool,
+) -> Result<Rows> {
+    let rows = control::until(stop, || read(connection, sql, parameters));
     rows.map_err(|error| match error.sqlite_code.map(|code| code & 0xff) {
         // The statement is the caller's, and so is what SQLite cannot make of it.
         Some(ffi::SQLITE_ERROR) => error.of_kind(ErrorKind::Query),
@@ -192,8 +175,7 @@ mod tests {
         let mut connection = crate::sqlite::file::connection::open_memory()?;
         connection.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES (1), (NULL)")?;
         restrict(&mut connection)?;
-        let never = Stop::When(Arc::default());
-        run(&connection, sql, &Parameters::Positional(Vec::new()), &never)
+        run(&connection, sql, &Parameters::Positional(Vec::new()), &|| false)
     }
 
     #[test]
@@ -202,7 +184,7 @@ mod tests {
         let endless =
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
         let none = Parameters::Positional(Vec::new());
-        let error = run(&connection, endless, &none, &Stop::At(Instant::now())).unwrap_err();
+        let error = run(&connection, endless, &none, &|| true).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Interrupted);
     }
 

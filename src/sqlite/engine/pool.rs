@@ -208,7 +208,7 @@ fn read_unshared<T>(place: &Place, read: impl Fn(&mut Connection) -> Result<T>) 
 }
 
 /// Give a connection the tables that it expects, and refuse all changes.
-fn set_up(connection: &mut Connection) -> Result<()> {
+pub(crate) fn set_up(connection: &mut Connection) -> Result<()> {
     if let Found::Store(version) = migrations::inspect(connection)? {
         migrations::show_as_latest(connection, version)?;
     }

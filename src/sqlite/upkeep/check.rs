@@ -1,7 +1,7 @@
 //! Checks a file for problems.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -10,7 +10,7 @@ use crate::error::{ErrorKind, Result, excerpt};
 use crate::memory::{self, OutOfMemory};
 use crate::model::columns::Table;
 use crate::model::rows::RUNNING;
-use crate::sqlite::engine::adhoc::{self, Parameters, Stop};
+use crate::sqlite::engine::adhoc::{self, Parameters};
 use crate::sqlite::file::place::{self, Place};
 use crate::sqlite::tables::pruned::PRUNED_RUNS;
 use crate::sqlite::tables::references;
@@ -231,14 +231,14 @@ fn texts<const N: usize>(
     stop: &Arc<AtomicBool>,
 ) -> Result<impl Iterator<Item = [String; N]> + use<N>> {
     let parameters = parameters.iter().map(|text| Value::from((*text).to_owned())).collect();
-    let rows =
-        adhoc::run(connection, sql, &Parameters::Positional(parameters), &Stop::When(Arc::clone(stop)))
-            // It is ours, so that what SQLite cannot make of it is the file's fault.
-            .map_err(|error| match error.kind {
-                ErrorKind::Query => error.of_kind(ErrorKind::CorruptDatabase),
-                _ => error,
-            })?
-            .rows;
+    let is_stopped = || stop.load(Ordering::Relaxed);
+    let rows = adhoc::run(connection, sql, &Parameters::Positional(parameters), &is_stopped)
+        // It is ours, so that what SQLite cannot make of it is the file's fault.
+        .map_err(|error| match error.kind {
+            ErrorKind::Query => error.of_kind(ErrorKind::CorruptDatabase),
+            _ => error,
+        })?
+        .rows;
     Ok(rows.into_iter().map(|row| {
         let mut values = row.into_iter();
         std::array::from_fn(|_| match values.next() {

@@ -4,11 +4,11 @@
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::sqlite::engine::adhoc::{self, Parameters, Rows, Stop};
-use crate::sqlite::file::connection;
+use crate::sqlite::engine::adhoc::{self, Parameters, Rows};
+use crate::sqlite::engine::pool;
 use crate::sqlite::file::fork::{self, Own};
-use crate::sqlite::file::migrations::{self, Found};
 use crate::sqlite::file::place::Place;
+use crate::sqlite::upkeep::backup;
 
 /// One moment of a store's file, for reads while others write. While it lasts the log cannot start over.
 pub struct Pinned {
@@ -18,13 +18,8 @@ pub struct Pinned {
 
 impl Pinned {
     pub(crate) fn new(place: &Place) -> Result<Self> {
-        let mut connection = place.confirm_opened(connection::open_reader(&place.path, &place.trace))?;
-        if let Found::Store(version) = migrations::inspect(&connection)? {
-            migrations::show_as_latest(&connection, version)?;
-        }
-        connection.execute_batch("BEGIN")?;
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-        adhoc::restrict(&mut connection)?;
+        let mut connection = backup::pinned(place)?;
+        pool::set_up(&mut connection)?;
         Ok(Self { connection: Own::new(connection), generation: fork::generation() })
     }
 
@@ -34,8 +29,7 @@ impl Pinned {
     /// In a child forked meanwhile, [`ErrorKind::Interrupted`], and what SQLite fails with.
     pub fn query(&self, sql: &str) -> Result<Rows> {
         fork::refuse_child_of(self.generation)?;
-        let never = Stop::When(std::sync::Arc::default());
-        adhoc::run(&self.connection, sql, &Parameters::Positional(Vec::new()), &never)
+        adhoc::run(&self.connection, sql, &Parameters::Positional(Vec::new()), &|| false)
     }
 }
 
@@ -101,6 +95,7 @@ fn refuse_another(changed: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sqlite::file::{connection, migrations};
 
     #[test]
     fn rows_come_with_the_mark_that_was_expected_or_not_at_all() {
