@@ -31,17 +31,18 @@ fn count_now(connection: &Connection, filter: &ItemFilter) -> Result<u64> {
         return Ok(count);
     }
     let mut count = count_rows(connection, filter)?;
-    if pruned::is_any_pruned(connection)? {
-        // The indexes do not know which runs are pruned, and to look at the run of each item would take far longer.
-        let mut of_run = filter.clone();
-        for run_id in pruned::pruned(connection)? {
-            if filter.run_id.as_ref().is_none_or(|wanted| *wanted == run_id) {
-                of_run.run_id = Some(run_id);
-                count = count.saturating_sub(count_rows(connection, &of_run)?);
-            }
-        }
+    for of_run in of_pruned(connection, filter)? {
+        count = count.saturating_sub(count_rows(connection, &of_run)?);
     }
     Ok(count)
+}
+
+/// The same filter on each run that is being pruned. The indexes do not know these runs, and to look at the run of each
+/// item would take far longer.
+pub(crate) fn of_pruned(connection: &Connection, filter: &ItemFilter) -> Result<Vec<ItemFilter>> {
+    let mut runs = pruned::pruned(connection)?;
+    runs.retain(|run_id| filter.run_id.as_ref().is_none_or(|wanted| wanted == run_id));
+    Ok(runs.into_iter().map(|run_id| ItemFilter { run_id: Some(run_id), ..filter.clone() }).collect())
 }
 
 /// Count the items that a filter lets through, those of pruned runs too.

@@ -18,7 +18,6 @@ use crate::sqlite::lists::item_groups::{self, Group};
 use crate::sqlite::lists::items::scan_unordered;
 use crate::sqlite::lists::tally::{Counted, Tally};
 use crate::sqlite::tables::cells::count;
-use crate::sqlite::tables::pruned;
 
 /// Count the items that a filter lets through by a column that has few values, in one state of the file, unless told to
 /// stop.
@@ -37,18 +36,11 @@ pub(crate) fn count_by(
             return Ok(tally);
         }
         count_rows(connection, filter, column, stop, &mut |value, count| tally.add(value, count))?;
-        if pruned::is_any_pruned(connection)? {
-            // The indexes do not know which runs are pruned, and to look at the run of each item would take far longer.
-            let mut of_run = filter.clone();
-            for run_id in pruned::pruned(connection)? {
-                if filter.run_id.as_ref().is_none_or(|wanted| *wanted == run_id) {
-                    of_run.run_id = Some(run_id);
-                    count_rows(connection, &of_run, column, stop, &mut |value, count| {
-                        tally.subtract(value, count);
-                        Ok(())
-                    })?;
-                }
-            }
+        for of_run in item_count::of_pruned(connection, filter)? {
+            count_rows(connection, &of_run, column, stop, &mut |value, count| {
+                tally.subtract(value, count);
+                Ok(())
+            })?;
         }
         Ok(tally)
     })
