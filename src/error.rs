@@ -109,6 +109,11 @@ impl StoreError {
         self
     }
 
+    /// The path cannot be created or opened, as the system says.
+    pub(crate) fn cannot_open(error: std::io::Error) -> Self {
+        Self::new(ErrorKind::CannotOpen, error)
+    }
+
     /// What every call on a closed store returns.
     pub(crate) fn closed() -> Self {
         Self::new(ErrorKind::StoreClosed, "the store is closed")

@@ -11,7 +11,7 @@ use super::convert::values;
 use super::open::interruptible;
 use super::options;
 use super::owner::detached;
-use crate::error::{ErrorKind, StoreError};
+use crate::error::StoreError;
 use crate::model::caller::Owner;
 use crate::sqlite::file::platform;
 use crate::sync::lock;
@@ -72,5 +72,5 @@ pub(super) fn locate<'py>(db_path: &Bound<'py, PyAny>, name: &str) -> PyResult<B
 pub(super) fn rename_new(py: Python<'_>, from: &str, to: &str) -> PyResult<()> {
     let (from, to) = (Path::new(from), Path::new(to));
     let renamed = py.detach(|| platform::rename_new(from, to).and_then(|()| platform::sync_parent(to)));
-    renamed.map_err(|error| StoreError::new(ErrorKind::CannotOpen, error).into())
+    renamed.map_err(|error| StoreError::cannot_open(error).into())
 }

@@ -146,7 +146,7 @@ impl Store {
 
 /// Where the file is, all links followed, as SQLite names what it puts beside it. Creates it if need be.
 fn find(path: &Path, options: &Options, made: &mut Made, wait: &mut Wait) -> Result<PathBuf> {
-    let path = platform::resolve(path).map_err(|error| cannot_open(&error))?;
+    let path = platform::resolve(path).map_err(StoreError::cannot_open)?;
     sizes::refuse_irregular(&path)?;
     if std::fs::metadata(&path).is_ok_and(|file| (1..HEADER_BYTES).contains(&file.len())) {
         return Err(StoreError::new(ErrorKind::NotADatabase, "file is not a database: it is too short"));
@@ -154,12 +154,12 @@ fn find(path: &Path, options: &Options, made: &mut Made, wait: &mut Wait) -> Res
     if !options.read_only {
         place::refuse_linked(&path)?;
         if !path.exists() {
-            creation::foresee(&path).map_err(|error| cannot_open(&error))?;
+            creation::foresee(&path).map_err(StoreError::cannot_open)?;
         }
         place::set_orphan_aside(&path, wait)?;
-        made.create(&path, options.file_mode).map_err(|error| cannot_open(&error))?;
+        made.create(&path, options.file_mode).map_err(StoreError::cannot_open)?;
     }
-    path.canonicalize().map_err(|error| cannot_open(&error))
+    path.canonicalize().map_err(StoreError::cannot_open)
 }
 
 /// Open a file for writing: check that it is a store, and migrate it.
@@ -184,8 +184,4 @@ pub(crate) fn open_writer(file: &WrittenFile) -> Result<Connection> {
     // It was looked at after that, or in the transaction that changed it.
     file.schema.trust(now.map_or(before, Ok)?);
     Ok(connection)
-}
-
-fn cannot_open(error: &std::io::Error) -> StoreError {
-    StoreError::new(ErrorKind::CannotOpen, error)
 }

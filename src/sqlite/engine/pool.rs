@@ -1,9 +1,6 @@
 //! The pool of readers: `pool_size` connections at most, opened when first needed.
 
-use std::fs;
-use std::path::Path;
 use std::sync::{Condvar, Mutex};
-use std::time::SystemTime;
 
 use rusqlite::Connection;
 
@@ -36,9 +33,6 @@ struct Permit<'a>(&'a Pool);
 
 /// A reader with a connection of its own, until this is dropped.
 pub(crate) struct Guest<'a>(&'a Pool);
-
-/// By what a change of a file is detected: its size and the time of its last write.
-type Stamp = Option<(u64, SystemTime)>;
 
 impl Pool {
     pub(crate) fn new(size: usize) -> Self {
@@ -198,10 +192,10 @@ fn open(place: &Place) -> Result<Connection> {
 /// no writer changed it meanwhile.
 fn read_unshared<T>(place: &Place, read: impl Fn(&mut Connection) -> Result<T>) -> Result<T> {
     let path = &place.path;
-    let before = stamp(path);
+    let before = sizes::stamp(path, "");
     let mut connection = connection::open_immutable(path, &place.trace)?;
     let result = set_up(&mut connection).and_then(|()| read(&mut connection));
-    if before.is_some() && stamp(path) == before && sizes::is_settled(path) {
+    if before.is_some() && sizes::stamp(path, "") == before && sizes::is_settled(path) {
         return result;
     }
     Err(StoreError::new(ErrorKind::StoreBusy, "the file changed while it was being read"))
@@ -215,11 +209,6 @@ pub(crate) fn set_up(connection: &mut Connection) -> Result<()> {
     adhoc::restrict(connection)
 }
 
-fn stamp(path: &Path) -> Stamp {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.len(), metadata.modified().ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,7 +219,7 @@ mod tests {
     fn a_transaction_that_a_reader_leaves_open_is_not_handed_on() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
-        fs::write(&path, b"").unwrap();
+        std::fs::write(&path, b"").unwrap();
         let mut writer = connection::open_file(&path, &Trace::default()).unwrap();
         connection::configure_writer(&writer, connection::Synchronous::Normal).unwrap();
         migrations::migrate(&mut writer).unwrap();

@@ -77,8 +77,7 @@ impl Place {
     /// The place of the file that is at `path` now.
     pub(crate) fn new(path: PathBuf, trace: Trace) -> Result<Self> {
         let database = name(&path, "")?;
-        let facts =
-            platform::facts(&database).map_err(|error| StoreError::new(ErrorKind::CannotOpen, error))?;
+        let facts = platform::facts(&database).map_err(StoreError::cannot_open)?;
         let links = Links { seen: AtomicBool::new(facts.links > 1), told: AtomicBool::new(false) };
         Ok(Self::of(path, database, facts.id, Arc::new(links), trace))
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::error::{ErrorKind, Result, StoreError};
 
@@ -44,6 +45,13 @@ pub(crate) fn log_is_empty(path: &Path) -> bool {
 
 fn is_empty(path: &Path, suffix: &str) -> bool {
     size(path, suffix) == 0
+}
+
+/// By what a change of the file with this suffix is detected: its size and the time of its last write. `None` if there
+/// is none.
+pub(crate) fn stamp(path: &Path, suffix: &str) -> Option<(u64, SystemTime)> {
+    let file = fs::metadata(beside(path, suffix)).ok()?;
+    Some((file.len(), file.modified().ok()?))
 }
 
 /// The size of the file with this suffix; 0 if there is none.

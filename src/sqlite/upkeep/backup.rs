@@ -77,7 +77,7 @@ impl Destination {
     pub(crate) fn find(dest: &Path, source: &Place, overwrite: bool, remedy: &'static str) -> Result<Self> {
         let trace = &source.trace;
         let source = &*source.path;
-        let path = platform::resolve(dest).map_err(cannot_create)?;
+        let path = platform::resolve(dest).map_err(StoreError::cannot_open)?;
         let is = |other: &Path| {
             let id = platform::file_id(other);
             path == other || (id.is_some() && id == platform::file_id(&path))
@@ -104,7 +104,7 @@ fn remove_leftovers(path: &Path, trace: &Trace) -> Result<()> {
             ErrorKind::CannotOpen,
             format!("{} is there: a database is open here, or was not closed", first.display()),
         )),
-        _ => left.iter().try_for_each(fs::remove_file).map_err(cannot_create),
+        _ => left.iter().try_for_each(fs::remove_file).map_err(StoreError::cannot_open),
     }
 }
 
@@ -114,7 +114,7 @@ fn is_open(path: &Path, trace: &Trace) -> bool {
     path.exists() && connection::open_alone(path, trace).is_err_and(|error| !none(error))
 }
 
-/// The file that becomes the backup; removed unless it does.
+/// The file that becomes the backup; removed unless it does, with what SQLite has put beside it.
 pub(crate) struct Partial {
     pub(crate) path: PathBuf,
     file: File,
@@ -131,7 +131,7 @@ impl Partial {
             match platform::create_new(&path, mode) {
                 Ok(file) => return Ok(Self { path, file, generation: fork::generation() }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(cannot_create(error)),
+                Err(error) => return Err(StoreError::cannot_open(error)),
             }
         }
     }
@@ -169,16 +169,14 @@ impl Partial {
 impl Drop for Partial {
     fn drop(&mut self) {
         if self.generation == fork::generation() {
-            // It is gone already where it was renamed. A file that cannot be removed is left, as after a crash.
-            let _ = fs::remove_file(&self.path);
+            // Most are not there, nor is the file where it was renamed. One that cannot be removed is left, as after a crash.
+            for suffix in [""].iter().chain(&BESIDE) {
+                let _ = fs::remove_file(beside(&self.path, suffix));
+            }
         }
     }
 }
 
 fn is_there(remedy: &str) -> StoreError {
     StoreError::new(ErrorKind::CannotOpen, "there is a file already").note(remedy)
-}
-
-fn cannot_create(error: io::Error) -> StoreError {
-    StoreError::new(ErrorKind::CannotOpen, error)
 }

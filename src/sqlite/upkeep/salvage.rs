@@ -45,9 +45,9 @@ pub fn salvage<'a>(
 }
 
 fn run<'a>(caller: &Caller<'a>, path: &Path, dest: &Path, callbacks: Callbacks<'a>) -> Result<Salvaged> {
-    let cannot_open = |error| StoreError::new(ErrorKind::CannotOpen, error);
-    let path = platform::resolve(path).and_then(|path| path.canonicalize()).map_err(cannot_open)?;
-    let file = fs::metadata(&path).map_err(cannot_open)?;
+    let path =
+        platform::resolve(path).and_then(|path| path.canonicalize()).map_err(StoreError::cannot_open)?;
+    let file = fs::metadata(&path).map_err(StoreError::cannot_open)?;
     sizes::refuse_irregular(&path)?;
     let of_dest = |error: StoreError| error.during(format!("dest {}", dest.display()));
     let source = Place::new(path.clone(), Trace::default())?;

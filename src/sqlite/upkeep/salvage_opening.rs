@@ -13,8 +13,7 @@ use rusqlite::config::DbConfig;
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::sqlite::file::connection;
-use crate::sqlite::file::fork;
-use crate::sqlite::file::sizes::{self, BESIDE, beside};
+use crate::sqlite::file::sizes::{self, beside};
 use crate::sqlite::file::trace::Trace;
 use crate::sqlite::upkeep::backup::Partial;
 
@@ -29,19 +28,19 @@ pub(crate) struct Opened {
     /// What there is to be said of it.
     pub(crate) remark: Option<String>,
     /// What is read in the place of the file; removed when dropped, which has to be after `source`.
-    pub(crate) _copies: Option<Copies>,
+    pub(crate) _copies: Option<Partial>,
 }
 
 /// By what one sees that nobody has written to a file, its log or its journal.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Still([Option<(u64, SystemTime)>; 3]);
 
+/// The file, its log and its journal.
+const READ: [&str; 3] = ["", "-wal", "-journal"];
+
 impl Still {
     fn of(path: &Path) -> Self {
-        Self(["", "-wal", "-journal"].map(|suffix| {
-            let file = fs::metadata(beside(path, suffix)).ok()?;
-            Some((file.len(), file.modified().ok()?))
-        }))
+        Self(READ.map(|suffix| sizes::stamp(path, suffix)))
     }
 
     /// Fail if somebody has written meanwhile.
@@ -54,41 +53,22 @@ impl Still {
     }
 }
 
-/// Copies of a file, its log and its journal.
-pub(crate) struct Copies {
-    file: Partial,
-    generation: u64,
-}
-
-impl Copies {
-    /// Beside `dest`, of what is beside `path`.
-    fn make(path: &Path, dest: &Path) -> Result<Self> {
-        let copies = Self { file: Partial::create(dest, MODE)?, generation: fork::generation() };
-        for suffix in ["", "-wal", "-journal"] {
-            let (from, to) = (beside(path, suffix), beside(&copies.file.path, suffix));
-            if from.exists() {
-                fs::copy(from, to).map_err(|error| {
-                    let kind = match error.kind() {
-                        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::DiskFull,
-                        _ => ErrorKind::StorageIO,
-                    };
-                    StoreError::new(kind, error)
-                })?;
-            }
-        }
-        Ok(copies)
-    }
-}
-
-impl Drop for Copies {
-    fn drop(&mut self) {
-        if self.generation == fork::generation() {
-            for suffix in BESIDE {
-                // Where it is not there it is removed already; one that cannot be removed is left, as after a crash.
-                let _ = fs::remove_file(beside(&self.file.path, suffix));
-            }
+/// Copies of a file, its log and its journal, beside `dest`.
+fn copy(path: &Path, dest: &Path) -> Result<Partial> {
+    let copies = Partial::create(dest, MODE)?;
+    for suffix in READ {
+        let (from, to) = (beside(path, suffix), beside(&copies.path, suffix));
+        if from.exists() {
+            fs::copy(from, to).map_err(|error| {
+                let kind = match error.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::DiskFull,
+                    _ => ErrorKind::StorageIO,
+                };
+                StoreError::new(kind, error)
+            })?;
         }
     }
+    Ok(copies)
 }
 
 /// Open a file to be read as it is at this moment.
@@ -103,9 +83,9 @@ pub(crate) fn open(path: &Path, dest: &Path) -> Result<Opened> {
         Err(error) if error.kind == ErrorKind::StoreBusy => return Err(error),
         Err(_) => {}
     }
-    let copied = Copies::make(path, dest).and_then(|copies| {
+    let copied = copy(path, dest).and_then(|copies| {
         still.confirm(path)?;
-        let source = connection::open_file(&copies.file.path, &Trace::default()).and_then(pinned)?;
+        let source = connection::open_file(&copies.path, &Trace::default()).and_then(pinned)?;
         Ok(Opened { source, still: None, remark: None, _copies: Some(copies) })
     });
     match copied {
