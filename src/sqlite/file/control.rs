@@ -6,6 +6,7 @@ use std::ffi::c_int;
 use rusqlite::Connection;
 
 use crate::error::Result;
+use crate::sync::with;
 
 /// How many steps of SQLite's machine are run between two checks whether to stop: some 10 us, as long as each is short.
 const STEPS: c_int = 1000;
@@ -27,19 +28,7 @@ pub(crate) fn until<T>(stop: &dyn Fn() -> bool, work: impl FnOnce() -> T) -> T {
     let either = || stop() || outer.is_some_and(|outer| unsafe { (*outer)() });
     let either: *const (dyn Fn() -> bool + '_) = &raw const either;
     // SAFETY: only the lifetime is changed, and `with` takes the pointer back before what it points to is gone.
-    with(Some(unsafe { std::mem::transmute::<*const (dyn Fn() -> bool + '_), Stop>(either) }), work)
-}
-
-/// Do `work` with this in [`STOP`], which is as before afterwards, also where it panics.
-fn with<T>(stop: Option<Stop>, work: impl FnOnce() -> T) -> T {
-    struct Before(Option<Stop>);
-    impl Drop for Before {
-        fn drop(&mut self) {
-            STOP.set(self.0);
-        }
-    }
-    let _before = Before(STOP.replace(stop));
-    work()
+    with(&STOP, Some(unsafe { std::mem::transmute::<*const (dyn Fn() -> bool + '_), Stop>(either) }), work)
 }
 
 fn is_stopped() -> bool {
@@ -50,7 +39,7 @@ fn is_stopped() -> bool {
 /// Run one statement of transaction control. Nothing stops it: SQLite would ask when all of it is done, and then say that
 /// a commit failed that did not.
 pub(crate) fn execute(connection: &Connection, sql: &str) -> Result<()> {
-    with(None, || {
+    with(&STOP, None, || {
         connection.prepare_cached(sql)?.execute([])?;
         Ok(())
     })

@@ -13,7 +13,7 @@ use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
 use crate::error::Result;
 use crate::sqlite::file::gate::FILES;
-use crate::sync::lock;
+use crate::sync::{lock, with};
 
 /// The most statements that are kept. The newest are, for a transaction's COMMIT is the last and often the slowest.
 const KEPT: usize = 10_000;
@@ -122,14 +122,7 @@ pub fn show_traced<T>(show: impl FnOnce() -> T) -> Option<T> {
 
 /// Do `work`, and trace nothing of it.
 pub(crate) fn untraced<T>(work: impl FnOnce() -> T) -> T {
-    struct Before(bool);
-    impl Drop for Before {
-        fn drop(&mut self) {
-            SHOWING.set(self.0);
-        }
-    }
-    let _before = Before(SHOWING.replace(true));
-    work()
+    with(&SHOWING, true, work)
 }
 
 /// `work`, to be done by another thread as this one would: where this one is showing, nothing of it is traced.
