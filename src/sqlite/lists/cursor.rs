@@ -67,28 +67,24 @@ impl Position {
         }
         bytes.extend(self.time.as_bytes());
         bytes.extend(checksum(&bytes));
-        bytes.iter().fold(String::new(), |mut text, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hexadecimal(&bytes)
     }
 
     /// The position that [`Self::encode`] made text of, for the same list and file.
     pub(crate) fn decode(text: &str, list: &str, store_id: &str) -> Result<Self> {
-        let parts = Parts::of(text)
+        let (of_list, of_store, position) = parts(text)
             .ok_or_else(|| refusal("the cursor is invalid or was changed: pass next_cursor as it is"))?;
-        if parts.store != checksum(store_id.as_bytes()) {
+        if of_store != checksum(store_id.as_bytes()) {
             return Err(refusal(
                 "the cursor belongs to another file: take next_cursor from the same call on this one",
             ));
         }
-        if parts.list != checksum(list.as_bytes()) {
+        if of_list != checksum(list.as_bytes()) {
             return Err(refusal(
                 "the cursor belongs to another list: take next_cursor from the same call with the same filters and order",
             ));
         }
-        Ok(parts.position)
+        Ok(position)
     }
 }
 
@@ -127,28 +123,20 @@ impl Described {
     }
 }
 
-/// What a cursor says.
-struct Parts {
-    list: [u8; 8],
-    store: [u8; 8],
-    position: Position,
-}
-
-impl Parts {
-    /// The parts of a whole cursor.
-    fn of(text: &str) -> Option<Self> {
-        let bytes = text.as_bytes().chunks(2).map(byte).collect::<Option<Vec<u8>>>()?;
-        let (body, sum) = bytes.split_last_chunk()?;
-        if *sum != checksum(body) {
-            return None;
-        }
-        let (list, rest) = body.split_first_chunk()?;
-        let (store, rest) = rest.split_first_chunk()?;
-        let (rowid, time) = rest.split_first_chunk()?;
-        let position =
-            Position { time: String::from_utf8(time.to_vec()).ok()?, rowid: i64::from_be_bytes(*rowid) };
-        Some(Self { list: *list, store: *store, position })
+/// The checksums of the list and of the file in a whole cursor, and the position.
+fn parts(text: &str) -> Option<([u8; 8], [u8; 8], Position)> {
+    let digits = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+    let bytes = (0..text.len()).step_by(2).map(digits).collect::<Option<Vec<u8>>>()?;
+    let (body, sum) = bytes.split_last_chunk()?;
+    // Each byte has one form, so that no change goes unnoticed.
+    if *sum != checksum(body) || hexadecimal(&bytes) != text {
+        return None;
     }
+    let (list, rest) = body.split_first_chunk()?;
+    let (store, rest) = rest.split_first_chunk()?;
+    let (rowid, time) = rest.split_first_chunk()?;
+    let time = String::from_utf8(time.to_vec()).ok()?;
+    Some((*list, *store, Position { time, rowid: i64::from_be_bytes(*rowid) }))
 }
 
 /// A list, as its cursors know it: the method and the values of each filter that is given, all but the limit. Two
@@ -197,17 +185,12 @@ fn checksum(bytes: &[u8]) -> [u8; 8] {
     bytes.iter().fold(BASIS, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(PRIME)).to_be_bytes()
 }
 
-/// The byte of two lower-case hexadecimal digits: each byte has one form, so that no change goes unnoticed.
-fn byte(digits: &[u8]) -> Option<u8> {
-    let value = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
-    match digits {
-        [high, low] => Some(value(*high)? << 4 | value(*low)?),
-        _ => None,
-    }
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]
