@@ -4,14 +4,11 @@
 //! the predecessor has NONE, and must be rewritten as a whole, which makes it INCREMENTAL.
 //! <https://www.sqlite.org/pragma.html#pragma_incremental_vacuum>
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use rusqlite::Connection;
 
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::sqlite::file::connection;
-use crate::sqlite::file::control;
 
 /// Pages that are freed between two checks of the time.
 const PAGES_AT_ONCE: u32 = 16;
@@ -53,9 +50,4 @@ pub(crate) fn give_back(connection: &Connection, until: Instant) -> Result<bool>
         }
     }
     Ok(free > 0)
-}
-
-/// Rewrite the file without its free pages, until told to stop.
-pub(crate) fn rewrite(connection: &Connection, stop: &AtomicBool) -> Result<()> {
-    control::until(&|| stop.load(Ordering::Relaxed), || connection::rewrite(connection))
 }

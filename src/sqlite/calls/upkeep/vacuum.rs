@@ -7,6 +7,7 @@ use crate::model::caller::{Caller, Owner};
 use crate::sqlite::calls::{Sql, Store};
 use crate::sqlite::engine::commit;
 use crate::sqlite::engine::heartbeats::Held;
+use crate::sqlite::file::connection;
 use crate::sqlite::file::wait::Wait;
 use crate::sqlite::upkeep::vacuum::{self, Vacuumed};
 
@@ -70,7 +71,7 @@ impl Store {
     fn rewrite(&self, caller: &Caller, waited: Duration) -> Result<Option<String>> {
         let writer = self.writer()?;
         let timeout = self.shared.options.busy_timeout;
-        self.on_worker_until_closed("vacuum", caller, |caller, stop| {
+        self.on_worker_until_closed("vacuum", caller, |caller, _| {
             let me = Caller { owner: Owner::thread(), ..*caller };
             let mut wait = Wait::new(me, timeout).after(waited);
             let _turn = writer.queue.enter(None, me.owner, &wait)?;
@@ -78,7 +79,7 @@ impl Store {
                 writer.with(|connection| {
                     writer.look()?;
                     let held = Held::begin();
-                    let rewritten = vacuum::rewrite(connection, stop);
+                    let rewritten = connection::rewrite(connection);
                     commit::make_up(connection, held);
                     rewritten
                 })
