@@ -21,6 +21,11 @@ def filled(path: Path, items: int = 300, *, long: bool = True) -> Path:
     return path
 
 
+def rows(path: Path) -> Any:
+    """Return all rows of a store, read by a process of its own."""
+    return in_process(copies.rows, str(path))
+
+
 def killed(src: str, dst: str, rounds: int, most_rows: int, within: int, seed: int = 1) -> Iterator[dict[str, int]]:
     """Begin a copy so many times, and kill it somewhere; yield how far each step was seen to be. Then let it end."""
     dice = random.Random(seed)
@@ -29,9 +34,9 @@ def killed(src: str, dst: str, rounds: int, most_rows: int, within: int, seed: i
         with Peer(copies.copy, src, dst, most_rows) as peer:
             left = dice.randrange(1, within)
             while left:
-                step, _, rows = peer.hear().partition(" ")
-                seen.setdefault(f"first {step}", int(rows))
-                seen[step] = int(rows)
+                step, _, done = peer.hear().partition(" ")
+                seen.setdefault(f"first {step}", int(done))
+                seen[step] = int(done)
                 left -= step == "copy"
                 # It is killed while it goes on, or while it waits.
                 peer.tell()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -20,13 +19,8 @@ from orchestrator.state_store import (
 )
 
 from tests import servers
-from tests.copies import filled, finished, killed
-from tests.helpers import Boom, in_process, make_item
-from tests.programs import copies
-
-
-def rows(path: Path) -> Any:
-    return in_process(copies.rows, str(path))
+from tests.copies import filled, finished, killed, rows
+from tests.helpers import Boom, make_item
 
 
 def schema_of(url: str) -> str:

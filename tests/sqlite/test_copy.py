@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from orchestrator.state_store import (
@@ -19,13 +18,8 @@ from orchestrator.state_store import (
 )
 
 from tests import predecessor
-from tests.copies import filled, finished, killed
-from tests.helpers import Boom, in_process, make_item, plain_sqlite
-from tests.programs import copies
-
-
-def rows(path: Path) -> Any:
-    return in_process(copies.rows, str(path))
+from tests.copies import filled, finished, killed, rows
+from tests.helpers import Boom, make_item, plain_sqlite
 
 
 def counts(copied: Copied) -> dict[str, int]:
