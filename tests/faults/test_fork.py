@@ -9,7 +9,7 @@ import pytest
 from orchestrator.state_store import StateStore
 
 from tests.helpers import TIMEOUT, Peer, assert_sound, in_process, item_ids
-from tests.programs import forks, hooks
+from tests.programs import fork_transactions, forks, hooks
 
 FULL_FORKS = 200
 
@@ -55,7 +55,7 @@ def test_hooks_of_the_users_own_may_use_and_drop_stores(path: Path) -> None:
 
 def test_a_transaction_that_has_spilled_is_no_obstacle(path: Path) -> None:
     """To roll it back in the child would clear the parent's index of the log, so the child must not try."""
-    with Peer(forks.spilled_transaction, str(path)) as peer:
+    with Peer(fork_transactions.spilled_transaction, str(path)) as peer:
         *acknowledged, size = peer.lines()
         assert peer.process.wait(TIMEOUT) == 0
     assert int(size) > 1_000_000, "nothing was spilled"

@@ -77,7 +77,7 @@ def storm(path: str, disturbance: str) -> None:
     from orchestrator.state_store import StateStore, TransactionError
 
     from tests.programs.exits import item
-    from tests.programs.forks import fork, raises
+    from tests.programs.forking import fork, raises
 
     if disturbance == "a late hook":
         os.register_at_fork(after_in_child=late)
@@ -153,7 +153,7 @@ def beside(path: str, what: str, items: int, forks: int) -> list[float]:
     from orchestrator.state_store import StateStore
 
     from tests.programs.exits import item
-    from tests.programs.forks import Gate, fork
+    from tests.programs.forking import Gate, fork
 
     store = StateStore(path, synchronous="NORMAL")
     for run_id in ("run-1", "many"):
@@ -264,7 +264,7 @@ def first_use(path: str) -> None:
     from orchestrator.state_store import StateStore
 
     from tests.programs.exits import item
-    from tests.programs.forks import fork
+    from tests.programs.forking import fork
 
     store = StateStore(path)
     store.start_run("run-1", "daily", {})
@@ -300,7 +300,7 @@ def behind_python(path: str) -> None:
     from orchestrator.state_store import StateStore, TransactionError
 
     from tests.programs.exits import item
-    from tests.programs.forks import raises, write
+    from tests.programs.forking import raises, write
 
     libc = ctypes.PyDLL(None)
     store = StateStore(path)

@@ -2,80 +2,25 @@
 
 import contextlib
 import functools
-import gc
 import importlib
 import itertools
 import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import orchestrator.state_store.store
-from orchestrator.state_store import StateStore, StateStoreError, TransactionError
+from orchestrator.state_store import StateStore, StateStoreError
 
-from tests.programs import say
 from tests.programs.exits import item
-
-
-def write(store: StateStore, prefix: str, count: int) -> None:
-    """Write items in several ways; say each once it is acknowledged."""
-    for index in range(count):
-        name = f"{prefix}-{index}"
-        if index % 3:
-            store.upsert_intel_item(item(name))
-        else:
-            with store.transaction():
-                store.upsert_intel_item(item(name))
-        say(name)
-        assert name in {each["item_id"] for each in store.list_intel_items_for_run("run-1")}
-
-
-MANY = 40_000
-
-
-def many(store: StateStore) -> None:
-    """Write so many items into a run of their own that to count them takes a while."""
-    store.start_run("many", "daily", {})
-    store.upsert_intel_items_batch({**item(f"many-{index}"), "run_id": "many"} for index in range(MANY))
-
-
-class Gate:
-    """Lets another process pass once."""
-
-    def __init__(self) -> None:
-        self.reader, self.writer = os.pipe()
-
-    def open(self) -> None:
-        """Let the other process pass."""
-        os.write(self.writer, b"x")
-
-    def wait(self) -> None:
-        """Wait until the other process opens the gate."""
-        assert os.read(self.reader, 1) == b"x"
-
-
-def fork(child: Callable[[], object]) -> Callable[[], None]:
-    """Run a function in a child; return what waits for the child and checks that it went well."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            child()
-            code = 0
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
-
-    def join() -> None:
-        _, status = os.waitpid(pid, 0)
-        assert status == 0, f"the child failed: {status}"
-
-    return join
+from tests.programs.fork_transactions import (
+    own_transaction,
+    own_transaction_dropped,
+    own_transaction_in_a_with_block,
+    transaction_of_another_thread,
+)
+from tests.programs.forking import MANY, Gate, busy_threads, fork, many, write
 
 
 def idle(store: StateStore, path: str) -> None:
@@ -159,37 +104,6 @@ def grandchild(store: StateStore, path: str) -> None:
     join = fork(child)
     write(store, "parent", 20)
     join()
-
-
-@contextlib.contextmanager
-def busy_threads(store: StateStore) -> Iterator[None]:
-    """Keep two threads writing and one reading, from before the block until its end."""
-    stop = threading.Event()
-    started = threading.Barrier(4)
-
-    def work(thread: int) -> None:
-        for index in itertools.count():
-            if thread == 2:
-                store.list_intel_items_for_run("run-1")
-            else:
-                name = f"thread-{thread}-{index}"
-                store.upsert_intel_items_batch([item(name)])
-                say(name)
-            if index == 0:
-                started.wait()
-            if stop.is_set():
-                return
-
-    threads = [threading.Thread(target=work, args=(thread,)) for thread in range(3)]
-    for thread in threads:
-        thread.start()
-    started.wait()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
 
 
 def threads_write(store: StateStore, path: str) -> None:
@@ -282,126 +196,6 @@ def with_multiprocessing(store: StateStore, path: str) -> None:
     for process in processes:
         process.join()
         assert process.exitcode == 0
-
-
-def go_on_or_be_told(store: StateStore) -> None:
-    """Use a store that had a transaction open at the fork: what it acknowledges counts, and its refusals are typed."""
-    try:
-        write(store, "child", 10)
-    except TransactionError:
-        raises(TransactionError, store.upsert_intel_item, item("never"))
-
-
-def transaction_of_another_thread(store: StateStore, path: str) -> None:
-    """Fork while another thread is in a transaction: the child sees nothing of it, and does not write into it."""
-    entered, over, listed, kept = threading.Event(), threading.Event(), Gate(), Gate()
-
-    def hold() -> None:
-        with store.transaction():
-            store.upsert_intel_item(item("held"))
-            entered.set()
-            over.wait()
-        say("held")
-
-    def child() -> None:
-        try:
-            assert store.list_intel_items_for_run("run-1") == []
-        except TransactionError:
-            pass
-        finally:
-            listed.open()
-        kept.wait()
-        go_on_or_be_told(store)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    entered.wait()
-    join = fork(child)
-    listed.wait()
-    over.set()
-    holder.join()
-    kept.open()
-    join()
-    write(store, "parent", 10)
-
-
-def raises(kind: type[Exception], act: Callable[..., Any], *args: Any) -> None:
-    """Check that a call raises."""
-    try:
-        act(*args)
-    except kind:
-        return
-    raise AssertionError(f"{act} did not raise {kind}")
-
-
-def own_transaction(store: StateStore, path: str) -> None:
-    """Fork inside a transaction: in the child each write and the exit raise; the parent's goes on."""
-    left, kept = Gate(), Gate()
-    transaction = store.transaction()
-    transaction.__enter__()
-    store.upsert_intel_item(item("parent-before"))
-
-    def child() -> None:
-        try:
-            refused()
-        finally:
-            left.open()
-        kept.wait()
-        go_on_or_be_told(store)
-        with StateStore(path) as own:
-            write(own, "child-anew", 10)
-
-    def refused() -> None:
-        raises(TransactionError, store.upsert_intel_item, item("never"))
-        raises(TransactionError, store.upsert_intel_items_batch, [item("never")])
-        raises(TransactionError, store.finish_run, "run-1", "never")
-        raises(TransactionError, store.transaction().__enter__)
-        raises(TransactionError, transaction.__exit__, None, None, None)
-
-    join = fork(child)
-    left.wait()
-    store.upsert_intel_item(item("parent-after"))
-    transaction.__exit__(None, None, None)
-    say("parent-before")
-    say("parent-after")
-    kept.open()
-    join()
-    write(store, "parent", 5)
-
-
-def own_transaction_dropped(store: StateStore, path: str) -> None:
-    """Fork inside a transaction that the child only drops: the parent's goes on."""
-    transactions = [store.transaction()]
-    transactions[0].__enter__()
-    store.upsert_intel_item(item("parent-before"))
-
-    def child() -> None:
-        transactions.clear()
-        gc.collect()
-
-    fork(child)()
-    store.upsert_intel_item(item("parent-after"))
-    transactions[0].__exit__(None, None, None)
-    say("parent-before")
-    say("parent-after")
-
-
-def own_transaction_in_a_with_block(store: StateStore, path: str) -> None:
-    """Fork inside a `with` block that the child leaves as if nothing were wrong."""
-
-    def block() -> int:
-        with store.transaction():
-            store.upsert_intel_item(item("parent-before"))
-            return os.fork()
-
-    try:
-        pid = block()
-    except TransactionError:
-        os._exit(7)
-    if pid == 0:
-        os._exit(8)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7, "the child was not told"
-    say("parent-before")
 
 
 def a_store_of_each_thread(store: StateStore, path: str) -> None:
@@ -499,47 +293,6 @@ def interpreter_ends_in_the_child(path: str) -> None:
     assert os.waitpid(pid, 0)[1] == 0
     write(store, "parent", 30)
     os._exit(0)
-
-
-def spilled_transaction(path: str) -> int:
-    """Fork inside a transaction that has filled the writer's cache, so that part of it is in the -wal already.
-
-    The child is refused the store of that transaction alone; return the bytes of the -wal at the fork.
-    """
-    names = [f"large-{index}" for index in range(70)]
-    refused: list[Callable[[StateStore], object]] = [
-        lambda each: each.upsert_intel_item(item("never")),
-        lambda each: each.list_intel_items_for_run("run-1"),
-        lambda each: each.connection.execute("SELECT count(*) FROM intel_items"),
-    ]
-    over = Gate()
-    with StateStore(path, synchronous="NORMAL") as store, StateStore(path) as other:
-        store.start_run("run-1", "daily", {})
-        assert other.list_intel_items_for_run("run-1") == []
-
-        def child() -> None:
-            for act in refused:
-                raises(TransactionError, act, store)
-            assert other.list_intel_items_for_run("run-1") == []
-            with StateStore(path, read_only=True) as reader:
-                assert reader.list_intel_items_for_run("run-1") == []
-            store.close()
-            over.wait()
-            write(other, "child", 5)
-            with StateStore(path) as own:
-                write(own, "child-anew", 5)
-
-        with store.transaction():
-            for name in names:
-                store.upsert_intel_item({**item(name), "claims_json": "x" * 1_000_000})
-            size = Path(f"{path}-wal").stat().st_size
-            join = fork(child)
-        for name in names:
-            say(name)
-        over.open()
-        write(other, "other", 5)
-        join()
-    return size
 
 
 def forks_while_stores_are_opened(folder: str, forks: int) -> int:

@@ -13,7 +13,7 @@ from orchestrator.state_store import StateStore, TransactionError
 
 from tests.programs import say
 from tests.programs.exits import item
-from tests.programs.forks import Gate, write
+from tests.programs.forking import Gate, write
 
 LONG = 0.3
 """Seconds; several times what a call goes on without looking for signals."""

@@ -40,7 +40,7 @@ def play(path: str) -> None:
     register("late")
 
     from tests.programs.exits import item
-    from tests.programs.forks import fork, many, write
+    from tests.programs.forking import fork, many, write
 
     store = StateStore(path)
     store.start_run("run-1", "daily", {})

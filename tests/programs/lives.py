@@ -12,7 +12,7 @@ from orchestrator.state_store import RunFinishedError, StateStore, StoreBusyErro
 
 from tests.programs import hear, say
 from tests.programs.exits import item
-from tests.programs.forks import fork
+from tests.programs.forking import fork
 
 KEEP: list[object] = []
 """What is still there when the interpreter ends."""

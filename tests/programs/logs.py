@@ -8,7 +8,7 @@ from orchestrator.state_store import StateStore
 
 from tests.programs import hear, say
 from tests.programs.exits import item
-from tests.programs.forks import fork, write
+from tests.programs.forking import fork, write
 
 KEEP: list[object] = []
 """What is still there when the interpreter ends."""

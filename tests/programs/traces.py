@@ -8,7 +8,7 @@ from functools import partial
 from orchestrator.state_store import StateStore
 
 from tests.programs.exits import item
-from tests.programs.forks import fork
+from tests.programs.forking import fork
 
 LOGGER = logging.getLogger("orchestrator.state_store")
 
