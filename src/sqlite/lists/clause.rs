@@ -10,6 +10,13 @@ pub(crate) fn values<'a>(part: &[Clause<'a>]) -> impl Iterator<Item = ToSqlOutpu
     part.iter().filter_map(|(_, value)| value.clone())
 }
 
+/// The conditions whose value is given.
+pub(crate) fn given<'a, const N: usize>(
+    conditions: [(&'static str, Option<&'a str>); N],
+) -> impl Iterator<Item = Clause<'a>> {
+    conditions.into_iter().filter_map(|(condition, value)| Some((condition, Some(value?.into()))))
+}
+
 /// Conditions behind another one. The plus keeps those that are not to find the rows from doing so by an index.
 pub(crate) fn and(part: &[Clause], finds: impl Fn(&str) -> bool) -> String {
     let plus = |condition: &str| if finds(condition) { "" } else { "+" };

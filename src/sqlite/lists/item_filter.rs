@@ -10,7 +10,7 @@ use crate::json::condition::Condition;
 use crate::memory::{self, OutOfMemory};
 use crate::model::columns::ItemColumn;
 use crate::model::rows::Fields;
-use crate::sqlite::lists::clause::Clause;
+use crate::sqlite::lists::clause::{Clause, given};
 use crate::sqlite::lists::cursor;
 use crate::sqlite::tables::cells::json_of_blob;
 use crate::sqlite::tables::pruned;
@@ -78,32 +78,29 @@ impl ItemFilter {
     }
 
     /// The condition on the run.
-    pub(crate) fn of_run_id(&self) -> Option<Clause<'_>> {
-        self.run_id.as_deref().map(|run_id| ("run_id = ?", Some(run_id.into())))
+    pub(crate) fn of_run_id(&self) -> impl Iterator<Item = Clause<'_>> {
+        given([("run_id = ?", self.run_id.as_deref())])
     }
 
     /// The conditions on the time.
     pub(crate) fn of_time(&self) -> impl Iterator<Item = Clause<'_>> {
-        let since = self.since.as_deref().map(|since| ("created_at >= ?", Some(since.into())));
-        let until = self.until.as_deref().map(|until| ("created_at < ?", Some(until.into())));
-        since.into_iter().chain(until)
+        given([("created_at >= ?", self.since.as_deref()), ("created_at < ?", self.until.as_deref())])
     }
 
     /// The conditions on type and decision.
     pub(crate) fn of_kind(&self) -> impl Iterator<Item = Clause<'_>> {
-        let item_type = self.item_type.as_deref().map(|item_type| ("item_type = ?", Some(item_type.into())));
         let decision = self.decision.as_ref().map(|wanted| (wanted.clause(), wanted.value().map(Into::into)));
-        item_type.into_iter().chain(decision)
+        given([("item_type = ?", self.item_type.as_deref())]).chain(decision)
     }
 
     /// The conditions on the run and the time.
     pub(crate) fn of_run_and_time(&self) -> Vec<Clause<'_>> {
-        self.of_run_id().into_iter().chain(self.of_time()).collect()
+        self.of_run_id().chain(self.of_time()).collect()
     }
 
     /// The conditions on all columns but those of JSON.
     pub(crate) fn clauses(&self) -> Vec<Clause<'_>> {
-        self.of_run_id().into_iter().chain(self.of_kind()).chain(self.of_time()).collect()
+        self.of_run_id().chain(self.of_kind()).chain(self.of_time()).collect()
     }
 
     /// Whether the index on types and decisions finds the items, rather than one on runs or times.

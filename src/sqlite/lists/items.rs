@@ -122,7 +122,7 @@ pub(crate) fn page(
 
 /// Whether a list may have more than so many items, by its run alone; at most one more is read.
 pub(crate) fn may_have_more_than(connection: &Connection, filter: &ItemFilter, count: usize) -> Result<bool> {
-    let of_run: Vec<Clause> = filter.of_run_id().into_iter().collect();
+    let of_run: Vec<Clause> = filter.of_run_id().collect();
     let sql = format!("SELECT 1 FROM intel_items{} LIMIT 1 OFFSET ?", only(&of_run));
     let count = i64::try_from(count).unwrap_or(i64::MAX);
     Ok(connection.prepare_cached(&sql)?.exists(params_from_iter(values(&of_run).chain([count.into()])))?)

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::memory::{self, OutOfMemory};
 use crate::model::columns::RunColumn;
 use crate::model::rows::Runs;
-use crate::sqlite::lists::clause::{Clause, and, only, values};
+use crate::sqlite::lists::clause::{Clause, and, given, only, values};
 use crate::sqlite::lists::cursor::{self, Described, Position};
 use crate::sqlite::lists::order::Order;
 use crate::sqlite::lists::seek::{self, Rows};
@@ -96,21 +96,17 @@ impl RunFilter {
         }
     }
 
-    /// The conditions on the id and the kind of a run. SQLite takes it that a second column narrows little, and an index with one
-    /// of them for as good as that with both, unless it is told that each narrows much.
-    fn of_kind<'a>(&'a self, status: Option<&'a str>) -> impl Iterator<Item = Clause<'a>> {
+    /// The conditions on runs of one status, or of any. SQLite takes it that a second column narrows little, and an index
+    /// with one of the two for as good as that with both, unless it is told that each narrows much.
+    fn conditions<'a>(&'a self, status: Option<&'a str>) -> Vec<Clause<'a>> {
         let of_id = self.run_id_prefix.iter().flat_map(Prefix::conditions);
-        of_id.chain(given([
+        let others = given([
             ("likelihood(run_type = ?, 0.0000001)", self.run_type.as_deref()),
             ("likelihood(status = ?, 0.0000001)", status),
-        ]))
-    }
-
-    /// The conditions on runs of one status, or of any.
-    fn conditions<'a>(&'a self, status: Option<&'a str>) -> Vec<Clause<'a>> {
-        let times =
-            given([("started_at >= ?", self.since.as_deref()), ("started_at < ?", self.until.as_deref())]);
-        self.of_kind(status).chain(times).collect()
+            ("started_at >= ?", self.since.as_deref()),
+            ("started_at < ?", self.until.as_deref()),
+        ]);
+        of_id.chain(others).collect()
     }
 
     /// The runs that it lets through.
@@ -130,11 +126,6 @@ impl RunFilter {
             by: self.run_id_prefix.as_ref().map(|_| "run_id"),
         }
     }
-}
-
-/// The conditions whose value is given.
-fn given<'a>(conditions: [(&'static str, Option<&'a str>); 2]) -> impl Iterator<Item = Clause<'a>> {
-    conditions.into_iter().filter_map(|(condition, value)| Some((condition, Some(value?.into()))))
 }
 
 /// Read runs, at most `limit` from behind `cursor` on; and the cursor of what is left, if anything
