@@ -152,7 +152,8 @@ impl Sweep {
 fn delete_marked(connection: &Connection, run_id: &str, until: Instant) -> Result<Pruned> {
     let mut pruned = Pruned::default();
     loop {
-        match unless_forbidden(connection, run_id, || delete_items(connection, run_id, ITEMS_AT_ONCE))? {
+        match unless_forbidden(connection, run_id, true, || delete_items(connection, run_id, ITEMS_AT_ONCE))?
+        {
             Ok(items) => {
                 pruned.deleted.intel_items += items as u64;
                 if items < ITEMS_AT_ONCE {
@@ -168,7 +169,7 @@ fn delete_marked(connection: &Connection, run_id: &str, until: Instant) -> Resul
             return Ok(pruned);
         }
     }
-    pruned.add(match unless_forbidden(connection, run_id, || delete_rest(connection, run_id))? {
+    pruned.add(match unless_forbidden(connection, run_id, true, || delete_rest(connection, run_id))? {
         Ok(rest) => Pruned::of(rest, run_id)?,
         Err(why) => Pruned::left(run_id, &why, true),
     });
@@ -195,7 +196,7 @@ pub(crate) fn must_be_at_once(
 
 /// Delete a run and all that belongs to it; or nothing, where rows of other tables forbid it.
 pub(crate) fn delete_or_leave(connection: &Connection, run_id: &str, marked: bool) -> Result<Pruned> {
-    match unless_forbidden(connection, run_id, || delete_all(connection, run_id))? {
+    match unless_forbidden(connection, run_id, true, || delete_all(connection, run_id))? {
         Ok(deleted) => Pruned::of(deleted, run_id),
         Err(why) => Ok(Pruned::left(run_id, &why, marked)),
     }
@@ -221,7 +222,7 @@ pub(crate) fn delete_run(
         )),
         Some(_) => {
             let delete = || delete_all(connection, run_id);
-            unless(connection, run_id, !deferred, delete)?.map_err(|why| {
+            unless_forbidden(connection, run_id, !deferred, delete)?.map_err(|why| {
                 forbidden(&format!("the run cannot be deleted: {why}; nothing was changed; delete the rows that refer to it first"))
             })
         }
@@ -232,7 +233,7 @@ pub(crate) fn delete_run(
 pub(crate) fn make_room(connection: &Connection, run_id: &str) -> Result<bool> {
     let marked = pruned::is_pruned(connection, run_id.as_bytes())?;
     if marked {
-        unless_forbidden(connection, run_id, || delete_all(connection, run_id))?.map_err(|why| {
+        unless_forbidden(connection, run_id, true, || delete_all(connection, run_id))?.map_err(|why| {
             forbidden(&format!("the rest of a run with this run_id, which is being pruned, cannot be deleted: {why}; nothing was changed; delete the rows that refer to it first"))
         })?;
     }
@@ -243,17 +244,9 @@ fn forbidden(what: &str) -> StoreError {
     StoreError::new(ErrorKind::InvalidValue, what)
 }
 
-/// Delete something of a run, or nothing; and why not, where rows of other tables forbid it.
+/// Delete something of a run, or nothing; and why not, where rows of other tables forbid it. Deferred constraints are
+/// checked only if `now`.
 fn unless_forbidden<T>(
-    connection: &Connection,
-    run_id: &str,
-    delete: impl FnOnce() -> Result<T>,
-) -> Result<Result<T, String>> {
-    unless(connection, run_id, true, delete)
-}
-
-/// As [`unless_forbidden`]; deferred constraints are checked only if `now`.
-fn unless<T>(
     connection: &Connection,
     run_id: &str,
     now: bool,
@@ -443,7 +436,8 @@ mod tests {
     fn an_index_that_lacks_an_item_is_damage() {
         let connection = marked(&["first"], 3);
         connection.execute_batch("CREATE TABLE own(x PRIMARY KEY REFERENCES own); BEGIN").unwrap();
-        let error = unless_forbidden(&connection, "first", || delete_rest(&connection, "first")).unwrap_err();
+        let error =
+            unless_forbidden(&connection, "first", true, || delete_rest(&connection, "first")).unwrap_err();
         assert_eq!(error.kind, ErrorKind::CorruptDatabase);
     }
 }
