@@ -81,13 +81,14 @@ def test_others_write_meanwhile(holey: StateStore) -> None:
     def write() -> None:
         while not done.is_set():
             written.append(f"meanwhile-{len(written)}")
-            holey.upsert_intel_item(make_item(written[-1], "second"))
+            patient.upsert_intel_item(make_item(written[-1], "second"))
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    vacuumed = holey.vacuum()
-    done.set()
-    writer.join()
+    with StateStore(holey.db_path, synchronous="NORMAL") as patient:
+        writer = threading.Thread(target=write)
+        writer.start()
+        vacuumed = patient.vacuum()
+        done.set()
+        writer.join()
     assert vacuumed.bytes_freed > 3 * MB
     assert written
     assert set(written) <= set(item_ids(holey, "second"))
