@@ -54,6 +54,13 @@ mod _core {
         crate::check_sqlite_version()
             .map_err(|error| pyo3::exceptions::PyImportError::new_err(error.to_string()))?;
         crate::sqlite::file::fork::watch();
+        let tell = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            // It is raised as MemoryError.
+            if !crate::sqlite::file::control::is_of_memory(panic.payload()) {
+                tell(panic);
+            }
+        }));
         // PyO3 looks each up once, and others wait meanwhile: in a child that is forked just then, for ever.
         PyMapping::type_object(module.py());
         PySequence::type_object(module.py());

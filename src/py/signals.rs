@@ -12,6 +12,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::names::intern;
+use crate::error::Result;
 use crate::sqlite::file::control;
 
 /// How long a call goes on before it is asked for, and between two times.
@@ -26,7 +27,7 @@ pub(super) struct Taken(AtomicBool);
 
 impl Taken {
     /// Do `work`; a statement in it fails once SIGINT has come.
-    pub(super) fn look_while<T>(&self, work: impl FnOnce() -> T) -> T {
+    pub(super) fn look_while<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         // Since the first look: most calls are over by then.
         let (began, last) = (OnceCell::new(), Cell::new(None));
         let look = || {
@@ -90,6 +91,19 @@ fn take(any: bool) -> bool {
         let taken = (any || is_default().unwrap_or(false)) && ffi::PyOS_InterruptOccurred() != 0;
         ffi::PyGILState_Release(state);
         taken
+    }
+}
+
+/// Whether SIGINT has come, and this thread is to run its handler, Python's own. An event loop would be told of the signal
+/// again where it has another one.
+pub(super) fn is_pending(_: Python<'_>) -> bool {
+    // SAFETY: the thread is attached. What is taken from Python's record is put back.
+    unsafe {
+        let is_pending = is_default().unwrap_or(false) && ffi::PyOS_InterruptOccurred() != 0;
+        if is_pending {
+            ffi::PyErr_SetInterruptEx(libc::SIGINT);
+        }
+        is_pending
     }
 }
 

@@ -98,7 +98,7 @@ impl Store {
     }
 
     /// Do `work`; a statement that goes on for [`AFTER_CLOSE`] once the store is closed fails.
-    pub(crate) fn while_open<T>(&self, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn while_open<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let since = OnceCell::new();
         let outlived = || self.is_closed() && since.get_or_init(Instant::now).elapsed() > AFTER_CLOSE;
         control::until(&outlived, work)

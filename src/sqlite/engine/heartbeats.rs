@@ -86,7 +86,11 @@ impl Heartbeats {
                 let state = thread.state();
                 state.is_stopped() || state.is_empty()
             };
-            control::until(&over, || beat(&Caller { owner: Owner::thread(), interrupted: &over }, active));
+            // Without memory for it the next one comes.
+            let _ = control::until(&over, || {
+                beat(&Caller { owner: Owner::thread(), interrupted: &over }, active);
+                Ok(())
+            });
         };
         let mut active = self.0.state();
         active.insert(run_id.to_owned());

@@ -1,11 +1,14 @@
-//! Transaction control, and the end of statements that take long.
+//! Transaction control, and the end of statements that take long, or for which there is no memory.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::ffi::c_int;
+use std::panic::{self, AssertUnwindSafe};
 
 use rusqlite::Connection;
 
 use crate::error::Result;
+use crate::memory::OutOfMemory;
 use crate::sync::with;
 
 /// How many steps of SQLite's machine are run between two checks whether to stop: some 10 us, as long as each is short.
@@ -21,14 +24,31 @@ pub(crate) fn make_stoppable(connection: &mut Connection) -> Result<()> {
     Ok(connection.progress_handler(STEPS, Some(is_stopped))?)
 }
 
-/// Do `work`; what this thread runs in it on any connection fails once `stop` says so, or what is around it.
-pub(crate) fn until<T>(stop: &dyn Fn() -> bool, work: impl FnOnce() -> T) -> T {
+/// What rusqlite panics with where SQLite has no memory to end a text by NUL, or to convert it.
+const NO_MEMORY: [&str; 2] = [
+    "unexpected SQLITE_TEXT column type with NULL data",
+    "Null pointer from sqlite3_column_name: Out of memory?",
+];
+
+/// Whether a panic is such a one.
+pub(crate) fn is_of_memory(payload: &dyn Any) -> bool {
+    payload.downcast_ref().is_some_and(|message| NO_MEMORY.contains(message))
+}
+
+/// Do `work`; what this thread runs in it on any connection fails once `stop` says so, or what is around it. Where there
+/// is no memory for a text it fails, too.
+pub(crate) fn until<T>(stop: &dyn Fn() -> bool, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let outer = STOP.get();
     // SAFETY: `outer` is valid for as long as the call that set it, and this is inside of that.
     let either = || stop() || outer.is_some_and(|outer| unsafe { (*outer)() });
     let either: *const (dyn Fn() -> bool + '_) = &raw const either;
     // SAFETY: only the lifetime is changed, and `with` takes the pointer back before what it points to is gone.
-    with(&STOP, Some(unsafe { std::mem::transmute::<*const (dyn Fn() -> bool + '_), Stop>(either) }), work)
+    let either = Some(unsafe { std::mem::transmute::<*const (dyn Fn() -> bool + '_), Stop>(either) });
+    // What a panic leaves half done is undone by those who own it, as after any other.
+    let done = panic::catch_unwind(AssertUnwindSafe(|| with(&STOP, either, work)));
+    done.unwrap_or_else(|payload| {
+        if is_of_memory(&*payload) { Err(OutOfMemory.into()) } else { panic::resume_unwind(payload) }
+    })
 }
 
 fn is_stopped() -> bool {
@@ -89,12 +109,12 @@ mod tests {
     #[test]
     fn whoever_is_around_stops_a_statement() {
         let memory = connection::open_memory().unwrap();
-        let endless = || memory.query_row(ENDLESS, [], |_| Ok(()));
+        let endless = || Ok(memory.query_row(ENDLESS, [], |_| Ok(()))?);
         for (outer, inner) in [(true, false), (false, true)] {
             let error = until(&|| outer, || until(&|| inner, endless)).unwrap_err();
-            assert_eq!(crate::error::StoreError::from(error).kind, ErrorKind::Interrupted);
+            assert_eq!(error.kind, ErrorKind::Interrupted);
         }
-        until(&|| true, || until(&|| true, || ()));
+        until(&|| true, || until(&|| true, || Ok(()))).unwrap();
         assert!(STOP.get().is_none());
     }
 
@@ -107,6 +127,8 @@ mod tests {
                 execute(&memory, "BEGIN IMMEDIATE").unwrap();
                 execute(&memory, "COMMIT").unwrap();
             }
-        });
+            Ok(())
+        })
+        .unwrap();
     }
 }
