@@ -76,6 +76,11 @@ pub(crate) fn collect<T, E: From<OutOfMemory>>(
     Ok(all)
 }
 
+/// All of these.
+pub(crate) fn all<T>(of: impl IntoIterator<Item = T>) -> Result<Vec<T>, OutOfMemory> {
+    collect(of.into_iter().map(Ok))
+}
+
 /// Text that is written bit by bit.
 #[derive(Default)]
 pub(crate) struct Formatted(pub(crate) String);

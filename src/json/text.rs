@@ -4,9 +4,10 @@
 //! than Python reads are not.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
 use crate::json::number::Number;
-use crate::memory::OutOfMemory;
+use crate::memory::{Formatted, OutOfMemory};
 
 /// The most digits of an integer that Python reads, by default.
 /// <https://docs.python.org/3/library/stdtypes.html#integer-string-conversion-length-limitation>
@@ -277,6 +278,24 @@ fn push_escaped<'a>(plain: &mut Vec<u8>, text: &'a [u8]) -> &'a [u8] {
     rest
 }
 
+/// A JSON array of these texts.
+pub(crate) fn array(of: &[String]) -> Result<String, OutOfMemory> {
+    let mut array = Formatted("[".to_owned());
+    for (index, text) in of.iter().enumerate() {
+        array.write_str(if index == 0 { "\"" } else { ",\"" })?;
+        for character in text.chars() {
+            match character {
+                '"' | '\\' => write!(array, "\\{character}")?,
+                ..' ' => write!(array, "\\u{:04x}", u32::from(character))?,
+                _ => array.write_char(character)?,
+            }
+        }
+        array.write_char('"')?;
+    }
+    array.write_char(']')?;
+    Ok(array.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,5 +338,12 @@ mod tests {
         assert!(elements("[ ]").is_empty());
         assert!(elements("{\"a\": 1}").is_empty());
         assert!(elements("\"[1]\"").is_empty());
+    }
+
+    #[test]
+    fn texts_in_an_array_are_escaped() {
+        assert_eq!(array(&[]).unwrap(), "[]");
+        let texts = ["", "a\"b\\", "\0\n\u{1f} \u{7f}é"].map(str::to_owned);
+        assert_eq!(array(&texts).unwrap(), "[\"\",\"a\\\"b\\\\\",\"\\u0000\\u000a\\u001f \u{7f}é\"]");
     }
 }

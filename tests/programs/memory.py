@@ -113,10 +113,12 @@ def telemetry(store: StateStore) -> object:
 
 
 def query(store: StateStore) -> object:
-    """Run queries of the user's own."""
+    """Run queries of the user's own: short ones, and one that needs a thread."""
+    slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300000) SELECT max(i), ? FROM n"
     rows = store.connection.execute("SELECT *, zeroblob(10000) FROM intel_items WHERE title = ?", ("t",)).fetchall()
     large = store.connection.execute(f"SELECT length(?), ?, {SAME}", (TEXT, TEXT.encode())).fetchone()
-    return len(rows), len(large[1]), len(large[2])
+    ended = store.connection.execute("SELECT ?", (TEXT,)).fetchone(), store.connection.execute(slow, ("s",)).fetchone()
+    return len(rows), len(large[1]), len(large[2]), [tuple(row) for row in ended]
 
 
 def long_names(store: StateStore) -> object:
@@ -131,6 +133,19 @@ def long_names(store: StateStore) -> object:
         store.list_telemetry([TEXT]),
         store.prune(keep_last=5, run_type=TEXT, dry_run=True).runs,
         store.connection.execute(f'SELECT 1 AS "{TEXT}"').fetchone().keys(),
+    ]
+
+
+def many_names(store: StateStore) -> object:
+    """Ask for any of many names."""
+    names = [f"name {index}" for index in range(2_000)]
+    return [
+        len(store.list_runs(status=names)),
+        len(store.list_runs(status=names[:256], limit=5)),
+        store.count_runs(status=names),
+        store.count_runs_by("run_type", status=names),
+        len(store.list_telemetry(names)),
+        store.prune(keep_last=1, status=[*names, "done"], dry_run=True).runs,
     ]
 
 
@@ -155,6 +170,7 @@ SCENES: dict[str, Callable[[StateStore], object]] = {
     "list by": lambda store: store.list_intel_items(order_by="claims_json[0]", limit=700),
     "iterate": lambda store: list(store.iter_intel_items(undecided=True)),
     "long names": long_names,
+    "many names": many_names,
     "count": lambda store: [
         store.count_intel_items_by("item_type"),
         store.count_intel_items(where={"claims_json[0]": (">", 700)}),

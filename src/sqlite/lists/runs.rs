@@ -1,6 +1,5 @@
 //! Lists and counts of runs: filters and pages.
 
-use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -70,7 +69,7 @@ impl Prefix {
 impl RunFilter {
     /// As [`cursor::describe`] wants it.
     pub(crate) fn describe(&self) -> Result<String, OutOfMemory> {
-        let statuses: Vec<&str> = self.distinct_statuses().into_iter().flatten().collect();
+        let statuses = memory::all(self.distinct_statuses()?.into_iter().flatten())?;
         cursor::describe(
             "list_runs",
             &[
@@ -84,16 +83,12 @@ impl RunFilter {
     }
 
     /// Each status once, by itself: an index has the runs of one status in their order, not those of several.
-    fn distinct_statuses(&self) -> Vec<Option<&str>> {
-        match &self.statuses {
-            None => vec![None],
-            Some(statuses) => statuses
-                .iter()
-                .map(|status| Some(status.as_str()))
-                .collect::<BTreeSet<_>>()
-                .into_iter()
-                .collect(),
-        }
+    fn distinct_statuses(&self) -> Result<Vec<Option<&str>>, OutOfMemory> {
+        let Some(statuses) = &self.statuses else { return Ok(vec![None]) };
+        let mut distinct = memory::all(statuses.iter().map(|status| Some(status.as_str())))?;
+        distinct.sort_unstable();
+        distinct.dedup();
+        Ok(distinct)
     }
 
     /// The conditions on runs of one status, or of any. SQLite takes it that a second column narrows little, and an index
@@ -110,21 +105,22 @@ impl RunFilter {
     }
 
     /// The runs that it lets through.
-    fn rows(&self) -> Rows<'_> {
-        let statuses = self.distinct_statuses();
-        let parts: Vec<_> = statuses.iter().map(|status| self.conditions(*status)).collect();
+    fn rows(&self) -> Result<Rows<'_>, OutOfMemory> {
+        let statuses = self.distinct_statuses()?;
+        let parts = memory::all(statuses.iter().map(|status| self.conditions(*status)))?;
         let is_all = parts.len() == 1 && parts.iter().all(Vec::is_empty);
-        Rows {
+        let values = memory::all(statuses.into_iter().flatten().map(Into::into))?;
+        Ok(Rows {
             columns: format!("{}, rowid", RunColumn::names(RunColumn::ALL)),
             rowid: ROWID,
             table: "runs",
             time: "started_at",
             shown: NOT_PRUNED,
             conditions: self.conditions(None),
-            one_of: ("status", statuses.into_iter().flatten().map(Into::into).collect()),
+            one_of: ("status", values),
             parts: (!is_all).then_some(parts),
             by: self.run_id_prefix.as_ref().map(|_| "run_id"),
-        }
+        })
     }
 }
 
@@ -138,7 +134,7 @@ pub(crate) fn list(
     cursor: Option<&str>,
 ) -> Result<(Runs, Option<String>)> {
     let described = Described::new(filter.describe()?, order, Order::Newest)?;
-    let rows = filter.rows();
+    let rows = filter.rows()?;
     cursor::snapshot(connection, |store_id| {
         let after = cursor.map(|cursor| described.decode(cursor, store_id)).transpose()?;
         let (mut found, mut last, mut more) = (Runs::new(), None, false);
@@ -162,7 +158,7 @@ pub(crate) fn list(
 /// How many runs there are.
 pub(crate) fn count(connection: &Connection, filter: &RunFilter) -> Result<u64> {
     cursor::snapshot(connection, |_| {
-        filter.distinct_statuses().into_iter().try_fold(0, |sum, status| {
+        filter.distinct_statuses()?.into_iter().try_fold(0, |sum, status| {
             let conditions = filter.conditions(status);
             let count = |sql: &str| -> Result<u64> {
                 let mut statement = connection.prepare_cached(sql)?;
@@ -181,7 +177,7 @@ pub(crate) fn count(connection: &Connection, filter: &RunFilter) -> Result<u64> 
 pub(crate) fn count_by(connection: &Connection, filter: &RunFilter, column: RunColumn) -> Result<Tally> {
     cursor::snapshot(connection, |_| {
         let mut tally = Tally::default();
-        for status in filter.distinct_statuses() {
+        for status in filter.distinct_statuses()? {
             let conditions = filter.conditions(status);
             let [all, pruned] = count_sql(&conditions);
             each_count(connection, &all, &conditions, column, &mut |value, count| tally.add(value, count))?;
@@ -271,7 +267,7 @@ mod tests {
             let by_id = filter.run_id_prefix.is_some();
             let timed = filter.since.is_some() || filter.until.is_some();
             let only_id = by_id && filter.run_type.is_none() && filter.statuses.is_none() && !timed;
-            for step in filter.rows().plans(|sql| plan(&connection, sql)) {
+            for step in filter.rows().unwrap().plans(|sql| plan(&connection, sql)) {
                 let covering = if by_id && !only_id { "" } else { "COVERING " };
                 let by = |index| step.strip_prefix(&format!("SEARCH runs USING {covering}INDEX {index} ("));
                 // All of a type are in that index as well, which no order is asked of.
@@ -288,7 +284,7 @@ mod tests {
         let connection = latest();
         for filter in filters() {
             let (_, equal) = index(&filter);
-            for status in filter.distinct_statuses() {
+            for status in filter.distinct_statuses().unwrap() {
                 let conditions = filter.conditions(status);
                 let [all, pruned] = count_sql(&conditions).map(|sql| plan(&connection, &sql).concat());
                 let how = if conditions.is_empty() { "SCAN" } else { "SEARCH" };

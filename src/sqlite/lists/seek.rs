@@ -168,7 +168,7 @@ impl Rows<'_> {
         let conditions = self.conditions.iter().map(|(condition, _)| format!("+{condition}"));
         let (column, values) = &self.one_of;
         let one_of =
-            (!values.is_empty()).then(|| format!("+{column} IN ({})", vec!["?"; values.len()].join(", ")));
+            (!values.is_empty()).then(|| format!("+{column} IN (?{})", ", ?".repeat(values.len() - 1)));
         self.rows_sql(from.into_iter().chain(to).chain(conditions).chain(one_of), order)
     }
 

@@ -18,6 +18,7 @@ use rusqlite::types::{ToSqlOutput, Value};
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::error::{ErrorKind, Result, StoreError};
+use crate::json::text::array;
 use crate::memory;
 use crate::model::rows::RUNNING;
 use crate::model::time;
@@ -123,8 +124,8 @@ impl Selection {
             selection.restrict("+run_type = ?", [memory::text(run_type)?.into()]);
         }
         if let Some(statuses) = &prune.statuses {
-            let marks = vec!["?"; statuses.len()].join(", ");
-            selection.restrict(&format!("+status IN ({marks})"), statuses.iter().cloned().map(Value::from));
+            // As one parameter they may be any number.
+            selection.restrict("+status IN (SELECT value FROM json_each(?))", [array(statuses)?.into()]);
         }
         Ok(selection)
     }
@@ -326,13 +327,14 @@ mod tests {
             mark_sql(&selection.conditions),
             still_sql(&selection.conditions),
         ] {
-            let plan = plan(&connection, &sql);
+            // But for the parameter.
+            let plan = plan(&connection, &sql).replace("SCAN json_each", "");
             assert!(plan.contains("SEARCH runs USING INTEGER PRIMARY KEY"), "{plan}");
             assert!(plan.contains("idx_intel_items_updated_at (run_id=? AND updated_at>?)"), "{plan}");
             assert!(!plan.contains("SCAN") && !plan.contains("B-TREE"), "{plan}");
         }
         let newest = plan(&connection, &newest_sql(&Selection::by_filters(&prune).unwrap().conditions));
-        assert_eq!(newest, "SCAN runs");
+        assert!(newest.starts_with("SCAN runs;") && !newest.contains("B-TREE"), "{newest}");
         let marked = plan(&connection, pruned::IS_ANY_PRUNED);
         assert!(marked.contains("USING COVERING INDEX idx_runs_pruned_at"), "{marked}");
     }

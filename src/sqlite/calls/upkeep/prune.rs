@@ -13,9 +13,6 @@ use crate::sqlite::file::wait::Wait;
 use crate::sqlite::tables::deletion::{self, Deleted, Pruned, Sweep};
 use crate::sqlite::upkeep::prune::{self, Prune, Selection, TimeSlice};
 
-/// The most statuses to choose by: each is a parameter of one statement, which has no more than 32,766.
-const MOST_STATUSES: usize = 32_000;
-
 impl Store {
     /// Delete a run with its items and telemetry, in one transaction; one that is `running` only by `force`.
     ///
@@ -51,13 +48,6 @@ impl Store {
                 ErrorKind::InvalidValue,
                 "older_than or keep_last must say which runs to delete; nothing was changed",
             ));
-        }
-        if let Some(statuses) = prune.statuses.as_ref().filter(|statuses| statuses.len() > MOST_STATUSES) {
-            let what = format!(
-                "status: {} names are more than {MOST_STATUSES}, the most at a time; nothing was changed",
-                statuses.len()
-            );
-            return Err(StoreError::new(ErrorKind::InvalidValue, what));
         }
         self.refuse_inside(caller, "it is done in transactions of its own")?;
         if !dry_run {
