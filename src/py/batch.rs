@@ -64,18 +64,16 @@ pub(super) fn upsert_while_encoding(
             }
         }
         send(None);
-        let outcome =
-            interruptible(py, owner, |caller| Ok(writer.wait_unless(caller.interrupted, &interrupted)))?;
-        match outcome {
+        interruptible(py, owner, |caller| match writer.wait_unless(caller.interrupted, &interrupted) {
             // The slices came too slowly, other Python threads being busy.
-            Ok(Err(error)) if error.kind == ErrorKind::Interrupted => Ok(false),
-            Ok(outcome) => Ok(outcome.map(|()| true)?),
+            Ok(Err(error)) if error.kind == ErrorKind::Interrupted && !(caller.interrupted)() => Ok(false),
+            Ok(outcome) => outcome.map(|()| true),
             Err(error) if error.kind == ErrorKind::Other => {
                 let error = error.during("upsert_intel_items_batch").of_kind(ErrorKind::CommitOutcomeUnknown);
-                Err(error.note("whether the batch was written is unknown; repeating it is safe").into())
+                Err(error.note("whether the batch was written is unknown; repeating it is safe"))
             }
-            Err(error) => Err(error.into()),
-        }
+            Err(error) => Err(error),
+        })
     });
     // Without a thread the batch is written in another way.
     written?.unwrap_or(Ok(false))

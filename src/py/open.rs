@@ -7,6 +7,7 @@ use std::time::Duration;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
+use super::errors::noted;
 use super::owner::{Mark, detached};
 use super::signals::Taken;
 use super::warnings::warn_of_links;
@@ -125,8 +126,8 @@ pub(super) fn call_as<T: Send>(
     })
 }
 
-/// Do `work` detached from the interpreter; if a signal handler raises while it waits, that is raised in its place. Ctrl-C
-/// also ends a statement that takes long.
+/// Do `work` detached from the interpreter; if a signal handler raises while it waits, that is raised in its place, with a
+/// note of what became of the call where it was not interrupted. Ctrl-C also ends a statement that takes long.
 pub(super) fn interruptible<T: Send>(
     py: Python<'_>,
     owner: Owner,
@@ -150,12 +151,18 @@ pub(super) fn interruptible<T: Send>(
         if result.is_err() && taken.is_any() {
             interrupted();
         }
-        if raised.get().is_some() { None } else { Some(result) }
+        if raised.get().is_some() { Err(result.map(drop)) } else { Ok(result) }
     });
     taken.give_back();
     match (done, raised.into_inner()) {
-        (Some(result), _) => result.map_err(PyErr::from),
-        (None, Some(error)) => Err(error),
-        (None, None) => Err(StoreError::closed().into()),
+        (Ok(result), _) => result.map_err(PyErr::from),
+        (Err(Ok(())), Some(error)) => {
+            Err(noted(py, error, "the call was complete all the same: what it writes is written"))
+        }
+        (Err(Err(failed)), Some(error)) if failed.kind != ErrorKind::Interrupted => {
+            Err(noted(py, error, &failed.to_string()))
+        }
+        (Err(_), Some(error)) => Err(error),
+        (Err(_), None) => Err(StoreError::closed().into()),
     }
 }
