@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from orchestrator.state_store import StateStore
 
-from tests.helpers import Peer, assert_sound, in_process, item_ids, make_item, value
+from tests.helpers import ROOT, TIMEOUT, Peer, assert_sound, in_process, item_ids, make_item, value
 from tests.programs import plain, signals
+from tests.tracing import under_strace
 
 FULL_TIMES = 5
 """How often each of the waits is interrupted: 60 times together, of one kind and of the other."""
@@ -95,3 +98,18 @@ def test_ctrl_c_at_any_moment_leaves_nothing_open_nor_half_written(run_path: Pat
 def test_signal_ends_what_is_converted(run_path: Path, act: str) -> None:
     """A batch of 100,000 items went on for 6 s after Ctrl-C, and was written."""
     assert not in_process(signals.interrupted_while_converting, str(run_path), act)
+
+
+def test_ctrl_c_ends_the_encoding_of_one_document(run_path: Path) -> None:
+    """It was seen when all of it was encoded, and the call was done."""
+    assert in_process(signals.interrupted_while_encoding, str(run_path)) == "None"
+
+
+def test_who_is_interrupted_while_another_thread_commits_learns_that_it_was_written(
+    run_path: Path, tool: Callable[[str], str]
+) -> None:
+    tool("strace")
+    slow = ("-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=500000", "-o", "/dev/null")
+    command = under_strace(signals.interrupted_in_the_commit_of_another_thread, run_path, options=slow)
+    program = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, timeout=TIMEOUT)
+    assert json.loads(program.stdout) == ["the call was complete all the same: what it writes is written"]

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from orchestrator.state_store import StateStore, StateStoreError, StoreBusyError
 
@@ -202,6 +203,7 @@ CONVERTED: dict[str, Callable[[StateStore], object]] = {
         [{**item("new"), "claims_json": FLOATS, "scores_json": (1,)}] * 6_000
     ),
     "list_runs": lambda store: store.list_runs(),
+    "get_telemetry": lambda store: store.get_telemetry("large"),
     "list_telemetry": lambda store: store.list_telemetry([f"{number}" for number in range(6_000)]),
 }
 """Calls that convert much from Python, or to it."""
@@ -221,6 +223,8 @@ def interrupted_while_converting(path: str, act: str) -> bool:
             for number in range(6_000):
                 store.start_run(f"{number}", "daily", FLOATS[:20])
                 store.write_telemetry(f"{number}", FLOATS[:20])
+        store.start_run("large", "daily", {})
+        store.write_telemetry("large", [FLOATS] * 3_000)
         signal.signal(signal.SIGALRM, handle)
         try:
             signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
@@ -230,3 +234,62 @@ def interrupted_while_converting(path: str, act: str) -> bool:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
         raise AssertionError("the handler ran only when the call was done")
+
+
+def interrupted_while_encoding(path: str) -> str:
+    """Encode one large document for a run that is not there, while SIGINT comes; return what was raised before."""
+    document = ["\t" * 1_000] * 40_000
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    come, told = os.pipe()
+    child = os.fork()
+    if child == 0:
+        parent = os.getppid()
+
+        def resident() -> int:
+            return int(Path(f"/proc/{parent}/statm").read_text().split()[1])
+
+        os.read(come, 1)
+        before = resident()
+        while resident() < before + 2_000:
+            pass
+        # It has some megabytes of 80.
+        os.kill(parent, signal.SIGINT)
+        os._exit(0)
+    with StateStore(path) as store:
+        try:
+            os.write(told, b"1")
+            store.write_telemetry("missing", document)
+        except KeyboardInterrupt as error:
+            return repr(error.__context__)
+        finally:
+            os.waitpid(child, 0)
+    raise AssertionError("not interrupted")
+
+
+def interrupted_in_the_commit_of_another_thread(path: str) -> list[str]:
+    """Have a handler raise while another thread commits what this one writes; return the notes of what it raised."""
+
+    def handle(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGALRM, handle)
+    with StateStore(path) as store:
+        # Each commit takes half a second. Usually the second thread takes along what this one brings during the first.
+        for attempt in range(20):
+            threads = [
+                threading.Thread(target=store.upsert_intel_item, args=(item(f"{name} {attempt}"),)) for name in "ab"
+            ]
+            for thread in threads:
+                thread.start()
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.75)
+                store.upsert_intel_item(item(f"c {attempt}"))
+                time.sleep(2)
+            except KeyboardInterrupt as error:
+                notes = getattr(error, "__notes__", [])
+            for thread in threads:
+                thread.join()
+            if notes:
+                assert store.get_intel_item(f"c {attempt}")
+                return notes
+    raise AssertionError("nobody else committed it")

@@ -322,7 +322,7 @@ impl<'py> Dicts<'py> {
         }
         let py = self.list.py();
         if ItemColumn::JSON.contains(&column) {
-            return json::decode(py, text);
+            return json::decode(py, text, true);
         }
         let value = cell(py, Some(text))?;
         if REPEATED.contains(&column) {

@@ -1,6 +1,6 @@
 //! JSON between Python objects and text: ordinary values directly, unusual ones by the stdlib's `json`.
 
-use std::io;
+use std::io::ErrorKind;
 
 use jiter::{Jiter, JsonErrorType, PythonParse, StringCacheMode};
 use pyo3::exceptions::{PyRecursionError, PyTypeError, PyValueError};
@@ -8,11 +8,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
+use super::json_writer::Writer;
 use super::large_json::{self, Failure};
 use crate::json::text::Text;
 use crate::memory::{self, OutOfMemory};
 use crate::py::errors::{Refusal, noted};
 use crate::py::names::intern;
+use crate::py::signals;
 
 /// Deeper values go to the stdlib, which knows when to stop.
 const MAX_DEPTH: u32 = 128;
@@ -34,7 +36,13 @@ pub(in crate::py) fn encode(
     text: &mut Vec<u8>,
     what: &dyn Fn() -> String,
 ) -> PyResult<()> {
-    if !encode_plain(value, text)? {
+    let mut done = encode_plain(value, text)?;
+    if !done && signals::is_pending(value.py()) {
+        // That may be why. The handler may change the value, so it is encoded anew.
+        value.py().check_signals()?;
+        done = encode_plain(value, text)?;
+    }
+    if !done {
         let written = dumps(value, default).map_err(|error| refusal(value.py(), error, default, &what()))?;
         memory::append(text, written.to_str()?.as_bytes())?;
     }
@@ -42,42 +50,28 @@ pub(in crate::py) fn encode(
 }
 
 /// Append `value` as JSON text if there is nothing unusual in it, and say whether it was; `text` is as it was otherwise.
+/// A large one is given up once Ctrl-C has come, whose handler does not run here.
 pub(in crate::py) fn encode_plain(value: &Bound<'_, PyAny>, text: &mut Vec<u8>) -> Result<bool, OutOfMemory> {
     let start = text.len();
-    let Err(error) = serde_json::to_writer(Writer(text), &ExactValue { value, depth: 0 }) else {
+    let Err(error) = serde_json::to_writer(Writer::new(value.py(), text), &ExactValue { value, depth: 0 })
+    else {
         return Ok(true);
     };
     text.truncate(start);
-    // Nothing but its buffer can fail to take text.
-    if error.is_io() { Err(OutOfMemory) } else { Ok(false) }
-}
-
-/// Writes to the end of a buffer.
-struct Writer<'a>(&'a mut Vec<u8>);
-
-impl io::Write for Writer<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_all(bytes).map(|()| bytes.len())
-    }
-
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        memory::append(self.0, bytes).map_err(|OutOfMemory| io::ErrorKind::OutOfMemory.into())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    if error.io_error_kind() == Some(ErrorKind::OutOfMemory) { Err(OutOfMemory) } else { Ok(false) }
 }
 
 /// Turn JSON text into Python objects, exactly as `json.loads` does.
-pub(in crate::py) fn decode<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+///
+/// In the middle of a large text other threads run, and so do signals' handlers, where what they raise `may_end` it.
+pub(in crate::py) fn decode<'py>(py: Python<'py>, text: &[u8], may_end: bool) -> PyResult<Bound<'py, PyAny>> {
     match text {
         b"[]" => return Ok(PyList::empty(py).into_any()),
         b"{}" => return Ok(PyDict::new(py).into_any()),
         _ => {}
     }
     if large_json::is_large(text) {
-        return match large_json::decode(py, text) {
+        return match large_json::decode(py, text, may_end) {
             Ok(value) => Ok(value),
             Err(Failure::Deep) => decode_deep(py, text),
             Err(Failure::Unusual) => loads(py, text),
@@ -102,7 +96,7 @@ pub(in crate::py) fn fault(text: &[u8]) -> PyResult<Option<String>> {
             return Ok(None);
         }
     }
-    Python::attach(|py| match decode(py, text) {
+    Python::attach(|py| match decode(py, text, false) {
         Ok(_) => Ok(None),
         Err(error)
             if error.is_instance_of::<PyValueError>(py) || error.is_instance_of::<PyRecursionError>(py) =>

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyList, PyString};
 
 use crate::memory::OutOfMemory;
+use crate::py::gil::TimeSlice;
 
 /// What jiter's buffers may have without mattering: the elements of an array, and the bytes of a text with escapes.
 const FEW_ELEMENTS: usize = 256;
@@ -16,6 +17,9 @@ const SHORT_TEXT: usize = 4096;
 const CACHE: usize = 400_000;
 
 const MAX_DEPTH: u32 = 128;
+
+/// How many values are decoded between two looks at the time: far less than a time slice.
+const LOOK_EVERY: usize = 1024;
 
 /// What keeps text from being decoded here.
 pub(super) enum Failure {
@@ -52,53 +56,68 @@ pub(super) fn is_large(text: &[u8]) -> bool {
         || text.len() >= SHORT_TEXT && text.contains(&b'\\')
 }
 
-/// Decode a text as `json.loads` does.
-pub(super) fn decode<'py>(py: Python<'py>, text: &[u8]) -> Result<Bound<'py, PyAny>, Failure> {
+/// Decode a text as `json.loads` does. What a signal's handler raises meanwhile ends it where it `may_end`.
+pub(super) fn decode<'py>(py: Python<'py>, text: &[u8], may_end: bool) -> Result<Bound<'py, PyAny>, Failure> {
     let mut tape = Vec::new();
     if text.contains(&b'\\') {
         // Nothing is longer without its escapes.
         tape.try_reserve_exact(text.len()).map_err(|error| PyErr::from(OutOfMemory::from(error)))?;
     }
-    let mut parser = Jiter::with_tape(text, tape).with_allow_inf_nan();
-    let peek = parser.peek()?;
-    let found = value(py, &mut parser, peek, MAX_DEPTH)?;
-    parser.finish()?;
+    let parser = Jiter::with_tape(text, tape).with_allow_inf_nan();
+    let mut decoder = Decoder { py, parser, decoded: 0, time_slice: TimeSlice::begin(), may_end };
+    let peek = decoder.parser.peek()?;
+    let found = decoder.value(peek, MAX_DEPTH)?;
+    decoder.parser.finish()?;
     Ok(found)
 }
 
-fn value<'py>(
+struct Decoder<'a, 'py> {
     py: Python<'py>,
-    parser: &mut Jiter<'_>,
-    peek: Peek,
-    depth: u32,
-) -> Result<Bound<'py, PyAny>, Failure> {
-    let deeper = || depth.checked_sub(1).ok_or(Failure::Deep);
-    Ok(match peek {
-        Peek::Null => {
-            parser.known_null()?;
-            py.None().into_bound(py)
-        }
-        Peek::True | Peek::False => PyBool::new(py, parser.known_bool(peek)?).to_owned().into_any(),
-        Peek::String => PyString::from_bytes(py, parser.known_str()?.as_bytes())?.into_any(),
-        Peek::Array => {
-            let (list, depth) = (PyList::empty(py), deeper()?);
-            let mut next = parser.known_array()?;
-            while let Some(peek) = next {
-                list.append(value(py, parser, peek, depth)?)?;
-                next = parser.array_step()?;
+    parser: Jiter<'a>,
+    decoded: usize,
+    time_slice: TimeSlice,
+    may_end: bool,
+}
+
+impl<'py> Decoder<'_, 'py> {
+    fn value(&mut self, peek: Peek, depth: u32) -> Result<Bound<'py, PyAny>, Failure> {
+        let py = self.py;
+        let deeper = || depth.checked_sub(1).ok_or(Failure::Deep);
+        self.decoded += 1;
+        if self.decoded.is_multiple_of(LOOK_EVERY) {
+            if self.may_end {
+                self.time_slice.yield_gil_or_end(py)?;
+            } else {
+                self.time_slice.yield_gil(py);
             }
-            list.into_any()
         }
-        Peek::Object => {
-            let (dict, depth) = (PyDict::new(py), deeper()?);
-            let mut next = parser.known_object()?.map(|key| cached_py_string(py, key));
-            while let Some(key) = next {
-                let peek = parser.peek()?;
-                dict.set_item(key, value(py, parser, peek, depth)?)?;
-                next = parser.next_key()?.map(|key| cached_py_string(py, key));
+        Ok(match peek {
+            Peek::Null => {
+                self.parser.known_null()?;
+                py.None().into_bound(py)
             }
-            dict.into_any()
-        }
-        _ => parser.known_number(peek)?.into_pyobject(py)?.into_any(),
-    })
+            Peek::True | Peek::False => PyBool::new(py, self.parser.known_bool(peek)?).to_owned().into_any(),
+            Peek::String => PyString::from_bytes(py, self.parser.known_str()?.as_bytes())?.into_any(),
+            Peek::Array => {
+                let (list, depth) = (PyList::empty(py), deeper()?);
+                let mut next = self.parser.known_array()?;
+                while let Some(peek) = next {
+                    list.append(self.value(peek, depth)?)?;
+                    next = self.parser.array_step()?;
+                }
+                list.into_any()
+            }
+            Peek::Object => {
+                let (dict, depth) = (PyDict::new(py), deeper()?);
+                let mut next = self.parser.known_object()?.map(|key| cached_py_string(py, key));
+                while let Some(key) = next {
+                    let peek = self.parser.peek()?;
+                    dict.set_item(key, self.value(peek, depth)?)?;
+                    next = self.parser.next_key()?.map(|key| cached_py_string(py, key));
+                }
+                dict.into_any()
+            }
+            _ => self.parser.known_number(peek)?.into_pyobject(py)?.into_any(),
+        })
+    }
 }

@@ -5,6 +5,7 @@ pub(super) mod escape;
 pub(super) mod item;
 pub(super) mod item_selection;
 pub(super) mod json;
+mod json_writer;
 pub(super) mod large_json;
 mod mapping;
 pub(super) mod run;

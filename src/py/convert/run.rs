@@ -49,7 +49,7 @@ fn convert<'py>(
         }
         let value = |column: &RunColumn| {
             let value = match runs.get(row, *column) {
-                Some(text) if *column == RunColumn::SettingsSnapshot => json::decode(py, text),
+                Some(text) if *column == RunColumn::SettingsSnapshot => json::decode(py, text, may_end),
                 text => cell(py, text),
             };
             value.or_else(|error| otherwise(row, *column, error))
