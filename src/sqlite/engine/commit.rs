@@ -58,6 +58,7 @@ pub(crate) fn commit(connection: &Connection, held: Held) -> Result<()> {
             ErrorKind::DiskFull | ErrorKind::StoreBusy | ErrorKind::ReadOnly => {
                 error.note("nothing was written")
             }
+            _ if error.is_of_descriptor() => error.note("nothing was written"),
             ErrorKind::InvalidValue => references::why_unmet(connection, error).note("nothing was written"),
             // A failed sync leaves a whole transaction in the log, and the next opening may well find it.
             _ => error

@@ -45,6 +45,16 @@ impl From<rusqlite::Error> for StoreError {
                 "the disk does not give back what was written to the file or to its log, and trying again may never help: close every store on it, copy it with its -wal, and open a new store",
             );
         }
+        if code == Some(ffi::SQLITE_IOERR_SHMMAP) {
+            return error.note(
+                "its -shm cannot be mapped into memory: there is none left, or the file system does not let processes share it, as FUSE and 9p may not; keep the file on a local disk",
+            );
+        }
+        if error.is_of_descriptor() {
+            return error.note(
+                "other code of this process has closed the store's file by its descriptor (os.closerange, or a second os.close of one number); close the store and open a new one",
+            );
+        }
         error
     }
 }
@@ -77,6 +87,11 @@ impl StoreError {
         self.sqlite_code.is_some_and(|code| code & 0xff == ffi::SQLITE_CONSTRAINT)
     }
 
+    /// Whether the descriptor of the file or of its log is not theirs any more, which is found before it is used.
+    pub(crate) fn is_of_descriptor(&self) -> bool {
+        self.sqlite_code == Some(ffi::SQLITE_IOERR_VNODE)
+    }
+
     /// Whether SQLite cannot make anything of the statement in this file.
     pub(crate) fn is_of_schema(&self) -> bool {
         self.sqlite_code.is_some_and(|code| code & 0xff == ffi::SQLITE_ERROR)
@@ -93,5 +108,11 @@ mod tests {
         let error = StoreError::from(failure);
         assert_eq!(error.kind, ErrorKind::StorageIO);
         assert_eq!(error.sqlite_code, Some(ffi::SQLITE_IOERR_FSYNC));
+    }
+
+    #[test]
+    fn a_file_system_without_shared_memory_is_named() {
+        let failure = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_SHMMAP), None);
+        assert!(StoreError::from(failure).to_string().ends_with("keep the file on a local disk"));
     }
 }

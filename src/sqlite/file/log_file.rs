@@ -23,7 +23,7 @@ use crate::error::Result;
 use crate::memory;
 use crate::sqlite::file::log_doubt;
 use crate::sqlite::file::main_file;
-use crate::sqlite::file::wrapper::{self, method, pass};
+use crate::sqlite::file::wrapper::{self, Opened, method, pass};
 
 /// Bytes of a frame's header.
 const HEADER: usize = 24;
@@ -49,6 +49,7 @@ pub(crate) struct LogFile {
     commits: bool,
     /// What SQLite gave as its name.
     name: *const c_char,
+    opened: Opened,
     /// Who counts the syncs, and those that fail.
     syncs: Option<Arc<AtomicU64>>,
     failed: Option<Arc<AtomicU64>>,
@@ -61,6 +62,8 @@ pub(crate) struct LogFile {
 pub(crate) unsafe fn wrap(file: *mut sqlite3_file, name: *const c_char, code: c_int) {
     let methods = wrapper::methods_after(code, &METHODS);
     let gathered = Vec::new();
+    // SAFETY: as the caller says.
+    let opened = unsafe { Opened::new(wrapper::system_file::<LogFile>(file), name, code) };
     let log = LogFile {
         methods,
         gathered,
@@ -68,6 +71,7 @@ pub(crate) unsafe fn wrap(file: *mut sqlite3_file, name: *const c_char, code: c_
         end: 0,
         commits: false,
         name,
+        opened,
         unsynced: false,
         syncs: None,
         failed: None,
@@ -160,13 +164,15 @@ unsafe extern "C" fn write(
     if commit_is_whole || log.gathered.len() >= GATHERED { unsafe { flush(file) } } else { SQLITE_OK }
 }
 
-/// Write what was gathered.
+/// Write what was gathered, unless the file is not the log any more.
 unsafe fn flush(file: *mut sqlite3_file) -> c_int {
     // SAFETY: the caller has a file that `open` set up.
     unsafe {
         let log = &mut *file.cast::<LogFile>();
-        if log.gathered.is_empty() {
-            return SQLITE_OK;
+        let code = log.opened.check();
+        if log.gathered.is_empty() || code != SQLITE_OK {
+            log.gathered.clear();
+            return code;
         }
         let system = wrapper::system_file::<LogFile>(file);
         let Some(write) = (*(*system).pMethods).xWrite else { return ffi::SQLITE_IOERR };
@@ -186,7 +192,8 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
     if let Some(syncs) = &log.syncs {
         syncs.fetch_add(1, Ordering::Relaxed);
     }
-    let doubt = index.and_then(|(index, _)| Some((index, index.doubted()?)));
+    let is_ours = log.opened.check() == SQLITE_OK;
+    let doubt = index.filter(|_| is_ours).and_then(|(index, _)| Some((index, index.doubted()?)));
     // SAFETY: as above.
     let again = doubt
         .map(|(index, _)| unsafe { log_doubt::write_again(wrapper::system_file::<LogFile>(file), index) });
@@ -209,7 +216,7 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
         if !log.synced.is_some_and(is_on_disk) {
             index.doubt();
         }
-        if is_alone {
+        if is_alone && is_ours {
             // SAFETY: as above.
             unsafe { log_doubt::cut_off_the_rest(wrapper::system_file::<LogFile>(file), index) };
         }

@@ -11,7 +11,7 @@ use crate::sqlite::file::backfill::Backfill;
 use crate::sqlite::file::gate::FILES;
 use crate::sqlite::file::platform;
 use crate::sqlite::file::wal_index::WalIndex;
-use crate::sqlite::file::wrapper::{self, method, pass, pass_inside};
+use crate::sqlite::file::wrapper::{self, Opened, method, pass, pass_inside};
 
 /// A database as SQLite holds it; the file of the system's own VFS follows it in memory.
 #[repr(C)]
@@ -19,6 +19,7 @@ pub(crate) struct MainFile {
     methods: *const sqlite3_io_methods,
     /// What SQLite gave as its name.
     name: *const c_char,
+    opened: Opened,
     backfill: Backfill,
 }
 
@@ -28,9 +29,11 @@ pub(crate) struct MainFile {
 /// `file` has room for a [`MainFile`], and `name` is what SQLite gave `xOpen`.
 pub(crate) unsafe fn wrap(file: *mut sqlite3_file, name: *const c_char, code: c_int) {
     let methods = wrapper::methods_after(code, &METHODS);
-    let main = MainFile { methods, name, backfill: Backfill::default() };
     // SAFETY: as the caller says.
-    unsafe { file.cast::<MainFile>().write(main) };
+    unsafe {
+        let opened = Opened::new(wrapper::system_file::<MainFile>(file), name, code);
+        file.cast::<MainFile>().write(MainFile { methods, name, opened, backfill: Backfill::default() });
+    }
 }
 
 /// Have the syncs of this connection's database counted that fail.
@@ -76,13 +79,20 @@ unsafe fn backfill<'a>(file: *mut sqlite3_file) -> &'a mut Backfill {
     unsafe { &mut (*file.cast::<MainFile>()).backfill }
 }
 
+/// # Safety
+/// `open` set up `file`.
+unsafe fn opened<'a>(file: *mut sqlite3_file) -> &'a Opened {
+    // SAFETY: as the caller says.
+    unsafe { &(*file.cast::<MainFile>()).opened }
+}
+
 /// Files are never mapped ([`crate::sqlite::file::connection`]), so that the methods that map them are left out.
 static METHODS: sqlite3_io_methods = sqlite3_io_methods {
     iVersion: 2,
     xClose: Some(wrapper::close::<MainFile>),
     xRead: method!(pass, MainFile, xRead(to: *mut c_void, count: c_int, at: sqlite3_int64)),
     xWrite: Some(write),
-    xTruncate: method!(pass, MainFile, xTruncate(size: sqlite3_int64)),
+    xTruncate: Some(truncate),
     xSync: Some(sync),
     xFileSize: method!(pass, MainFile, xFileSize(size: *mut sqlite3_int64)),
     xLock: Some(lock),
@@ -110,8 +120,8 @@ unsafe extern "C" fn write(
     at: sqlite3_int64,
 ) -> c_int {
     // SAFETY: SQLite calls this with a file that `open` set up.
-    let backfill = unsafe { backfill(file) };
-    let code = match backfill.before_write() {
+    let (backfill, opened) = unsafe { (backfill(file), opened(file)) };
+    let code = match opened.check().max(backfill.before_write()) {
         SQLITE_OK => pass!(MainFile, file, xWrite, from, count, at),
         refused => refused,
     };
@@ -120,6 +130,14 @@ unsafe extern "C" fn write(
         return unsafe { sync(file, ffi::SQLITE_SYNC_NORMAL) };
     }
     code
+}
+
+unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c_int {
+    // SAFETY: SQLite calls this with a file that `open` set up.
+    match unsafe { opened(file) }.check() {
+        SQLITE_OK => pass!(MainFile, file, xTruncate, size),
+        closed => closed,
+    }
 }
 
 unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
@@ -156,7 +174,14 @@ unsafe extern "C" fn file_control(file: *mut sqlite3_file, operation: c_int, arg
 }
 
 unsafe extern "C" fn shm_lock(file: *mut sqlite3_file, offset: c_int, count: c_int, flags: c_int) -> c_int {
-    // SAFETY: SQLite calls this with a file that `open` set up.
+    // Each transaction begins with such a lock.
+    if flags == ffi::SQLITE_SHM_LOCK | ffi::SQLITE_SHM_SHARED
+        // SAFETY: SQLite calls this with a file that `open` set up.
+        && let closed @ 1.. = unsafe { opened(file) }.check()
+    {
+        return closed;
+    }
+    // SAFETY: as above.
     unsafe { backfill(file).before_lock(wrapper::system_file::<MainFile>(file), offset, count, flags) };
     let code = pass_inside!(MainFile, file, xShmLock, offset, count, flags);
     if code == SQLITE_OK {

@@ -89,6 +89,12 @@ pub(crate) fn descriptor_id(fd: std::ffi::c_int) -> Option<FileId> {
         .map(|facts| (facts.st_dev, facts.st_ino))
 }
 
+/// Elsewhere it is not asked for.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn descriptor_id(_: std::ffi::c_int) -> Option<FileId> {
+    None
+}
+
 /// Have the system forget what it keeps of a file in memory, but for what is still to be written.
 ///
 /// ext4 has the pages of a write-back that failed for clean, and for written where they are on the disk, which has never

@@ -1,15 +1,16 @@
 //! What the wrappers of SQLite's files have in common: the file of the system's own VFS follows each in memory.
 
-use std::ffi::{CStr, OsStr, c_char, c_int};
+use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::null_mut;
 
 use rusqlite::Connection;
-use rusqlite::ffi::{self, SQLITE_OK, sqlite3_file, sqlite3_io_methods};
+use rusqlite::ffi::{self, SQLITE_IOERR_VNODE, SQLITE_OK, sqlite3_file, sqlite3_io_methods};
 
 use crate::sqlite::file::gate::FILES;
 use crate::sqlite::file::open_files;
+use crate::sqlite::file::platform::{self, FileId};
 
 /// The path that SQLite opened a file by.
 ///
@@ -43,6 +44,45 @@ pub(crate) fn methods_after(code: c_int, methods: &'static sqlite3_io_methods) -
 pub(crate) unsafe fn system_file<Wrapper>(file: *mut sqlite3_file) -> *mut sqlite3_file {
     // SAFETY: as the caller says.
     unsafe { file.cast::<Wrapper>().add(1).cast() }
+}
+
+/// The descriptor of an open file, and what it was opened on.
+///
+/// Other code of the process may close it by mistake: twice what it had once, or all that there are, as some daemons do.
+/// Whatever is opened next has its number then, and would be written to.
+pub(crate) struct Opened {
+    descriptor: c_int,
+    id: Option<FileId>,
+}
+
+/// How SQLite's `unixFile` begins. Nothing that is documented tells the descriptor.
+#[repr(C)]
+struct UnixFile {
+    pointers: [*const c_void; 3],
+    descriptor: c_int,
+}
+
+impl Opened {
+    /// What the system's VFS has just opened by `name`, with `code`.
+    ///
+    /// # Safety
+    /// `system` is the file of the system's VFS, and `name` what it was given.
+    pub(crate) unsafe fn new(system: *const sqlite3_file, name: *const c_char, code: c_int) -> Self {
+        if code != SQLITE_OK {
+            return Self { descriptor: -1, id: None };
+        }
+        // SAFETY: as the caller says. A number that is no descriptor, or another's, is not one on this file.
+        let (descriptor, path) = unsafe { ((*system.cast::<UnixFile>()).descriptor, path(name)) };
+        let id =
+            path.and_then(platform::file_id).filter(|id| platform::descriptor_id(descriptor) == Some(*id));
+        Self { descriptor, id }
+    }
+
+    /// Fail if the descriptor is not on this file any more.
+    pub(crate) fn check(&self) -> c_int {
+        let is_other = self.id.is_some() && platform::descriptor_id(self.descriptor) != self.id;
+        if is_other { SQLITE_IOERR_VNODE } else { SQLITE_OK }
+    }
 }
 
 /// Call a method of the system's file behind a wrapper.
