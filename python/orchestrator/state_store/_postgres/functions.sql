@@ -454,7 +454,8 @@ BEGIN
 END
 $$;
 
--- The document that is to be merged with another; nobody else changes it meanwhile.
+-- The document that is to be merged with another; nobody else changes it meanwhile. Where there is none, it is an empty
+-- one: a row that is not there cannot be locked.
 CREATE FUNCTION {schema}.take_telemetry_1(
     _wait integer, _run_id text, _force boolean,
     OUT document text, OUT fault text, OUT status text, OUT recovered_at text
@@ -464,8 +465,8 @@ BEGIN
     SELECT w.fault, w.status, w.recovered_at INTO fault, status, recovered_at
     FROM {schema}.require_1(ARRAY[_run_id], _force, {schema}.now_1()) w;
     IF fault IS NULL THEN
-        -- A row that is not there yet cannot be locked.
-        PERFORM pg_advisory_xact_lock(hashtextextended('telemetry:' || _run_id, {schema}.lock_key_1()));
+        INSERT INTO {schema}.telemetry (run_id, telemetry_json, created_at) VALUES (_run_id, '{}', {schema}.now_1())
+        ON CONFLICT (run_id) DO NOTHING;
         SELECT t.telemetry_json INTO document FROM {schema}.telemetry t WHERE t.run_id = _run_id FOR UPDATE;
     END IF;
 END

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ACTIVE = psycopg.pq.TransactionStatus.ACTIVE
+_OPEN = psycopg.pq.TransactionStatus.INTRANS, psycopg.pq.TransactionStatus.INERROR
 
 _COMES_SOON = re.compile(
     "too many (clients|connections)|connection slots are reserved|no more connections allowed"
@@ -123,6 +124,19 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
             other.deadline = Deadline(1.0)
             return other.execute(sql, self.mark).fetchall() == [(True,)]
         return False
+
+    @contextmanager
+    def block(self, begin: str = "BEGIN") -> Iterator[None]:
+        """Make one transaction of what is done in a `with` block; what fails is rolled back."""
+        self.execute(begin.encode())
+        try:
+            yield
+            self.execute(b"COMMIT")
+        except BaseException:
+            # A commit that failed has rolled back by itself.
+            if self.pgconn.transaction_status in _OPEN:
+                self.execute(b"ROLLBACK")
+            raise
 
     def end_ghost(self, mark: tuple[int, str], deadline: Deadline) -> None:
         """End a session that was cut off, so that what it may still be doing is done or undone.
@@ -238,5 +252,6 @@ def _connected(parameters: dict[str, Any]) -> Session:
 
 
 def _note(warnings: list[str], notice: psycopg.errors.Diagnostic) -> None:
-    if notice.severity_nonlocalized == "WARNING":
+    # One with a context is of a statement: a trigger of others has raised it.
+    if notice.severity_nonlocalized == "WARNING" and notice.context is None:
         warnings.append(" ".join((notice.message_primary or "").split()))

@@ -94,7 +94,7 @@ class Copying(Engine):
             session.execute(
                 f"TRUNCATE {schema}.runs, {schema}.intel_items, {schema}.item_seen, {schema}.telemetry;"
                 f" DROP TABLE IF EXISTS {schema}.unfinished_copy;"
-                f" CREATE TABLE {schema}.unfinished_copy (mark text NOT NULL)".encode()
+                f" CREATE TABLE {schema}.unfinished_copy (mark text PRIMARY KEY)".encode()
             )
             session.execute(f"INSERT INTO {schema}.unfinished_copy VALUES (%s)".encode(), [mark])
 
@@ -157,16 +157,9 @@ class Copying(Engine):
         """Do work in a transaction, alone."""
 
         def alone(session: Session, wait: int | None) -> T:
-            session.execute(f"BEGIN; SET LOCAL lock_timeout = {wait or 1}".encode())
-            try:
+            with session.block(f"BEGIN; SET LOCAL lock_timeout = {wait or 1}"):
                 session.execute(f"SELECT pg_advisory_xact_lock({self.schema}.lock_key_1())".encode())
-                done = work(session)
-                session.execute(b"COMMIT")
-            except BaseException:
-                if not session.closed:
-                    session.execute(b"ROLLBACK")
-                raise
-            return done
+                return work(session)
 
         # The mark of the copy says what was written: the call as a whole goes on from there.
         return self.write(_OPERATION, alone, repeats=False)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 from orchestrator.state_store._core import Rows
 from orchestrator.state_store._postgres.engine import Engine
 from orchestrator.state_store._postgres.faults import error_of, excerpt
@@ -12,6 +12,8 @@ from orchestrator.state_store.exceptions import InvalidTypeError, InvalidValueEr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from orchestrator.state_store._postgres.session import Session
 
 _NO_OBJECT = (
     "the run's telemetry document is not a JSON object, and has no keys to merge with; nothing was changed; "
@@ -30,7 +32,7 @@ class Telemetry(Engine):
         force = self.arguments.flag(force, "write_telemetry: force")
         sql = f"SELECT fault, status, recovered_at FROM {self.schema}.write_telemetry_1(%s, %s, %s, %s)".encode()
 
-        def write(session: psycopg.Connection, wait: int | None) -> None:
+        def write(session: Session, wait: int | None) -> None:
             values = [wait, self.arguments.escape(run_id), document, force]
             [(fault, status, recovered_at)] = session.execute(sql, values).fetchall()
             if fault is not None:
@@ -52,25 +54,16 @@ class Telemetry(Engine):
         ).encode()
         key = self.arguments.escape(run_id)
 
-        def merge(session: psycopg.Connection, wait: int | None) -> None:
-            alone = wait is not None
-            if alone:
-                session.execute(b"BEGIN")
-            try:
+        def merge(session: Session, wait: int | None) -> None:
+            with nullcontext() if wait is None else session.block():
                 [(before, fault, status, recovered_at)] = session.execute(take, [wait, key, force]).fetchall()
                 if fault is not None:
                     note = "merge_telemetry with force=True writes it nevertheless"
                     raise error_of(fault, run_id, status, recovered_at, note if fault == "recovered" else "")
-                merged = Rows.merged("{}" if before is None else before, members)
+                merged = Rows.merged(before, members)
                 if merged is None:
                     raise InvalidValueError(_NO_OBJECT)
                 session.execute(f"SELECT {self.schema}.set_telemetry_1(%s, %s)".encode(), [key, merged])
-                if alone:
-                    session.execute(b"COMMIT")
-            except BaseException:
-                if alone and not session.closed:
-                    session.execute(b"ROLLBACK")
-                raise
 
         self.write(operation, merge)
 
@@ -86,7 +79,7 @@ class Telemetry(Engine):
         found = self.read("list_telemetry", lambda session: self._documents(session, several))
         return {run_id: Rows.document(found[run_id], "list_telemetry", run_id) for run_id in several if run_id in found}
 
-    def _documents(self, session: psycopg.Connection, run_ids: list[str]) -> dict[str, str]:
+    def _documents(self, session: Session, run_ids: list[str]) -> dict[str, str]:
         sql = (
             f"SELECT run_id, telemetry_json FROM {self.schema}.telemetry i WHERE run_id = ANY (%s::text[])"
             f" AND NOT EXISTS (SELECT FROM {self.schema}.runs r WHERE r.run_id = i.run_id AND r.pruned_at IS NOT NULL)"
