@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+from orchestrator.state_store._core import Rows
+from orchestrator.state_store._postgres import errors
+from orchestrator.state_store._postgres.faults import excerpt
 from orchestrator.state_store.exceptions import InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import psycopg
     from orchestrator.state_store._core import Arguments
+    from orchestrator.state_store._postgres.session import Session
 
 _SLICE_RUNS = 256
 """How many runs are marked in one transaction."""
 
 _MOST_STATUSES = 1000
+_MOST_NAMED = 5
 
 
 class Prune:
@@ -65,7 +70,7 @@ class Prune:
                 "nothing was changed"
             )
 
-    def find(self, session: psycopg.Connection) -> bool:
+    def find(self, session: Session) -> bool:
         """Find out where the bounds are; False when no run can be beyond them."""
         schema = self._schema
         [(seen_since,)] = session.execute(f"SELECT {schema}.now_1()".encode()).fetchall()
@@ -90,12 +95,12 @@ class Prune:
                 )
         return True
 
-    def is_any(self, session: psycopg.Connection) -> bool:
+    def is_any(self, session: Session) -> bool:
         """Say whether any run is to be deleted."""
         sql = f"SELECT EXISTS (SELECT FROM {self._schema}.runs WHERE {' AND '.join(self._conditions)})"
         return session.execute(sql.encode(), self._values).fetchall() == [(True,)]
 
-    def count(self, session: psycopg.Connection, found: bool) -> tuple[int, int, int]:
+    def count(self, session: Session, found: bool) -> tuple[int, int, int]:
         """Return how many runs, items and documents would go, those of an earlier prune among them."""
         schema = self._schema
         chosen = f"pruned_at IS NOT NULL OR {' AND '.join(self._conditions)}" if found else ""
@@ -107,13 +112,10 @@ class Prune:
         [(runs, items, documents)] = session.execute(sql.encode(), self._values if chosen else []).fetchall()
         return runs, items, documents
 
-    def mark(self, session: psycopg.Connection, wait: int | None) -> bool:
+    def mark(self, session: Session, wait: int | None) -> bool:
         """Hide some of the runs from readers and from writes; return whether there were any."""
         schema, conditions = self._schema, " AND ".join(self._conditions)
-        alone = wait is not None
-        if alone:
-            session.execute(b"BEGIN")
-        try:
+        with session.block():
             session.execute(f"SELECT {schema}.enter_1(%s)".encode(), [wait])
             # Locked in the order in which all writes lock runs; what has changed meanwhile is looked at again.
             sql = f"""SELECT run_id FROM {schema}.runs WHERE run_id IN (
@@ -123,10 +125,46 @@ class Prune:
             sql = f"""UPDATE {schema}.runs SET pruned_at = {schema}.now_1()
                 WHERE run_id = ANY (%s::text[]) AND {conditions}"""
             session.execute(sql.encode(), [candidates, *self._values])
-            if alone:
-                session.execute(b"COMMIT")
-        except BaseException:
-            if alone and not session.closed:
-                session.execute(b"ROLLBACK")
-            raise
         return bool(candidates)
+
+    def referred_to(self, session: Session) -> list[str]:
+        """Return the runs, if tables of others refer to ours: what may not be deleted must not be hidden either."""
+        schema = self._schema
+        tables = ", ".join(f"'{schema}.{table}'::regclass" for table in ("runs", "intel_items", "telemetry"))
+        sql = f"""SELECT run_id FROM {schema}.runs WHERE {" AND ".join(self._conditions)}
+            AND EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid IN ({tables})) ORDER BY seq"""
+        return [run_id for (run_id,) in session.execute(sql.encode(), self._values)]
+
+    def take(self, run_id: str, session: Session, wait: int | None) -> tuple[tuple[int, int, int], str]:
+        """Delete a run at once; return what was deleted, or why nothing was."""
+        schema = self._schema
+        try:
+            with session.block():
+                session.execute(f"SELECT {schema}.enter_1(%s)".encode(), [wait])
+                session.execute(f"SELECT FROM {schema}.runs WHERE run_id = %s FOR UPDATE".encode(), [run_id])
+                sql = f"""SELECT d.runs, d.intel_items, d.telemetry FROM (
+                    SELECT run_id FROM {schema}.runs WHERE run_id = %s AND {" AND ".join(self._conditions)}) AS chosen,
+                    {schema}.delete_all_1(chosen.run_id) AS d"""
+                found = session.execute(sql.encode(), [run_id, *self._values]).fetchall()
+        except psycopg.errors.ForeignKeyViolation as error:
+            return (0, 0, 0), f"run {excerpt(Rows.unescape(run_id))} ({errors.message(error)})"
+        return (found[0] if found else (0, 0, 0)), ""
+
+
+def outcome(deleted: list[int], held: list[str]) -> tuple[int, int, int]:
+    """Return what was deleted.
+
+    Raises
+    ------
+    InvalidValueError
+        When rows of other tables hold some of the runs.
+    """
+    runs, items, documents = deleted
+    if held:
+        more = " ..." if len(held) > _MOST_NAMED else ""
+        raise InvalidValueError(
+            f"prune: rows of other tables refer to {len(held)} of the runs, which stay as they were: "
+            f"{', '.join(held[:_MOST_NAMED])}{more}; delete those rows, and prune again; all others are deleted: "
+            f"{runs} runs, {items} items, {documents} telemetry documents"
+        )
+    return runs, items, documents

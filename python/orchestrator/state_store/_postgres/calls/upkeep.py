@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import psycopg
@@ -10,13 +11,15 @@ from orchestrator.state_store._core import Rows
 from orchestrator.state_store._postgres.engine import Engine
 from orchestrator.state_store._postgres.errors import unsupported
 from orchestrator.state_store._postgres.faults import error_of, excerpt
-from orchestrator.state_store._postgres.pruning import Prune
+from orchestrator.state_store._postgres.pruning import Prune, outcome
 from orchestrator.state_store.exceptions import RunActiveError, StateStoreError
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
     from typing import NoReturn
+
+    from orchestrator.state_store._postgres.session import Session
 
 _SLICE_ITEMS = 1000
 """How many items of a run that is being pruned are deleted in one transaction."""
@@ -85,7 +88,7 @@ class Upkeep(Engine):
             raise type(error)(f"prune: {error}") from None
         goes_by_age = older_than is not None and not trust_clock
 
-        def find(session: psycopg.Connection) -> bool:
+        def find(session: Session) -> bool:
             found = prune.find(session)
             if found and goes_by_age and prune.is_any(session):
                 self.clock.check(session)
@@ -94,18 +97,23 @@ class Upkeep(Engine):
         found = self.read("prune", find)
         if dry_run:
             return self.read("prune", lambda session: prune.count(session, found))
-        if found:
+        total, held = [0, 0, 0], []
+        if found and (runs := self.read("prune", prune.referred_to)):
+            for run_id in runs:
+                some, why = self.write("prune", partial(prune.take, run_id), repeats=False)
+                total = [sum(each) for each in zip(total, some, strict=True)]
+                held += [why] if why else []
+        elif found:
             while self.write("prune", prune.mark):
                 pass
-        runs = items = documents = 0
         sql = f"SELECT runs, intel_items, telemetry FROM {self.schema}.sweep_1(%s, %s)".encode()
         while True:
-            [(of_runs, of_items, of_documents)] = self.write(
+            [some] = self.write(
                 "prune", lambda session, wait: session.execute(sql, [wait, _SLICE_ITEMS]).fetchall(), repeats=False
             )
-            if of_runs is None:
-                return runs, items, documents
-            runs, items, documents = runs + of_runs, items + of_items, documents + of_documents
+            if some[0] is None:
+                return outcome(total, held)
+            total = [sum(each) for each in zip(total, some, strict=True)]
 
     def stats(self) -> dict[str, Any]:
         """Return the fields of `Stats` by name."""
