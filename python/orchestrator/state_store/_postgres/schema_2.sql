@@ -8,4 +8,8 @@ CREATE TABLE {schema}.item_seen (
 
 CREATE INDEX item_seen_run_id ON {schema}.item_seen (run_id, item_id);
 
+-- Where all tables are published, one without a key can be changed only if whole rows are.
+ALTER TABLE {schema}.item_seen REPLICA IDENTITY FULL;
+ALTER TABLE {schema}.store_identity REPLICA IDENTITY FULL;
+
 UPDATE {schema}.store_identity SET schema_version = 2;
