@@ -111,7 +111,10 @@ def _bring_up_to_date(connection: psycopg.Connection, schema: str, deadline: Dea
                 text = (_HERE / name).read_text(encoding="utf-8")
                 text = text.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION")
                 connection.execute(text.replace("{schema}", schema).encode())
-            connection.execute(f"REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC".encode())
+            # Those that this transaction has made: others may have functions in the schema, too.
+            made = connection.execute("SELECT oid::regprocedure FROM pg_proc WHERE xmin = pg_current_xact_id()::xid")
+            names = ", ".join(name for (name,) in made)
+            connection.execute(f"REVOKE EXECUTE ON FUNCTION {names} FROM PUBLIC".encode())
         connection.execute(b"COMMIT")
     except BaseException as error:
         if not connection.closed:
