@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from orchestrator.state_store.exceptions import ClockError
@@ -27,9 +27,9 @@ class Clock:
         self._up = _up()
 
     def _read(self, session: psycopg.Connection) -> datetime:
-        [(now,)] = session.execute("SELECT clock_timestamp()").fetchall()
-        found: datetime = now
-        return found
+        # As a number: the form of a time is a setting of the role.
+        [(seconds,)] = session.execute("SELECT extract(epoch FROM clock_timestamp())").fetchall()
+        return datetime.fromtimestamp(float(seconds), UTC)
 
     def check(self, session: psycopg.Connection) -> None:
         """Refuse to go by a clock that is not to be believed.
@@ -48,12 +48,12 @@ class Clock:
                 "has passed; nothing was changed; open a new store when it is right, or pass trust_clock=True"
             )
         sql = f"""SELECT max(newest) FROM (
-            SELECT max(started_at) FROM {self._schema}.runs WHERE started_at <= {self._schema}.isoformat_1(%(at)s)
+            SELECT max(started_at) FROM {self._schema}.runs WHERE started_at <= %(at)s
             UNION ALL SELECT max(heartbeat_at) FROM {self._schema}.runs
-                WHERE status = 'running' AND heartbeat_at <= {self._schema}.isoformat_1(%(at)s)
-            UNION ALL SELECT max(created_at) FROM {self._schema}.intel_items
-                WHERE created_at <= {self._schema}.isoformat_1(%(at)s)) AS newest(newest)"""
-        [(newest,)] = session.execute(sql.encode(), {"at": self._opened}).fetchall()
+                WHERE status = 'running' AND heartbeat_at <= %(at)s
+            UNION ALL SELECT max(created_at) FROM {self._schema}.intel_items WHERE created_at <= %(at)s
+            ) AS newest(newest)"""
+        [(newest,)] = session.execute(sql.encode(), {"at": self._opened.isoformat()}).fetchall()
         try:
             idle = now - datetime.fromisoformat(newest or "") - passed
         except (ValueError, TypeError):

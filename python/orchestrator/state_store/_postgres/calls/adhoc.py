@@ -53,8 +53,8 @@ class AdHoc(Engine):
             inside = session.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE
             session.execute(
                 (b"" if inside else b"BEGIN READ ONLY; ")
-                + b"SAVEPOINT adhoc; SET LOCAL transaction_read_only = on; SET LOCAL search_path = "
-                + f"{self.schema}, public".encode()
+                + b"SAVEPOINT adhoc; SET LOCAL transaction_read_only = on; SET LOCAL DateStyle = ISO;"
+                + f" SET LOCAL IntervalStyle = postgres; SET LOCAL search_path = {self.schema}, public".encode()
             )
             try:
                 return _run(session, sql, values)
