@@ -106,7 +106,11 @@ def test_a_long_transaction_ends_at_busy_timeout_for_others(pooled: str) -> None
 
 
 def test_settings_of_the_role_that_would_lose_writes_are_refused(server: Server, pooled: str) -> None:
-    for setting in ("synchronous_commit = off", "default_transaction_isolation = 'repeatable read'"):
+    for setting in (
+        "synchronous_commit = off",
+        "default_transaction_isolation = 'repeatable read'",
+        "client_min_messages = error",
+    ):
         server.ask(f"ALTER ROLE postgres SET {setting}")
         try:
             with Pooler(server) as fresh, pytest.raises(CannotOpenError, match=setting.partition(" ")[0]):

@@ -225,12 +225,17 @@ class Opener:
             [(began,)] = session.execute(sql).fetchall()
             session.mark = session.info.backend_pid, began
             return
-        sql = "SELECT current_setting('default_transaction_isolation'), current_setting('synchronous_commit')"
-        [(isolation, synchronous)] = session.execute(sql).fetchall()
+        sql = """SELECT current_setting('default_transaction_isolation'), current_setting('synchronous_commit'),
+            current_setting('client_min_messages')"""
+        [(isolation, synchronous, shown)] = session.execute(sql).fetchall()
         if isolation != "read committed":
             raise CannotOpenError(f"default_transaction_isolation of the role is {isolation}: set it to read committed")
         if self._full and synchronous == "off":
             raise CannotOpenError("synchronous_commit of the role is off: set it to on, or pass synchronous='NORMAL'")
+        if shown == "error":
+            raise CannotOpenError(
+                "client_min_messages of the role hides warnings, which tell of commits: set it to warning"
+            )
 
 
 def _parameters(address: Address) -> dict[str, Any]:
