@@ -73,6 +73,21 @@ def test_calls_wait_for_the_server_once(url: str) -> None:
         assert len(item_ids(store)) == 2_503
 
 
+@pytest.mark.parametrize("good", range(3, 8))
+def test_session_takes_batches_after_some_were_refused(url: str, good: int) -> None:
+    """What has come so often is prepared by psycopg, also in a pipeline that has failed before the server reads it."""
+    batch = [make_item(f"{number}") for number in range(600)]
+    with StateStore(url, pool_size=1) as store:
+        store.start_run("run-1", "daily", {})
+        for times in (0, good):
+            for _ in range(times):
+                store.upsert_intel_items_batch(batch)
+            with pytest.raises(RunNotFoundError):
+                store.upsert_intel_items_batch([*batch, make_item("z", "missing")])
+        store.upsert_intel_items_batch(batch)
+        store.merge_telemetry("run-1", {"a": 1})
+
+
 def test_a_condition_is_looked_for_until_the_list_is_full(store: StateStore) -> None:
     store.upsert_intel_items_batch(make_item(f"{number:05}", scores_json={"n": number}) for number in range(13_000))
 

@@ -24,14 +24,19 @@ def pipelined(
     The next statement is made while the server has the one before. The first that fails ends it, with no other done.
     """
     first: psycopg.Cursor | None = None
-    with session.pipeline() as pipeline:
-        alive = weakref.proxy(pipeline)
-        vars(pipeline)["_fetch_gen"] = lambda *, flush: _sent_and_fetched(alive)
-        session.execute(begin)
-        for sql, parameters in statements:
-            cursor = session.execute(sql, parameters)
-            first = first or cursor
-        session.execute(end)
+    try:
+        with session.pipeline() as pipeline:
+            alive = weakref.proxy(pipeline)
+            vars(pipeline)["_fetch_gen"] = lambda *, flush: _sent_and_fetched(alive)
+            session.execute(begin)
+            for sql, parameters in statements:
+                cursor = session.execute(sql, parameters)
+                first = first or cursor
+            session.execute(end)
+    except BaseException:
+        # psycopg takes for prepared what the server has passed over.
+        session._prepared.clear()
+        raise
     return [] if first is None else first.fetchall()
 
 
