@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from orchestrator.state_store import Deleted, InvalidValueError, StateStore, copy_store
+from orchestrator.state_store._postgres.pruning import Prune
 
 from tests import servers
 from tests.helpers import in_threads, item_ids, make_item
@@ -188,3 +189,18 @@ def test_telemetry_that_is_written_during_the_first_merge_is_not_lost(store: Sta
 
     in_threads([merge, write])
     assert store.get_telemetry("run-1") == {"written": 1}
+
+
+def test_prune_decides_by_one_moment(store: StateStore, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two of its reads, the runs that it keeps may be deleted."""
+    fill(store, "a", "b")
+    restrict = Prune._restrict
+
+    def delete_between(self: Prune, condition: str, value: Any) -> None:
+        if condition.startswith("seq"):
+            with StateStore(url) as other:
+                other.delete_run("b")
+        restrict(self, condition, value)
+
+    monkeypatch.setattr(Prune, "_restrict", delete_between)
+    assert store.prune(keep_last=1) == Deleted(1, 2, 1)

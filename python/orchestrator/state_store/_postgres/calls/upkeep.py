@@ -89,9 +89,10 @@ class Upkeep(Engine):
         goes_by_age = older_than is not None and not trust_clock
 
         def find(session: Session) -> bool:
-            found = prune.find(session)
-            if found and goes_by_age and prune.is_any(session):
-                self.clock.check(session)
+            with session.block("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"):
+                found = prune.find(session)
+                if found and goes_by_age and prune.is_any(session):
+                    self.clock.check(session)
             return found
 
         found = self.read("prune", find)
