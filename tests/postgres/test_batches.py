@@ -74,7 +74,7 @@ def test_calls_wait_for_the_server_once(url: str) -> None:
 
 
 @pytest.mark.parametrize("good", range(3, 8))
-def test_session_takes_batches_after_some_were_refused(url: str, good: int) -> None:
+def test_session_takes_batches_after_some_were_refused(url: str, good: int, caplog: pytest.LogCaptureFixture) -> None:
     """What has come so often is prepared by psycopg, also in a pipeline that has failed before the server reads it."""
     batch = [make_item(f"{number}") for number in range(600)]
     with StateStore(url, pool_size=1) as store:
@@ -86,6 +86,12 @@ def test_session_takes_batches_after_some_were_refused(url: str, good: int) -> N
                 store.upsert_intel_items_batch([*batch, make_item("z", "missing")])
         store.upsert_intel_items_batch(batch)
         store.merge_telemetry("run-1", {"a": 1})
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            with pytest.raises(RunNotFoundError):
+                store.upsert_intel_items_batch([*batch, make_item("z", "missing")])
+    assert caplog.records == []
 
 
 def test_a_condition_is_looked_for_until_the_list_is_full(store: StateStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
@@ -24,18 +25,33 @@ def pipelined(
     The next statement is made while the server has the one before. The first that fails ends it, with no other done.
     """
     first: psycopg.Cursor | None = None
+    failed: list[psycopg.Error] = []
+    handled = sys.exception()
     try:
         with session.pipeline() as pipeline:
             alive = weakref.proxy(pipeline)
             vars(pipeline)["_fetch_gen"] = lambda *, flush: _sent_and_fetched(alive)
-            session.execute(begin)
-            for sql, parameters in statements:
-                cursor = session.execute(sql, parameters)
-                first = first or cursor
-            session.execute(end)
-    except BaseException:
+            try:
+                session.execute(begin)
+                for sql, parameters in statements:
+                    cursor = session.execute(sql, parameters)
+                    first = first or cursor
+                session.execute(end)
+            except psycopg.Error as error:
+                # To leave the pipeline fails as well then. psycopg would log that.
+                failed.append(error)
+        if failed:
+            raise failed.pop()
+    except BaseException as error:
         # psycopg takes for prepared what the server has passed over.
         session._prepared.clear()
+        if isinstance(error, psycopg.Error):
+            interrupt = error.__context__
+            if interrupt is not handled and not isinstance(interrupt, Exception | None):
+                # Ctrl-C while the pipeline was left, which then failed.
+                raise interrupt from None
+            if failed:
+                raise failed.pop() from None
         raise
     return [] if first is None else first.fetchall()
 
