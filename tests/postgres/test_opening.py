@@ -44,7 +44,9 @@ def test_stores_that_open_at_once_make_one_store(url: str) -> None:
         store.close()
 
 
-@pytest.mark.parametrize("options", ["schema=Upper", "schema=a.b", "schema=pg_x", "schema=", "schema=a;b"])
+@pytest.mark.parametrize(
+    "options", ["schema=Upper", "schema=a.b", "schema=pg_x", "schema=", "schema=a;b", "schema=user"]
+)
 def test_schema_is_a_plain_name(options: str) -> None:
     with pytest.raises(InvalidValueError, match=r"^db_path: schema"):
         StateStore(f"{servers.shared()}&{options}")

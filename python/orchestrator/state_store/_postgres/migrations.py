@@ -10,6 +10,7 @@ from orchestrator.state_store._postgres import errors
 from orchestrator.state_store.exceptions import (
     CannotOpenError,
     ForeignDatabaseError,
+    InvalidValueError,
     SchemaTooNewError,
     StoreBusyError,
 )
@@ -41,6 +42,8 @@ def prepare(
         older one.
     ForeignDatabaseError, SchemaTooNewError
         When the tables there are not ours, or of a newer version of this package.
+    InvalidValueError
+        When no schema can have that name without quotes.
     """
     if connection.info.server_version < _OLDEST_SERVER:
         found = connection.info.parameter_status("server_version")
@@ -62,6 +65,8 @@ def prepare(
     except psycopg.Error as error:
         if error.sqlstate in ("42501", "25006"):
             raise CannotOpenError(f"a store in the schema {schema}: {error.diag.message_primary}") from None
+        if error.sqlstate == "42601":
+            raise InvalidValueError(f"db_path: schema cannot be {schema}, a word of SQL's own") from None
         raise errors.translated(error, inside=False) from None
 
 
