@@ -94,6 +94,27 @@ def test_session_takes_batches_after_some_were_refused(url: str, good: int, capl
     assert caplog.records == []
 
 
+@pytest.mark.parametrize("runs", [1, 30])
+@pytest.mark.parametrize("run_id", [None, "run-1"])
+def test_page_reads_no_more_than_its_items(url: str, runs: int, run_id: str | None) -> None:
+    schema = url.rpartition("=")[2]
+    with StateStore(url, pool_size=1) as store, psycopg.connect(servers.shared(), autocommit=True) as session:
+        for number in range(1, runs + 1):
+            store.start_run(f"run-{number}", "daily", {})
+        store.upsert_intel_items_batch(make_item(f"{number}", f"run-{number % runs + 1}") for number in range(9_000))
+        session.execute(f"ANALYZE {schema}.intel_items, {schema}.runs".encode())
+
+        def rows_read() -> int:
+            store.connection.execute("SELECT pg_stat_force_next_flush()")
+            sql = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relid = %s::regclass"
+            [(count,)] = session.execute(sql, [f"{schema}.intel_items"]).fetchall()
+            return int(count)
+
+        before = rows_read()
+        assert len(store.list_intel_items(run_id=run_id, limit=10)) == 10
+        assert 10 <= rows_read() - before < 200
+
+
 def test_a_condition_is_looked_for_until_the_list_is_full(store: StateStore) -> None:
     store.upsert_intel_items_batch(make_item(f"{number:05}", scores_json={"n": number}) for number in range(13_000))
 

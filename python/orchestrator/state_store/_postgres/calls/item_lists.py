@@ -186,7 +186,9 @@ class ItemLists(Engine):
     def _of_items(self, selection: ItemSelection) -> tuple[str, list[Any]]:
         """Return the conditions that the server decides, and their values."""
         run_id, item_type, decision, undecided, since, until = selection.filters
-        conditions = [f"NOT EXISTS ({ITEM_PRUNED.format(schema=self.schema)})"]
+        # With OR, it is a filter. As a join with the only run, or with one that is named, the server expects that no
+        # item is left: it would sort all of them for each page, instead of reading the first in their order.
+        conditions = [f"(NOT EXISTS ({ITEM_PRUNED.format(schema=self.schema)}) OR FALSE)"]
         values: list[Any] = []
         for condition, text in (
             ("i.run_id = %s", run_id),
