@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from orchestrator.state_store import RunNotFoundError, StateStore
 from orchestrator.state_store._postgres import migrations
+from orchestrator.state_store._postgres.calls import upkeep
 
 from benches.items import MADE_UP, make_items
 from benches.proxy import Proxy
@@ -113,6 +114,25 @@ def test_page_reads_no_more_than_its_items(url: str, runs: int, run_id: str | No
         before = rows_read()
         assert len(store.list_intel_items(run_id=run_id, limit=10)) == 10
         assert 10 <= rows_read() - before < 200
+
+
+def test_prune_reads_an_item_a_few_times(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It deletes a run in slices; to look at all that is left for each would take long where a run is large."""
+    schema = url.rpartition("=")[2]
+    monkeypatch.setattr(upkeep, "_SLICE_ITEMS", 100)
+    with psycopg.connect(servers.shared(), autocommit=True) as session:
+        with StateStore(url) as store:
+            store.start_run("run-1", "daily", {})
+            store.upsert_intel_items_batch(make_item(f"{number * 7 % 9_000}") for number in range(9_000))
+            session.execute(f"ANALYZE {schema}.intel_items, {schema}.runs".encode())
+            store.finish_run("run-1", "completed")
+            assert store.prune(older_than=0).intel_items == 9_000
+        sql = "SELECT n_tup_del, seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relid = %s::regclass"
+        deleted = read = 0
+        while deleted < 9_000:
+            # A session tells at its end.
+            [(deleted, read)] = session.execute(sql, [f"{schema}.intel_items"]).fetchall()
+    assert read < 100_000
 
 
 def test_a_condition_is_looked_for_until_the_list_is_full(store: StateStore) -> None:

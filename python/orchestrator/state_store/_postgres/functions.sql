@@ -498,6 +498,7 @@ CREATE FUNCTION {schema}.sweep_1(
 ) LANGUAGE plpgsql AS $$
 DECLARE
     _run_id text;
+    _items text[];
 BEGIN
     PERFORM {schema}.enter_1(_wait);
     SELECT r.run_id INTO _run_id FROM {schema}.runs r WHERE r.pruned_at IS NOT NULL
@@ -507,11 +508,11 @@ BEGIN
     END IF;
     runs := 0;
     telemetry := 0;
-    DELETE FROM {schema}.intel_items i WHERE i.item_id IN (
-        SELECT d.item_id FROM {schema}.intel_items d WHERE d.run_id = _run_id
-        ORDER BY d.item_id LIMIT _most FOR UPDATE);
+    _items := ARRAY(SELECT i.item_id FROM {schema}.intel_items i WHERE i.run_id = _run_id ORDER BY i.seq LIMIT _most);
+    PERFORM 1 FROM {schema}.intel_items i WHERE i.item_id = ANY (_items) ORDER BY i.item_id FOR UPDATE;
+    DELETE FROM {schema}.intel_items i WHERE i.item_id = ANY (_items);
     GET DIAGNOSTICS intel_items = ROW_COUNT;
-    IF NOT EXISTS (SELECT FROM {schema}.intel_items i WHERE i.run_id = _run_id) THEN
+    IF cardinality(_items) < _most THEN
         DELETE FROM {schema}.item_seen s WHERE s.run_id = _run_id;
         DELETE FROM {schema}.telemetry t WHERE t.run_id = _run_id;
         GET DIAGNOSTICS telemetry = ROW_COUNT;
