@@ -127,12 +127,14 @@ class Prune:
             session.execute(sql.encode(), [candidates, *self._values])
         return bool(candidates)
 
-    def referred_to(self, session: Session) -> list[str]:
-        """Return the runs, if tables of others refer to ours: what may not be deleted must not be hidden either."""
+    def referred_to(self, session: Session) -> list[str] | None:
+        """Return the runs if tables of others refer to ours: what may not be deleted must not be hidden either."""
         schema = self._schema
         tables = ", ".join(f"'{schema}.{table}'::regclass" for table in ("runs", "intel_items", "telemetry"))
-        sql = f"""SELECT run_id FROM {schema}.runs WHERE {" AND ".join(self._conditions)}
-            AND EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid IN ({tables})) ORDER BY seq"""
+        sql = f"SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid IN ({tables}))"
+        if session.execute(sql.encode()).fetchall() == [(False,)]:
+            return None
+        sql = f"SELECT run_id FROM {schema}.runs WHERE {' AND '.join(self._conditions)} ORDER BY seq"
         return [run_id for (run_id,) in session.execute(sql.encode(), self._values)]
 
     def take(self, run_id: str, session: Session, wait: int | None) -> tuple[tuple[int, int, int], str]:

@@ -99,14 +99,13 @@ class Upkeep(Engine):
         if dry_run:
             return self.read("prune", lambda session: prune.count(session, found))
         total, held = [0, 0, 0], []
-        if found and (runs := self.read("prune", prune.referred_to)):
-            for run_id in runs:
-                some, why = self.write("prune", partial(prune.take, run_id), repeats=False)
-                total = [sum(each) for each in zip(total, some, strict=True)]
-                held += [why] if why else []
-        elif found:
-            while self.write("prune", prune.mark):
-                pass
+        runs = self.read("prune", prune.referred_to) if found else []
+        while runs is None and self.write("prune", prune.mark):
+            pass
+        for run_id in runs or ():
+            some, why = self.write("prune", partial(prune.take, run_id), repeats=False)
+            total = [sum(each) for each in zip(total, some, strict=True)]
+            held += [why] if why else []
         sql = f"SELECT runs, intel_items, telemetry FROM {self.schema}.sweep_1(%s, %s)".encode()
         while True:
             [some] = self.write(
