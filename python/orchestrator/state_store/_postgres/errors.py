@@ -24,6 +24,7 @@ _KINDS: dict[str, tuple[type[StateStoreError], str]] = {
     "40P01": (StoreBusyError, "the server ended a deadlock by it; nothing was changed; repeat it"),
     "25P02": (TransactionDoomedError, "the whole transaction is undone; nothing of it is written"),
     "40001": (StoreBusyError, "it collided with another transaction; nothing was changed; repeat it"),
+    "23505": (StoreBusyError, "another transaction inserted the same at the same time; nothing was changed; repeat it"),
     "25006": (ReadOnlyError, "the server takes no writes; nothing was changed"),
     "42501": (ReadOnlyError, "the role may not do it; nothing was changed"),
     "53100": (DiskFullError, "the server's disk is full; nothing was written"),
@@ -34,6 +35,9 @@ _KINDS: dict[str, tuple[type[StateStoreError], str]] = {
     "54000": (InvalidValueError, "a value is longer than an index can hold, some 2,700 bytes; nothing was changed"),
     "23503": (InvalidValueError, "rows of other tables refer to it; nothing was changed; delete those rows first"),
 }
+
+_UNDOING = ("40P01", "40001")
+"""The server has undone the whole transaction, because of another."""
 
 _ENDED = ("25P03", "25P04", "57P01", "57P02", "57P03", "57P05")
 """The session is over: the server has ended it."""
@@ -54,7 +58,7 @@ def is_before_commit(error: psycopg.Error) -> bool:
 
 def is_collision(error: psycopg.Error) -> bool:
     """Say whether the same call may succeed when it is repeated at once."""
-    return error.sqlstate in ("40P01", "40001")
+    return error.sqlstate in (*_UNDOING, "23505")
 
 
 def is_refusal(error: psycopg.Error) -> bool:
@@ -75,7 +79,7 @@ def translated(error: psycopg.Error, *, inside: bool) -> StateStoreError:
     if is_refusal(error):
         return error_of_refusal(error)
     what = message(error)
-    if inside and (is_lost(error) or is_collision(error)):
+    if inside and (is_lost(error) or error.sqlstate in _UNDOING):
         return TransactionDoomedError(f"{what}; the server has undone the whole transaction; nothing of it is written")
     if is_lost(error):
         return StorageIOError(f"{what}; nothing was written")

@@ -258,15 +258,32 @@ BEGIN
 END
 $$;
 
+-- A row of each element of these arrays: unnest() of them all in FROM would copy each value once more.
+CREATE FUNCTION {schema}.item_rows_1(
+    _places integer[], _item_id text[], _run_id text[], _item_type text[], _title text[], _summary text[],
+    _claims_json text[], _evidence_json text[], _scores_json text[], _risk_flags_json text[],
+    _explainability_json text[], _decision text[], _decision_reason text[]
+) RETURNS TABLE (
+    number integer, place integer, item_id text, run_id text, item_type text, title text, summary text, claims_json text,
+    evidence_json text, scores_json text, risk_flags_json text, explainability_json text, decision text,
+    decision_reason text
+) LANGUAGE sql IMMUTABLE AS $$
+    SELECT generate_subscripts(_places, 1), unnest(_places), unnest(_item_id), unnest(_run_id), unnest(_item_type),
+        unnest(_title), unnest(_summary), unnest(_claims_json), unnest(_evidence_json), unnest(_scores_json),
+        unnest(_risk_flags_json), unnest(_explainability_json), unnest(_decision), unnest(_decision_reason)
+$$;
+
 -- Insert or update items, sorted by item_id and each there once. `_places` is the order of recording.
 --
 -- A batch is several calls in one transaction. The first is given the runs, and the place and id of the first item of
 -- each; it takes the time, and a number for each 2^20 places. The others find both in a setting that ends with the
 -- transaction. A run that takes no items ends the batch: the DETAIL of the error says which, and why.
 --
+-- Where another inserts one of the new items meanwhile, that is a unique_violation, and the call is to be repeated.
+--
 -- An item that comes again unchanged is not written, nor is its row locked; at most once a minute it is noted in
 -- `item_seen`. No note waits for another's, so that the order in which they are locked does not matter.
-CREATE FUNCTION {schema}.put_items_2(
+CREATE FUNCTION {schema}.put_items_3(
     _wait integer, _count integer, _runs text[], _first_places integer[], _first_items text[],
     _places integer[], _item_id text[], _run_id text[], _item_type text[], _title text[], _summary text[],
     _claims_json text[], _evidence_json text[], _scores_json text[], _risk_flags_json text[],
@@ -277,6 +294,10 @@ DECLARE
     _stale text := {schema}.ago_1(60);
     _numbers bigint[];
     _owners text[];
+    _locked text[] := '{}';
+    _same boolean[];
+    _due text[];
+    _due_runs text[];
     _bad record;
 BEGIN
     IF _runs IS NOT NULL THEN
@@ -294,9 +315,37 @@ BEGIN
         _at := split_part(current_setting('state_store.batch'), ' ', 1);
         _numbers := split_part(current_setting('state_store.batch'), ' ', 2)::bigint[];
     END IF;
-    -- The runs that have these items already: no prune may begin with one before it sees that the item came again.
-    _owners := ARRAY(SELECT DISTINCT i.run_id FROM {schema}.intel_items i WHERE i.item_id = ANY (_item_id));
-    IF _owners <> '{}' THEN
+    IF NOT EXISTS (
+        SELECT FROM unnest(_item_id) AS n(item_id),
+            LATERAL (SELECT FROM {schema}.intel_items i WHERE i.item_id = n.item_id LIMIT 1) known)
+    THEN
+        INSERT INTO {schema}.intel_items (
+            seq, item_id, run_id, item_type, title, summary, claims_json, evidence_json, scores_json, risk_flags_json,
+            explainability_json, decision, decision_reason, created_at)
+        SELECT (_numbers[(n.place >> 20) + 1] << 20) | (n.place & 1048575), n.item_id, n.run_id, n.item_type, n.title,
+            n.summary, n.claims_json, n.evidence_json, n.scores_json, n.risk_flags_json, n.explainability_json, n.decision,
+            n.decision_reason, _at
+        FROM {schema}.item_rows_1(_places, _item_id, _run_id, _item_type, _title, _summary, _claims_json, _evidence_json,
+                _scores_json, _risk_flags_json, _explainability_json, _decision, _decision_reason) n;
+        RETURN;
+    END IF;
+    LOOP
+        SELECT array_agg(DISTINCT known.run_id) FILTER (WHERE known.run_id <> n.run_id),
+            array_agg(known.is_same ORDER BY n.number),
+            array_agg(n.item_id ORDER BY n.number) FILTER (WHERE known.is_same AND NOT known.is_fresh),
+            array_agg(known.run_id ORDER BY n.number) FILTER (WHERE known.is_same AND NOT known.is_fresh)
+        INTO _owners, _same, _due, _due_runs
+        FROM {schema}.item_rows_1(_places, _item_id, _run_id, _item_type, _title, _summary, _claims_json, _evidence_json,
+            _scores_json, _risk_flags_json, _explainability_json, _decision, _decision_reason) n
+        LEFT JOIN LATERAL (
+            SELECT i.run_id, coalesce(i.updated_at, i.created_at) BETWEEN _stale AND _at AS is_fresh,
+                (i.title, i.summary, i.claims_json, i.evidence_json, i.scores_json, i.risk_flags_json,
+                    i.explainability_json, i.decision, i.decision_reason)
+                IS NOT DISTINCT FROM (n.title, n.summary, n.claims_json, n.evidence_json, n.scores_json,
+                    n.risk_flags_json, n.explainability_json, n.decision, n.decision_reason) AS is_same
+            FROM {schema}.intel_items i WHERE i.item_id = n.item_id LIMIT 1) known ON true;
+        EXIT WHEN _owners IS NULL OR _owners <@ _locked;
+        -- Items of runs that the batch does not name: no prune may begin with one before it sees that they came again.
         PERFORM 1 FROM {schema}.runs r WHERE r.run_id = ANY (_owners) ORDER BY r.run_id FOR KEY SHARE;
         -- What comes again while its run is being pruned is new, and recorded last.
         IF EXISTS (SELECT FROM {schema}.runs r WHERE r.run_id = ANY (_owners) AND r.pruned_at IS NOT NULL) THEN
@@ -305,42 +354,35 @@ BEGIN
             DELETE FROM {schema}.intel_items i USING {schema}.runs r
             WHERE i.item_id = ANY (_item_id) AND r.run_id = i.run_id AND r.pruned_at IS NOT NULL;
         END IF;
-    END IF;
-    WITH came AS MATERIALIZED (
-        SELECT n.*, known.run_id AS owner, known.seen_at, known.is_same
-        FROM unnest(_places, _item_id, _run_id, _item_type, _title, _summary, _claims_json, _evidence_json, _scores_json,
-            _risk_flags_json, _explainability_json, _decision, _decision_reason)
-            AS n(place, item_id, run_id, item_type, title, summary, claims_json, evidence_json, scores_json,
-                risk_flags_json, explainability_json, decision, decision_reason)
-        LEFT JOIN LATERAL (
-            SELECT i.run_id, coalesce(i.updated_at, i.created_at) AS seen_at,
-                (i.title, i.summary, i.claims_json, i.evidence_json, i.scores_json, i.risk_flags_json,
-                    i.explainability_json, i.decision, i.decision_reason)
-                IS NOT DISTINCT FROM (n.title, n.summary, n.claims_json, n.evidence_json, n.scores_json,
-                    n.risk_flags_json, n.explainability_json, n.decision, n.decision_reason) AS is_same
-            FROM {schema}.intel_items i WHERE i.item_id = n.item_id AND _owners <> '{}' LIMIT 1) known ON true
-    ), due AS MATERIALIZED (
-        SELECT c.item_id, c.owner FROM came c
-        WHERE c.is_same AND greatest(c.seen_at, (
-            SELECT max(s.seen_at) FROM {schema}.item_seen s WHERE s.item_id = c.item_id AND s.run_id = c.owner))
-            NOT BETWEEN _stale AND _at
-    ), noted AS (
-        UPDATE {schema}.item_seen s SET seen_at = _at
-        WHERE s.ctid = ANY (ARRAY(
-            SELECT f.ctid FROM due JOIN {schema}.item_seen f ON f.item_id = due.item_id AND f.run_id = due.owner
-            FOR UPDATE OF f SKIP LOCKED))
-        RETURNING s.item_id
-    ), noted_first AS (
+        _locked := _owners;
+    END LOOP;
+    IF _due IS NOT NULL THEN
+        WITH due AS MATERIALIZED (
+            SELECT d.item_id, d.owner FROM unnest(_due, _due_runs) AS d(item_id, owner) WHERE NOT EXISTS (
+                SELECT FROM {schema}.item_seen s
+                WHERE s.item_id = d.item_id AND s.run_id = d.owner AND s.seen_at BETWEEN _stale AND _at)
+        ), noted AS (
+            UPDATE {schema}.item_seen s SET seen_at = _at
+            WHERE s.ctid = ANY (ARRAY(
+                SELECT f.ctid FROM due JOIN {schema}.item_seen f ON f.item_id = due.item_id AND f.run_id = due.owner
+                FOR UPDATE OF f SKIP LOCKED))
+            RETURNING s.item_id
+        )
         INSERT INTO {schema}.item_seen (item_id, run_id, seen_at)
-        SELECT d.item_id, d.owner, _at FROM due d WHERE NOT EXISTS (SELECT FROM noted WHERE noted.item_id = d.item_id)
-    )
+        SELECT d.item_id, d.owner, _at FROM due d WHERE NOT EXISTS (SELECT FROM noted WHERE noted.item_id = d.item_id);
+    END IF;
+    IF true = ALL (_same) THEN
+        RETURN;
+    END IF;
     INSERT INTO {schema}.intel_items (
         seq, item_id, run_id, item_type, title, summary, claims_json, evidence_json, scores_json, risk_flags_json,
         explainability_json, decision, decision_reason, created_at)
-    SELECT (_numbers[(c.place >> 20) + 1] << 20) | (c.place & 1048575), c.item_id, c.run_id, c.item_type, c.title,
-        c.summary, c.claims_json, c.evidence_json, c.scores_json, c.risk_flags_json, c.explainability_json, c.decision,
-        c.decision_reason, _at
-    FROM came c WHERE c.is_same IS NOT TRUE
+    SELECT (_numbers[(n.place >> 20) + 1] << 20) | (n.place & 1048575), n.item_id, n.run_id, n.item_type, n.title,
+        n.summary, n.claims_json, n.evidence_json, n.scores_json, n.risk_flags_json, n.explainability_json, n.decision,
+        n.decision_reason, _at
+    FROM {schema}.item_rows_1(_places, _item_id, _run_id, _item_type, _title, _summary, _claims_json, _evidence_json,
+        _scores_json, _risk_flags_json, _explainability_json, _decision, _decision_reason) n
+    WHERE _same[n.number] IS NOT TRUE
     ON CONFLICT (item_id) DO UPDATE SET
         title = excluded.title, summary = excluded.summary, claims_json = excluded.claims_json,
         evidence_json = excluded.evidence_json, scores_json = excluded.scores_json,
@@ -350,7 +392,7 @@ END
 $$;
 
 -- Insert or update one item. What is not simple is done as a batch.
-CREATE FUNCTION {schema}.put_item_2(
+CREATE FUNCTION {schema}.put_item_3(
     _wait integer, _item_id text, _run_id text, _item_type text, _title text, _summary text, _claims_json text,
     _evidence_json text, _scores_json text, _risk_flags_json text, _explainability_json text, _decision text,
     _decision_reason text
@@ -375,7 +417,7 @@ BEGIN
             _explainability_json, _decision, _decision_reason)
     INTO _owner, _is_fresh, _is_same FROM {schema}.intel_items i WHERE i.item_id = _item_id;
     IF _is_plain IS NOT TRUE OR _owner <> _run_id OR _is_same AND NOT _is_fresh THEN
-        PERFORM {schema}.put_items_2(NULL, 1, ARRAY[_run_id], NULL, NULL, ARRAY[0], ARRAY[_item_id], ARRAY[_run_id],
+        PERFORM {schema}.put_items_3(NULL, 1, ARRAY[_run_id], NULL, NULL, ARRAY[0], ARRAY[_item_id], ARRAY[_run_id],
             ARRAY[_item_type], ARRAY[_title], ARRAY[_summary], ARRAY[_claims_json], ARRAY[_evidence_json],
             ARRAY[_scores_json], ARRAY[_risk_flags_json], ARRAY[_explainability_json], ARRAY[_decision],
             ARRAY[_decision_reason]);

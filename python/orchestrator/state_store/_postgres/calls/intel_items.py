@@ -30,7 +30,7 @@ class IntelItems(Engine):
     def upsert_intel_item(self, item: IntelItemInput | SupportsKeysAndGetItem[str, Any]) -> None:
         """Insert or update one item."""
         columns = self.arguments.item(item)
-        sql = f"SELECT {self.schema}.put_item_2({', '.join(['%s'] * 13)})".encode()
+        sql = f"SELECT {self.schema}.put_item_3({', '.join(['%s'] * 13)})".encode()
         operation = f"upsert_intel_item {excerpt(Rows.unescape(columns[0] or ''))}"
         self.send(operation, lambda wait: [(sql, [wait, *columns])])
 
@@ -38,7 +38,7 @@ class IntelItems(Engine):
         """Insert or update many items in one transaction."""
         operation = "upsert_intel_items_batch"
         batch = self.arguments.items(items)
-        sql = f"SELECT {self.schema}.put_items_2({', '.join(['%s'] * 18)})".encode()
+        sql = f"SELECT {self.schema}.put_items_3({', '.join(['%s'] * 18)})".encode()
 
         def put(wait: int | None) -> Iterator[Statement]:
             of_runs: Sequence[Any] = (wait, batch.places, *map(Wire, batch.runs()))
