@@ -23,6 +23,7 @@ def pipelined(
     """Run statements between two others; return the rows of the first.
 
     The next statement is made while the server has the one before. The first that fails ends it, with no other done.
+    None is prepared: psycopg would believe that of one behind a failure, which the server has skipped.
     """
     first: psycopg.Cursor | None = None
     failed: list[psycopg.Error] = []
@@ -32,26 +33,23 @@ def pipelined(
             alive = weakref.proxy(pipeline)
             vars(pipeline)["_fetch_gen"] = lambda *, flush: _sent_and_fetched(alive)
             try:
-                session.execute(begin)
+                session.execute(begin, prepare=False)
                 for sql, parameters in statements:
-                    cursor = session.execute(sql, parameters)
+                    cursor = session.execute(sql, parameters, prepare=False)
                     first = first or cursor
-                session.execute(end)
+                session.execute(end, prepare=False)
             except psycopg.Error as error:
                 # To leave the pipeline fails as well then. psycopg would log that.
                 failed.append(error)
         if failed:
             raise failed.pop()
-    except BaseException as error:
-        # psycopg takes for prepared what the server has passed over.
-        session._prepared.clear()
-        if isinstance(error, psycopg.Error):
-            interrupt = error.__context__
-            if interrupt is not handled and not isinstance(interrupt, Exception | None):
-                # Ctrl-C while the pipeline was left, which then failed.
-                raise interrupt from None
-            if failed:
-                raise failed.pop() from None
+    except psycopg.Error as error:
+        interrupt = error.__context__
+        if interrupt is not handled and not isinstance(interrupt, Exception | None):
+            # Ctrl-C while the pipeline was left, which then failed.
+            raise interrupt from None
+        if failed:
+            raise failed.pop() from None
         raise
     return [] if first is None else first.fetchall()
 
