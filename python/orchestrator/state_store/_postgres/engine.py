@@ -80,7 +80,7 @@ class Engine:
         lease, deadline = Lease(), Deadline(self._busy_timeout)
         try:
             session = self._reads.take(lease, deadline)
-            self.store_id, self.schema_version = migrations.prepare(
+            self.store_id, self.schema_version, self.lock_key = migrations.prepare(
                 session, self.schema, deadline, create=not self._read_only, unfinished=unfinished
             )
             self.clock = Clock(session, self.schema)

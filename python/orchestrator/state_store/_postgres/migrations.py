@@ -30,8 +30,8 @@ _HERE = Path(__file__).parent
 
 def prepare(
     connection: psycopg.Connection, schema: str, deadline: Deadline, *, create: bool, unfinished: bool = False
-) -> tuple[str, int]:
-    """Return the id of the store in a schema, and its version; make the store, or bring it up to date.
+) -> tuple[str, int, int]:
+    """Make the store in a schema, or bring it up to date; return its id, its version and the key of its lock.
 
     With `unfinished`, it may be a copy that is not finished.
 
@@ -86,16 +86,18 @@ def _version(connection: psycopg.Connection, schema: str) -> int:
     return _identity(connection, schema)[1] if "store_identity" in _tables(connection, schema) else 0
 
 
-def _identity(connection: psycopg.Connection, schema: str) -> tuple[str, int]:
-    rows = connection.execute(f"SELECT store_id, schema_version FROM {schema}.store_identity".encode()).fetchall()
+def _identity(connection: psycopg.Connection, schema: str) -> tuple[str, int, int]:
+    key = "hashtextextended('orchestrator.state_store:' || store_id, 0)"
+    sql = f"SELECT store_id, schema_version, {key} FROM {schema}.store_identity"
+    rows = connection.execute(sql.encode()).fetchall()
     if len(rows) != 1:
         raise ForeignDatabaseError(f"the schema {schema} has a table store_identity that is not a store's")
-    store_id, version = rows[0]
+    store_id, version, lock_key = rows[0]
     if version > VERSION:
         raise SchemaTooNewError(
             f"the store in the schema {schema} has version {version}; this package knows {VERSION} at most"
         )
-    return store_id, version
+    return store_id, version, lock_key
 
 
 def _bring_up_to_date(connection: psycopg.Connection, schema: str, deadline: Deadline) -> None:
