@@ -14,7 +14,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test test-rust test-python test-faults chaos test-adoption lint format notices pictures bench bench-gate bench-postgres bench-core bench-paired build wheels clean
+.PHONY: help demo test test-rust test-python test-faults chaos test-adoption lint format notices pictures bench bench-gate bench-postgres bench-postgres-gate bench-core bench-paired build wheels clean
 
 help: ## Say what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-16s %s\n", $$1, $$2 }'
@@ -80,8 +80,11 @@ bench-gate: .venv/extension ## Fail if a lever is off, or a rival comes too clos
 	$(BIN)/python -m pytest -q $(PYTEST_FLAGS) tests/sqlite/test_levers.py tests/faults/test_syncs.py
 	$(BIN)/python -m benches.gate
 
-bench-postgres: .venv/extension ## Time the store on a throw-away PostgreSQL and its rivals (some 5 minutes)
-	$(BIN)/python -m benches.postgres
+bench-postgres: .venv/extension ## Time the store on a throw-away PostgreSQL and its rivals; write docs/performance.md (some 5 minutes)
+	$(BIN)/python -m benches.postgres --write
+
+bench-postgres-gate: .venv/extension ## Fail if a rival comes too close on PostgreSQL (under 2 minutes)
+	$(BIN)/python -m benches.postgres --gate
 
 bench-core: ## Time the Rust core alone
 	cargo bench --quiet --no-default-features --bench core

@@ -52,6 +52,9 @@ class Ours:
     def start_run(self, run_id: str) -> None:
         self._store.start_run(run_id, "bench", {})
 
+    def list_high_scores(self) -> Sequence[Mapping[str, Any]]:
+        return self._store.list_intel_items(where={"scores_json.total": (">=", 80)})
+
     def close(self) -> None:
         self._store.close()
 
