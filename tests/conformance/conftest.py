@@ -180,8 +180,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def new_engine(engine_name: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Engine]:
+def new_engine(
+    engine_name: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Callable[[], Engine]:
     """Return what makes an engine without rows."""
+    if engine_name in OPTIONAL:
+        request.getfixturevalue("postgresql")
+    if engine_name == "pooler":
+        request.getfixturevalue("tool")("pgbouncer")
     return lambda: ENGINES[engine_name](tmp_path_factory.mktemp(engine_name))
 
 

@@ -19,6 +19,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None if config.getoption("--postgres") else True
 
 
+@pytest.fixture(scope="session", autouse=True)
+def started(postgresql: None) -> None:
+    """Say that all tests here start a PostgreSQL."""
+
+
 @pytest.fixture
 def url() -> str:
     """Return the URL of a store that does not exist yet."""

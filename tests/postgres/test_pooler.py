@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 
 import pytest
@@ -22,7 +22,8 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def pooler(server: Server) -> Iterator[Pooler]:
+def pooler(server: Server, tool: Callable[[str], str]) -> Iterator[Pooler]:
+    tool("pgbouncer")
     with Pooler(server) as pooler:
         yield pooler
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -77,10 +76,8 @@ def test_the_end_of_a_transaction_is_a_heartbeat_of_what_it_wrote_for(store: Sta
 
 
 @contextmanager
-def of_another_clock(offset: str) -> Iterator[None]:
+def of_another_clock(faketime: str, offset: str) -> Iterator[None]:
     """Have the Python programs that are started here see another time."""
-    faketime = shutil.which("faketime")
-    assert faketime is not None, "no faketime: install Debian's package faketime"
     command = [faketime, "-f", offset, sys.executable, "-c", "import os; print(os.environ['LD_PRELOAD'])"]
     preload = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     with pytest.MonkeyPatch.context() as patch:
@@ -99,8 +96,9 @@ def kill_a_worker(url: str, run_id: str) -> None:
 
 
 def test_a_killed_worker_is_recovered_once_by_hosts_whose_clocks_differ(
-    url: str, pytestconfig: pytest.Config, tmp_path: Path
+    url: str, pytestconfig: pytest.Config, tmp_path: Path, tool: Callable[[str], str]
 ) -> None:
+    faketime = tool("faketime")
     rounds = 100 if pytestconfig.getoption("--full") else 4
     schema = url.rpartition("=")[2]
     minutes_ago = "now() - interval '{} minutes'"
@@ -110,7 +108,7 @@ def test_a_killed_worker_is_recovered_once_by_hosts_whose_clocks_differ(
         alive.hear()
         recoverers = []
         for number in range(8):
-            with of_another_clock(f"{'+' if number % 2 else '-'}{number * 8}m"):
+            with of_another_clock(faketime, f"{'+' if number % 2 else '-'}{number * 8}m"):
                 recoverers.append(stack.enter_context(Peer(on_servers.recover, url)))
         for each in recoverers:
             each.hear()

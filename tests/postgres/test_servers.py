@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
 
 import psycopg
 import pytest
 from orchestrator.state_store import StateStore
 
 from tests import servers
+from tests.conftest import lack
 
 
 def test_server_is_of_the_version_that_was_asked_for(pytestconfig: pytest.Config) -> None:
@@ -19,6 +21,8 @@ def test_server_is_of_the_version_that_was_asked_for(pytestconfig: pytest.Config
 
 
 def test_programs_of_the_wheel_and_named_ones_run_as_a_user_who_is_not_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    if platform.machine() != "x86_64":
+        lack("x86-64 processor")
     monkeypatch.delenv("STATE_STORE_PG_BIN", raising=False)
     monkeypatch.setattr(servers, "version", "18")
     of_wheel = servers._of_wheel()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,8 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def certificates(folder: Path) -> Certificates:
+def certificates(folder: Path, tool: Callable[[str], str]) -> Certificates:
+    tool("openssl")
     return Certificates(folder)
 
 

