@@ -24,7 +24,7 @@ settings.register_profile(
     derandomize="CI" in os.environ,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-settings.load_profile("store")
+settings.register_profile("tenth", settings.get_profile("store"), max_examples=10)
 
 HANG = 200.0
 """Seconds after which one test is taken to hang: all stacks are printed and the run ends."""
@@ -46,8 +46,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the PostgreSQL. Find the real stderr: while tests run, descriptor 2 is a file that nobody would see."""
+    """Choose the PostgreSQL, and how many examples hypothesis makes.
+
+    Find the real stderr: while tests run, descriptor 2 is a file that nobody would see.
+    """
     servers.version = config.getoption("--postgres-version")
+    in_part = config.getoption("--postgres") and not config.getoption("--full")
+    settings.load_profile("tenth" if in_part else "store")
     # A shell has what it starts in the background ignore SIGINT, nohup SIGHUP, and all programs of the tests would
     # inherit that. A handler is not inherited.
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, lambda *_: None)):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from hypothesis import settings
 from orchestrator.state_store import StateStore
 
 from tests import servers
@@ -162,6 +163,12 @@ class Pooled(Postgres):
 ENGINES: dict[str, type[Engine]] = {"file": File, "memory": Memory, "postgres": Postgres, "pooler": Pooled}
 OPTIONAL = {"postgres", "pooler"}
 """The engines that are tested where an option of that name says so."""
+
+
+def examples(most: int) -> settings:
+    """Return the settings of a test of so many examples: a tenth of them on a server, unless all is run in full."""
+    assert settings.default is not None
+    return settings(max_examples=most * settings.default.max_examples // 100)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

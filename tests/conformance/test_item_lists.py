@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator.state_store import (
     IntelItem,
@@ -19,7 +19,7 @@ from orchestrator.state_store import (
     StateStore,
 )
 
-from tests.conformance.conftest import Engine
+from tests.conformance.conftest import Engine, examples
 from tests.conformance.paging import RUNS, in_pages, optional, time, with_items
 from tests.helpers import ITEM_KEYS, Boom, in_thread, in_threads, make_item, put
 
@@ -64,7 +64,7 @@ def many(new_lasting: Callable[[], Engine]) -> Iterator[StateStore]:
     yield from with_items(new_lasting(), ITEMS)
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(
     optional("run-1", "run-2", "pruned", "unknown"),
     optional(*TYPES, "unknown"),

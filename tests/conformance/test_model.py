@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from orchestrator.state_store import StateStore
 from orchestrator.state_store.testing import compare, sequences
 
-from tests.conformance.conftest import Engine
+from tests.conformance.conftest import Engine, examples
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def store(new_engine: Callable[[], Engine]) -> Iterator[StateStore]:
         yield store
 
 
-@settings(max_examples=600)
+@examples(600)
 @given(sequences)
 def test_sequences_come_to_what_the_model_says(store: StateStore, sequence: list[Any]) -> None:
     compare(store, sequence)

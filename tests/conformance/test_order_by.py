@@ -13,12 +13,12 @@ from datetime import timedelta
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator.state_store import InvalidJSONError, InvalidTypeError, InvalidValueError, StateStore
 from orchestrator.state_store.calls import item_lists
 
-from tests.conformance.conftest import Engine
+from tests.conformance.conftest import Engine, examples
 from tests.conformance.paging import RUNS, START, optional, with_items
 from tests.helpers import Boom, in_process, in_threads, make_item
 from tests.programs import rankings
@@ -81,7 +81,7 @@ def paged(store: StateStore, limit: int, **filters: Any) -> list[str]:
     return list(itertools.chain.from_iterable(pages(store, limit, **filters)))
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.lists(totals, max_size=25), orders, st.integers(1, 26))
 def test_best_comes_first_then_the_oldest_and_what_is_no_number_last(
     new_engine: Callable[[], Engine], values: list[Any], order: Order, limit: int
@@ -128,7 +128,7 @@ def many(new_lasting: Callable[[], Engine]) -> Iterator[StateStore]:
     yield from with_items(new_lasting(), [recorded(number) for number in range(300)])
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(
     optional("run-1", "run-2", "pruned", "unknown"),
     optional("note", "paper", "unknown"),

@@ -12,11 +12,11 @@ from enum import IntEnum
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator.state_store import InvalidTypeError, InvalidValueError, StateStore
 
-from tests.conformance.conftest import Engine
+from tests.conformance.conftest import Engine, examples
 from tests.helpers import JSON_FIELDS, make_item
 
 Steps = tuple[str | int, ...]
@@ -142,7 +142,7 @@ def many(new_engine: Callable[[], Engine]) -> Iterator[StateStore]:
 numbers = itertools.count()
 
 
-@settings(max_examples=700)
+@examples(700)
 @given(st.lists(documents, min_size=1, max_size=4), paths, asked(), st.sampled_from(JSON_FIELDS), st.data())
 def test_conditions_hold_as_in_plain_python(
     many: StateStore, contents: list[Any], path: Steps, test: tuple[str, Any], field: str, data: st.DataObject

@@ -24,6 +24,9 @@ _STEPS = ("schema.sql", "schema_2.sql", "schema_3.sql")
 VERSION = len(_STEPS)
 """The newest schema that this package knows."""
 
+_READING = ("isoformat_1", "now_1", "ago_1", "silent_1")
+"""The functions that only read, as whoever calls them: who may SELECT can check, and count what a prune would take."""
+
 _OLDEST_SERVER = 150_000
 _HERE = Path(__file__).parent
 
@@ -122,6 +125,8 @@ def _bring_up_to_date(connection: psycopg.Connection, schema: str, deadline: Dea
             made = connection.execute("SELECT oid::regprocedure FROM pg_proc WHERE xmin = pg_current_xact_id()::xid")
             names = ", ".join(name for (name,) in made)
             connection.execute(f"REVOKE EXECUTE ON FUNCTION {names} FROM PUBLIC".encode())
+            functions = ", ".join(f"{schema}.{name}" for name in _READING)
+            connection.execute(f"GRANT EXECUTE ON FUNCTION {functions} TO PUBLIC".encode())
         connection.execute(b"COMMIT")
     except BaseException as error:
         if not connection.closed:
