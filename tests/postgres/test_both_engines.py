@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,17 +91,22 @@ def test_values_are_read_as_json_writes_them(file: StateStore, server: StateStor
     assert written >= 20 * examples
 
 
-def test_value_as_deep_as_json_can_be_comes_back(file: StateStore, server: StateStore) -> None:
+def test_value_as_deep_as_json_can_be_comes_back(
+    file: StateStore, server: StateStore, request: pytest.FixtureRequest
+) -> None:
+    # The frames of this test come on top of what json has by itself.
+    request.addfinalizer(partial(sys.setrecursionlimit, sys.getrecursionlimit()))
+    sys.setrecursionlimit(sys.getrecursionlimit() + 20)
     both = Pair(file, server)
     both.start_run("run-1", "daily", {})
 
     def write() -> str:
         """Write values that leave the stack of a new thread just enough for what is called here."""
-        both.upsert_intel_item(make_item(claims_json=deep(970)))
-        both.write_telemetry("run-1", deep(970))
+        both.upsert_intel_item(make_item(claims_json=deep(990)))
+        both.write_telemetry("run-1", deep(990))
         return json.dumps([both.get_intel_item("item-1")["claims_json"], both.get_telemetry("run-1")])
 
-    assert in_thread(write) == in_thread(lambda: json.dumps([deep(970)] * 2))
+    assert in_thread(write) == in_thread(lambda: json.dumps([deep(990)] * 2))
     with pytest.raises(RecursionError):
         both.write_telemetry("run-1", deep(2000))
 
