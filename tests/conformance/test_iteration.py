@@ -49,8 +49,10 @@ def test_under_writers_each_item_that_is_there_comes_exactly_once(store: StateSt
     done = threading.Event()
 
     def write(thread: int) -> None:
+        # There is an end to the new ones, or a slow reader would never come to it.
         for number in itertools.count():
-            store.upsert_intel_items_batch([make_item(f"{thread}-{number}-{each}") for each in range(20)])
+            new = [make_item(f"{thread}-{number % 100}-{each}", title=f"{number}") for each in range(20)]
+            store.upsert_intel_items_batch(new)
             store.upsert_intel_item(make_item(before[number % 2000], title=f"changed by {thread}"))
             if done.is_set():
                 return

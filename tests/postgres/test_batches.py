@@ -14,6 +14,7 @@ import pytest
 from orchestrator.state_store import RunNotFoundError, StateStore
 from orchestrator.state_store._postgres import migrations
 from orchestrator.state_store._postgres.calls import upkeep
+from orchestrator.state_store._postgres.pipeline import Statement, pipelined
 
 from benches.items import MADE_UP, make_items
 from benches.proxy import Proxy
@@ -274,6 +275,18 @@ def test_a_large_batch_takes_little_memory_of_the_server(url: str, pytestconfig:
             store.upsert_intel_items_batch(make_items(MADE_UP, "run-1", count, revision=revision))
         assert store.count_intel_items() == count
     assert 0 < most[0] <= 64 * MB
+
+
+def test_what_was_made_is_sent_before_more_is_made() -> None:
+    """The libpq would keep what the server cannot take yet, and move it all with each packet: 1.5 GB took for ever."""
+    with psycopg.connect(servers.shared(), autocommit=True) as session:
+
+        def statements() -> Iterator[Statement]:
+            for number in range(4):
+                yield b"SELECT pg_sleep(0.02), length(%s)", ["x" * (5 * MB + number)]
+                assert session.pgconn.flush() == 0
+
+        assert pipelined(session, b"BEGIN", statements(), b"COMMIT")[0][1] == 5 * MB
 
 
 def test_a_batch_of_several_megabytes_an_item_is_written(url: str, pytestconfig: pytest.Config) -> None:
