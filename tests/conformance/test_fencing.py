@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from orchestrator.state_store import (
     InvalidTypeError,
+    InvalidValueError,
     RunActiveError,
     RunExistsError,
     RunFinishedError,
@@ -54,6 +55,13 @@ def store(engine: Engine) -> Iterator[StateStore]:
         assert [run.run_id for run in store.recover_stale_runs(0)] == ["dead"]
         store.start_run("next", "daily", {})
         yield store
+
+
+def test_merge_with_what_is_no_object_is_refused_for_that_before_all(store: StateStore) -> None:
+    store.write_telemetry("dead", [], force=True)
+    with pytest.raises(InvalidValueError, match="not a JSON object"):
+        store.merge_telemetry("dead", {"late": True})
+    assert store.get_telemetry("dead") == []
 
 
 def get(store: StateStore, run_id: str = "dead") -> RunRecord:

@@ -19,6 +19,7 @@ from orchestrator.state_store.exceptions import (
     StoreBusyError,
     TransactionError,
 )
+from psycopg.waiting import Wait
 
 if TYPE_CHECKING:
     from orchestrator.state_store._postgres.address import Address
@@ -86,7 +87,7 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
             while True:
                 ready = yield wanted
                 if not ready:
-                    self._look_at_time()
+                    self._look_at_time(sending=bool(wanted & Wait.W))
                 wanted = gen.send(ready)
         except StopIteration as end:
             found: T = end.value
@@ -97,12 +98,12 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         if self._process != os.getpid():
             raise TransactionError("this process was forked inside the call, which continues in the parent only")
 
-    def _look_at_time(self) -> None:
+    def _look_at_time(self, *, sending: bool) -> None:
         self._refuse_child()
         if self.deadline is None or self.deadline.left() > 0:
             return
         if self._grace is None:
-            if self._works():
+            if self._works(sending=sending):
                 self.deadline = Deadline(self.deadline.seconds)
                 return
             self._grace = Deadline(min(max(self.deadline.seconds / 10, 0.5), 5.0))
@@ -111,18 +112,19 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         elif self._grace.left() == 0:
             raise _NoAnswer("the server has not answered within busy_timeout")
 
-    def _works(self) -> bool:
-        """Say whether the server is busy with what this session asked of it."""
+    def _works(self, *, sending: bool) -> bool:
+        """Say whether the server is busy with what this session asked of it, or is for what is `sending`."""
         if self.mark is None:
             return False
-        sql = """SELECT state = 'active' AND coalesce(wait_event_type, '') NOT IN ('Client', 'Lock')
+        idle = ["Lock"] if sending else ["Client", "Lock"]
+        sql = """SELECT state = 'active' AND coalesce(wait_event_type <> ALL (%s::text[]), true)
                 AND coalesce(wait_event, '') <> 'SyncRep'
             FROM pg_stat_get_activity(%s) WHERE extract(epoch FROM backend_start)::text = %s"""
         place = {"host": self.pgconn.host, "hostaddr": self.pgconn.hostaddr, "port": self.pgconn.port}
         same = {name: text.decode() for name, text in place.items() if text}
         with suppress(psycopg.Error), _connected({**_parameters(self._address), **same, "connect_timeout": 2}) as other:
             other.deadline = Deadline(1.0)
-            return other.execute(sql, self.mark).fetchall() == [(True,)]
+            return other.execute(sql, [idle, *self.mark]).fetchall() == [(True,)]
         return False
 
     @contextmanager

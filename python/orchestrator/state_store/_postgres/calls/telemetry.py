@@ -58,6 +58,9 @@ class Telemetry(Engine):
             with nullcontext() if wait is None else session.block():
                 [(before, fault, status, recovered_at)] = session.execute(take, [wait, key, force]).fetchall()
                 if fault is not None:
+                    there = self._documents(session, [run_id]).values()
+                    if None in [Rows.merged(document, members) for document in there]:
+                        raise InvalidValueError(_NO_OBJECT)
                     note = "merge_telemetry with force=True writes it nevertheless"
                     raise error_of(fault, run_id, status, recovered_at, note if fault == "recovered" else "")
                 merged = Rows.merged(before, members)
