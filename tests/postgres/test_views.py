@@ -97,7 +97,7 @@ def test_role_that_may_read_the_views_may_do_nothing_else(url: str, store: State
         session.execute(f"SET ROLE {role}; SET search_path = {schema}".encode())
         for view in ("bi_runs", "bi_intel_items", "bi_telemetry"):
             session.execute(f"SELECT * FROM {view}".encode()).fetchall()
-        for statement in ("SELECT * FROM runs", "DELETE FROM bi_runs", "SELECT now_1()"):
+        for statement in ("SELECT * FROM runs", "DELETE FROM bi_runs", "SELECT beat_all_1('{}')"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 session.execute(statement.encode())
 
