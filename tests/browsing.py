@@ -20,6 +20,7 @@ from selenium.webdriver.chrome.service import Service
 from tests.helpers import TIMEOUT, make_item, plain_sqlite
 
 KEY = "the-key"
+PREFIX = "/the-folder/"
 BASE = "http://127.0.0.1:8000"
 COOKIE = {"cookie": f"orchestrator-state-8000={KEY}"}
 
@@ -120,9 +121,16 @@ class Client:
         self.app = app
 
     def __call__(
-        self, path: str, method: str = "GET", *, headers: dict[str, str] | None = None, **options: Any
+        self,
+        path: str,
+        method: str = "GET",
+        *,
+        headers: dict[str, str] | None = None,
+        prefix: str = PREFIX,
+        **options: Any,
     ) -> httpx.Response:
-        """Return the answer to one request; `headers` replace the cookie."""
+        """Return the answer to one request below the prefix; `headers` replace the cookie."""
+        path = prefix + path.removeprefix("/")
 
         async def ask() -> httpx.Response:
             transport = httpx.ASGITransport(app=self.app)

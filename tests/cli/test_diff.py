@@ -40,7 +40,7 @@ def test_without_b_it_is_from_the_last_completed_run_of_the_type(run: Run) -> No
     )
     result = run("runs", "diff", "daily-1")
     assert result.exit_code == 3
-    assert "no run of type 'daily' was completed before it" in result.stderr
+    assert "no run of type 'daily' was completed before 'daily-1'" in result.stderr
 
 
 def test_rows_and_ids_for_programs(run: Run) -> None:
@@ -67,7 +67,7 @@ def test_a_terminal_shows_it_in_words(db: str) -> None:
     assert "Items  1 new, 1 gone, 3 decided otherwise" in seen.text
     assert "gone, was undecided" in seen.text
     assert "promote -> block" in seen.text
-    assert "+10  +100%" in seen.text
+    assert "+10  +100 %" in seen.text
 
 
 def compared(path: Path, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,10 @@ import threading
 import time
 import webbrowser
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 from orchestrator.state_store import StateStore
@@ -150,6 +151,32 @@ def test_a_browser_that_is_opened_by_a_file_gets_in(
     assert browser.texts("h1") == ["Runs"]
     [cookie] = browser.driver.get_cookies()
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+
+
+def test_another_port_of_this_machine_does_not_get_the_cookie(browser: Browser, site: str) -> None:
+    """Cookies know no ports: another user's server would get the key, if its path were not one that nobody knows."""
+    folder = urlsplit(enter(browser, site)).path
+    sent: list[tuple[str, str | None]] = []
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            sent.append((self.path, self.headers["cookie"]))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for path in ("/", "/runs", "/x/runs", f"{folder}/runs"):
+            browser.driver.get(f"http://127.0.0.1:{server.server_port}{path}")
+        server.shutdown()
+    cookies = {path: cookie for path, cookie in sent if path != "/favicon.ico"}
+    known = cookies.pop(f"{folder}/runs")
+    assert known
+    assert "orchestrator-state" in known, "what the test rests on"
+    assert cookies == {"/": None, "/runs": None, "/x/runs": None}
 
 
 def test_a_button_decides(browser: Browser, path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from orchestrator.state_store import StateStore
 from orchestrator.state_store._page.app import application
 
-from tests.browsing import BASE, COOKIE, KEY, Client
+from tests.browsing import BASE, COOKIE, KEY, PREFIX, Client
 from tests.helpers import make_item
 
 OWN = {**COOKIE, "origin": BASE, "sec-fetch-site": "same-origin", "content-type": "application/x-www-form-urlencoded"}
@@ -25,7 +25,7 @@ def deciding(path: Path) -> Iterator[tuple[StateStore, Client]]:
     with StateStore(path) as store:
         store.start_run("run-1", "daily", {})
         store.upsert_intel_item(make_item("a/b", decision="monitor", decision_reason='he said "wait"'))
-        yield store, Client(application(store, "state.db", KEY, decide=True))
+        yield store, Client(application(store, "state.db", PREFIX, KEY, decide=True))
 
 
 def form(client: Client, item_id: str = "a/b") -> dict[str, str]:
@@ -47,7 +47,7 @@ def decision(store: StateStore) -> tuple[str | None, str | None]:
 def test_a_form_changes_the_decision(deciding: tuple[StateStore, Client]) -> None:
     store, client = deciding
     answer = send(client, {**form(client), "decision": "promote", "reason": " two sources "})
-    assert (answer.status_code, answer.headers["location"]) == (303, "/item?id=a%2Fb")
+    assert (answer.status_code, answer.headers["location"]) == (303, "item?id=a%2Fb")
     assert decision(store) == ("promote", "two sources")
     assert send(client, {**form(client), "decision": "", "reason": ""}).status_code == 303
     assert decision(store) == (None, None)

@@ -15,8 +15,9 @@ from orchestrator.state_store import CannotOpenError, StateStore
 from orchestrator.state_store._page import serve, serving
 from orchestrator.state_store._page.app import VIEWS, application
 from starlette.applications import Starlette
+from starlette.routing import Mount
 
-from tests.browsing import COOKIE, KEY, Client, page
+from tests.browsing import COOKIE, KEY, PREFIX, Client, page
 from tests.helpers import TIMEOUT
 
 ROUTES = [
@@ -55,7 +56,10 @@ def assert_guarded(answer: httpx.Response) -> None:
 def test_the_routes_here_are_all_routes(client: Client) -> None:
     app = client.app.app
     assert isinstance(app, Starlette)
-    assert {route.path for route in app.routes} <= set(ROUTES)  # type: ignore[attr-defined]
+    [mount] = app.routes
+    assert isinstance(mount, Mount)
+    assert f"{mount.path}/" == PREFIX
+    assert {route.path for route in mount.routes} <= set(ROUTES)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -96,26 +100,36 @@ def test_nothing_is_served_without_the_key(client: Client, route: str) -> None:
     assert client(f"{route}?key={KEY}", "POST", headers={}).status_code == 403
 
 
+def test_nothing_is_served_outside_of_the_prefix(client: Client) -> None:
+    """It is what keeps the cookie from other ports of this machine, to which browsers send it as well."""
+    for prefix in ("/", f"/x{PREFIX}", PREFIX.upper(), PREFIX[:-1]):
+        answer = client("runs", prefix=prefix)
+        assert answer.status_code == 403, prefix
+        assert client(f"runs?key={KEY}", headers={}, prefix=prefix).status_code == 403, prefix
+        assert client("runs", headers={**COOKIE, "host": "evil.example"}, prefix=prefix).status_code == 400
+        assert_guarded(answer)
+
+
 def test_the_key_becomes_a_cookie_and_leaves_the_address(client: Client) -> None:
     answer = client(f"/?key={KEY}", headers={})
     assert answer.status_code == 303
-    assert answer.headers["location"] == "/runs"
+    assert answer.headers["location"] == "runs"
     name, *attributes = answer.headers["set-cookie"].lower().split("; ")
     assert name == f"orchestrator-state-8000={KEY}"
-    assert {"httponly", "samesite=strict", "path=/"} == set(attributes)
+    assert {"httponly", "samesite=strict", f"path={PREFIX}"} == set(attributes)
     assert_guarded(answer)
 
 
 def test_a_key_leads_to_no_other_site(client: Client) -> None:
     for path in ("//evil.example/", "/\\evil.example/", "/%2F%2Fevil.example"):
-        assert client(f"{path}?key={KEY}", headers={}).headers["location"] == "/runs"
+        assert client(f"{path}?key={KEY}", headers={}).headers["location"] == "runs"
 
 
 def test_who_comes_from_a_file_is_led_on_by_a_page(client: Client) -> None:
     """After a redirect, a browser would not send the cookie: the request began elsewhere."""
     answer = client(f"/?key={KEY}", headers={"sec-fetch-site": "cross-site"})
     assert answer.status_code == 200
-    assert 'http-equiv="refresh" content="0; url=/runs"' in answer.text
+    assert 'http-equiv="refresh" content="0; url=runs"' in answer.text
     assert KEY not in answer.text
     assert "samesite=strict" in answer.headers["set-cookie"].lower()
 
@@ -131,7 +145,7 @@ def test_only_get_and_head_are_served(client: Client, route: str) -> None:
 
 def test_with_decide_one_path_takes_post(filled: Path) -> None:
     with StateStore(filled, read_only=True) as store:
-        client = Client(application(store, "state.db", KEY, decide=True))
+        client = Client(application(store, "state.db", PREFIX, KEY, decide=True))
         for route in ROUTES:
             assert client(route, "POST").status_code == (403 if route == "/decide" else 405), route
             assert client(route, "PUT").status_code == 405, route
@@ -145,7 +159,7 @@ def test_every_answer_has_the_headers(client: Client, route: str) -> None:
 
 def test_an_error_inside_has_the_headers_and_shows_no_traceback(client: Client, filled: Path) -> None:
     with StateStore(filled, read_only=True) as store:
-        closed = Client(application(store, "state.db", KEY))
+        closed = Client(application(store, "state.db", PREFIX, KEY))
     answer = closed("/runs")
     assert answer.status_code == 500
     assert "closed" in answer.text
@@ -164,7 +178,7 @@ def test_what_nobody_thought_of_is_said_without_a_traceback(
 
     monkeypatch.setitem(VIEWS, "runs", fail)
     with StateStore(filled, read_only=True) as store:
-        answer = Client(application(store, "state.db", KEY))(f"/{view}")
+        answer = Client(application(store, "state.db", PREFIX, KEY))(f"/{view}")
     assert answer.status_code == 500
     assert "ZeroDivisionError: of a run" in answer.text
     assert "Traceback" not in answer.text
@@ -240,7 +254,7 @@ def test_a_port_that_is_taken_is_an_error(filled: Path) -> None:
 def test_the_page_is_served_by_a_real_server(filled: Path) -> None:
     with page(filled) as address, httpx.Client(follow_redirects=True) as browser:
         answer = browser.get(address)
-        assert answer.url.path == "/runs"
+        assert answer.url.path == httpx.URL(address).path + "runs"
         assert "daily-2" in answer.text
         assert "server" not in answer.headers
-        assert browser.get(answer.url.join("/runs"), headers={"host": "evil.example"}).status_code == 400
+        assert browser.get(answer.url.join("runs"), headers={"host": "evil.example"}).status_code == 400

@@ -13,7 +13,7 @@ from orchestrator.state_store._page.app import application
 from orchestrator.state_store._report import write
 
 from tests import servers
-from tests.browsing import HOSTILE, KEY, Client, fill, hostile_item, is_plain
+from tests.browsing import HOSTILE, KEY, PREFIX, Client, fill, hostile_item, is_plain
 
 VIEWS = (
     "/runs?status=failed",
@@ -48,7 +48,7 @@ def reader(url: str) -> Iterator[StateStore]:
 
 
 def test_each_view_and_its_twin(reader: StateStore) -> None:
-    client = Client(application(reader, "state", KEY))
+    client = Client(application(reader, "state", PREFIX, KEY))
     for view in VIEWS:
         answer = client(view)
         assert answer.status_code == 200, answer.text
@@ -61,7 +61,7 @@ def test_each_view_and_its_twin(reader: StateStore) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_items(reader: StateStore, name: str) -> None:
-    client = Client(application(reader, "state", KEY))
+    client = Client(application(reader, "state", PREFIX, KEY))
     answer = client("/item", params={"id": f"{HOSTILE[name][:100]}|{name}"})
     assert answer.status_code == 200, answer.text
     assert is_plain(answer.text)
@@ -73,3 +73,24 @@ def test_report(reader: StateStore) -> None:
     text = file.getvalue().decode()
     assert text.count("<article") == 30
     assert is_plain(text)
+
+
+def test_what_cannot_be_read_is_named(url: str, reader: StateStore) -> None:
+    schema = url.rpartition("=")[2]
+    with psycopg.connect(servers.shared(), autocommit=True) as session:
+        for change in (
+            "runs SET settings_snapshot_json = '{settings' WHERE run_id = 'daily-1'",
+            "telemetry SET telemetry_json = '{telemetry' WHERE run_id = 'daily-1'",
+            "intel_items SET scores_json = '{scores' WHERE item_id = 'daily-1/02'",
+        ):
+            session.execute(f"UPDATE {schema}.{change}".encode())
+    twin = Client(application(reader, "state", PREFIX, KEY))("/run.json?id=daily-1&order=oldest").json()
+    assert twin["telemetry"] == "unreadable: {telemetry"
+    assert [each.partition(": not")[0] for each in twin["unreadable"]["first"]] == [
+        'run "daily-1", settings_snapshot_json',
+        'item "daily-1/02", scores_json',
+        '"daily-1": telemetry_json',
+    ]
+    file = io.BytesIO()
+    write(reader, "daily-1", file)
+    assert b"<b>3 unreadable</b>" in file.getvalue()

@@ -94,8 +94,8 @@ pub(in crate::py) fn decode<'py>(
     call: &str,
     run_id: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
-    json::decode(py, document, true).map_err(|error| {
+    json::decode(py, document, true).or_else(|error| {
         let what = format!("{call} {}: telemetry_json", excerpt(run_id));
-        values::unreadable(py, error, &what, "telemetry")
+        values::unreadable(py, error, &what, "telemetry", document)
     })
 }

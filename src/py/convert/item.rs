@@ -300,12 +300,12 @@ impl<'py> Dicts<'py> {
             for index in 0..self.columns.len() {
                 let column = self.columns[index];
                 let Some(text) = items.get(row, column) else { continue };
-                let value = self.value(column, text).map_err(|error| {
+                let value = self.value(column, text).or_else(|error| {
                     let item_id =
                         String::from_utf8_lossy(items.get(row, ItemColumn::ItemId).unwrap_or_default());
                     let what =
                         format!("{operation}: item {}, {}", excerpt(&item_id), self.keys[column as usize]);
-                    unreadable(py, error, &what, "intel_items")
+                    unreadable(py, error, &what, "intel_items", text)
                 })?;
                 dict.set_item(self.keys[column as usize], value)?;
             }

@@ -19,7 +19,7 @@ pub(in crate::py) fn tuples<'py>(
     convert(py, runs, true, |row, column, error| {
         let run_id = String::from_utf8_lossy(runs.get(row, RunColumn::RunId).unwrap_or_default());
         let what = format!("{operation}: run {}, {}", excerpt(&run_id), column.name());
-        Err(unreadable(py, error, &what, "runs"))
+        unreadable(py, error, &what, "runs", runs.get(row, column).unwrap_or_default())
     })
 }
 

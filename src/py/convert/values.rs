@@ -14,6 +14,7 @@ use crate::error::{ErrorKind, StoreError, excerpt};
 use crate::memory::{self, OutOfMemory};
 use crate::py::errors::{Refusal, escaped, wrong_type, wrong_value};
 use crate::py::gil::TimeSlice;
+use crate::py::names::intern;
 use crate::sqlite::engine::adhoc::{Parameters, Rows, Value};
 use crate::sqlite::lists::order::Order;
 use crate::sqlite::lists::tally::Tally;
@@ -247,21 +248,45 @@ pub(in crate::py) fn during(py: Python<'_>, error: PyErr, what: &str) -> PyErr {
     reworded(py, error, |message| format!("{what}: {message}"))
 }
 
-/// The same for a cell of `table` that cannot be decoded, with how to go on past it.
-pub(in crate::py) fn unreadable(py: Python<'_>, error: PyErr, what: &str, table: &str) -> PyErr {
+/// What comes of a cell of `table`, whose `text` cannot be decoded: an error that says how to go on past it, or for those
+/// who show a store what `unreadable.py` makes of the text.
+pub(in crate::py) fn unreadable<'py>(
+    py: Python<'py>,
+    error: PyErr,
+    what: &str,
+    table: &str,
+    text: &[u8],
+) -> PyResult<Bound<'py, PyAny>> {
     if error.is_instance_of::<PyMemoryError>(py) {
-        return during(py, error, what);
+        return Err(during(py, error, what));
     }
-    reworded(py, error, |message| format!("{what}: {message}; {}", described(table).1))
+    if is_ours(py, &error)
+        && let Some(shown) = shown_instead(py, &format!("{what}: {}", error.value(py)), text)?
+    {
+        return Ok(shown);
+    }
+    Err(reworded(py, error, |message| format!("{what}: {message}; {}", described(table).1)))
+}
+
+/// Nothing is imported for it: those who want it have done so.
+fn shown_instead<'py>(py: Python<'py>, message: &str, text: &[u8]) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
+    let Ok(module) = modules.get_item(intern!(py, "orchestrator.state_store.unreadable")) else {
+        return Ok(None);
+    };
+    let shown = module.call_method1(intern!(py, "instead"), (message, PyBytes::new(py, text)))?;
+    Ok((!shown.is_none()).then_some(shown))
+}
+
+fn is_ours(py: Python<'_>, error: &PyErr) -> bool {
+    crate::py::errors::class(py, "StateStoreError")
+        .is_ok_and(|root| error.get_type(py).is_subclass(&root).unwrap_or(false))
 }
 
 fn reworded(py: Python<'_>, error: PyErr, reword: impl FnOnce(String) -> String) -> PyErr {
-    let kind = error.get_type(py);
-    let ours = crate::py::errors::class(py, "StateStoreError")
-        .is_ok_and(|root| kind.is_subclass(&root).unwrap_or(false));
     let message = reword(error.value(py).to_string());
-    if ours {
-        PyErr::from_type(kind, (message,))
+    if is_ours(py, &error) {
+        PyErr::from_type(error.get_type(py), (message,))
     } else if error.is_instance_of::<PyTypeError>(py) {
         Refusal::InvalidType.error(py, message)
     } else {

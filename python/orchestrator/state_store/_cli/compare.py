@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
-from orchestrator.state_store import RunRecord, StateStore
-from orchestrator.state_store._cli.errors import NOT_FOUND, Failure
+from orchestrator.state_store import RunRecord
 from orchestrator.state_store._cli.fields import COLOURS, Cell, Field, Row
 from orchestrator.state_store._cli.options import Shared, limit_option, run_ids, verb
 from orchestrator.state_store._cli.output import Output
@@ -19,12 +18,12 @@ from orchestrator.state_store._view.runs import (
     Pair,
     Pairs,
     compare_runs,
-    completed_before,
+    difference,
+    earlier_than,
 )
 from orchestrator.state_store._view.scores import number
 from orchestrator.state_store._view.text import count, shown, visible
 from orchestrator.state_store._view.times import full_text
-from orchestrator.state_store.excerpts import excerpt
 
 ITEMS = {"new": "new", "gone": "gone", "decided": "decided otherwise"}
 
@@ -45,7 +44,7 @@ def diff(shared: Shared, a: str, b: str | None, limit: int) -> None:
     out = Output(shared)
     with shared.open() as store:
         if b is None:
-            a, b = _completed_before(store, a), a
+            a, b = earlier_than(store, a).run_id, a
         found = compare_runs(store, a, b, most=limit or 10**9)
     if out.form == "json":
         out.record(_document(found), "", lambda: ())
@@ -57,16 +56,6 @@ def diff(shared: Shared, a: str, b: str | None, limit: int) -> None:
     for name, left in _left_out(found):
         if left:
             out.remark(f"{left:,} more under {name!r}: --limit 0 has all")
-
-
-def _completed_before(store: StateStore, run_id: str) -> str:
-    run = store.get_run(run_id)
-    if run is None:
-        raise Failure(f"there is no run {excerpt(run_id)}", NOT_FOUND)
-    before = completed_before(store, run)
-    if before is None:
-        raise Failure(f"no run of type {excerpt(run.run_type)} was completed before it: name another run", NOT_FOUND)
-    return before.run_id
 
 
 def _changed(pairs: Pairs) -> list[Pair]:
@@ -163,14 +152,7 @@ def _value(value: Any, _: Row, __: Any) -> Cell:
 
 
 def _difference(_: Any, row: Row, __: Any) -> Cell:
-    before, after = row["before"], row["after"]
-    if any(isinstance(each, bool) or not isinstance(each, int | float) for each in (before, after)):
-        return Cell("", "added" if before is ABSENT else "removed" if after is ABSENT else "")
-    try:
-        part = f"  {(after - before) / abs(before):+.0%}" if before else ""
-        return Cell("", f"{'+' if after > before else ''}{number(after - before)}{part}")
-    except (OverflowError, ValueError):
-        return Cell("")
+    return Cell("", "  ".join(filter(None, difference(row["before"], row["after"]))))
 
 
 def _decision(value: Any, _: Row, __: Any) -> Cell:

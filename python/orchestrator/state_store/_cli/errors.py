@@ -17,6 +17,7 @@ from orchestrator.state_store import (
     RunNotFoundError,
     StateStoreError,
     UnsupportedError,
+    unreadable,
 )
 from orchestrator.state_store._cli import EXTRA, MISSING
 from orchestrator.state_store._cli.passwords import without_passwords
@@ -57,8 +58,9 @@ def guarded(run: Callable[[], object]) -> int:
     # JSON of the store may be 1,000 levels deep, and this is some frames down already.
     sys.setrecursionlimit(max(deep, 10_000))
     try:
-        run()
-        return _flushed(0)
+        with unreadable.shown() as found:
+            run()
+        return _flushed(said(found))
     except click.exceptions.Exit as error:
         return _flushed(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
@@ -72,6 +74,15 @@ def guarded(run: Callable[[], object]) -> int:
         return _flushed(status)
     finally:
         sys.setrecursionlimit(deep)
+
+
+def said(found: unreadable.Unreadable) -> int:
+    """Say what was printed as text, since it could not be decoded; return the exit status."""
+    for message in found.first:
+        say(message)
+    if found:
+        say(f"{found.number} unreadable, printed as text; check finds all there are")
+    return FAILED if found else 0
 
 
 def _open_closed_streams() -> None:
@@ -88,7 +99,6 @@ _REMEDIES = (
     ("pass overwrite=True", "give --overwrite"),
     ("pass trust_clock=True", "give --trust-clock"),
     ("pass next_cursor as it is", "give --cursor as it was printed"),
-    ("by fields=", "by --fields"),
     ("check() finds", "check finds"),
     ("with salvage()", "with salvage"),
 )

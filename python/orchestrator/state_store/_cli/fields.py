@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from orchestrator.state_store import RunRecord
+from orchestrator.state_store import IntelItem, RunRecord
 from orchestrator.state_store._view import scores
 from orchestrator.state_store._view.runs import is_silent, last_sign_of_life, seconds_taken
 from orchestrator.state_store._view.text import cut, shown, visible
@@ -162,19 +162,5 @@ ITEM_FIELDS = {
     )
 }
 ITEM_TABLE = ("item_id", "decision", "scores_json", "item_type", "risk_flags_json", "created_at", "title")
-ITEM_NAMES = (
-    "item_id",
-    "run_id",
-    "item_type",
-    "title",
-    "summary",
-    "claims_json",
-    "evidence_json",
-    "scores_json",
-    "risk_flags_json",
-    "explainability_json",
-    "decision",
-    "decision_reason",
-    "created_at",
-)
+ITEM_NAMES = tuple(IntelItem.__annotations__)
 """All fields of an item, in the order of the store."""

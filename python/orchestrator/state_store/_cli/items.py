@@ -8,8 +8,7 @@ from itertools import chain, islice
 from typing import Any
 
 import click
-from orchestrator.state_store import IntelItem, StateStore
-from orchestrator.state_store._cli.errors import NOT_FOUND, Failure
+from orchestrator.state_store import IntelItem, StateStore, unreadable
 from orchestrator.state_store._cli.fields import ITEM_FIELDS, ITEM_NAMES, ITEM_TABLE, Cell, Field, Row
 from orchestrator.state_store._cli.group import Verbs, help_without_verb
 from orchestrator.state_store._cli.options import (
@@ -26,9 +25,9 @@ from orchestrator.state_store._cli.options import (
 from orchestrator.state_store._cli.output import Output
 from orchestrator.state_store._cli.paging import Paged
 from orchestrator.state_store._cli.show import item_lines
+from orchestrator.state_store._view.runs import item_of, run_of
 from orchestrator.state_store._view.scores import is_drawable, number
 from orchestrator.state_store._view.text import count, leaves
-from orchestrator.state_store.excerpts import excerpt
 
 RANKED = 100_000
 """How many items a page has that is sorted: each page is a scan of all."""
@@ -103,9 +102,8 @@ def ls(
         )
         coming = iter(rows(store))
         first = list(islice(coming, 1))
-        run_id = filters["run_id"]
-        if not first and run_id is not None and store.get_run(run_id) is None:
-            raise Failure(f"there is no run {excerpt(run_id)}", NOT_FOUND)
+        if not first and filters["run_id"] is not None:
+            run_of(store, filters["run_id"])
         printed = out.rows(chosen, chain(first, coming))
         if pages.next_cursor and limit:
             out.remark(
@@ -145,15 +143,8 @@ def show_item(shared: Shared, item_id: str) -> None:
     """
     out = Output(shared)
     with shared.open() as store:
-        item = _wanted(store, item_id)
+        item = item_of(store, item_id)
     out.record(item, "item_id", lambda: item_lines(out, item))
-
-
-def _wanted(store: StateStore, item_id: str) -> IntelItem:
-    item = store.get_intel_item(item_id)
-    if item is None:
-        raise Failure(f"there is no item {excerpt(item_id)}", NOT_FOUND)
-    return item
 
 
 @items.command()
@@ -174,8 +165,8 @@ def decide(shared: Shared, item_id: str, decision: str | None, reason: str | Non
     if decision == "":
         raise click.UsageError("DECISION is empty; --clear takes it back")
     out = Output(shared)
-    with shared.open(writes=not dry_run) as store:
-        before = _wanted(store, item_id)
+    with shared.open(writes=not dry_run) as store, unreadable.shown():
+        before = item_of(store, item_id)
         if not dry_run:
             store.decide(item_id, decision, reason)
     record = {

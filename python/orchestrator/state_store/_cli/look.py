@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import click
-from orchestrator.state_store._cli.errors import NOT_FOUND, Failure
+from orchestrator.state_store._cli.errors import Failure, said
 from orchestrator.state_store._cli.options import Shared, a_number, db_option, run_ids
-from orchestrator.state_store.excerpts import excerpt
+from orchestrator.state_store._view.runs import run_of
+from orchestrator.state_store.unreadable import Unreadable
 
 MOST_PORTS = 65535
 
@@ -47,15 +49,15 @@ def report(shared: Shared, run_id: str, output: Path | None, items: int) -> None
     from orchestrator.state_store._report import write
 
     with shared.open() as store:
-        if store.get_run(run_id) is None:
-            raise Failure(f"there is no run {excerpt(run_id)}", NOT_FOUND)
+        run_of(store, run_id)
         if output is None:
-            write(store, run_id, sys.stdout.buffer, items=items)
+            odd = write(store, run_id, sys.stdout.buffer, items=items)
         else:
-            _whole(output, lambda file: write(store, run_id, file, items=items))
+            odd = _whole(output, lambda file: write(store, run_id, file, items=items))
+    raise click.exceptions.Exit(said(odd))
 
 
-def _whole(given: Path, write: Any) -> None:
+def _whole(given: Path, write: Callable[[IO[bytes]], Unreadable]) -> Unreadable:
     """Write a file that has its name only when it is whole; what is no file, such as /dev/null, is written as it is."""
     import tempfile
 
@@ -64,8 +66,7 @@ def _whole(given: Path, write: Any) -> None:
         raise Failure(f"{given}: it is a folder")
     if path.exists() and not path.is_file():
         with path.open("wb") as file:
-            write(file)
-        return
+            return write(file)
     if path.exists() and _is_database(path):
         raise Failure(f"{given}: it is a SQLite database, which a report does not replace; choose another name")
     try:
@@ -74,8 +75,9 @@ def _whole(given: Path, write: Any) -> None:
         raise OSError(error.errno, error.strerror, str(given)) from None
     try:
         with open(handle, "wb") as file:  # noqa: PTH123
-            write(file)
+            odd = write(file)
         Path(partial).replace(path)
+        return odd
     except BaseException:
         with suppress(OSError):
             Path(partial).unlink()

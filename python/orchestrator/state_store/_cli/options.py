@@ -158,22 +158,17 @@ def a_condition(text: str) -> tuple[str, str, Any]:
     )
 
 
+class _Path(str):
+    """A path that equals no other one, so that several conditions may be on it."""
+
+    __slots__ = ()
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
 def conditions(given: Sequence[tuple[str, str, Any]]) -> dict[str, tuple[str, Any]] | None:
-    """Return conditions as the store takes them: one for each path.
-
-    A path can be spelled in two ways, `scores_json.total` and `scores_json."total"`: so a range is possible.
-    """
-    found: dict[str, tuple[str, Any]] = {}
-    for path, operator, operand in given:
-        place = path if path not in found else _spelled_otherwise(path)
-        if place in found:
-            raise click.UsageError(f"too many conditions on {path[:100]!r}")
-        found[place] = (operator, operand)
-    return found or None
-
-
-def _spelled_otherwise(path: str) -> str:
-    return re.sub(r'\.([^".\[\]\\]+)(?=$|[.\[])', r'."\1"', path, count=1)
+    """Return conditions as the store takes them: paths, each with an operator and a value."""
+    return {_Path(path): (operator, operand) for path, operator, operand in given} or None
 
 
 def limit_option(of: str = "rows", default: int = 20) -> Callable[[F], F]:

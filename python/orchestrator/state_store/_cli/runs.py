@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import Any, Literal
 
 import click
-from orchestrator.state_store import RunRecord, StateStore
+from orchestrator.state_store import unreadable
 from orchestrator.state_store._cli.compare import diff
-from orchestrator.state_store._cli.errors import NOT_FOUND, Failure
+from orchestrator.state_store._cli.errors import Failure
 from orchestrator.state_store._cli.fields import RUN_FIELDS, RUN_TABLE, Field, run_row
 from orchestrator.state_store._cli.group import Verbs, help_without_verb
 from orchestrator.state_store._cli.options import (
@@ -31,7 +31,7 @@ from orchestrator.state_store._cli.output import Output
 from orchestrator.state_store._cli.paging import Paged
 from orchestrator.state_store._cli.show import decisions_of, run_lines
 from orchestrator.state_store._cli.tail import tail
-from orchestrator.state_store._view.runs import is_silent
+from orchestrator.state_store._view.runs import is_silent, run_of
 from orchestrator.state_store._view.text import count, shown
 from orchestrator.state_store._view.times import age, full_text
 from orchestrator.state_store.excerpts import excerpt
@@ -115,19 +115,11 @@ def show_run(shared: Shared, run_id: str, stale: timedelta) -> None:
     """
     out = Output(shared)
     with shared.open() as store:
-        record = run_row(wanted(store, run_id), stale, out.now)
+        record = run_row(run_of(store, run_id), stale, out.now)
         record["decisions"] = decisions_of(store, run_id)
         record["items"] = sum(each["items"] for each in record["decisions"])
         record["telemetry"] = store.get_telemetry(run_id)
     out.record(record, "run_id", lambda: run_lines(out, record))
-
-
-def wanted(store: StateStore, run_id: str) -> RunRecord:
-    """Return a run, which must be there."""
-    run = store.get_run(run_id)
-    if run is None:
-        raise Failure(f"there is no run {excerpt(run_id)}", NOT_FOUND)
-    return run
 
 
 runs.add_command(diff)
@@ -178,8 +170,8 @@ def recover(shared: Shared, older_than: timedelta, status: str, trust_clock: boo
 def delete(shared: Shared, run_ids: tuple[str, ...], force: bool, dry_run: bool, yes: bool) -> None:
     """Delete runs with their items and telemetry."""
     out = Output(shared)
-    with shared.open(writes=not dry_run) as store:
-        found = [wanted(store, run_id) for run_id in dict.fromkeys(run_ids)]
+    with shared.open(writes=not dry_run) as store, unreadable.shown():
+        found = [run_of(store, run_id) for run_id in dict.fromkeys(run_ids)]
         active = [run.run_id for run in found if run.status == "running"]
         if active and not force:
             raise Failure(f"{excerpt(active[0])} is running: --force deletes it all the same")

@@ -9,15 +9,15 @@ from time import sleep
 from typing import Any
 
 import click
-from orchestrator.state_store import RunRecord, StateStore
-from orchestrator.state_store._cli.errors import FAILED, NOT_FOUND, Failure
+from orchestrator.state_store import RunRecord, StateStore, unreadable
+from orchestrator.state_store._cli.errors import FAILED
 from orchestrator.state_store._cli.fields import run_row
 from orchestrator.state_store._cli.options import Shared, run_ids, stale_option, verb
 from orchestrator.state_store._cli.output import Output, encoded
 from orchestrator.state_store._cli.show import decisions_of
+from orchestrator.state_store._view.runs import run_of
 from orchestrator.state_store._view.text import count, shown, visible
 from orchestrator.state_store._view.times import ago, duration, local, moment, now
-from orchestrator.state_store.excerpts import excerpt
 
 EVERY = 2.0
 """Seconds between two looks."""
@@ -41,7 +41,8 @@ def tail(shared: Shared, run_id: str | None, stale: timedelta) -> None:
     cancelled. Without: a line for each run that starts or ends, until Ctrl-C.
     """
     out = Output(shared)
-    with shared.open() as store:
+    # What cannot be read is not printed.
+    with shared.open() as store, unreadable.shown():
         if run_id is None:
             _watch_all(out, store, stale)
         else:
@@ -50,9 +51,7 @@ def tail(shared: Shared, run_id: str | None, stale: timedelta) -> None:
 
 def _watch(out: Output, store: StateStore, run_id: str, stale: timedelta) -> None:
     while True:
-        run = store.get_run(run_id)
-        if run is None:
-            raise Failure(f"there is no run {excerpt(run_id)}", NOT_FOUND)
+        run = run_of(store, run_id)
         out.now = now()
         row = run_row(run, stale, out.now) | {"decisions": decisions_of(store, run_id)}
         row["items"] = sum(each["items"] for each in row["decisions"])

@@ -17,9 +17,10 @@ from orchestrator.state_store import (
     StateStore,
     StateStoreError,
     StoreBusyError,
+    unreadable,
 )
 from orchestrator.state_store._page import comparing, deciding, items, plotting, runs, searching
-from orchestrator.state_store._page.asking import Answer, Asked, address, changed
+from orchestrator.state_store._page.asking import Answer, Asked, address, changed, known
 from orchestrator.state_store._page.guard import Guard
 from orchestrator.state_store._report.rendering import environment, style
 from orchestrator.state_store._view import times
@@ -29,7 +30,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -46,6 +47,9 @@ VIEWS: dict[str, View] = {
     "plot": plotting.plot,
     "search": searching.search,
 }
+_DEPTH = 2
+"""How many slashes the path of a page has: from elsewhere its links would lead nowhere."""
+
 _STATUSES = {
     RunNotFoundError: 404,
     IntelItemNotFoundError: 404,
@@ -55,8 +59,11 @@ _STATUSES = {
 }
 
 
-def application(store: StateStore, name: str, key: str, *, decide: bool = False) -> Guard:
-    """Return the site of a store, whose name is shown on each page."""
+def application(store: StateStore, name: str, prefix: str, key: str, *, decide: bool = False) -> Guard:
+    """Return the site of a store, whose name is shown on each page; its paths begin with `prefix`, `/.../`.
+
+    Links are relative, so that nothing but the cookie has to know the prefix: all pages are in one folder.
+    """
     site = _Site(store, name, secrets.token_urlsafe(24) if decide else None)
     routes = [
         Route("/", _to_runs),
@@ -65,15 +72,15 @@ def application(store: StateStore, name: str, key: str, *, decide: bool = False)
         Route("/icon.svg", _file((TEMPLATES / "icon.svg").read_text(encoding="utf-8"), "image/svg+xml")),
     ]
     for each, view in VIEWS.items():
-        routes += [Route(f"/{each}", site.page(each, view)), Route(f"/{each}.json", site.twin(view))]
+        routes += [Route(f"/{each}", site.page(each, view)), Route(f"/{each}.json", site.twin(each, view))]
     if decide:
-        routes.append(Route(deciding.PATH, site.decide, methods=["POST"]))
-    app = Starlette(routes=routes, exception_handlers={HTTPException: site.failed})
-    return Guard(app, key, writes=deciding.PATH if decide else None)
+        routes.append(Route("/decide", site.decide, methods=["POST"]))
+    app = Starlette(routes=[Mount(prefix, routes=routes)], exception_handlers={HTTPException: site.failed})
+    return Guard(app, prefix, key, writes=f"{prefix}decide" if decide else None)
 
 
 async def _to_runs(_: Request) -> Response:
-    return RedirectResponse("/runs", 307)
+    return RedirectResponse("runs", 307)
 
 
 def _file(text: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
@@ -94,10 +101,12 @@ class _Site:
     def page(self, name: str, view: View) -> Callable[[Request], Awaitable[Response]]:
         """Return what answers with a view's page."""
 
-        def answer(asked: Asked) -> Response:
+        def answer(query: Asked) -> Response:
             try:
-                found = view(self._store, asked)
-                return self._html(name, asked, {**found.data, **found.more})
+                asked = known(name, query)
+                with unreadable.shown() as odd:
+                    found = view(self._store, asked)
+                return self._html(name, asked, {**found.data, **found.more, "odd": odd})
             except Exception as error:
                 return self._failure(_message(error), _status(error))
 
@@ -106,12 +115,14 @@ class _Site:
 
         return handle
 
-    def twin(self, view: View) -> Callable[[Request], Awaitable[Response]]:
+    def twin(self, name: str, view: View) -> Callable[[Request], Awaitable[Response]]:
         """Return what answers with the values of a view."""
 
-        def answer(asked: Asked) -> Response:
+        def answer(query: Asked) -> Response:
             try:
-                return _json(view(self._store, asked).data)
+                with unreadable.shown() as odd:
+                    data = view(self._store, known(name, query)).data
+                return _json(data | {"unreadable": {"number": odd.number, "first": odd.first}} if odd else data)
             except Exception as error:
                 return _json({"error": _message(error)}, _status(error))
 
@@ -137,12 +148,13 @@ class _Site:
     async def failed(self, request: Request, error: Exception) -> Response:
         """Answer what went wrong outside of a view: no such page, a form that is refused."""
         assert isinstance(error, HTTPException)
-        if request.url.path.endswith(".json") or request.method == "HEAD":
+        is_page = request.url.path.count("/") == _DEPTH
+        if request.url.path.endswith(".json") or request.method == "HEAD" or not is_page:
             return _json({"error": error.detail}, error.status_code)
         return await run_in_threadpool(self._failure, error.detail, error.status_code)
 
     def _failure(self, message: str, status: int) -> Response:
-        return self._html("error", Asked(), {"message": message, "status": status}, status)
+        return self._html("error", Asked(), {"message": message, "status": status, "odd": None}, status)
 
     def _html(self, view: str, asked: Asked, values: dict[str, Any], status: int = 200) -> Response:
         def here(**changes: str | None) -> str:

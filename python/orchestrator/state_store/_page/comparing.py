@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.state_store import RunNotFoundError, StateStore
+from orchestrator.state_store import StateStore
 from orchestrator.state_store._page.asking import Answer, Asked, wanted
 from orchestrator.state_store._page.runs import described
-from orchestrator.state_store._view import scores
 from orchestrator.state_store._view.runs import (
     ABSENT,
     Change,
@@ -16,9 +15,9 @@ from orchestrator.state_store._view.runs import (
     Pair,
     Pairs,
     compare_runs,
-    completed_before,
+    difference,
+    earlier_than,
 )
-from orchestrator.state_store.excerpts import excerpt
 
 MOST_READ = 10_000
 """Up to how many items of both runs together their items are compared unasked: some 3 us each."""
@@ -30,13 +29,7 @@ def compare(store: StateStore, asked: Asked) -> Answer:
     """Compare the run `after` with the run `before`: without it, the last completed one of its type before."""
     after, before = wanted(asked, "after"), asked.get("before")
     if before is None:
-        run = store.get_run(after)
-        if run is None:
-            raise RunNotFoundError(f"there is no run {excerpt(after)}")
-        earlier = completed_before(store, run)
-        if earlier is None:
-            raise RunNotFoundError(f"no run of type {excerpt(run.run_type)} was completed before {excerpt(after)}")
-        before = earlier.run_id
+        before = earlier_than(store, after).run_id
     number = sum(store.count_intel_items(run_id=each) for each in (before, after))
     reads = number <= MOST_READ or "all" in asked
     found = compare_runs(store, before, after, most=_MOST_SHOWN, items=reads)
@@ -45,19 +38,8 @@ def compare(store: StateStore, asked: Asked) -> Answer:
 
 
 def delta(pair: Pair) -> str:
-    """Return how a value changed: by how much and in percent, if it is a number."""
-    before, after = (_number(each) for each in (pair.before, pair.after))
-    if before is None or after is None:
-        return "added" if pair.before is ABSENT else "removed" if pair.after is ABSENT else "changed"
-    by = after - before
-    sign = "+" if by > 0 else ""
-    share = f", {sign}{100 * by / abs(before):,.3g} %" if before else ""
-    return f"{sign}{scores.number(by)}{share}" if scores.is_drawable(by) else "changed"
-
-
-def _number(value: Any) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and scores.is_drawable(value)
-    return float(value) if is_number else None
+    """Return how a value changed."""
+    return ", ".join(filter(None, difference(pair.before, pair.after)))
 
 
 def _plain(found: Comparison) -> dict[str, Any]:

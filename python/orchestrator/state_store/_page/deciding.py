@@ -6,13 +6,13 @@ import json
 import secrets
 from urllib.parse import parse_qsl
 
-from orchestrator.state_store import IntelItemNotFoundError, StateStore
+from orchestrator.state_store import StateStore, unreadable
 from orchestrator.state_store._page.guard import is_from_here
+from orchestrator.state_store._view.runs import item_of
 from orchestrator.state_store.excerpts import excerpt
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-PATH = "/decide"
 _MOST_BYTES = 1 << 20
 
 
@@ -40,10 +40,8 @@ async def form_of(request: Request, token: str | None) -> dict[str, str]:
 def decide(store: StateStore, form: dict[str, str]) -> str:
     """Set the decision of an item as the form says, unless it was changed meanwhile; return the item's id."""
     item_id = _item_id(form["item"])
-    with store.transaction():
-        item = store.get_intel_item(item_id)
-        if item is None:
-            raise IntelItemNotFoundError(f"there is no item {excerpt(item_id)}")
+    with store.transaction(), unreadable.shown():
+        item = item_of(store, item_id)
         if exact(item["decision"], item["decision_reason"]) != form["seen"]:
             message = f"{excerpt(item_id)} was decided by someone else meanwhile; nothing was changed: look at it again"
             raise HTTPException(409, message)

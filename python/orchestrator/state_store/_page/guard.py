@@ -2,6 +2,9 @@
 
 Any web page can send requests to 127.0.0.1, and any user of this machine can. The Host header tells apart a name that
 was pointed here (DNS rebinding), the key everybody who was not given it.
+
+Browsers send a cookie to all ports of a host, so to the servers of other users of this machine too, but only to paths
+that begin with its own. So the site is below a path that nobody can guess, and the cookie goes there only.
 """
 
 from __future__ import annotations
@@ -27,15 +30,16 @@ _HEADERS = {
 }
 _WELCOME = (
     '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>State store</title>'
-    '<meta http-equiv="refresh" content="0; url=/runs"></head><body><a href="/runs">Runs</a></body></html>'
+    '<meta http-equiv="refresh" content="0; url=runs"></head><body><a href="runs">Runs</a></body></html>'
 )
 
 
 class Guard:
-    """Wraps the app. `writes` is the one path that takes POST, if any does."""
+    """Wraps the app, whose paths begin with `prefix`. `writes` is the one path that takes POST, if any does."""
 
-    def __init__(self, app: ASGIApp, key: str, *, writes: str | None = None) -> None:
+    def __init__(self, app: ASGIApp, prefix: str, key: str, *, writes: str | None = None) -> None:
         self.app = app
+        self._prefix = prefix
         self._key = key
         self._writes = writes
 
@@ -57,9 +61,10 @@ class Guard:
         if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
             return PlainTextResponse("400: the page is at 127.0.0.1 and localhost only\n", 400)
         given = request.query_params.get("key")
-        if given is not None and request.method in ("GET", "HEAD") and self._is_key(given):
+        is_ours = request.url.path.startswith(self._prefix)
+        if is_ours and given is not None and request.method in ("GET", "HEAD") and self._is_key(given):
             return self._welcome(request)
-        if not self._is_key(_cookie(request, cookie_name(request))):
+        if not is_ours or not self._is_key(_cookie(request, cookie_name(request))):
             return PlainTextResponse("403: open the address that orchestrator-state page has printed\n", 403)
         if request.method not in ("GET", "HEAD") and (request.method != "POST" or request.url.path != self._writes):
             return PlainTextResponse("405: only GET and HEAD are served here\n", 405, {"Allow": "GET, HEAD"})
@@ -75,8 +80,8 @@ class Guard:
         the request that a redirect leads to. So a page of ours leads it there.
         """
         elsewhere = request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
-        response = HTMLResponse(_WELCOME) if elsewhere else RedirectResponse("/runs", 303)
-        response.set_cookie(cookie_name(request), self._key, httponly=True, samesite="strict")
+        response = HTMLResponse(_WELCOME) if elsewhere else RedirectResponse("runs", 303)
+        response.set_cookie(cookie_name(request), self._key, path=self._prefix, httponly=True, samesite="strict")
         return response
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from itertools import islice
 
-from orchestrator.state_store import IntelItemNotFoundError, InvalidJSONError, StateStore
+from orchestrator.state_store import StateStore, unreadable
 from orchestrator.state_store._page.asking import Answer, Asked, wanted
 from orchestrator.state_store._page.runs import MOST_OF_A_NAME
 from orchestrator.state_store._report.shapes import MOST_KEYS
 from orchestrator.state_store._view import scores
+from orchestrator.state_store._view.runs import item_of
 from orchestrator.state_store._view.text import leaves, shown
-from orchestrator.state_store.excerpts import excerpt
 
 _NEIGHBOURS = 20
 """From how many other items of its run the scales of an item's scores are taken: 7 of 10, or of 100?"""
@@ -21,17 +20,14 @@ _USUAL = ("promote", "monitor", "block")
 
 def one_item(store: StateStore, asked: Asked) -> Answer:
     """Show an item."""
-    item_id = wanted(asked, "id")
-    item = store.get_intel_item(item_id)
-    if item is None:
-        raise IntelItemNotFoundError(f"there is no item {excerpt(item_id)}")
+    item = item_of(store, wanted(asked, "id"))
     own = scores.scores(item["scores_json"])
     every = leaves(item["scores_json"]) if item["scores_json"] not in (None, {}, []) else iter(())
     besides = ((path, value) for path, value in every if path not in own)
     words = list(islice(besides, MOST_KEYS - len(own)))
     numbers = [own]
-    # Scores of others that are not valid JSON are theirs to mend, and no reason not to show this item.
-    with suppress(InvalidJSONError):
+    # Scores of others that are not valid JSON are nothing to say of this item.
+    with unreadable.shown():
         others = store.list_intel_items(run_id=item["run_id"], fields=("scores_json",), limit=_NEIGHBOURS)
         numbers += [scores.scores(each["scores_json"]) for each in others]
     ends = {path: scores.top(each[path] for each in numbers if path in each) for path in own}

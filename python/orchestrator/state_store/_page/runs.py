@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from orchestrator.state_store import InvalidJSONError, ItemFilters, Page, RunNotFoundError, RunRecord, StateStore
+from orchestrator.state_store import ItemFilters, RunRecord, StateStore
 from orchestrator.state_store._page.asking import Answer, Asked, choice, wanted
 from orchestrator.state_store._report.shapes import score_path
 from orchestrator.state_store._view import runs, scores, times
-from orchestrator.state_store.excerpts import excerpt
 
 MOST_RUNS = 40
 MOST_ITEMS = 40
@@ -63,30 +62,18 @@ def list_of_runs(store: StateStore, asked: Asked) -> Answer:
     return Answer(data, {"records": page})
 
 
-def _items(store: StateStore, **options: Any) -> tuple[Page[Any], str | None]:
-    """Return a page of items; without scores and flags, and why, if another program wrote some that are no JSON."""
-    try:
-        return store.list_intel_items(fields=_FIELDS, **options), None
-    except InvalidJSONError as error:
-        page = store.list_intel_items(fields=[name for name in _FIELDS if not name.endswith("_json")], **options)
-        bare = ({**item, "scores_json": {}, "risk_flags_json": []} for item in page)
-        return Page(bare, page.next_cursor), str(error)
-
-
 def one_run(store: StateStore, asked: Asked) -> Answer:
     """Show a run, and its items: newest, oldest or best first, of one decision or of all."""
     run_id = wanted(asked, "id")
-    run = store.get_run(run_id)
-    if run is None:
-        raise RunNotFoundError(f"there is no run {excerpt(run_id)}")
+    run = runs.run_of(store, run_id)
     order = choice(asked, "order", ("newest", "oldest", "best"))
     by, decision = asked.get("by"), asked.get("decision")
     filters: ItemFilters = {"run_id": run_id, "decision": decision}
     if "undecided" in asked:
         filters = {"run_id": run_id, "undecided": True}
-    page, trouble = _items(
-        store,
+    page = store.list_intel_items(
         **filters,
+        fields=_FIELDS,
         order="oldest" if order == "oldest" else "newest",
         order_by=score_path(by or "total") if order == "best" else None,
         limit=MOST_ITEMS,
@@ -105,7 +92,6 @@ def one_run(store: StateStore, asked: Asked) -> Answer:
         "total": total,
         "matching": decisions.get(None if "undecided" in asked else decision, 0) if is_filtered else total,
         "items": page,
-        "trouble": trouble,
         "order": order,
         "next_cursor": page.next_cursor,
         "completed_before": before and before.run_id,

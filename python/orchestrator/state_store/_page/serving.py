@@ -44,11 +44,11 @@ def serve(location: str | os.PathLike[str], *, port: int = 0, open_browser: bool
         When the port is taken.
     """
     with _opened(location, writing=decide) as store, _listening(port) as listener:
-        key = secrets.token_urlsafe(24)
-        address = f"http://{_HERE}:{listener.getsockname()[1]}/?key={key}"
+        prefix, key = f"/{secrets.token_urlsafe(16)}/", secrets.token_urlsafe(24)
+        address = f"http://{_HERE}:{listener.getsockname()[1]}{prefix}?key={key}"
         print(f"{address}\nCtrl-C ends it.", flush=True)
         config = uvicorn.Config(
-            application(store, name_of(location), key, decide=decide),
+            application(store, name_of(location), prefix, key, decide=decide),
             log_level="warning",
             access_log=False,
             lifespan="off",

@@ -10,11 +10,11 @@ from itertools import islice
 from typing import IO, Any
 
 from markupsafe import Markup
-from orchestrator.state_store import IntelItem, RunNotFoundError, RunRecord, StateStore
+from orchestrator.state_store import IntelItem, RunRecord, StateStore, unreadable
 from orchestrator.state_store._report.rendering import environment, style
 from orchestrator.state_store._report.shapes import Axis, Distribution, Segment, axis, score_path, segments
 from orchestrator.state_store._view import scores, times
-from orchestrator.state_store.excerpts import excerpt
+from orchestrator.state_store._view.runs import run_of
 
 _FIELDS = (
     *("item_id", "item_type", "title", "summary", "decision_reason"),
@@ -35,7 +35,7 @@ class Group:
     items: Iterator[IntelItem]
 
 
-def write(store: StateStore, run_id: str, file: IO[bytes], *, items: int = 1000) -> None:
+def write(store: StateStore, run_id: str, file: IO[bytes], *, items: int = 1000) -> unreadable.Unreadable:
     """Write a run as one HTML file: summary, settings, telemetry, decisions and the items of each decision.
 
     Parameters
@@ -49,21 +49,31 @@ def write(store: StateStore, run_id: str, file: IO[bytes], *, items: int = 1000)
     items
         The most items in it, shared out among the decisions; 0 or more. The file says how many are left out.
 
+    Returns
+    -------
+    Unreadable
+        The values of the run that cannot be decoded; the file names them too.
+
     Raises
     ------
     RunNotFoundError
         When there is no such run; nothing is written.
     """
-    run = store.get_run(run_id)
-    if run is None:
-        raise RunNotFoundError(f"there is no run {excerpt(run_id)}")
+    with unreadable.shown() as odd:
+        for chunk in _joined(_chunks(store, run_id, items, odd)):
+            file.write(chunk)
+    return odd
+
+
+def _chunks(store: StateStore, run_id: str, items: int, odd: unreadable.Unreadable) -> Iterator[str]:
+    run = run_of(store, run_id)
     sheet = style()
     found = store.count_intel_items_by("decision", run_id=run_id)
     parts = segments(found) if found else []
     ends = _ends(store, run_id)
     main = _main_score(ends)
     template = environment().get_template("report.html")
-    chunks = template.generate(
+    return template.generate(
         run=run,
         now=times.now(),
         kept=True,
@@ -77,9 +87,8 @@ def write(store: StateStore, run_id: str, file: IO[bytes], *, items: int = 1000)
         main=main,
         ends=ends,
         spread=_spread(store, run_id, main) if main else None,
+        odd=odd,
     )
-    for chunk in _joined(chunks):
-        file.write(chunk)
 
 
 def _joined(chunks: Iterator[str]) -> Iterator[bytes]:

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
-from orchestrator.state_store import RunNotFoundError, RunRecord, StateStore
+from orchestrator.state_store import IntelItem, IntelItemNotFoundError, RunNotFoundError, RunRecord, StateStore
+from orchestrator.state_store._view.scores import as_number, is_drawable, number
 from orchestrator.state_store._view.text import leaves
 from orchestrator.state_store._view.times import moment
 from orchestrator.state_store._view.times import now as time_now
@@ -16,6 +17,22 @@ from orchestrator.state_store.excerpts import excerpt
 
 SILENT_AFTER = timedelta(minutes=10)
 """After how long without a sign of life a run that is running is marked, unless somebody says otherwise."""
+
+
+def run_of(store: StateStore, run_id: str) -> RunRecord:
+    """Return a run, which must be there."""
+    run = store.get_run(run_id)
+    if run is None:
+        raise RunNotFoundError(f"there is no run {excerpt(run_id)}")
+    return run
+
+
+def item_of(store: StateStore, item_id: str) -> IntelItem:
+    """Return an item, which must be there."""
+    item = store.get_intel_item(item_id)
+    if item is None:
+        raise IntelItemNotFoundError(f"there is no item {excerpt(item_id)}")
+    return item
 
 
 def last_sign_of_life(run: RunRecord) -> datetime | None:
@@ -44,6 +61,16 @@ def completed_before(store: StateStore, run: RunRecord) -> RunRecord | None:
     until = moment(run.started_at)
     found = store.list_runs(run_type=run.run_type, status="completed", until=until, limit=2)
     return next((each for each in found if each.run_id != run.run_id), None)
+
+
+def earlier_than(store: StateStore, run_id: str) -> RunRecord:
+    """Return the run that a run is compared with unless another is named, which must be there."""
+    run = run_of(store, run_id)
+    before = completed_before(store, run)
+    if before is None:
+        kind = excerpt(run.run_type)
+        raise RunNotFoundError(f"no run of type {kind} was completed before {excerpt(run_id)}: name another run")
+    return before
 
 
 class Absent:
@@ -75,6 +102,22 @@ class Pair:
 def differ(before: Any, after: Any) -> bool:
     """Return whether two values of JSON are not the same; 1, 1.0 and true are not, and NaN is itself."""
     return before is not after and repr(before) != repr(after)
+
+
+def difference(before: Any, after: Any) -> tuple[str, str]:
+    """Return how a value changed, and in percent, if it is a number that has changed from another one than 0.
+
+    >>> difference(2, 3), difference("a", "b"), difference(ABSENT, 1)
+    (('+1', '+50 %'), ('changed', ''), ('added', ''))
+    """
+    earlier, later = as_number(before), as_number(after)
+    if earlier is None or later is None:
+        return "added" if before is ABSENT else "removed" if after is ABSENT else "changed", ""
+    by = later - earlier
+    if not is_drawable(by):
+        return "changed", ""
+    sign = "+" if by > 0 else ""
+    return f"{sign}{number(by)}", f"{sign}{100 * (by / abs(earlier)):,.3g} %" if earlier else ""
 
 
 @dataclass(frozen=True)
@@ -157,7 +200,7 @@ def compare_runs(store: StateStore, a: str, b: str, *, most: int = 200, items: b
     RunNotFoundError
         When there is no such run.
     """
-    before, after = _run(store, a), _run(store, b)
+    before, after = run_of(store, a), run_of(store, b)
     telemetry = store.list_telemetry([a, b])
     counts = [store.count_intel_items_by("decision", run_id=each) for each in (a, b)]
     return Comparison(
@@ -184,13 +227,6 @@ def _item_changes(store: StateStore, a: str, b: str, most: int) -> ItemChanges:
         if not key.startswith(_OWN):
             gone.add(item_id, title, decision, ABSENT)
     return ItemChanges(new, gone, decided, unmatched)
-
-
-def _run(store: StateStore, run_id: str) -> RunRecord:
-    run = store.get_run(run_id)
-    if run is None:
-        raise RunNotFoundError(f"there is no run {excerpt(run_id)}")
-    return run
 
 
 _OWN = "="

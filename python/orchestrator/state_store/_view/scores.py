@@ -24,6 +24,12 @@ def scores(document: Any, most: int = 200) -> dict[str, float]:
     return numbers
 
 
+def as_number(value: Any) -> float | None:
+    """Return a value if it is a number that can be drawn, as a float; None if it is anything else."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and is_drawable(value)
+    return float(value) if is_number else None
+
+
 def is_drawable(number: float) -> bool:
     """Return whether a number can be drawn: JSON has NaN, infinities and ints that no float holds."""
     try:
