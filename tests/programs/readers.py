@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from orchestrator.state_store import StateStore, StateStoreError
+from orchestrator.state_store import StateStore, StateStoreError, copy_store
 
 from tests.programs import hear, say
 
@@ -41,6 +41,38 @@ def read_as_nobody(path: str, run_id: str, options: dict[str, Any]) -> dict[str,
             return {"writable": writable, **look(store, run_id)}
     except StateStoreError as error:
         return {"writable": writable, "error": type(error).__name__, "message": str(error)}
+
+
+def copy_as_nobody(path: str, folder: str) -> dict[str, Any]:
+    """Back a store up, and copy it, without any privilege; do so again while the file's time changes."""
+    with StateStore(":memory:") as store:
+        look(store, "")
+    warm = Path(folder) / "warm.db"
+    StateStore(warm).close()
+    copy_store(warm, Path(folder) / "warm-copy.db")
+    become_nobody()
+    backup, copied = Path(folder) / "backup.db", Path(folder) / "copied.db"
+    times, errors = itertools.count(1), []
+
+    def change(*_: object) -> None:
+        os.utime(path, ns=(0, next(times)))
+
+    with StateStore(path, read_only=True) as store:
+        store.backup(backup)
+        copy_store(path, copied)
+        for act in (
+            lambda: store.backup(Path(folder) / "late.db", progress=change),
+            lambda: copy_store(path, Path(folder) / "late-copy.db", progress=change),
+        ):
+            try:
+                act()
+            except StateStoreError as error:
+                errors.append(type(error).__name__)
+    found: dict[str, Any] = {"errors": errors, "late": (Path(folder) / "late.db").exists()}
+    for each in (backup, copied):
+        with StateStore(each, read_only=True) as store:
+            found[each.name] = look(store, "run-1")
+    return found
 
 
 def list_while_the_file_changes(path: str, run_id: str) -> list[int]:

@@ -131,6 +131,27 @@ def test_read_only_folder(public: Path, journal: str) -> None:
     assert folder_bytes(public) == before
 
 
+def test_copies_from_a_read_only_folder(public: Path) -> None:
+    """Each needs a moment that lasts. Nothing locks the file there: one that changes meanwhile is no such moment."""
+    path = public / "real" / "state.db"
+    path.parent.mkdir()
+    fill(path, file_mode=0o644)
+    with StateStore(path) as store:
+        # More than the pages that are copied at a time.
+        store.upsert_intel_item(make_item("a", summary="x" * 6_000_000))
+    path.chmod(0o444)
+    path.parent.chmod(0o555)
+    public.chmod(0o777)
+    if os.geteuid() == 0:
+        os.chown(path, readers.NOBODY, -1)
+    before = folder_bytes(path.parent)
+    found = in_process(readers.copy_as_nobody, str(path), str(public))
+    whole = {"items": ["a", "b"], "status": "completed"}
+    assert found["backup.db"] == found["copied.db"] == whole
+    assert (found["errors"], found["late"]) == (["StoreBusyError", "StoreBusyError"], False)
+    assert folder_bytes(path.parent) == before
+
+
 def test_long_list_of_a_file_that_changes_meanwhile_begins_anew(public: Path) -> None:
     """Without a -shm nothing locks the file. What was converted before is of another moment."""
     path = public / "state.db"

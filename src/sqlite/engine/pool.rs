@@ -11,6 +11,7 @@ use crate::sqlite::file::fork::{self, Own};
 use crate::sqlite::file::migrations::{self, Found};
 use crate::sqlite::file::place::Place;
 use crate::sqlite::file::sizes;
+use crate::sqlite::file::still;
 use crate::sqlite::file::wait::Wait;
 use crate::sync::{lock, wait};
 
@@ -56,12 +57,7 @@ impl Pool {
             let path = &place.path;
             place.look_now_and_then()?;
             let mut connection = match self.check_out(place, &permit) {
-                // SQLite calls it one or the other when it cannot make a -shm.
-                Err(error)
-                    if matches!(error.kind, ErrorKind::CannotOpen | ErrorKind::ReadOnly)
-                        && path.exists()
-                        && sizes::is_settled(path) =>
-                {
+                Err(error) if still::is_readable_despite(&error, path) => {
                     place.look()?;
                     return read_unshared(place, &read);
                 }

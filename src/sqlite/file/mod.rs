@@ -19,6 +19,7 @@ pub(crate) mod plain_file;
 pub(crate) mod platform;
 pub(crate) mod schema;
 pub(crate) mod sizes;
+pub(crate) mod still;
 pub(crate) mod table;
 pub(crate) mod trace;
 pub(crate) mod turnstile;

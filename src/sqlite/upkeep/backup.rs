@@ -20,6 +20,7 @@ use crate::sqlite::file::fork;
 use crate::sqlite::file::place::Place;
 use crate::sqlite::file::platform;
 use crate::sqlite::file::sizes::{self, BESIDE, beside};
+use crate::sqlite::file::still::{self, Still};
 use crate::sqlite::file::trace::Trace;
 
 /// Pages copied at a time: a few milliseconds.
@@ -56,12 +57,23 @@ pub(crate) fn step(backup: &Backup<'_, '_>) -> Result<(Progress, bool)> {
     }
 }
 
-/// A connection that holds a snapshot of the file.
-pub(crate) fn pinned(place: &Place) -> Result<Connection> {
-    let connection = place.confirm_opened(connection::open_reader(&place.path, &place.trace))?;
-    connection.execute_batch("BEGIN")?;
-    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-    Ok(connection)
+/// A connection that holds a snapshot of the file. Where none can be held, since the file is read without a -shm, what
+/// was read is valid only if the file is as it was.
+pub(crate) fn pinned(place: &Place) -> Result<(Connection, Option<Still>)> {
+    let begun = |connection: Connection| -> Result<Connection> {
+        connection.execute_batch("BEGIN")?;
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        Ok(connection)
+    };
+    let path = &place.path;
+    // Seen first: what is written from here on shows.
+    let still = Still::of(path);
+    match place.confirm_opened(connection::open_reader(path, &place.trace)).and_then(begun) {
+        Err(error) if still::is_readable_despite(&error, path) => {
+            Ok((begun(connection::open_immutable(path, &place.trace)?)?, Some(still)))
+        }
+        opened => Ok((opened?, None)),
+    }
 }
 
 /// Where a backup goes.

@@ -1,6 +1,8 @@
 //! The rows of a store as they are, for a copy of it: read from one moment of its file, and written together with a mark
 //! that says how far the copy is.
 
+use std::path::PathBuf;
+
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::error::{ErrorKind, Result, StoreError};
@@ -8,19 +10,23 @@ use crate::sqlite::engine::adhoc::{self, Parameters, Rows};
 use crate::sqlite::engine::pool;
 use crate::sqlite::file::fork::{self, Own};
 use crate::sqlite::file::place::Place;
+use crate::sqlite::file::still::Still;
 use crate::sqlite::upkeep::backup;
 
 /// One moment of a store's file, for reads while others write. While it lasts the log cannot start over.
 pub struct Pinned {
     connection: Own<Connection>,
+    still: Option<Still>,
+    path: PathBuf,
     generation: u64,
 }
 
 impl Pinned {
     pub(crate) fn new(place: &Place) -> Result<Self> {
-        let mut connection = backup::pinned(place)?;
+        let (mut connection, still) = backup::pinned(place)?;
         pool::set_up(&mut connection)?;
-        Ok(Self { connection: Own::new(connection), generation: fork::generation() })
+        let connection = Own::new(connection);
+        Ok(Self { connection, still, path: place.path.clone(), generation: fork::generation() })
     }
 
     /// Run one pure read.
@@ -29,7 +35,9 @@ impl Pinned {
     /// In a child forked meanwhile, [`ErrorKind::Interrupted`], and what SQLite fails with.
     pub fn query(&self, sql: &str) -> Result<Rows> {
         fork::refuse_child_of(self.generation)?;
-        adhoc::run(&self.connection, sql, &Parameters::Positional(Vec::new()), &|| false)
+        let rows = adhoc::run(&self.connection, sql, &Parameters::Positional(Vec::new()), &|| false)?;
+        self.still.as_ref().map_or(Ok(()), |still| still.confirm(&self.path))?;
+        Ok(rows)
     }
 }
 

@@ -6,7 +6,6 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::SystemTime;
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
@@ -14,6 +13,7 @@ use rusqlite::config::DbConfig;
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::sqlite::file::connection;
 use crate::sqlite::file::sizes::{self, beside};
+use crate::sqlite::file::still::{READ, Still};
 use crate::sqlite::file::trace::Trace;
 use crate::sqlite::upkeep::backup::Partial;
 
@@ -29,28 +29,6 @@ pub(crate) struct Opened {
     pub(crate) remark: Option<String>,
     /// What is read in the place of the file; removed when dropped, which has to be after `source`.
     pub(crate) _copies: Option<Partial>,
-}
-
-/// By what one sees that nobody has written to a file, its log or its journal.
-#[derive(PartialEq, Eq)]
-pub(crate) struct Still([Option<(u64, SystemTime)>; 3]);
-
-/// The file, its log and its journal.
-const READ: [&str; 3] = ["", "-wal", "-journal"];
-
-impl Still {
-    fn of(path: &Path) -> Self {
-        Self(READ.map(|suffix| sizes::stamp(path, suffix)))
-    }
-
-    /// Fail if somebody has written meanwhile.
-    pub(crate) fn confirm(&self, path: &Path) -> Result<()> {
-        if *self == Self::of(path) {
-            return Ok(());
-        }
-        let what = "the file changed while it was being read; stop whoever writes to it";
-        Err(StoreError::new(ErrorKind::StoreBusy, what))
-    }
 }
 
 /// Copies of a file, its log and its journal, beside `dest`.

@@ -55,7 +55,8 @@ impl Store {
         let partial = Partial::create(&dest.path, self.shared.options.file_mode)?;
         let patience = &mut Wait::new(*caller, Duration::MAX);
         // A child that is forked meanwhile leaves all three as they are.
-        let source = Own::new(patience.until_free(|| backup::pinned(place))?);
+        let (source, still) = patience.until_free(|| backup::pinned(place))?;
+        let source = Own::new(source);
         let mut target = Own::new(connection::open_copy(&partial.path, &place.trace)?);
         let copying = Own::new(Backup::new(&source, &mut target)?);
         loop {
@@ -67,6 +68,8 @@ impl Store {
                 break;
             }
         }
+        // Not in a step, which is repeated while the file is busy: no waiting mends that.
+        still.map_or(Ok(()), |still| still.confirm(&place.path))?;
         drop(copying);
         drop((target, source));
         partial.do_without_log()?;
