@@ -1,6 +1,8 @@
 """Write docs/cli.md: the reference of the command line, made from its help, below what is written by hand.
 
-    python tools/cli_reference.py
+    python -m tools.cli_reference
+
+The first block that is a terminal's is made, too.
 
 A test fails where the page is not what this writes.
 """
@@ -16,8 +18,11 @@ import click
 from orchestrator.state_store._cli.errors import PROG
 from orchestrator.state_store._cli.program import cli
 
+from tools.cli_transcript import transcript
+
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
-MARK = "<!-- What follows is generated: python tools/cli_reference.py -->\n"
+MARK = "<!-- What follows is generated: python -m tools.cli_reference -->\n"
+TERMINAL = re.compile(r"(?<=^```text\n)\$ .*?(?=^```$)", re.MULTILINE | re.DOTALL)
 WIDTH = 120
 EVERYWHERE = {"--db", "--json"}
 """Options that are described once."""
@@ -30,7 +35,7 @@ def main() -> None:
 
 def written(page: str) -> str:
     """Return the page with the reference of today."""
-    by_hand = page.partition(MARK)[0]
+    by_hand = TERMINAL.sub(lambda _: transcript(), page.partition(MARK)[0], count=1)
     return by_hand + MARK + "\n" + "\n".join(reference())
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 from orchestrator.state_store import __version__
 from orchestrator.state_store._cli import EXTRA
 from orchestrator.state_store._cli.errors import _REMEDIES, guarded
@@ -265,3 +265,15 @@ def test_an_empty_decision_is_wrong_usage(run: Run) -> None:
     done = run("items", "decide", "daily-1/item-1", "")
     assert done.exit_code == 2
     assert "DECISION is empty" in one_line(done.stderr)
+
+
+def test_what_names_the_store_is_said(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Guards against "open none.db: No such file", which does not say where that came from, or how to name another."""
+    missing = str(tmp_path / "none.db")
+    assert f"--db: open {missing}: No such file" in one_line(run("runs", "ls", db=missing).stderr)
+    monkeypatch.setenv("ORCHESTRATOR_STATE_DB", missing)
+    assert f"ORCHESTRATOR_STATE_DB: open {missing}:" in one_line(CliRunner().invoke(cli, ["stats"]).stderr)
+    for name in (missing, "state.db", "postgresql://host/db"):
+        done = CliRunner().invoke(cli, [name, "runs", "ls"])
+        assert done.exit_code == 2
+        assert "a store is named by --db" in one_line(done.stderr)

@@ -11,7 +11,7 @@ from tools.cli_reference import PAGE, verbs_of, written
 
 def test_the_page_is_what_its_script_writes() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    assert text == written(text), "a verb has changed: run `python tools/cli_reference.py`"
+    assert text == written(text), "a verb has changed: run `python -m tools.cli_reference`"
 
 
 def test_each_verb_is_there() -> None:

@@ -147,7 +147,8 @@ def test_two_runs_are_compared(client: Client) -> None:
 def test_a_number_is_plotted_over_the_runs_of_a_type(client: Client) -> None:
     raw = client("/plot?type=daily&path=tokens.in").text
     assert raw.count("<circle") - raw.partition("</svg>")[0].count("<circle") == 3
-    assert raw.count('class="line"') == 2
+    [points] = re.findall(r'class="line" points="([^"]*)"', raw)
+    assert len(points.split()) == 3
     found = data(client, "/plot.json?type=daily&path=tokens.in")
     assert [point["value"] for point in found["points"]] == [0, 1000, 2000]
     assert found["paths"] == ["seconds", "tokens.in"]
@@ -332,3 +333,15 @@ def test_scores_that_are_no_numbers_are_shown_beside_those_that_are(path: Path) 
         assert "left out" not in text
         assert "13 more values left out" in seen(client, "/item?id=many")
         assert "No scores." in seen(client, "/item?id=none")
+
+
+def test_a_plot_of_many_runs_is_small(path: Path) -> None:
+    with StateStore(path, synchronous="NORMAL") as store:
+        for number in range(100):
+            store.start_run(f"run-{number}", "daily", {})
+            store.write_telemetry(f"run-{number}", {"seconds": number})
+        client = Client(application(store, "state.db", PREFIX, KEY))
+        raw = client("/plot?type=daily&runs=100").text
+    assert len(raw) < 40_000
+    assert "60 older runs left out of the table" in words(raw)
+    assert raw.count("<title>run-") == 100

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from orchestrator.state_store import StateStore
+from orchestrator.state_store import CannotOpenError, StateStore
 from orchestrator.state_store._cli.errors import Failure
 from orchestrator.state_store._cli.passwords import VARIABLE, has_password
 from orchestrator.state_store._cli.progress import progress
@@ -46,7 +46,10 @@ class Shared:
         location = self.location
         # A file that is locked is waited for, up to the store's busy_timeout.
         with progress("waiting for the store"):
-            store = StateStore(location, read_only=True)
+            try:
+                store = StateStore(location, read_only=True)
+            except CannotOpenError as error:
+                raise CannotOpenError(f"{'--db' if self.db else VARIABLE}: {error}") from None
             if not writes:
                 return store
             store.close()

@@ -23,6 +23,12 @@ from orchestrator.state_store._cli.upkeep import check, prune, stats, vacuum
 class Program(Verbs):
     """The program: it exits with the status that its verbs say."""
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Return the verb that words begin with; say what a store is named by where one stands in its place."""
+        if args[0] not in self.commands and {".", "/"} & {*args[0]}:
+            ctx.fail(f"{args[0]!r} is no verb; a store is named by --db")
+        return super().resolve_command(ctx, args)
+
     def main(self, args: Any = None, prog_name: str | None = None, *_: Any, **__: Any) -> Any:
         """Run it, and exit."""
         words = sys.argv[1:] if args is None else list(args)

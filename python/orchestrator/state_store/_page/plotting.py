@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 from orchestrator.state_store import RunRecord, StateStore
@@ -11,8 +10,9 @@ from orchestrator.state_store._page.runs import MOST_OF_A_NAME
 from orchestrator.state_store._report.shapes import Axis, axis, middle
 from orchestrator.state_store._view import scores
 
-_NUMBERS = ("50", "20", "100", "200")
+_NUMBERS = ("50", "20", "100")
 _MOST_PATHS = 40
+_MOST_ROWS = 40
 
 
 def plot(store: StateStore, asked: Asked) -> Answer:
@@ -42,7 +42,9 @@ def plot(store: StateStore, asked: Asked) -> Answer:
         "types": types,
         "number": str(number),
         "choices_of_runs": sorted(_NUMBERS, key=int),
-        "rows": list(zip(runs, values, strict=True))[::-1],
+        "all_rows": len(runs),
+        "rows": list(zip(runs, values, strict=True))[: -_MOST_ROWS - 1 : -1],
+        "oldest": runs[0] if runs else None,
         "axis": scale,
         "median": middle(drawn),
         **_drawing(runs, values, scale),
@@ -51,13 +53,13 @@ def plot(store: StateStore, asked: Asked) -> Answer:
 
 
 def _drawing(runs: list[RunRecord], values: list[float | None], scale: Axis | None) -> dict[str, Any]:
-    """Return the dots of a plot, and the lines between runs that follow each other, in percent."""
+    """Return the dots of a plot in percent, and the line between them."""
     if scale is None:
-        return {"dots": [], "lines": []}
+        return {"dots": [], "line": ""}
     width = 100 / len(runs)
     dots = [
         {"x": f"{width * (place + 0.5):.4g}", "y": f"{100 - scale.place(value):.4g}", "run": run, "value": value}
         for place, (run, value) in enumerate(zip(runs, values, strict=True))
         if value is not None
     ]
-    return {"dots": dots, "lines": list(pairwise(dots))}
+    return {"dots": dots, "line": " ".join(f"{dot['x']},{dot['y']}" for dot in dots)}

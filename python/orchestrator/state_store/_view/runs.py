@@ -117,7 +117,7 @@ def difference(before: Any, after: Any) -> tuple[str, str]:
     if not is_drawable(by):
         return "changed", ""
     sign = "+" if by > 0 else ""
-    return f"{sign}{number(by)}", f"{sign}{100 * (by / abs(earlier)):,.3g} %" if earlier else ""
+    return f"{sign}{number(by)}", f"{sign}{100 * (by / abs(earlier)):,.3g} %" if by and earlier else ""
 
 
 @dataclass(frozen=True)
