@@ -108,6 +108,8 @@ def test_all_items_are_more_than_a_page(run: Run, tmp_path: object, words: str) 
         ["nothing"],
         ["items", "ls", "--where", "scores_json.total"],
         ["items", "ls", "--where", ""],
+        ["items", "ls", "--where", "scores_json.total >= "],
+        ["items", "ls", "--where", "scores_json.total == 20"],
         ["items", "ls", "--where", "= 3"],
         ["items", "ls", "--where", "title = x"],
         ["items", "ls", "--where", "scores_json.. = 3"],

@@ -142,7 +142,7 @@ def a_time(text: str) -> datetime:
     raise click.BadParameter(f"{text[:50]!r} is neither a time span (7d) nor a time (2026-11-26T03:00)")
 
 
-_CONDITION = re.compile(r"((?:\"(?:[^\"\\]|\\.)*\"|[^\"=!<>~])+?)\s*(!=|<=|>=|=|<|>|~)\s*(.*)", re.DOTALL)
+_CONDITION = re.compile(r"((?:\"(?:[^\"\\]|\\.)*\"|[^\"=!<>~])+?)\s*(!=|<=|>=|[=<>~](?!=))\s*(.+)", re.DOTALL)
 _EXISTS = re.compile(r"(!?)\s*([^?!].*?)\s*\?", re.DOTALL)
 
 
