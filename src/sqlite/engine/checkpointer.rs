@@ -211,6 +211,7 @@ impl Checkpointer {
     fn work(&self, queue: &Arc<Queue<Write>>, bytes: u64, turn_within: Duration) {
         // A checkpoint that fails loses nothing. Whoever keeps the log from starting over although writers waited
         // for it is not bothered again before it has grown by as much.
+        // `due` tells which attempt this is: the first, the one while writers are throttled, or a later one.
         let (patience, or_else) = match self.thread.state().due {
             CHECKPOINT_BYTES => (PATIENCE, THROTTLE_BYTES),
             THROTTLE_BYTES => (LAST_PATIENCE, bytes + CHECKPOINT_BYTES),
