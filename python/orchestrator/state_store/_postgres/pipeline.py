@@ -36,7 +36,8 @@ def pipelined(
                 session.execute(begin, prepare=False)
                 for sql, parameters in statements:
                     if first is not None:
-                        # What waits to be sent is moved in memory with each part that is: a gigabyte would never be sent.
+                        # What waits to be sent is moved in memory with each part that is: a gigabyte would
+                        # never be sent.
                         session.wait(send(session.pgconn))
                     cursor = session.execute(sql, parameters, prepare=False)
                     first = first or cursor
