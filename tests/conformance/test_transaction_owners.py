@@ -99,6 +99,8 @@ def test_another_thread_cannot_leave_the_transaction(store: StateStore) -> None:
 
 def test_thread_that_ended_inside_leaves_its_transaction_to_nobody(lasting: Engine) -> None:
     """A new thread gets the identifier and the memory of an old one: what it writes is not that one's for it."""
+    # Its patience is a few milliseconds, which may not do for making a store on a server.
+    lasting.open().close()
     outcome = in_process(strangers.after_threads_that_ended_inside, lasting.location, 60)
     assert outcome == {"joined": 0, "identifier used again": True, "items": ["after"]}
 

