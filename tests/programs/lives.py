@@ -139,6 +139,13 @@ def backdate(path: str, then: str) -> None:
         say()
 
 
+def opened(path: str) -> StateStore:
+    """Open a store that waits for a second at most, however long it takes until the file is there."""
+    while True:
+        with contextlib.suppress(StoreBusyError):
+            return StateStore(path, busy_timeout=1)
+
+
 def recover_until_told(path: str, older_than: float) -> list[str]:
     """Recover runs again and again, until the test is done; return which."""
     done = threading.Event()
@@ -149,7 +156,7 @@ def recover_until_told(path: str, older_than: float) -> list[str]:
 
     threading.Thread(target=wait, daemon=True).start()
     recovered = []
-    with StateStore(path, busy_timeout=1) as store:
+    with opened(path) as store:
         say()
         while not done.wait(0.02):
             with contextlib.suppress(StoreBusyError):
