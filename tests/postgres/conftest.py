@@ -11,6 +11,8 @@ import pytest
 from orchestrator.state_store import StateStore
 
 from tests import servers
+from tests.servers import Server
+from tests.servers.proxy import Proxy
 
 NUMBERS = count()
 
@@ -36,3 +38,17 @@ def store(url: str) -> Iterator[StateStore]:
     with StateStore(url) as store:
         store.start_run("run-1", "daily", {})
         yield store
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """Start a server that a module has for itself."""
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[Proxy]:
+    """Stand between that server and its clients."""
+    with Proxy(server.port) as proxy:
+        yield proxy

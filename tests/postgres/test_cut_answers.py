@@ -20,18 +20,6 @@ from tests.servers import Server
 from tests.servers.proxy import Proxy
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server() as server:
-        yield server
-
-
-@pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    with Proxy(server.port) as proxy:
-        yield proxy
-
-
 @pytest.fixture
 def store(server: Server, proxy: Proxy, url: str) -> Iterator[StateStore]:
     """Open a store whose sessions go through the proxy."""

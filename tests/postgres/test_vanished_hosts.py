@@ -21,18 +21,6 @@ from tests.servers.proxy import Proxy
 PATIENCE = 2.0
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server() as server:
-        yield server
-
-
-@pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    with Proxy(server.port) as proxy:
-        yield proxy
-
-
 @pytest.fixture
 def schema(url: str) -> str:
     return url.rpartition("=")[2]
