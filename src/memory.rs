@@ -21,6 +21,7 @@ pub(crate) fn push<T>(to: &mut Vec<T>, element: T) -> Result<(), OutOfMemory> {
 }
 
 /// Append bytes.
+#[inline]
 pub(crate) fn append(to: &mut Vec<u8>, bytes: &[u8]) -> Result<(), OutOfMemory> {
     to.try_reserve(bytes.len())?;
     to.extend_from_slice(bytes);

@@ -22,6 +22,12 @@ impl<'a, 'py> Writer<'a, 'py> {
     pub(super) fn new(py: Python<'py>, text: &'a mut Vec<u8>) -> Self {
         Self { py, look_at: text.len().saturating_add(LOOK_EVERY), text }
     }
+
+    #[cold]
+    fn look(&mut self) -> io::Result<()> {
+        self.look_at = self.text.len().saturating_add(LOOK_EVERY);
+        if signals::is_pending(self.py) { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+    }
 }
 
 impl io::Write for Writer<'_, '_> {
@@ -29,12 +35,11 @@ impl io::Write for Writer<'_, '_> {
         self.write_all(bytes).map(|()| bytes.len())
     }
 
+    /// Most of what comes is one byte, which is stored without a call where this is inlined.
+    #[inline(always)]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.text.len() >= self.look_at {
-            self.look_at = self.text.len().saturating_add(LOOK_EVERY);
-            if signals::is_pending(self.py) {
-                return Err(io::ErrorKind::Interrupted.into());
-            }
+            self.look()?;
         }
         memory::append(self.text, bytes).map_err(|OutOfMemory| io::ErrorKind::OutOfMemory.into())
     }
