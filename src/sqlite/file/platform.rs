@@ -39,24 +39,28 @@ pub(crate) struct Facts {
 /// The facts of the file that `path` leads to, for the check of each commit.
 #[cfg(target_os = "linux")]
 pub(crate) fn facts(path: &CStr) -> io::Result<Facts> {
-    facts_at(libc::AT_FDCWD, path, 0)
+    let facts = statx(libc::AT_FDCWD, path, 0)?;
+    Ok(Facts { id: id_of_statx(&facts), links: facts.stx_nlink.into() })
 }
 
-/// As `statx` finds them, but without the file's times: since Linux 6.13 reading them makes the next write to the file
+/// What a commit asks for of a file, but not its times: since Linux 6.13 reading them makes the next write to the file
 /// record a time of its own (<https://docs.kernel.org/filesystems/multigrain-ts.html>), so that a commit at `FULL` also
 /// waits for the journal of the file system. That made it 1.3 times as long.
 #[cfg(target_os = "linux")]
-fn facts_at(directory: std::ffi::c_int, path: &CStr, flags: std::ffi::c_int) -> io::Result<Facts> {
+fn statx(directory: std::ffi::c_int, path: &CStr, flags: std::ffi::c_int) -> io::Result<libc::statx> {
     let mut facts = std::mem::MaybeUninit::<libc::statx>::uninit();
-    let wanted = libc::STATX_INO | libc::STATX_NLINK;
+    let wanted = libc::STATX_INO | libc::STATX_NLINK | libc::STATX_SIZE;
     // SAFETY: `path` ends in NUL, and `facts` has room for what statx writes.
     if unsafe { libc::statx(directory, path.as_ptr(), flags, wanted, facts.as_mut_ptr()) } != 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: statx succeeded, so it filled `facts`.
-    let facts = unsafe { facts.assume_init() };
-    let device = libc::makedev(facts.stx_dev_major, facts.stx_dev_minor);
-    Ok(Facts { id: (device, facts.stx_ino), links: facts.stx_nlink.into() })
+    Ok(unsafe { facts.assume_init() })
+}
+
+#[cfg(target_os = "linux")]
+fn id_of_statx(facts: &libc::statx) -> FileId {
+    (libc::makedev(facts.stx_dev_major, facts.stx_dev_minor), facts.stx_ino)
 }
 
 /// What there is to be known of the file that `path` leads to.
@@ -88,12 +92,24 @@ pub(crate) fn id_of(metadata: &fs::Metadata) -> FileId {
 /// Which file a descriptor is open on.
 #[cfg(target_os = "linux")]
 pub(crate) fn descriptor_id(fd: std::ffi::c_int) -> Option<FileId> {
-    facts_at(fd, c"", libc::AT_EMPTY_PATH).ok().map(|facts| facts.id)
+    statx(fd, c"", libc::AT_EMPTY_PATH).ok().map(|facts| id_of_statx(&facts))
 }
 
 /// Elsewhere it is not asked for.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn descriptor_id(_: std::ffi::c_int) -> Option<FileId> {
+    None
+}
+
+/// The size of the file that a descriptor is open on.
+#[cfg(target_os = "linux")]
+pub(crate) fn size(fd: std::ffi::c_int) -> Option<i64> {
+    i64::try_from(statx(fd, c"", libc::AT_EMPTY_PATH).ok()?.stx_size).ok()
+}
+
+/// Elsewhere it is not asked for.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn size(_: std::ffi::c_int) -> Option<i64> {
     None
 }
 

@@ -83,6 +83,11 @@ impl Opened {
         let is_other = self.id.is_some() && platform::descriptor_id(self.descriptor) != self.id;
         if is_other { SQLITE_IOERR_VNODE } else { SQLITE_OK }
     }
+
+    /// The size of the file, where its descriptor is known.
+    pub(crate) fn size(&self) -> Option<i64> {
+        self.id.and_then(|_| platform::size(self.descriptor))
+    }
 }
 
 /// Call a method of the system's file behind a wrapper.
