@@ -153,6 +153,12 @@ def writes(write: Callable[[StateStore, list[Item]], None], items: int, synchron
     return Row(works, calls or items)
 
 
+def singles_in_a_new_file(folder: Path) -> Works:
+    while True:
+        with new_store(folder) as store:
+            yield partial(upsert_each, store, make_items(MADE_UP, RUN, 300))
+
+
 def prune(folder: Path) -> Works:
     with new_store(folder) as store:
         while True:
@@ -213,6 +219,7 @@ ROWS = {
     rows.LIST: again(lambda store: store.list_intel_items_for_run(RUN)),
     rows.SINGLE_FULL: writes(upsert_each, 300, "FULL"),
     rows.SINGLE_NORMAL: writes(upsert_each, 1_000, "NORMAL"),
+    rows.SINGLE_NEW_FILE: Row(singles_in_a_new_file, 300),
     rows.THREADS: writes(upsert_by_threads, 8 * 50, "FULL", calls=1),
     "transaction of 10 upserts, NORMAL": writes(upsert_by_tens, 1_000, "NORMAL", calls=100),
     "start_run and finish_run, NORMAL": writes(start_and_finish, 500, "NORMAL"),

@@ -14,6 +14,7 @@ LIST_AT_ONCE = "list 10,000, at once"
 LIST = "list 10,000, settled"
 SINGLE_FULL = "single upsert, FULL"
 SINGLE_NORMAL = "single upsert, NORMAL"
+SINGLE_NEW_FILE = "single upsert, FULL, in a new file"
 THREADS = "8 threads x 50 single upserts, FULL"
 STALL_BATCH = "longest stall of a thread, batch of 60,000"
 STALL_LIST = "longest stall of a thread, list of 60,000"
@@ -50,6 +51,7 @@ ROWS = (
     LIST,
     SINGLE_FULL,
     SINGLE_NORMAL,
+    SINGLE_NEW_FILE,
     THREADS,
     STALL_BATCH,
     STALL_LIST,
@@ -141,6 +143,7 @@ TARGETS = (
     Target(LIST, DOCUMENT, 1 / 1.15),
     Target(SINGLE_FULL, APSW, 1.1),
     Target(SINGLE_NORMAL, APSW, 1.2),
+    Target(SINGLE_NEW_FILE, APSW, 1),
     Target(THREADS, APSW, 4),
     Target(STALL_BATCH, LIMIT, 1),
     Target(STALL_LIST, LIMIT, 1),

@@ -1,4 +1,4 @@
-"""Single upserts, once the log is being reused: until then each write also extends it."""
+"""Single upserts: once the log is being reused, and in a new file, where writes make it longer."""
 
 from __future__ import annotations
 
@@ -57,6 +57,15 @@ def test_single_normal(
     benchmark: BenchmarkFixture, open_here: OpenContender, source: str, turn: int, contender: str
 ) -> None:
     singles(benchmark, open_here(contender, "NORMAL"), source, 3_000)
+
+
+@pytest.mark.benchmark(group=rows.SINGLE_NEW_FILE)
+def test_single_in_a_new_file(
+    benchmark: BenchmarkFixture, open_here: OpenContender, source: str, turn: int, contender: str
+) -> None:
+    store, items = open_here(contender, "FULL"), make_items(source, RUN, 500)
+    benchmark.extra_info["calls"] = len(items)
+    timed(benchmark, upsert_each, store, items)
 
 
 @pytest.mark.benchmark(group=rows.THREADS)
