@@ -84,9 +84,10 @@ class Life:
             self.errors = errors.read()
 
     def send(self, number: int, with_children: bool = False) -> None:
-        """Send it a signal."""
-        with contextlib.suppress(ProcessLookupError):
-            (os.killpg if with_children else os.kill)(self.process.pid, number)
+        """Send it a signal, unless all of it has ended: its number may be another program's by now."""
+        if any(reader.is_alive() for reader in self.readers):
+            with contextlib.suppress(ProcessLookupError):
+                (os.killpg if with_children else os.kill)(self.process.pid, number)
 
     def stop(self) -> None:
         """Stop it, and its children."""
