@@ -18,6 +18,9 @@ from tests.programs.exits import item
 HANG = 60.0
 """Seconds after which the salvage of one small file is taken to hang."""
 
+ORDERS = 20
+"""How many times SQLite is asked for a row that it reads, or not, against what a salvage says."""
+
 KEYS = {"runs": "run_id", "intel_items": "item_id", "telemetry": "run_id"}
 PAGE = 4096
 DISPLACED = ["another row has its key", "its index names it, but another row is in its place"]
@@ -72,15 +75,15 @@ Rows = dict[str, dict[int, object]]
 """The keys of the rows of each table, by rowid."""
 
 
-def plain(path: Path, last: dict[str, int]) -> tuple[Rows, dict[str, set[int]]]:
-    """Return what SQLite reads of each table row by row, and the rowids where it meets damage instead."""
+def plain(path: Path, last: dict[str, int], seed: int = 0) -> tuple[Rows, dict[str, set[int]]]:
+    """Return what SQLite reads of each table row by row in some order, and the rowids where it meets damage instead."""
     found: Rows = {table: {} for table in KEYS}
     damaged: dict[str, set[int]] = {table: set() for table in KEYS}
     with contextlib.closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as connection:
         connection.text_factory = bytes
         connection.execute("PRAGMA writable_schema = ON")
         for table, key in KEYS.items():
-            for rowid in range(1, last[table] + 1):
+            for rowid in random.Random(seed).sample(range(1, last[table] + 1), last[table]):
                 try:
                     row = connection.execute(f"SELECT {key}, * FROM {table} WHERE rowid = ?", (rowid,)).fetchone()
                     found[table] |= {rowid: row[0]} if row else {}
@@ -115,7 +118,16 @@ def compare(good: str, folder: str, seed: int, count: int) -> dict[str, int]:
             assert not any(readable.values()), path
             sums["refused"] += 1
         else:
-            sums.update(judge(path, dest, report, readable, unreadable))
+            try:
+                sums.update(judge(path, dest, report, readable, unreadable))
+            except AssertionError:
+                # Past the end of a page SQLite reads memory. What a row comes to by that changes with the order.
+                for order in range(1, ORDERS):
+                    again, damaged_again = plain(path, last, order)
+                    for table in KEYS:
+                        readable[table] = dict(readable[table].items() & again[table].items())
+                        unreadable[table] &= damaged_again[table]
+                sums.update(judge(path, dest, report, readable, unreadable))
             dest.unlink()
         assert path.read_bytes() == damaged, "the file was written to"
         path.unlink()
