@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ MEGABYTE = 1 << 20
 DISK = 400
 """Megabytes; XFS wants more than 300."""
 PAGE = 4096
+IN_FLIGHT = 8
+"""The field of a device's `stat` that counts the requests that it has not completed."""
 STAGES = {"new": 4, "growing": 90, "grown": 250}
 """Batches after which the log is new, has a part of the room it needs, and has all of it."""
 MAKE = {
@@ -57,8 +60,8 @@ class ThinDisk:
         self._loop = run("losetup", "--sector-size", f"{PAGE}", "-f", "--show", image)
         stack.callback(run, "losetup", "-d", self._loop)
         # A loop device tells of a write that was cut short as of a whole one; one of a page is never cut short.
-        queue = Path("/sys/block") / Path(self._loop).name / "queue"
-        (queue / "max_sectors_kb").write_text(f"{PAGE >> 10}")
+        self._device = Path("/sys/block") / Path(self._loop).name
+        (self._device / "queue" / "max_sectors_kb").write_text(f"{PAGE >> 10}")
         self.mount()
         stack.callback(run, "umount", self.folder)
 
@@ -74,6 +77,9 @@ class ThinDisk:
         """Let the disk have no room for what it has not yet."""
         run("sync", "-f", self.folder)
         run("fstrim", self.folder)
+        # XFS does not wait for the device to give up the room: what is filled before would have room again.
+        while (self._device / "stat").read_text().split()[IN_FLIGHT] != "0":
+            time.sleep(0.001)
         for size in (MEGABYTE, PAGE):
             with (self._store / "filler").open("ab", buffering=0) as file, contextlib.suppress(OSError):
                 while file.write(bytes(size)) == size:
