@@ -19,7 +19,7 @@ from tests.helpers import ROOT, TIMEOUT
 
 NULL = Path(os.devnull)
 CALL = re.compile(r"(?P<name>\w+)\((?P<arguments>.*)\)\s+= (?P<result>-?\d+)(?:<(?P<opened>[^>]*)>)?")
-FILE = re.compile(r"\w+<([^>]*)>")
+FILE = re.compile(r"\d+<([^>]*)>")
 TEXT = re.compile(r'"([^"]*)"')
 NUMBER = re.compile(r", (\d+)")
 
@@ -98,14 +98,14 @@ def as_call(thread: int, found: re.Match[str], begin: int, end: int) -> Call:
     file, text = FILE.match(arguments), TEXT.search(arguments)
     data = unescaped(text[1]) if text else b""
     path = unescaped(found["opened"] or (file[1] if file else "")) or data
-    rest = arguments[text.end() :] if text else arguments
+    rest = (arguments[text.end() :] if text else arguments).partition("{")[0]
     return Call(
         thread,
         found["name"],
         Path(os.fsdecode(path)),
         data,
         tuple(map(int, NUMBER.findall(rest))),
-        frozenset(re.findall(r"\b[A-Z]+_[A-Z]+\b", rest)),
+        frozenset(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", rest)),
         found["result"].startswith("-"),
         begin,
         end,
