@@ -9,7 +9,7 @@ import pytest
 from orchestrator.state_store import CannotOpenError, QueryError, StateStore, StoreBusyError
 
 from tests.conformance.seen import assert_sound
-from tests.helpers import Peer, in_threads, item_ids, make_item
+from tests.helpers import Peer, in_threads, item_ids, make_item, put
 from tests.programs import on_servers
 from tests.servers import Server
 from tests.servers.pooler import Pooler
@@ -78,6 +78,18 @@ def test_many_processes_share_few_sessions(
         assert store.check() == []
     assert left_behind(server, pooler) == {(0, 0, 0, '"$user", public', "0", "off", "0", "")}
     assert len(server.ask("SELECT 1 FROM pg_stat_activity WHERE backend_type = 'client backend'")) <= 21
+
+
+def test_one_session_is_enough(server: Server, pooled: str) -> None:
+    """Who keeps one and waits for another waits for ever once there are as many of them as sessions."""
+    with Pooler(server, sessions=1) as narrow:
+        url = pooled.replace(pooled.partition("?")[0], narrow.url.partition("?")[0])
+        with StateStore(url) as store, StateStore(url) as other, store.run("run-1", "daily", {}):
+            with store.transaction():
+                put(store, "a")
+            in_threads([lambda: put(store, "b"), lambda: put(other, "c")] * 4)
+            assert sorted(item_ids(other)) == ["a", "b", "c"]
+            assert store.check() == []
 
 
 def test_a_lock_that_a_query_has_taken_is_let_go(server: Server, pooled: str) -> None:

@@ -85,7 +85,7 @@ class Engine:
             )
             self.clock = Clock(session, self.schema)
             if not self._read_only:
-                gate.check_locks(session, self._writes, deadline)
+                gate.check_locks(session)
         except BaseException as error:
             self._reads.refuse()
             self._writes.refuse()

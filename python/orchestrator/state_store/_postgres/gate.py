@@ -8,7 +8,6 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING
 
-from orchestrator.state_store._postgres.sessions import Lease, Sessions
 from orchestrator.state_store.exceptions import CannotOpenError, StoreBusyError, StoreClosedError
 
 if TYPE_CHECKING:
@@ -56,23 +55,23 @@ def refuse_own(store_id: str) -> None:
             )
 
 
-def check_locks(session: Session, others: Sessions, deadline: Deadline) -> None:
+def check_locks(session: Session) -> None:
     """Refuse a server that accepts advisory locks and does nothing: numbers that are read and written would be lost.
+
+    It takes one session. Behind a pooler, those that keep one and wait for another would wait for each other.
 
     Raises
     ------
     CannotOpenError
-        When two sessions get the same lock.
+        When a lock that was given is not there.
     """
-    key, lease = secrets.randbits(62), Lease()
-    try:
-        session.execute(f"BEGIN; SELECT pg_advisory_xact_lock({key})".encode())
-        sql = f"SELECT pg_try_advisory_xact_lock({key})".encode()
-        both = others.take(lease, deadline).execute(sql).fetchall() == [(True,)]
-        session.execute(b"ROLLBACK")
-    finally:
-        others.give_back(lease)
-    if both:
+    key = secrets.randbits(62)
+    cursor = session.execute(
+        f"SELECT pg_advisory_xact_lock({key}); SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted"
+        f" AND pid = pg_backend_pid() AND (classid::bigint << 32) + objid::bigint = {key}".encode()
+    )
+    cursor.nextset()
+    if not cursor.fetchall():
         raise CannotOpenError(
             "the server does not keep advisory locks, by which writes of several processes are ordered"
         )
