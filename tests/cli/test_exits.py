@@ -77,6 +77,14 @@ def test_no_store_is_wrong_usage(tmp_path: Path) -> None:
     assert "ORCHESTRATOR_STATE_DB" in one_line(done.stderr)
 
 
+def test_an_empty_store_is_wrong_usage(run: Run, db: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against a shell variable that is not set: the verb would work on another store, that of the variable."""
+    monkeypatch.setenv("ORCHESTRATOR_STATE_DB", db)
+    done = run("prune", "--keep-last", "1", "--yes", db="")
+    assert done.exit_code == 2
+    assert "which store?" in one_line(done.stderr)
+
+
 def test_looking_changes_nothing(run: Run, db: str) -> None:
     before = Path(db).read_bytes()
     words = (["runs", "ls"], ["items", "ls"], ["stats"], ["check"], ["runs", "show", "daily-1"], ["sql", "SELECT 1"])

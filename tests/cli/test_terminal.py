@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from orchestrator.state_store import StateStore
 
 from tests.cli.conftest import HOSTILE_IDS, Terminal, acts, on_terminal, piped, width
 
@@ -61,6 +62,14 @@ def test_a_run_shows_when_it_started_its_last_sign_and_that_it_is_silent(db: str
     assert "ConnectionError: the feed" in seen.text, "the reason of a failure is what people look for"
     patient = on_terminal(columns, db, "runs", "ls", "--stale", "1d")
     assert "silent" not in patient.text
+
+
+def test_the_values_of_a_document_begin_in_one_column(db: str) -> None:
+    """Guards against labels that are wider than usual, and push their values to the right."""
+    with StateStore(db) as store:
+        store.merge_telemetry("daily-3", {"the database": {"read": "here", "written": "here"}})
+    lines = on_terminal(80, db, "runs", "show", "daily-3", NO_COLOR="1").lines
+    assert [line.index("here") for line in lines if line.startswith("the database.")] == [22, 22]
 
 
 def test_times_are_local(db: str) -> None:

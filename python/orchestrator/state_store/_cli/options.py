@@ -36,7 +36,7 @@ class Shared:
     @property
     def location(self) -> str:
         """Where the store is."""
-        location = self.db or os.environ.get(VARIABLE)
+        location = os.environ.get(VARIABLE) if self.db is None else self.db
         if not location:
             raise click.UsageError(f"which store? Give --db PATH or URL, or set {VARIABLE}")
         return location

@@ -21,6 +21,7 @@ MOST_TEXT = 4000
 """How many characters of a text are shown."""
 
 LABEL = 18
+"""How wide labels are at least; those of a document are as wide as its longest, up to a third of the terminal."""
 
 
 def decisions_of(store: StateStore, run_id: str) -> list[dict[str, Any]]:
@@ -40,12 +41,12 @@ class Lines:
         """Yield a heading, with an empty line before it."""
         yield from ("", self._styled(text, bold=True))
 
-    def pair(self, label: str, text: str, colour: str | None = None) -> Iterator[str]:
+    def pair(self, label: str, text: str, colour: str | None = None, *, column: int = LABEL) -> Iterator[str]:
         """Yield a label and a text, which may have several lines."""
         label = visible(cut(label, self.width - LABEL))
-        indent = " " * (LABEL + 2)
-        first = f"{label:<{LABEL}}  "
-        lines = [part for line in text.split("\n") for part in self._wrapped(line, self.width - LABEL - 2)] or [""]
+        indent = " " * (column + 2)
+        first = f"{label:<{column}}  "
+        lines = [part for line in text.split("\n") for part in self._wrapped(line, self.width - column - 2)] or [""]
         if len(first) > len(indent) and len(first) + len(lines[0]) > self.width:
             yield self._styled(label, dim=True)
             first = indent
@@ -71,8 +72,10 @@ class Lines:
             return
         yield from self.heading(title)
         every = leaves(document)
-        for path, value in islice(every, MOST_LEAVES):
-            yield from self.pair(path or "-", shown(value, MOST_TEXT))
+        first = list(islice(every, MOST_LEAVES))
+        column = max(LABEL, min(self.width // 3, max(len(path) for path, _ in first)))
+        for path, value in first:
+            yield from self.pair(path or "-", shown(value, MOST_TEXT), column=column)
         rest = sum(1 for _ in every)
         if rest:
             yield from self.pair("", f"... and {count(rest, 'value')} more: --json has all")
