@@ -164,7 +164,9 @@ def test_search_finds_ids_and_words(client: Client) -> None:
     assert {item["item_id"] for item in by_title["by_title"]} == {"daily-0/59", "daily-1/59", "daily-2/59"}
     assert by_title["next_cursor"] is None
     assert "Title 59 of the outage" in seen(client, "/search?q=outage+59")
-    assert "All searched" in seen(client, "/search?q=nowhere")
+    text = seen(client, "/search?q=nowhere")
+    assert "All searched" in text
+    assert "None so far" not in text
     assert seen(client, "/search")
 
 
