@@ -1,8 +1,10 @@
-"""Draw docs/pictures: page and report of an invented store, in a headless Chromium. `make pictures` runs this."""
+"""Draw docs/pictures: terminal, page and report of an invented store, in a headless Chromium, for `make pictures`."""
 
 from __future__ import annotations
 
+import io
 import random
+import shlex
 import shutil
 import sqlite3
 import sys
@@ -13,12 +15,18 @@ from pathlib import Path
 
 from orchestrator.state_store import IntelItemInput, StateStore
 from orchestrator.state_store._report import write
+from rich.console import Console
+from rich.terminal_theme import MONOKAI
+from rich.text import Text
 
 from tests.browsing import Browser, page
+from tests.cli.conftest import on_terminal
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
 LAST = "advisories-0412"
+COLUMNS = 100
+VERBS = ("runs ls --limit 8", f"items ls --run {LAST} --best scores_json.total --limit 5")
 LIBRARIES = ("zlib", "libxml2", "curl", "nginx", "openssl", "redis", "sqlite", "ffmpeg", "libpng", "postgres", "git")
 FAULTS = (
     *("Out-of-bounds read", "Use after free", "Integer overflow", "Path traversal", "Denial of service", "Race"),
@@ -119,10 +127,11 @@ def make_store(path: Path) -> None:
 
 def draw(folder: Path) -> None:
     """Draw the pictures of a store that is made in this folder."""
-    path, report = folder / "state.db", folder / "report.html"
+    path, report, terminal = folder / "state.db", folder / "report.html", folder / "terminal.html"
     make_store(path)
     with StateStore(path, read_only=True) as store, report.open("wb") as file:
         write(store, LAST, file)
+    terminal.write_text(on_a_terminal(path), encoding="utf-8")
     programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
     if not all(programs):
         sys.exit("pictures: install Debian's chromium, chromium-driver and fonts-noto-cjk")
@@ -134,14 +143,23 @@ def draw(folder: Path) -> None:
             views = {
                 "page-runs": ("/runs", 1280, 620, False),
                 "page-run": (f"/run?id={LAST}&order=best&by=total", 1280, 640, True),
-                "page-item": (f"/item?id={LAST}%2FCVE-2026-00003", 1280, 600, False),
-                "page-telemetry": ("/plot?type=advisories&path=tokens.in", 1280, 550, False),
             }
             for name, (view, width, height, dark) in views.items():
                 shoot(browser, name, base + view, width, height, dark=dark)
+        shoot(browser, "terminal", terminal.as_uri(), 985, 560, dark=False)
         shoot(browser, "report", report.as_uri(), 1280, 900, dark=False)
     finally:
         browser.driver.quit()
+
+
+def on_a_terminal(path: Path) -> str:
+    """Return HTML of what a terminal shows."""
+    console = Console(record=True, width=COLUMNS, file=io.StringIO())
+    for words in VERBS:
+        console.print(f"$ orchestrator-state {words}", highlight=False)
+        lines = on_terminal(COLUMNS, str(path), *shlex.split(words), TZ="UTC").lines
+        console.print(Text.from_ansi("\n".join(lines)), end="\n\n")
+    return console.export_html(theme=MONOKAI, inline_styles=True)
 
 
 def shoot(browser: Browser, name: str, address: str, width: int, height: int, *, dark: bool) -> None:
