@@ -81,7 +81,8 @@ def _opened(location: str | os.PathLike[str], *, writing: bool) -> Iterator[Stat
 
 @contextlib.contextmanager
 def _listening(port: int) -> Iterator[socket.socket]:
-    with socket.socket() as listener:
+    # asyncio turns Nagle off (each answer on a kept connection would take 40 ms) where it sees that this is TCP.
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((_HERE, port))
