@@ -47,16 +47,17 @@ def list_of_runs(store: StateStore, asked: Asked) -> Answer:
         run_type=run_type, status=statuses, since=starts[since], limit=MOST_RUNS, cursor=asked.get("cursor")
     )
     running = store.list_runs(status="running", order="oldest", limit=_MOST_SILENT)
+    by_time = {
+        name: store.count_runs(run_type=run_type, status=statuses, since=start) for name, start in starts.items()
+    }
     data = {
         "runs": [described(run) for run in page],
         "next_cursor": page.next_cursor,
-        "total": store.count_runs(run_type=run_type, status=statuses, since=starts[since]),
+        "total": by_time[since],
         "since": since,
         "by_status": store.count_runs_by("status", run_type=run_type, since=starts[since]),
         "by_type": store.count_runs_by("run_type", status=statuses, since=starts[since]),
-        "by_time": {
-            name: store.count_runs(run_type=run_type, status=statuses, since=start) for name, start in starts.items()
-        },
+        "by_time": by_time,
         "silent": [run.run_id for run in running if runs.is_silent(run, now=now)],
     }
     return Answer(data, {"records": page})
