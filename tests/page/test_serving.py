@@ -47,7 +47,7 @@ def test_an_answer_does_not_wait_for_an_acknowledgement() -> None:
 
 @pytest.mark.parametrize("decide", [False, True])
 def test_what_only_reads_gives_way_and_the_browser_does_not(filled: Path, decide: bool) -> None:
-    """Guards against a writer that waits for the processor beside a page (1.8 times as long), and a slow browser.
+    """Guards against a writer that waits for the processor beside a page, and a browser that is slow for all it does.
 
     What writes holds the lock of all writers meanwhile, so it must not wait for the processor.
     """

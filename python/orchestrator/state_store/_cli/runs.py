@@ -182,7 +182,7 @@ def delete(shared: Shared, run_ids: tuple[str, ...], force: bool, dry_run: bool,
             confirmed(f"Delete {count(len(found), 'run')} and {count(sum(counts.values()), 'item')}?", yes)
             counts = {run.run_id: store.delete_run(run.run_id, force=force).intel_items for run in found}
         out.rows(_DELETED, ({"run_id": run_id, "intel_items": items} for run_id, items in counts.items()))
-        out.remark(f"{count(len(found), 'run')} {'would be' if dry_run else 'were'} deleted")
+        out.remark(f"{count(len(found), 'run')} {'would be deleted' if dry_run else 'deleted'}")
 
 
 _DELETED = (Field("run_id", "Run", "id"), Field("intel_items", "Items", "number"))
