@@ -19,6 +19,7 @@ use crate::memory;
 use crate::model::columns::ItemColumn;
 use crate::model::rows::Items;
 use crate::sqlite::lists::best;
+use crate::sqlite::lists::order::Order;
 
 /// What each COPY begins with, before its flags and the length of what may come with them.
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
@@ -107,6 +108,8 @@ impl Filter {
 pub(super) struct ItemReader {
     selection: Py<ItemSelection>,
     items: Py<PyList>,
+    /// The places of all of them.
+    places: Vec<i64>,
     reading: Reading,
 }
 
@@ -123,7 +126,7 @@ struct Reading {
 }
 
 impl Reading {
-    fn take(&mut self, data: &[u8]) -> Result<Items, StoreError> {
+    fn take(&mut self, data: &[u8], places: &mut Vec<i64>) -> Result<Items, StoreError> {
         let (mut copied, mut cells, mut items) = (Copied::new(data)?, Vec::new(), Items::new());
         while !self.is_over && copied.next(&mut cells)? {
             let is_kept = self.filter.keeps(&cells)?;
@@ -139,6 +142,7 @@ impl Reading {
                 self.last = Some((memory::lossy(time)?, place(&cells)?));
             }
             if is_kept {
+                memory::push(places, place(&cells)?)?;
                 self.push(&cells, &mut items)?;
             }
         }
@@ -161,11 +165,29 @@ impl Reading {
 impl ItemReader {
     /// Take some whole rows, and make the dicts of those that are kept.
     fn take(&mut self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
-        let reading = &mut self.reading;
-        let items = py.detach(|| reading.take(data))?;
+        let (reading, places) = (&mut self.reading, &mut self.places);
+        let items = py.detach(|| reading.take(data, places))?;
         let selection = self.selection.get();
         Dicts::new(self.items.bind(py), &selection.columns)?
             .extend(std::iter::once(Some(items)), &selection.operation)
+    }
+
+    /// Put the dicts into the selection's order, where the rows came in none.
+    fn sort(&mut self, py: Python<'_>) -> PyResult<()> {
+        let (places, is_newest_first) = (&self.places, self.selection.get().order == Order::Newest);
+        let numbers = py.detach(|| {
+            let mut numbers = memory::collect((0..places.len()).map(Ok::<_, memory::OutOfMemory>))?;
+            numbers.sort_unstable_by_key(|number| places[*number]);
+            if is_newest_first {
+                numbers.reverse();
+            }
+            Ok::<_, memory::OutOfMemory>(numbers)
+        })?;
+        let items = self.items.bind(py);
+        let sorted =
+            numbers.into_iter().map(|number| items.get_item(number)).collect::<PyResult<Vec<_>>>()?;
+        self.items = PyList::new(py, sorted)?.unbind();
+        Ok(())
     }
 
     /// The dicts so far.
@@ -292,7 +314,8 @@ impl ItemSelection {
             last: None,
             is_over: false,
         };
-        ItemReader { selection: slf.clone().unbind(), items: PyList::empty(slf.py()).unbind(), reading }
+        let items = PyList::empty(slf.py()).unbind();
+        ItemReader { selection: slf.clone().unbind(), items, places: Vec::new(), reading }
     }
 
     /// What counts the rows that are kept.

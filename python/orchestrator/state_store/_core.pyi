@@ -143,6 +143,9 @@ class ItemReader:
     def take(self, data: bytes) -> None:
         """Take some whole rows of a binary COPY."""
 
+    def sort(self) -> None:
+        """Put the dicts into the selection's order, where the rows came in none."""
+
     @property
     def items(self) -> list[IntelItem]:
         """The dicts so far."""

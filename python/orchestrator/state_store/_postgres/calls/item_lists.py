@@ -76,6 +76,8 @@ class ItemLists(Engine):
         most = _SCANNED if sought else None if limit is None else limit + 1
         reader = selection.reader(limit)
         self._scan(session, selection, selection.columns, reader.take, after=after, most=most)
+        if most is None:
+            reader.sort()
         if not sought or reader.is_over or reader.scanned < _SCANNED:
             return reader
         with _moment(session):
@@ -166,15 +168,16 @@ class ItemLists(Engine):
         after: int | None = None,
         most: int | None = None,
     ) -> None:
-        """Read the first rows behind a place, of one moment."""
+        """Read the first rows behind a place, of one moment; where all are read, in no order."""
         where, values = self._of_items(selection)
         newest = selection.is_newest_first
         if after is not None:
             where += f" AND seq {'<' if newest else '>'} %s"
             values.append(after)
-        query = f"{self._select(selection, columns)} WHERE {where} ORDER BY seq {'DESC' if newest else 'ASC'}"
+        query = f"{self._select(selection, columns)} WHERE {where}"
+        # To sort wide rows takes the server as long as to send them, and it sends none meanwhile.
         if most is not None:
-            query += " LIMIT %s"
+            query += f" ORDER BY seq {'DESC' if newest else 'ASC'} LIMIT %s"
             values.append(min(most, 2**62))
         copy_out(session, query, values, take)
 
