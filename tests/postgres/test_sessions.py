@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 
 import psycopg
@@ -41,6 +41,17 @@ def test_sessions_that_the_server_has_ended_are_replaced(store: StateStore) -> N
     assert end_sessions() >= 2
     store.upsert_intel_item(make_item("b"))
     assert end_sessions() >= 1
+    assert item_ids(store) == ["a", "b"]
+
+
+def test_item_is_written_after_a_rollback(store: StateStore) -> None:
+    """With what it has prepared itself, psycopg drops all that is prepared in the session."""
+    for number in range(8):
+        store.write_telemetry("run-1", {"number": number})
+    for item_id in ("a", "b"):
+        store.upsert_intel_item(make_item(item_id))
+        with suppress(ZeroDivisionError), store.transaction():
+            raise ZeroDivisionError
     assert item_ids(store) == ["a", "b"]
 
 

@@ -19,10 +19,14 @@ from orchestrator.state_store.exceptions import (
     StoreBusyError,
     TransactionError,
 )
+from psycopg.generators import execute
 from psycopg.waiting import Wait
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from orchestrator.state_store._postgres.address import Address
+    from psycopg.abc import PQGen
 
 T = TypeVar("T")
 
@@ -62,6 +66,7 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.warnings: list[str] = []
+        self._prepared_calls: set[bytes] = set()
         self._process = os.getpid()
         # The handler must not refer to the session: a lost one is closed when the last reference goes.
         self.add_notice_handler(partial(_note, self.warnings))
@@ -79,6 +84,36 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
                     gen.close()
                 self.pgconn.finish()
             raise
+
+    def call(self, function: str, values: Sequence[str | int | None]) -> None:
+        """Call a function that returns nothing.
+
+        A cursor of psycopg's works for that as long as half of what the server does, of which it has the interpreter.
+        """
+        self.wait(self._call(function, [None if value is None else str(value).encode() for value in values]))
+
+    def _call(self, function: str, values: list[bytes | None]) -> PQGen[None]:
+        numbers = ", ".join(f"${number}" for number in range(1, len(values) + 1))
+        sql, name = f"SELECT {function}({numbers})".encode(), function.rpartition(".")[2].encode()
+        if self.prepare_threshold is None:
+            self.pgconn.send_query_params(sql, values)
+            return (yield from self._executed())
+        while True:
+            if name not in self._prepared_calls:
+                self.pgconn.send_prepare(name, sql)
+                yield from self._executed()
+                self._prepared_calls.add(name)
+            self.pgconn.send_query_prepared(name, values)
+            try:
+                return (yield from self._executed())
+            except psycopg.errors.InvalidSqlStatementName:
+                # After a ROLLBACK, psycopg drops all that is prepared, for what it has prepared itself.
+                self._prepared_calls.discard(name)
+
+    def _executed(self) -> PQGen[None]:
+        for result in (yield from execute(self.pgconn)):
+            if result.status == psycopg.pq.ExecStatus.FATAL_ERROR:
+                raise psycopg.errors.error_from_result(result)
 
     def _watched(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
         """Pass everything on, and look at the time whenever nothing has come for a while."""

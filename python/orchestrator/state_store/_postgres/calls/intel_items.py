@@ -30,9 +30,13 @@ class IntelItems(Engine):
     def upsert_intel_item(self, item: IntelItemInput | SupportsKeysAndGetItem[str, Any]) -> None:
         """Insert or update one item."""
         columns = self.arguments.item(item)
-        sql = f"SELECT {self.schema}.put_item_3({', '.join(['%s'] * 14)})".encode()
+        function = f"{self.schema}.put_item_3"
         operation = f"upsert_intel_item {excerpt(Rows.unescape(columns[0] or ''))}"
-        self.send(operation, lambda wait: [(sql, [wait, self.lock_key, *columns])])
+        if self.own() is None:
+            self.write(operation, lambda session, wait: session.call(function, [wait, self.lock_key, *columns]))
+        else:
+            sql = f"SELECT {function}({', '.join(['%s'] * 14)})".encode()
+            self.send(operation, lambda wait: [(sql, [wait, self.lock_key, *columns])])
 
     def upsert_intel_items_batch(self, items: Iterable[IntelItemInput | SupportsKeysAndGetItem[str, Any]]) -> None:
         """Insert or update many items in one transaction."""
