@@ -44,7 +44,8 @@ class Ours:
         self._open(f"{url}&schema={schema}")
 
     def _open(self, where: str) -> None:
-        self._store = StateStore(where)
+        # A session for each of eight threads, as the others have.
+        self._store = StateStore(where, pool_size=8)
         self.upsert = self._store.upsert_intel_item
         self.upsert_batch = self._store.upsert_intel_items_batch
         self.list_run = self._store.list_intel_items_for_run
