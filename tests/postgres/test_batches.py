@@ -276,6 +276,7 @@ def test_a_large_batch_takes_little_memory_of_the_server(url: str, pytestconfig:
         for revision in (0, 0, 1):
             store.upsert_intel_items_batch(make_items(MADE_UP, "run-1", count, revision=revision))
         assert store.count_intel_items() == count
+    print(f"MB: {most[0] / MB:.1f}")
     assert 0 < most[0] <= 64 * MB
 
 
