@@ -37,7 +37,7 @@ const GATHERED: usize = 60 << 10;
 /// Bytes of zeros behind a commit that makes the file longer. A sync that has to record the size of a file waits for the
 /// journal of the file system as well, which takes half as long again, and much longer where others write to the disk.
 /// So the next commits overwrite what is there. To SQLite zeros are no frame, as what an older log leaves is none.
-const AHEAD: i64 = 256 << 10;
+const AHEAD: i64 = 5 * GATHERED as i64;
 
 /// A log as SQLite holds it; the file of the system's own VFS follows it in memory.
 #[repr(C)]
@@ -50,6 +50,8 @@ pub(crate) struct LogFile {
     end: i64,
     /// Something was written since the last sync.
     unsynced: bool,
+    /// The last commit was synced, and none has come since.
+    syncs_commits: bool,
     /// Something was committed since the last sync.
     committed: bool,
     /// The file is known to be as long.
@@ -84,6 +86,7 @@ pub(crate) unsafe fn wrap(file: *mut sqlite3_file, name: *const c_char, code: c_
         name,
         opened,
         unsynced: false,
+        syncs_commits: false,
         committed: false,
         length: 0,
         syncs: None,
@@ -194,17 +197,25 @@ unsafe extern "C" fn write(
 unsafe fn write_ahead(file: *mut sqlite3_file) {
     // SAFETY: the caller has a file that `open` set up.
     let log = unsafe { &mut *file.cast::<LogFile>() };
-    if std::mem::replace(&mut log.committed, true) || log.end <= log.length {
+    log.committed = true;
+    if !std::mem::take(&mut log.syncs_commits) || log.end <= log.length {
         return;
     }
     log.length = log.opened.size().unwrap_or(i64::MAX);
     if log.length == log.end && log.gathered.try_reserve(GATHERED).is_ok() {
         log.gathered.resize(GATHERED, 0);
         let zeros = log.gathered.as_ptr().cast();
-        while log.length < log.end + AHEAD
-            && pass!(LogFile, file, xWrite, zeros, GATHERED as c_int, log.length) == SQLITE_OK
+        let mut end = log.end;
+        while end < log.end + AHEAD
+            && pass!(LogFile, file, xWrite, zeros, GATHERED as c_int, end) == SQLITE_OK
         {
-            log.length += GATHERED as i64;
+            end += GATHERED as i64;
+        }
+        log.length = end;
+        if end < log.end + AHEAD {
+            // What room there is may be needed for this very commit; it is not tried again before the log starts over.
+            let _ = pass!(LogFile, file, xTruncate, log.end);
+            log.length = i64::MAX;
         }
         log.gathered.clear();
     }
@@ -233,7 +244,7 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
     let log = unsafe { &mut *file.cast::<LogFile>() };
     // SAFETY: as above.
     let index = unsafe { main_file::index_of_log(log.name) };
-    log.committed = false;
+    log.syncs_commits |= std::mem::take(&mut log.committed);
     let written = if std::mem::take(&mut log.unsynced) { log.end.unsigned_abs() } else { 0 };
     let to_sync = index.map(|(index, _)| (index.salts(), log_doubt::end(index).max(written)));
     if let Some(syncs) = &log.syncs {
