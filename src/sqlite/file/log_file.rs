@@ -50,10 +50,8 @@ pub(crate) struct LogFile {
     end: i64,
     /// Something was written since the last sync.
     unsynced: bool,
-    /// The last commit was synced, and none has come since.
-    syncs_commits: bool,
-    /// Something was committed since the last sync.
-    committed: bool,
+    /// Whether the last commit was synced; `None` before the first.
+    commit_is_synced: Option<bool>,
     /// The file is known to be as long.
     length: i64,
     /// Which log was last synced with success, and up to where.
@@ -86,8 +84,7 @@ pub(crate) unsafe fn wrap(file: *mut sqlite3_file, name: *const c_char, code: c_
         name,
         opened,
         unsynced: false,
-        syncs_commits: false,
-        committed: false,
+        commit_is_synced: None,
         length: 0,
         syncs: None,
         failed: None,
@@ -197,8 +194,7 @@ unsafe extern "C" fn write(
 unsafe fn write_ahead(file: *mut sqlite3_file) {
     // SAFETY: the caller has a file that `open` set up.
     let log = unsafe { &mut *file.cast::<LogFile>() };
-    log.committed = true;
-    if !std::mem::take(&mut log.syncs_commits) || log.end <= log.length {
+    if log.commit_is_synced.replace(false) != Some(true) || log.end <= log.length {
         return;
     }
     log.length = log.opened.size().unwrap_or(i64::MAX);
@@ -244,7 +240,7 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
     let log = unsafe { &mut *file.cast::<LogFile>() };
     // SAFETY: as above.
     let index = unsafe { main_file::index_of_log(log.name) };
-    log.syncs_commits |= std::mem::take(&mut log.committed);
+    log.commit_is_synced = log.commit_is_synced.map(|_| true);
     let written = if std::mem::take(&mut log.unsynced) { log.end.unsigned_abs() } else { 0 };
     let to_sync = index.map(|(index, _)| (index.salts(), log_doubt::end(index).max(written)));
     if let Some(syncs) = &log.syncs {
