@@ -198,9 +198,9 @@ def interrupted_at_random(path: str, times: int) -> dict[str, list[int]]:
 
 FLOATS = [{"number": 1 / 3 + number} for number in range(100)]
 CONVERTED: dict[str, Callable[[StateStore], object]] = {
-    "batch": lambda store: store.upsert_intel_items_batch([{**item("new"), "claims_json": FLOATS}] * 6_000),
+    "batch": lambda store: store.upsert_intel_items_batch([{**item("new"), "claims_json": FLOATS}] * 30_000),
     "unusual batch": lambda store: store.upsert_intel_items_batch(
-        [{**item("new"), "claims_json": FLOATS, "scores_json": (1,)}] * 6_000
+        [{**item("new"), "claims_json": FLOATS, "scores_json": (1,)}] * 30_000
     ),
     "list_runs": lambda store: store.list_runs(),
     "get_telemetry": lambda store: store.get_telemetry("large"),
