@@ -212,15 +212,17 @@ class Engine:
             if self.opened() is found:
                 self._open = None
             return
-        with found.lock:
-            if found.is_over:
-                return
-            found.is_over = True
-            found.holder.release()
-            if self.opened() is found:
-                self._open = None
-            self._writes.give_back(found.lease)
-        self._gate.release(found.lease)
+        try:
+            with found.lock:
+                if found.is_over:
+                    return
+                found.is_over = True
+                found.holder.release()
+                if self.opened() is found:
+                    self._open = None
+                self._writes.give_back(found.lease)
+        finally:
+            self._gate.release(found.lease)
 
     def read(self, operation: str, work: _Read[T]) -> T:
         """Read in a session of the pool, or in the caller's own transaction so that it sees what it wrote."""

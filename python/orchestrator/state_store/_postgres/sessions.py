@@ -21,7 +21,7 @@ _LONGEST_IDLE = 60.0
 """Seconds after which a session that nobody has used is closed."""
 
 _LONGEST_WAIT = 1.0
-"""Seconds after which who waits for a session looks again: a call that was interrupted tells nobody."""
+"""Seconds after which who waits for a session looks again: an interrupted call, and the store's end, tell nobody."""
 
 _FORGOTTEN: list[Session] = []
 """Sessions of the process that this one was forked from: to close them would end them there."""
@@ -32,16 +32,18 @@ _ALL: weakref.WeakSet[Sessions] = weakref.WeakSet()
 class Lease:
     """One call's use of a session. The call makes it first: wherever Ctrl-C ends it, it is over with the lease."""
 
-    __slots__ = ("__weakref__", "round", "session", "was_used")
+    __slots__ = ("__weakref__", "round", "session", "thread", "turn", "was_used")
 
     def __init__(self) -> None:
         self.session: Session | None = None
         self.was_used = False
         self.round = -1
+        self.thread = threading.get_ident()
+        self.turn: threading.Condition | None = None
 
 
 class Sessions:
-    """At most so many sessions at a time."""
+    """At most so many sessions at a time. A session that is given back goes to the call that has waited longest."""
 
     def __init__(self, opener: Opener, most: int) -> None:
         self._opener, self._most = opener, most
@@ -50,6 +52,8 @@ class Sessions:
         self._changed = threading.Condition(self._lock)
         self._idle: list[tuple[Session, float]] = []
         self._leases: weakref.WeakSet[Lease] = weakref.WeakSet()
+        # Weakly: a call that was interrupted has left the queue.
+        self._waiting: list[weakref.ref[Lease]] = []
         self._round = 0
         self._closed = False
         _ALL.add(self)
@@ -63,16 +67,8 @@ class Sessions:
             When none is free in time.
         """
         with self._lock:
-            while True:
-                if self._closed:
-                    raise StoreClosedError("the store is closed")
-                if len(self._leases) < self._most:
-                    break
-                if deadline.left() == 0:
-                    raise deadline.busy()
-                self._changed.wait(min(deadline.left(), _LONGEST_WAIT))
+            self._wait_for_turn(lease, deadline)
             lease.round = self._round
-            self._leases.add(lease)
             while self._idle:
                 session, since = self._idle.pop()
                 if time.monotonic() - since < _LONGEST_IDLE and _is_sound(session):
@@ -83,10 +79,44 @@ class Sessions:
         lease.session = self._opener.open(deadline)
         return lease.session
 
+    def _wait_for_turn(self, lease: Lease, deadline: Deadline) -> None:
+        # A signal handler that came while its thread waits goes first: its thread waits for it.
+        threads = [None if other is None else other.thread for other in (ref() for ref in self._waiting)]
+        place = threads.index(lease.thread) if lease.thread in threads else len(threads)
+        self._waiting.insert(place, weakref.ref(lease))
+        while True:
+            if self._closed:
+                raise StoreClosedError("the store is closed")
+            self._call_next()
+            if lease in self._leases:
+                return
+            if deadline.left() == 0:
+                raise deadline.busy()
+            lease.turn = lease.turn or threading.Condition(self._lock)
+            lease.turn.wait(min(deadline.left(), _LONGEST_WAIT))
+
+    def _call_next(self) -> None:
+        """Give what is free to those that wait, in their order."""
+        while self._waiting and len(self._leases) < self._most:
+            try:
+                first = self._waiting[0]
+            except IndexError:
+                return
+            # Only who has one leaves the queue: Ctrl-C may come in between.
+            lease = first()
+            if lease is not None:
+                self._leases.add(lease)
+            with suppress(ValueError):
+                self._waiting.remove(first)
+            if lease is not None and lease.turn is not None:
+                lease.turn.notify()
+
     def give_back(self, lease: Lease) -> None:
         """Keep a session for the next call, unless something is open in it."""
         with self._lock:
             if lease not in self._leases:
+                with suppress(ValueError):
+                    self._waiting.remove(weakref.ref(lease))
                 return
             self._leases.discard(lease)
             session, lease.session = lease.session, None
@@ -96,6 +126,7 @@ class Sessions:
                     self._idle.append((session, time.monotonic()))
                 else:
                     session.close()
+            self._call_next()
             self._changed.notify_all()
 
     def renew(self) -> None:
@@ -110,7 +141,6 @@ class Sessions:
         with self._lock:
             self._closed = True
             self.renew()
-            self._changed.notify_all()
 
     def close(self, deadline: Deadline) -> bool:
         """Wait for the sessions that are used, and close all; return whether none was left."""
@@ -130,7 +160,7 @@ class Sessions:
         _FORGOTTEN.extend([session for session, _ in self._idle] + leased)
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._idle, self._leases = [], weakref.WeakSet()
+        self._idle, self._leases, self._waiting = [], weakref.WeakSet(), []
 
     def __del__(self) -> None:
         """Close what the last call has left."""
