@@ -31,7 +31,6 @@ _SETTINGS = {
     "max_connections": "200",
     "wal_level": "minimal",
     "max_wal_senders": "0",
-    "jit": "off",
     "autovacuum_naptime": "10s",
 }
 """A commit is on disk, as it is on a server that is kept. The rest has it start and answer quickly."""

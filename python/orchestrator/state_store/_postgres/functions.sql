@@ -288,7 +288,8 @@ CREATE FUNCTION {schema}.put_items_3(
     _places integer[], _item_id text[], _run_id text[], _item_type text[], _title text[], _summary text[],
     _claims_json text[], _evidence_json text[], _scores_json text[], _risk_flags_json text[],
     _explainability_json text[], _decision text[], _decision_reason text[]
-) RETURNS void LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+) RETURNS void LANGUAGE plpgsql
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 DECLARE
     _at text;
     _stale text := {schema}.ago_1(60);

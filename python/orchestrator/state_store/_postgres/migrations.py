@@ -18,7 +18,7 @@ from orchestrator.state_store.exceptions import (
 if TYPE_CHECKING:
     from orchestrator.state_store._postgres.deadline import Deadline
 
-_STEPS = ("schema.sql", "schema_2.sql", "schema_3.sql")
+_STEPS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql")
 """What makes version 1, and what makes each version of the one before. The functions are replaced with each."""
 
 VERSION = len(_STEPS)

@@ -212,6 +212,8 @@ class Opener:
             self._parameters.setdefault("target_session_attrs", "read-write")
         if not address.pooler:
             options = (
+                # To compile one takes longer than most statements do.
+                "-c jit=off",
                 str(address.parameters.get("options") or ""),
                 "-c default_transaction_isolation=read\\ committed",
                 f"-c synchronous_commit={'on' if full else 'off'}",
