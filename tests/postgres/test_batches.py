@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -20,7 +21,7 @@ from benches.items import MADE_UP, make_items
 from benches.proxy import Proxy
 from tests import servers
 from tests.conformance.seen import assert_sound
-from tests.helpers import in_threads, item_ids, make_item
+from tests.helpers import TIMEOUT, in_threads, item_ids, make_item
 
 MB = 1 << 20
 
@@ -292,6 +293,22 @@ def test_chunks_are_not_made_ahead_of_the_server() -> None:
             assert int(query.split()[1]) >= 6
 
         assert pipelined(session, b"BEGIN", statements(), b"COMMIT") == [(0,)]
+
+
+def test_a_chunk_is_with_the_server_before_the_next_one_is_made() -> None:
+    """So that the server works on it meanwhile."""
+    url = servers.shared()
+    with psycopg.connect(url, autocommit=True) as session, psycopg.connect(url, autocommit=True) as other:
+        sql = "SELECT application_name FROM pg_stat_activity WHERE pid = %s"
+
+        def statements() -> Iterator[Statement]:
+            for number in "123":
+                yield b"SELECT set_config('application_name', %s, false), length(%s)", [number, "x" * 5 * MB]
+                limit = time.monotonic() + TIMEOUT
+                while other.execute(sql, [session.info.backend_pid]).fetchall() != [(number,)]:
+                    assert time.monotonic() < limit, "it waits for the rest of the chunk"
+
+        assert pipelined(session, b"BEGIN", statements(), b"COMMIT") == [("1", 5 * MB)]
 
 
 def test_a_batch_of_several_megabytes_an_item_is_written(url: str, pytestconfig: pytest.Config) -> None:

@@ -17,6 +17,10 @@ Statement = tuple[bytes, Sequence[Any]]
 """SQL, and its parameters."""
 
 
+class Abandoned(Exception):
+    """The statements cannot be made in this way: nothing is to be done."""
+
+
 def pipelined(
     session: psycopg.Connection, begin: bytes, statements: Iterable[Statement], end: bytes
 ) -> list[tuple[Any, ...]]:
@@ -26,7 +30,7 @@ def pipelined(
     None is prepared: psycopg would believe that of one behind a failure, which the server has skipped.
     """
     first: psycopg.Cursor | None = None
-    failed: list[psycopg.Error] = []
+    failed: list[Exception] = []
     handled = sys.exception()
     try:
         with session.pipeline() as pipeline:
@@ -35,15 +39,14 @@ def pipelined(
             try:
                 session.execute(begin, prepare=False)
                 for sql, parameters in statements:
-                    if first is not None:
-                        # What waits to be sent is moved in memory with each part that is: a gigabyte would
-                        # never be sent.
-                        session.wait(send(session.pgconn))
                     cursor = session.execute(sql, parameters, prepare=False)
                     first = first or cursor
+                    # The server has it before the next one is made: psycopg sends a part only. What waits to be sent is
+                    # moved in memory with each part that is, so that a gigabyte would never be sent.
+                    session.wait(send(session.pgconn))
                 session.execute(end, prepare=False)
-            except psycopg.Error as error:
-                # To leave the pipeline fails as well then. psycopg would log that.
+            except (psycopg.Error, Abandoned) as error:
+                # To leave the pipeline may fail as well then. psycopg would log that.
                 failed.append(error)
         if failed:
             raise failed.pop()
