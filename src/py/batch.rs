@@ -5,7 +5,7 @@ use std::sync::mpsc;
 
 use pyo3::prelude::*;
 
-use super::convert::item;
+use super::convert::plain;
 use super::gil::TimeSlice;
 use super::open::{Open, interruptible};
 use crate::error::ErrorKind;
@@ -33,7 +33,7 @@ pub(super) fn upsert_while_encoding(
     let Some((first, rest)) = items.split_at_checked(SLICE).filter(|_| items.len() >= WORTH_A_THREAD) else {
         return Ok(false);
     };
-    let Some(first) = item::plain(first, strict) else { return Ok(false) };
+    let Some(first) = plain::rows(first, strict) else { return Ok(false) };
     let (store, owner) = (open.store()?, open.caller(py)?);
     let (to_writer, slices) = mpsc::channel();
     let mut to_writer = Some(Own::new(to_writer));
@@ -51,7 +51,7 @@ pub(super) fn upsert_while_encoding(
         let mut time_slice = TimeSlice::begin();
         for slice in rest.chunks(SLICE) {
             let goes_on = time_slice.yield_gil_or_end(py);
-            let rows = goes_on.is_ok().then(|| item::plain(slice, strict)).flatten();
+            let rows = goes_on.is_ok().then(|| plain::rows(slice, strict)).flatten();
             let Some(rows) = rows else {
                 to_writer = None;
                 interrupted.store(true, Ordering::Relaxed);

@@ -70,8 +70,12 @@ impl Arguments {
 
     /// The items of an iterable as a batch.
     fn items(&self, items: &Bound<'_, PyAny>) -> PyResult<ItemBatch> {
-        let py = items.py();
-        ItemBatch::new(py, item::many(py, &item::exhaust(items)?, &self.0)?)
+        ItemBatch::new(items.py(), item::exhaust(items)?, &self.0)
+    }
+
+    /// The same batch with all of its items encoded.
+    fn encoded(&self, py: Python<'_>, batch: &ItemBatch) -> PyResult<ItemBatch> {
+        batch.encoded(py, &self.0)
     }
 
     /// Items, decisions on them and their reasons.

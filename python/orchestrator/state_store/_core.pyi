@@ -214,6 +214,9 @@ class Arguments:
     def items(self, items: Iterable[IntelItemInput | SupportsKeysAndGetItem[str, Any]]) -> ItemBatch:
         """Return the items of an iterable as a batch."""
 
+    def encoded(self, batch: ItemBatch) -> ItemBatch:
+        """Return the same batch with all of its items encoded."""
+
     @staticmethod
     def decisions(
         decisions: Mapping[str, str | tuple[str | None, str | None] | None],
@@ -284,8 +287,11 @@ class ItemBatch:
     def runs(self) -> list[bytes]:
         """Return the runs, and for messages the place and the id of the first item of each: an array each."""
 
-    def chunk(self, start: int) -> tuple[list[bytes], int]:
-        """Return places and columns of the items from this one on, an array each, and the item behind them."""
+    def chunk(self, start: int) -> tuple[list[bytes], int] | None:
+        """Return places and columns of the items from this one on, an array each, and the item behind them.
+
+        None if one of them is unusual, so that to encode it could run code of the user's.
+        """
 
 @final
 class Rows:

@@ -48,21 +48,6 @@ pub(in crate::py) fn many(
     Ok(rows)
 }
 
-/// Items of which each is just what is documented, as rows; `None` where one is anything else.
-///
-/// Runs no code of the user's and makes no Python object, so that the writer may be held meanwhile.
-pub(in crate::py) fn plain(items: &[Bound<'_, PyAny>], strict: bool) -> Option<NewItems> {
-    let mut rows = NewItems::new();
-    for item in items {
-        let item = item.cast_exact().ok()?;
-        if strict && unknown_key(item).is_some() {
-            return None;
-        }
-        push(&mut rows, item, &Plain).ok()?;
-    }
-    Some(rows)
-}
-
 /// The keys of an item as it comes, by what they hold; in the order of the columns.
 struct Keys<'py> {
     text: [&'py Bound<'py, PyString>; 5],
@@ -93,7 +78,7 @@ impl<'py> Keys<'py> {
 }
 
 /// How the values of an item are taken.
-trait Taking {
+pub(super) trait Taking {
     type Error: From<PyErr> + From<OutOfMemory>;
 
     fn text<'a>(
@@ -111,7 +96,11 @@ trait Taking {
 }
 
 /// Append an item as a row.
-fn push<T: Taking>(rows: &mut NewItems, item: &Bound<'_, PyDict>, taking: &T) -> Result<(), T::Error> {
+pub(super) fn push<T: Taking>(
+    rows: &mut NewItems,
+    item: &Bound<'_, PyDict>,
+    taking: &T,
+) -> Result<(), T::Error> {
     let keys = Keys::of(item.py());
     for key in keys.text {
         let value = item.get_item(key)?.ok_or_else(|| taking.missing(key))?;
@@ -133,45 +122,6 @@ fn push<T: Taking>(rows: &mut NewItems, item: &Bound<'_, PyDict>, taking: &T) ->
         }
     }
     Ok(())
-}
-
-/// Takes exactly what JSON and text are made of, and nothing else.
-struct Plain;
-
-/// Something that [`Plain`] does not take, or no memory for it.
-struct Unusual;
-
-impl From<PyErr> for Unusual {
-    fn from(_: PyErr) -> Self {
-        Self
-    }
-}
-
-impl From<OutOfMemory> for Unusual {
-    fn from(_: OutOfMemory) -> Self {
-        Self
-    }
-}
-
-impl Taking for Plain {
-    type Error = Unusual;
-
-    fn text<'a>(&self, _: &Bound<'_, PyString>, value: &'a Bound<'_, PyAny>) -> Result<&'a str, Unusual> {
-        Ok(value.cast_exact::<PyString>().map_err(|_| Unusual)?.to_str()?)
-    }
-
-    fn json(
-        &self,
-        _: &Bound<'_, PyString>,
-        value: &Bound<'_, PyAny>,
-        to: &mut Vec<u8>,
-    ) -> Result<(), Unusual> {
-        if json::encode_plain(value, to)? { Ok(()) } else { Err(Unusual) }
-    }
-
-    fn missing(&self, _: &Bound<'_, PyString>) -> Unusual {
-        Unusual
-    }
 }
 
 /// Takes all that can be stored; an error says which item it is about.

@@ -8,5 +8,6 @@ pub(super) mod json;
 mod json_writer;
 pub(super) mod large_json;
 mod mapping;
+pub(super) mod plain;
 pub(super) mod run;
 pub(super) mod values;

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.state_store._core import ItemSelection, Rows
+from orchestrator.state_store._core import ItemBatch, ItemSelection, Rows
 from orchestrator.state_store._postgres.engine import Engine
 from orchestrator.state_store._postgres.faults import error_of, excerpt
+from orchestrator.state_store._postgres.pipeline import Abandoned
 from orchestrator.state_store._postgres.wire import Wire
 from orchestrator.state_store.exceptions import IntelItemNotFoundError
 
@@ -40,15 +41,24 @@ class IntelItems(Engine):
 
     def upsert_intel_items_batch(self, items: Iterable[IntelItemInput | SupportsKeysAndGetItem[str, Any]]) -> None:
         """Insert or update many items in one transaction."""
-        operation = "upsert_intel_items_batch"
         batch = self.arguments.items(items)
+        try:
+            self._put(batch)
+        except Abandoned:
+            self._put(self.arguments.encoded(batch))
+
+    def _put(self, batch: ItemBatch) -> None:
+        operation = "upsert_intel_items_batch"
         sql = f"SELECT {self.schema}.put_items_3({', '.join(['%s'] * 18)})".encode()
 
         def put(wait: int | None) -> Iterator[Statement]:
             of_runs: Sequence[Any] = (wait, batch.places, *map(Wire, batch.runs()))
             stop = 0
             while stop < len(batch):
-                arrays, stop = batch.chunk(stop)
+                chunk = batch.chunk(stop)
+                if chunk is None:
+                    raise Abandoned
+                arrays, stop = chunk
                 yield sql, [*of_runs, *map(Wire, arrays)]
                 of_runs = _NO_RUNS
 
