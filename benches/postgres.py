@@ -43,6 +43,9 @@ LONGEST_STALL = 0.02
 SLOW = 0.002
 """Seconds that a round trip takes through the proxy that is slow."""
 
+AS_IT_COMES = {"shared_buffers": "128MB", "wal_level": "replica", "max_wal_senders": "10"}
+"""PostgreSQL's own values of what a server of the tests has otherwise."""
+
 Work = Callable[[], object]
 
 
@@ -329,7 +332,7 @@ def main() -> int:
     results = Results(options.contenders or [name for name in CONTENDERS if name != FILE or not options.gate])
     rounds = options.rounds or (GATE_ROUNDS if options.gate else ROUNDS)
     with ExitStack() as stack:
-        server = stack.enter_context(Server())
+        server = stack.enter_context(Server(AS_IT_COMES))
         bench = Bench(server, stack.enter_context(Proxy(server.port, SLOW)))
         if os.sched_getscheduler(0) == os.SCHED_FIFO:
             # The server's processes are, too, and a thread that wakes up would wait for one of them to sleep.
