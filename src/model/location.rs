@@ -54,6 +54,9 @@ impl Location {
         match (scheme.to_ascii_lowercase().as_str(), rest.strip_prefix(b"//")) {
             ("sqlite", Some(rest)) => sqlite(rest),
             ("sqlite", None) if rest.starts_with(b"/") => Err(of_sqlite()),
+            ("postgresql" | "postgres", None) if rest.starts_with(b"/") => Err(refused(
+                "a postgresql: URL has two slashes, postgresql://host/db; a pathlib.Path takes one of them away",
+            )),
             ("file", _) if rest.starts_with(b"/") && rest.iter().any(|byte| b"?#".contains(byte)) => {
                 Err(refused(
                     "a file:// URL takes nothing behind a ? or #; give options by keyword, or the file as a pathlib.Path",

@@ -66,6 +66,7 @@ def test_url_of_memory(tmp_path: Path, url: str) -> None:
         "sqlite://host/state.db",
         "sqlite:///state.db?timeout=5",
         "sqlite:/state.db",
+        str(Path("postgresql://user@host/state")),
         "file://host/state.db",
         "file:",
         "file:///state.db?mode=ro",
