@@ -1,15 +1,18 @@
 """Build a manylinux2014 wheel for each CPython >= 3.11 on PATH, check each, and try it in a fresh environment.
 
 zig links against the symbols of glibc 2.17 wherever this runs, so that no old container is needed; auditwheel
-says whether a wheel asks for more.
+says whether a wheel asks for more. It overlooks functions that glibc 2.17 has not at all: those have no version then,
+and a system without them cannot import the wheel.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,6 +40,17 @@ def check(wheel: Path) -> None:
     shown = subprocess.run(["auditwheel", "show", wheel], capture_output=True, text=True, check=True).stdout
     if PLATFORM not in shown:
         sys.exit(f"{wheel.name} is not for {PLATFORM}: {shown}")
+    if missing := [name for name in unversioned(wheel) if not name.startswith(("Py", "_Py"))]:
+        sys.exit(f"{wheel.name} needs what glibc 2.17 has not: {', '.join(missing)}")
+
+
+def unversioned(wheel: Path) -> list[str]:
+    """Return what the extension cannot be loaded without and expects of no certain version of a library."""
+    with zipfile.ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as folder:
+        [extension] = [name for name in archive.namelist() if name.endswith(".so")]
+        command = ["readelf", "--dyn-syms", "--wide", archive.extract(extension, folder)]
+        symbols = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return re.findall(r"GLOBAL +DEFAULT +UND (\w+)$", symbols, re.MULTILINE)
 
 
 def install_and_try(program: str, wheel: Path) -> None:

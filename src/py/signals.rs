@@ -71,9 +71,9 @@ impl Taken {
 
 /// Whether this is the process's first thread, which runs the handlers of Python's signals.
 fn is_main_thread() -> bool {
-    // SAFETY: none of them takes anything.
+    // SAFETY: none of them takes anything. glibc has had `gettid` since 2.30 only.
     #[cfg(target_os = "linux")]
-    let is_first = unsafe { libc::gettid() == libc::getpid() };
+    let is_first = unsafe { libc::syscall(libc::SYS_gettid) == libc::c_long::from(libc::getpid()) };
     // SAFETY: as above.
     #[cfg(not(target_os = "linux"))]
     let is_first = unsafe { libc::pthread_main_np() != 0 };

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +16,9 @@ from pathlib import Path
 import pytest
 from orchestrator.state_store import FileMovedError, StateStore
 
-from tests.helpers import Boom, Peer, assert_sound, in_process, item_ids, make_item, put
+from tests.helpers import ROOT, TIMEOUT, Boom, Peer, assert_sound, in_process, item_ids, make_item, put
 from tests.programs import movers
+from tests.tracing import under_strace
 
 TOLD = "FileMovedError: "
 
@@ -109,6 +111,20 @@ def test_no_call_acknowledges_a_write_to_a_file_that_is_gone(
     assert all(name.partition(" ")[0] in came[name] for name in ("start_run", "decide", "checkpoint", "close"))
     assert not beside(path.parent, ".copy").exists()
     figure(f"{len(came)} calls told")
+
+
+@pytest.mark.parametrize("error", ["ENOSYS", "EPERM"])
+def test_system_without_statx_tells_as_well(path: Path, tool: Callable[[str], str], error: str) -> None:
+    """Linux has it since 4.11, and some containers may not call it."""
+    tool("strace")
+    fault = ("-e", "trace=statx", "-e", f"inject=statx:error={error}", "-o", "/dev/null")
+    command = under_strace(movers.write_and_move, path, options=fault)
+    ended = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=TIMEOUT)
+    before, moved, after, _ = ended.stdout.splitlines()
+    assert (before, after) == ("done", "done")
+    assert moved.startswith(TOLD)
+    with StateStore(path) as store:
+        assert item_ids(store) == ["a", "c"]
 
 
 @pytest.mark.parametrize("move", [rename, rename_folder, remove_log])

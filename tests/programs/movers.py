@@ -57,6 +57,17 @@ def in_run(store: StateStore) -> None:
         pass
 
 
+def write_and_move(path: str) -> None:
+    """Write, move the file, and write once more; say what came of both."""
+    with StateStore(path) as store:
+        store.start_run("run-1", "daily", {})
+        say(told(lambda: store.upsert_intel_item(item("a"))))
+        moved = Path(path).rename(f"{path}.old")
+        say(told(lambda: store.upsert_intel_item(item("b"))))
+        moved.rename(path)
+        say(told(lambda: store.upsert_intel_item(item("c"))))
+
+
 def write_in_every_way(path: str) -> dict[str, Any]:
     """Open, let the file be moved, and write by each call; return what came of it, and of the end."""
     store = opened(path)

@@ -37,25 +37,40 @@ pub(crate) struct Facts {
 }
 
 /// The facts of the file that `path` leads to, for the check of each commit.
-#[cfg(target_os = "linux")]
 pub(crate) fn facts(path: &CStr) -> io::Result<Facts> {
-    let facts = statx(libc::AT_FDCWD, path, 0)?;
-    Ok(Facts { id: id_of_statx(&facts), links: facts.stx_nlink.into() })
+    use std::os::unix::ffi::OsStrExt;
+
+    #[cfg(target_os = "linux")]
+    if let Some(found) = statx(libc::AT_FDCWD, path, 0) {
+        let facts = found?;
+        return Ok(Facts { id: id_of_statx(&facts), links: facts.stx_nlink.into() });
+    }
+    let metadata = fs::metadata(std::ffi::OsStr::from_bytes(path.to_bytes()))?;
+    Ok(Facts { id: id_of(&metadata), links: metadata.nlink() })
 }
 
 /// What a commit asks for of a file, but not its times: since Linux 6.13 reading them makes the next write to the file
 /// record a time of its own (<https://docs.kernel.org/filesystems/multigrain-ts.html>), so that a commit at `FULL` also
 /// waits for the journal of the file system. That made it 1.3 times as long.
+///
+/// `None` where the kernel is older than the call (Linux 4.11), or a container is not allowed to make it.
 #[cfg(target_os = "linux")]
-fn statx(directory: std::ffi::c_int, path: &CStr, flags: std::ffi::c_int) -> io::Result<libc::statx> {
-    let mut facts = std::mem::MaybeUninit::<libc::statx>::uninit();
-    let wanted = libc::STATX_INO | libc::STATX_NLINK | libc::STATX_SIZE;
-    // SAFETY: `path` ends in NUL, and `facts` has room for what statx writes.
-    if unsafe { libc::statx(directory, path.as_ptr(), flags, wanted, facts.as_mut_ptr()) } != 0 {
-        return Err(io::Error::last_os_error());
+fn statx(directory: std::ffi::c_int, path: &CStr, flags: std::ffi::c_int) -> Option<io::Result<libc::statx>> {
+    let mut facts = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    let wanted = libc::STATX_TYPE | libc::STATX_INO | libc::STATX_NLINK | libc::STATX_SIZE;
+    // SAFETY: `path` ends in NUL, `facts` has room for what is written, and all zeros are a value of it. glibc has had the
+    // function since 2.28 only.
+    let (done, facts) = unsafe {
+        let done =
+            libc::syscall(libc::SYS_statx, directory, path.as_ptr(), flags, wanted, facts.as_mut_ptr());
+        (done, facts.assume_init())
+    };
+    if done == 0 {
+        return Some(Ok(facts));
     }
-    // SAFETY: statx succeeded, so it filled `facts`.
-    Ok(unsafe { facts.assume_init() })
+    let error = io::Error::last_os_error();
+    let is_refused = matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM));
+    (!is_refused).then_some(Err(error))
 }
 
 #[cfg(target_os = "linux")]
@@ -63,13 +78,12 @@ fn id_of_statx(facts: &libc::statx) -> FileId {
     (libc::makedev(facts.stx_dev_major, facts.stx_dev_minor), facts.stx_ino)
 }
 
-/// What there is to be known of the file that `path` leads to.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn facts(path: &CStr) -> io::Result<Facts> {
-    use std::os::unix::ffi::OsStrExt;
-
-    let metadata = fs::metadata(std::ffi::OsStr::from_bytes(path.to_bytes()))?;
-    Ok(Facts { id: id_of(&metadata), links: metadata.nlink() })
+/// What there is to be known of the file that a descriptor is open on.
+#[cfg(target_os = "linux")]
+fn metadata(fd: std::ffi::c_int) -> io::Result<fs::Metadata> {
+    // SAFETY: it is not closed.
+    let file = unsafe { <File as std::os::fd::FromRawFd>::from_raw_fd(fd) };
+    std::mem::ManuallyDrop::new(file).metadata()
 }
 
 /// Whether `path` leads to what is there and no regular file.
@@ -92,7 +106,10 @@ pub(crate) fn id_of(metadata: &fs::Metadata) -> FileId {
 /// Which file a descriptor is open on.
 #[cfg(target_os = "linux")]
 pub(crate) fn descriptor_id(fd: std::ffi::c_int) -> Option<FileId> {
-    statx(fd, c"", libc::AT_EMPTY_PATH).ok().map(|facts| id_of_statx(&facts))
+    match statx(fd, c"", libc::AT_EMPTY_PATH) {
+        Some(found) => found.ok().map(|facts| id_of_statx(&facts)),
+        None => metadata(fd).ok().map(|metadata| id_of(&metadata)),
+    }
 }
 
 /// Elsewhere it is not asked for.
@@ -104,7 +121,11 @@ pub(crate) fn descriptor_id(_: std::ffi::c_int) -> Option<FileId> {
 /// The size of the file that a descriptor is open on.
 #[cfg(target_os = "linux")]
 pub(crate) fn size(fd: std::ffi::c_int) -> Option<i64> {
-    i64::try_from(statx(fd, c"", libc::AT_EMPTY_PATH).ok()?.stx_size).ok()
+    let size = match statx(fd, c"", libc::AT_EMPTY_PATH) {
+        Some(found) => found.ok()?.stx_size,
+        None => metadata(fd).ok()?.len(),
+    };
+    i64::try_from(size).ok()
 }
 
 /// Elsewhere it is not asked for.
@@ -211,12 +232,7 @@ pub fn is_mounted_file(path: &Path) -> bool {
     use std::os::unix::ffi::OsStrExt;
 
     let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
-    let mut facts = std::mem::MaybeUninit::<libc::statx>::zeroed();
-    // SAFETY: `path` ends in NUL, `facts` has room for what statx writes, and all zeros are a value of it.
-    let facts = unsafe {
-        libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, libc::STATX_TYPE, facts.as_mut_ptr());
-        facts.assume_init()
-    };
+    let Some(Ok(facts)) = statx(libc::AT_FDCWD, &path, 0) else { return false };
     u32::from(facts.stx_mode) & libc::S_IFMT == libc::S_IFREG
         && facts.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0
 }
