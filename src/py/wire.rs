@@ -68,14 +68,15 @@ impl Arguments {
         ItemColumn::NEW.iter().map(cell).collect()
     }
 
-    /// The items of an iterable as a batch.
-    fn items(&self, items: &Bound<'_, PyAny>) -> PyResult<ItemBatch> {
-        ItemBatch::new(items.py(), item::exhaust(items)?, &self.0)
+    /// What an iterable of items gives.
+    #[staticmethod]
+    fn exhaust<'py>(items: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        item::exhaust(items)
     }
 
-    /// The same batch with all of its items encoded.
-    fn encoded(&self, py: Python<'_>, batch: &ItemBatch) -> PyResult<ItemBatch> {
-        batch.encoded(py, &self.0)
+    /// Items as a batch: encoded, or, with `later`, to be encoded chunk by chunk where they allow that.
+    fn items(&self, py: Python<'_>, items: Vec<Bound<'_, PyAny>>, later: bool) -> PyResult<ItemBatch> {
+        ItemBatch::new(py, items, later, &self.0)
     }
 
     /// Items, decisions on them and their reasons.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::convert::conversion::Conversion;
 use super::convert::escape::escape;
@@ -34,8 +35,8 @@ pub(super) struct ItemBatch {
 /// The items as they were given, in rows.
 enum Given {
     Encoded(NewItems),
-    /// The id and the run of each. The rest is encoded chunk by chunk, while the server has the chunk before.
-    Plain {
+    /// Each id is there once. What is not in the keys is encoded chunk by chunk, while the server has the chunk before.
+    Later {
         keys: TextRows<2>,
         items: Vec<Py<PyAny>>,
         strict: bool,
@@ -46,57 +47,46 @@ impl Given {
     fn len(&self) -> usize {
         match self {
             Self::Encoded(items) => items.len(),
-            Self::Plain { keys, .. } => keys.len(),
+            Self::Later { keys, .. } => keys.len(),
         }
     }
 
     fn item_id(&self, row: usize) -> Option<&[u8]> {
         match self {
             Self::Encoded(items) => items.get(row, ItemColumn::ItemId),
-            Self::Plain { keys, .. } => keys.get(row, 0_usize),
+            Self::Later { keys, .. } => keys.get(row, plain::ITEM_ID),
         }
     }
 
     fn run_id(&self, row: usize) -> Option<&[u8]> {
         match self {
             Self::Encoded(items) => items.get(row, ItemColumn::RunId),
-            Self::Plain { keys, .. } => keys.get(row, 1_usize),
+            Self::Later { keys, .. } => keys.get(row, plain::RUN_ID),
         }
     }
 }
 
 impl ItemBatch {
-    /// Items as a batch. If there are more than a chunk of them, and nothing in them is unusual as far as their keys tell,
-    /// they are encoded later.
-    ///
-    /// A transaction is open then, so that no code of the user's may run: it might wait for that transaction.
+    /// Items as a batch. With `later` they are encoded later, if there are more than a chunk of them, and as far as their
+    /// keys tell.
     pub(super) fn new(
         py: Python<'_>,
         items: Vec<Bound<'_, PyAny>>,
+        later: bool,
         conversion: &Conversion,
     ) -> PyResult<Self> {
-        if items.len() > CHUNK_ITEMS
+        if later
+            && items.len() > CHUNK_ITEMS
             && conversion.json_default.is_none()
             && let Some(keys) = plain::keys(py, &items)?
         {
-            let items = memory::all(items.into_iter().map(Bound::unbind))?;
-            let batch = Self::of(py, Given::Plain { keys, items, strict: conversion.strict })?;
-            let is_each_there_once = batch.sorted.len() == batch.given.len();
-            return if is_each_there_once { Ok(batch) } else { batch.encoded(py, conversion) };
+            let items = memory::all(items.iter().map(|item| item.clone().unbind()))?;
+            let batch = Self::of(py, Given::Later { keys, items, strict: conversion.strict })?;
+            if batch.sorted.len() == batch.given.len() {
+                return Ok(batch);
+            }
         }
         Self::of(py, Given::Encoded(item::many(py, &items, conversion)?))
-    }
-
-    /// The same batch, encoded as a whole.
-    pub(super) fn encoded(&self, py: Python<'_>, conversion: &Conversion) -> PyResult<Self> {
-        let items = match &self.given {
-            Given::Encoded(items) => items.clone(),
-            Given::Plain { items, .. } => {
-                let items = memory::all(items.iter().map(|item| item.bind(py).clone()))?;
-                item::many(py, &items, conversion)?
-            }
-        };
-        Self::of(py, Given::Encoded(items))
     }
 
     fn of(py: Python<'_>, given: Given) -> PyResult<Self> {
@@ -113,34 +103,65 @@ impl ItemBatch {
         Ok([texts(run_ids)?, integers(rows())?, texts(item_ids)?])
     }
 
-    /// Where a chunk that starts at this item ends; `size` says how many bytes an item has.
-    fn end(&self, start: usize, mut size: impl FnMut((usize, usize)) -> Option<usize>) -> Option<usize> {
-        let (mut end, mut bytes) = (start, 0);
-        while end < self.sorted.len() && end - start < CHUNK_ITEMS && bytes < CHUNK_BYTES {
-            bytes += size(self.sorted[end])?;
+    /// Whether a chunk that has the items from `start` to `end`, of so many bytes, takes one more.
+    fn takes_more(&self, start: usize, end: usize, bytes: usize) -> bool {
+        end < self.sorted.len() && end - start < CHUNK_ITEMS && bytes < CHUNK_BYTES
+    }
+
+    /// Where a chunk of encoded items ends.
+    fn end(&self, items: &NewItems, start: usize) -> usize {
+        let (mut end, mut size) = (start, 0);
+        while self.takes_more(start, end, size) {
+            size += bytes(items, self.sorted[end].1);
             end += 1;
         }
-        Some(end)
+        end
+    }
+
+    /// The items of a chunk as rows, and where it ends; `None` if one of them cannot be encoded now: the transaction is
+    /// open, and code of the user's might wait for it.
+    fn encode(
+        &self,
+        py: Python<'_>,
+        items: &[Py<PyAny>],
+        strict: bool,
+        start: usize,
+    ) -> Option<(NewItems, usize)> {
+        let mut rows = NewItems::new();
+        let (mut end, mut size) = (start, 0);
+        while self.takes_more(start, end, size) {
+            let (row, at) = (self.sorted[end].0, end - start);
+            plain::append(&mut rows, items[row].bind(py), strict)?;
+            // Another thread may have changed it since its keys were read.
+            let is_same = rows.get(at, ItemColumn::ItemId) == self.given.item_id(row)
+                && rows.get(at, ItemColumn::RunId) == self.given.run_id(row);
+            is_same.then_some(())?;
+            size += bytes(&rows, at);
+            end += 1;
+        }
+        Some((rows, end))
     }
 
     /// The arrays of a chunk; `cell` is given the number of an item within it.
     fn arrays<'a>(
-        &'a self,
-        chunk: &'a [(usize, usize)],
+        chunk: &[(usize, usize)],
         cell: impl Fn(usize, ItemColumn) -> Option<&'a [u8]>,
     ) -> Result<Vec<Vec<u8>>, OutOfMemory> {
         let places = integers(chunk.iter().map(|(first, _)| *first));
-        let column = |column: &ItemColumn| match column {
-            ItemColumn::ItemId => texts(chunk.iter().map(|(first, _)| self.given.item_id(*first))),
-            ItemColumn::RunId => texts(chunk.iter().map(|(first, _)| self.given.run_id(*first))),
-            _ => texts((0..chunk.len()).map(|number| cell(number, *column))),
-        };
+        let column = |column: &ItemColumn| texts((0..chunk.len()).map(|number| cell(number, *column)));
         memory::collect([places].into_iter().chain(ItemColumn::NEW.iter().map(column)))
     }
 }
 
 #[pymethods]
 impl ItemBatch {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match &self.given {
+            Given::Encoded(_) => Ok(()),
+            Given::Later { items, .. } => items.iter().try_for_each(|item| visit.call(item)),
+        }
+    }
+
     fn __len__(&self) -> usize {
         self.sorted.len()
     }
@@ -151,13 +172,22 @@ impl ItemBatch {
         self.given.len()
     }
 
+    /// Whether there is more than one chunk.
+    #[getter]
+    fn several(&self) -> bool {
+        match &self.given {
+            Given::Encoded(items) => self.end(items, 0) < self.sorted.len(),
+            Given::Later { .. } => true,
+        }
+    }
+
     /// The runs, and for messages the place and the id of the first item of each: an array each.
     fn runs<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyBytes>>> {
         Ok(py.detach(|| self.of_runs())?.iter().map(|array| PyBytes::new(py, array)).collect())
     }
 
     /// Places and columns of the items from this one on, an array each, and the item behind them; `None` if one of them
-    /// is unusual after all.
+    /// cannot be encoded now.
     fn chunk<'py>(
         &self,
         py: Python<'py>,
@@ -165,30 +195,22 @@ impl ItemBatch {
     ) -> PyResult<Option<(Vec<Bound<'py, PyBytes>>, usize)>> {
         let (arrays, end) = match &self.given {
             Given::Encoded(items) => {
-                let end = self.end(start, |(_, last)| Some(bytes(items, last))).unwrap_or(start);
+                let end = self.end(items, start);
                 let chunk = &self.sorted[start..end];
-                let arrays = py.detach(|| {
-                    self.arrays(chunk, |number, column| {
-                        let (first, last) = chunk[number];
-                        items.get(if column == ItemColumn::ItemType { first } else { last }, column)
-                    })
-                });
-                (arrays?, end)
-            }
-            Given::Plain { items, strict, .. } => {
-                let mut rows = NewItems::new();
-                let encode = |(row, _): (usize, usize)| {
-                    plain::append(&mut rows, items[row].bind(py), *strict)?;
-                    Some(bytes(&rows, rows.len() - 1))
+                let cell = |number: usize, column| {
+                    let (first, last) = chunk[number];
+                    let of_first = matches!(column, ItemColumn::RunId | ItemColumn::ItemType);
+                    items.get(if of_first { first } else { last }, column)
                 };
-                let Some(end) = self.end(start, encode) else { return Ok(None) };
-                let arrays = py.detach(|| {
-                    self.arrays(&self.sorted[start..end], |number, column| rows.get(number, column))
-                });
-                (arrays?, end)
+                (py.detach(|| Self::arrays(chunk, cell)), end)
+            }
+            Given::Later { items, strict, .. } => {
+                let Some((rows, end)) = self.encode(py, items, *strict, start) else { return Ok(None) };
+                let cell = |number, column| rows.get(number, column);
+                (py.detach(|| Self::arrays(&self.sorted[start..end], cell)), end)
             }
         };
-        Ok(Some((arrays.iter().map(|array| PyBytes::new(py, array)).collect(), end)))
+        Ok(Some((arrays?.iter().map(|array| PyBytes::new(py, array)).collect(), end)))
     }
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+import psycopg
 import pytest
 from orchestrator.state_store import StateStore
 
@@ -24,6 +25,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 @pytest.fixture(scope="session", autouse=True)
 def started(postgresql: None) -> None:
     """Say that all tests here start a PostgreSQL."""
+
+
+def waiting_sessions() -> int:
+    """Return how many sessions wait for a lock."""
+    with psycopg.connect(servers.shared()) as session:
+        sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        [(number,)] = session.execute(sql).fetchall()
+        return int(number)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,16 +13,17 @@ from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
-from orchestrator.state_store import RunNotFoundError, StateStore
+from orchestrator.state_store import InvalidTypeError, RunNotFoundError, StateStore
 from orchestrator.state_store._postgres import migrations
 from orchestrator.state_store._postgres.calls import upkeep
-from orchestrator.state_store._postgres.pipeline import Statement, pipelined
+from orchestrator.state_store._postgres.pipeline import Abandoned, Statement, pipelined
 
 from benches.items import MADE_UP, make_items
 from benches.proxy import Proxy
 from tests import servers
 from tests.conformance.seen import assert_sound
 from tests.helpers import TIMEOUT, in_threads, item_ids, make_item
+from tests.postgres.conftest import waiting_sessions
 
 MB = 1 << 20
 
@@ -309,6 +311,70 @@ def test_a_chunk_is_with_the_server_before_the_next_one_is_made() -> None:
                     assert time.monotonic() < limit, "it waits for the rest of the chunk"
 
         assert pipelined(session, b"BEGIN", statements(), b"COMMIT") == [("1", 5 * MB)]
+
+
+def test_what_the_server_says_is_told_although_the_rest_could_not_be_made() -> None:
+    """Of a lock that was not had in time: the batch would wait as long again."""
+
+    def statements() -> Iterator[Statement]:
+        yield b"SELECT 1/%s", [0]
+        raise Abandoned
+
+    with psycopg.connect(servers.shared(), autocommit=True) as session:
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            pipelined(session, b"BEGIN", statements(), b"COMMIT")
+        session.execute(b"ROLLBACK")
+        assert session.execute("SELECT 1").fetchall() == [(1,)]
+
+
+def test_items_that_another_thread_changes_are_not_mixed(url: str) -> None:
+    """It has the batch wait: when its first chunk has gone, the rest has not been read."""
+    with StateStore(url) as store, StateStore(url) as other:
+        store.start_run("run-1", "daily", {})
+        items = [make_item(f"{number:04}", title=f"{number:04}") for number in range(3_000)]
+        entered = threading.Event()
+
+        def change() -> None:
+            with other.transaction():
+                entered.set()
+                while waiting_sessions() == 0:
+                    time.sleep(0.01)
+                for item in items:
+                    item["item_id"] = item["title"] = f"new {item['title']}"
+
+        def write() -> None:
+            assert entered.wait(TIMEOUT)
+            store.upsert_intel_items_batch(items)
+
+        in_threads([change, write])
+        assert {item["item_id"] == item["title"] for item in store.list_intel_items()} == {True}
+        assert store.count_intel_items() == 3_000
+
+
+def test_where_one_unusual_item_came_batches_are_encoded_first(url: str) -> None:
+    """The server would write much of each batch twice, and undo it once."""
+    name = schema(url)
+    sql = "SELECT n_tup_ins FROM pg_stat_user_tables WHERE schemaname = %s AND relname = 'intel_items'"
+    with StateStore(url) as store:
+        store.start_run("run-1", "daily", {})
+        for part in "abc":
+            scores = [math.nan if number == 1_999 else 1 for number in range(2_000)]
+            batch = [make_item(f"{part}{number:04}", scores_json=score) for number, score in enumerate(scores)]
+            store.upsert_intel_items_batch(batch)
+    limit = time.monotonic() + TIMEOUT
+    with psycopg.connect(servers.shared(), autocommit=True) as session:
+        while (written := session.execute(sql, [name]).fetchall()[0][0]) < 6_000:
+            assert time.monotonic() < limit
+    assert 6_000 <= written < 8_000
+
+
+def test_error_of_a_batch_that_was_encoded_anew_has_no_context(store: StateStore) -> None:
+    batch = [make_item(f"{number}") for number in range(1_000)]
+    batch[900]["claims_json"] = {1, 2}
+    with pytest.raises(InvalidTypeError, match=r"\b900\b") as caught:
+        store.upsert_intel_items_batch(batch)
+    assert not isinstance(caught.value.__context__, Abandoned)
+    assert store.count_intel_items() == 0
 
 
 def test_a_batch_of_several_megabytes_an_item_is_written(url: str, pytestconfig: pytest.Config) -> None:

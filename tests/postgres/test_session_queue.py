@@ -112,6 +112,42 @@ def test_signal_handler_has_a_session_before_the_call_that_it_interrupted(calls:
     assert calls.ended == ["handler", "interrupted"]
 
 
+def test_signal_handler_has_the_session_that_its_thread_was_just_given(calls: Calls) -> None:
+    """The call that it interrupted has not woken up since."""
+    outer = Lease()
+    calls.sessions._leases.add(outer)
+    calls.call("handler")
+    assert calls.ended == ["handler"]
+    calls.sessions.take(outer, Deadline(0))
+    calls.sessions.give_back(outer)
+
+
+def test_close_in_a_signal_handler_ends_the_wait_that_it_interrupted(calls: Calls) -> None:
+    """The session that is given back meanwhile is not for that call."""
+    first = calls.take()
+
+    def busy() -> None:
+        calls.wait_for(1)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert closing.wait(TIMEOUT)
+        calls.sessions.give_back(first)
+
+    def close(*_: object) -> None:
+        closing.set()
+        assert calls.sessions.close(Deadline(TIMEOUT / 3))
+
+    closing = threading.Event()
+    before = signal.signal(signal.SIGUSR1, close)
+    try:
+        thread = threading.Thread(target=busy)
+        thread.start()
+        with pytest.raises(StoreClosedError):
+            calls.call("interrupted")
+        thread.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
 def test_close_ends_the_wait_for_a_session(calls: Calls) -> None:
     first = calls.take()
 

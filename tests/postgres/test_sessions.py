@@ -24,6 +24,7 @@ from orchestrator.state_store import (
 from tests import servers
 from tests.conformance.seen import assert_sound
 from tests.helpers import Peer, assert_free, in_process, in_threads, item_ids, make_item
+from tests.postgres.conftest import waiting_sessions
 from tests.programs import on_servers
 
 
@@ -212,13 +213,6 @@ def test_close_ends_the_wait_for_a_transaction_of_another(url: str) -> None:
         with holder.transaction():
             assert in_threads([write, close]) == ["told", "closed"]
         assert item_ids(holder) == []
-
-
-def waiting_sessions() -> int:
-    with psycopg.connect(servers.shared()) as session:
-        sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        [(number,)] = session.execute(sql).fetchall()
-        return int(number)
 
 
 def test_ctrl_c_ends_a_wait_and_leaves_nothing_open(url: str) -> None:

@@ -211,11 +211,12 @@ class Arguments:
     def item(self, item: IntelItemInput | SupportsKeysAndGetItem[str, Any]) -> list[str | None]:
         """Return the columns of an item."""
 
-    def items(self, items: Iterable[IntelItemInput | SupportsKeysAndGetItem[str, Any]]) -> ItemBatch:
-        """Return the items of an iterable as a batch."""
+    @staticmethod
+    def exhaust(items: Iterable[IntelItemInput | SupportsKeysAndGetItem[str, Any]]) -> list[Any]:
+        """Return what the items of a batch are."""
 
-    def encoded(self, batch: ItemBatch) -> ItemBatch:
-        """Return the same batch with all of its items encoded."""
+    def items(self, items: list[Any], later: bool) -> ItemBatch:
+        """Return items as a batch: encoded, or, with `later`, to be encoded chunk by chunk where they allow that."""
 
     @staticmethod
     def decisions(
@@ -284,13 +285,17 @@ class ItemBatch:
     def places(self) -> int:
         """How many items came."""
 
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one chunk."""
+
     def runs(self) -> list[bytes]:
         """Return the runs, and for messages the place and the id of the first item of each: an array each."""
 
     def chunk(self, start: int) -> tuple[list[bytes], int] | None:
         """Return places and columns of the items from this one on, an array each, and the item behind them.
 
-        None if one of them is unusual, so that to encode it could run code of the user's.
+        None if one of them cannot be encoded now: it could run code of the user's, or was changed meanwhile.
         """
 
 @final

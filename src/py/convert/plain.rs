@@ -1,6 +1,5 @@
-//! Items of which each is just what is documented: they are encoded while a transaction is open.
-//!
-//! That runs no code of the user's and makes no Python object.
+//! Items of which each is just what is documented: they are encoded while a transaction is open, since that runs no code
+//! of the user's and makes no Python object.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -29,6 +28,10 @@ pub(in crate::py) fn append(rows: &mut NewItems, item: &Bound<'_, PyAny>, strict
     push(rows, item, &Plain).ok()
 }
 
+/// The columns of [`keys`].
+pub(in crate::py) const ITEM_ID: usize = 0;
+pub(in crate::py) const RUN_ID: usize = 1;
+
 /// The id and the run of each item as rows; `None` where one is anything else.
 pub(in crate::py) fn keys(py: Python<'_>, items: &[Bound<'_, PyAny>]) -> PyResult<Option<TextRows<2>>> {
     let mut rows = TextRows::new();
@@ -36,6 +39,10 @@ pub(in crate::py) fn keys(py: Python<'_>, items: &[Bound<'_, PyAny>]) -> PyResul
     for item in items {
         time_slice.yield_gil_or_end(py)?;
         let Ok(item) = item.cast_exact::<PyDict>() else { return Ok(None) };
+        // Any other key is compared with those of an item by code of its own.
+        if !item.iter().all(|(key, _)| key.is_exact_instance_of::<PyString>()) {
+            return Ok(None);
+        }
         for key in [intern!(py, "item_id"), intern!(py, "run_id")] {
             let Some(value) = item.get_item(key)? else { return Ok(None) };
             let Ok(text) = Plain.text(key, &value) else { return Ok(None) };

@@ -13,7 +13,7 @@ from orchestrator.state_store._postgres.clock import Clock
 from orchestrator.state_store._postgres.commits import Commits
 from orchestrator.state_store._postgres.deadline import Deadline
 from orchestrator.state_store._postgres.heartbeats import Heartbeats
-from orchestrator.state_store._postgres.pipeline import in_one_transaction
+from orchestrator.state_store._postgres.pipeline import in_transaction
 from orchestrator.state_store._postgres.session import Opener, Session
 from orchestrator.state_store._postgres.sessions import Lease, Sessions
 from orchestrator.state_store._postgres.transaction import Open, Transaction
@@ -208,19 +208,16 @@ class Engine:
 
     def end(self, found: Open) -> None:
         """Let others write: a transaction is over."""
+        if self.opened() is found:
+            self._open = None
         if found.process != os.getpid():
-            if self.opened() is found:
-                self._open = None
             return
         try:
             with found.lock:
-                if found.is_over:
-                    return
-                found.is_over = True
-                found.holder.release()
-                if self.opened() is found:
-                    self._open = None
-                self._writes.give_back(found.lease)
+                if not found.is_over:
+                    found.is_over = True
+                    found.holder.release()
+                    self._writes.give_back(found.lease)
         finally:
             self._gate.release(found.lease)
 
@@ -258,8 +255,10 @@ class Engine:
             return self._tell(operation, lambda: own.run(lambda session: work(session, None)), inside=True)
         return self._tell(operation, lambda: self._write(work, advice, repeats), inside=False)
 
-    def send(self, operation: str, statements: _Statements, *, repeats: bool = True) -> list[tuple[Any, ...]]:
-        """Write in one round trip, as `write` does; return the rows of the first statement.
+    def send(
+        self, operation: str, statements: _Statements, *, repeats: bool = True, several: bool = False
+    ) -> list[tuple[Any, ...]]:
+        """Write in one round trip, as `write` does, by one statement or `several`; return the rows of the first.
 
         `statements` is given what `work` is. At least one statement takes the lock; none looks at another's answer.
         """
@@ -267,7 +266,7 @@ class Engine:
         if own is not None:
             return self._tell(operation, lambda: own.send(statements(None)), inside=True)
         return self.write(
-            operation, lambda session, wait: in_one_transaction(session, statements(wait)), repeats=repeats
+            operation, lambda session, wait: in_transaction(session, statements(wait), several=several), repeats=repeats
         )
 
     def _write(self, work: _Write[T], advice: str, repeats: bool) -> T:

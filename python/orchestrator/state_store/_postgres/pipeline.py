@@ -6,7 +6,6 @@ import sys
 import weakref
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
-from itertools import chain
 from typing import Any
 
 import psycopg
@@ -18,7 +17,7 @@ Statement = tuple[bytes, Sequence[Any]]
 
 
 class Abandoned(Exception):
-    """The statements cannot be made in this way: nothing is to be done."""
+    """Raised by what makes the statements: undo those that were sent. They are to be made in another way."""
 
 
 def pipelined(
@@ -46,7 +45,7 @@ def pipelined(
                     session.wait(send(session.pgconn))
                 session.execute(end, prepare=False)
             except (psycopg.Error, Abandoned) as error:
-                # To leave the pipeline may fail as well then. psycopg would log that.
+                # Raised here, it would be logged by psycopg if leaving the pipeline fails as well.
                 failed.append(error)
         if failed:
             raise failed.pop()
@@ -55,7 +54,8 @@ def pipelined(
         if interrupt is not handled and not isinstance(interrupt, Exception | None):
             # Ctrl-C while the pipeline was left, which then failed.
             raise interrupt from None
-        if failed:
+        # What the server says is worth more than that the rest could not be made.
+        if failed and isinstance(failed[0], psycopg.Error):
             raise failed.pop() from None
         raise
     return [] if first is None else first.fetchall()
@@ -71,14 +71,15 @@ def _sent_and_fetched(pipeline: psycopg.Pipeline) -> Generator[Any, Any, None]:
     yield from psycopg.Pipeline._fetch_gen(pipeline, flush=False)
 
 
-def in_one_transaction(session: psycopg.Connection, statements: Iterable[Statement]) -> list[tuple[Any, ...]]:
-    """Run statements as one transaction; return the rows of the first."""
-    some = iter(statements)
-    (sql, parameters), second = next(some), next(some, None)
-    if second is None:
+def in_transaction(
+    session: psycopg.Connection, statements: Iterable[Statement], *, several: bool
+) -> list[tuple[Any, ...]]:
+    """Run statements, `several` or one, as one transaction; return the rows of the first."""
+    if not several:
+        [(sql, parameters)] = statements
         return session.execute(sql, parameters).fetchall()
     try:
-        return pipelined(session, b"BEGIN", chain([(sql, parameters), second], some), b"COMMIT")
+        return pipelined(session, b"BEGIN", statements, b"COMMIT")
     except BaseException:
         # If this fails, the session is not kept; the first error is the one to tell, Ctrl-C above all.
         with suppress(psycopg.Error, StateStoreError):

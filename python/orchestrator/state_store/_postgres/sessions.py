@@ -21,7 +21,8 @@ _LONGEST_IDLE = 60.0
 """Seconds after which a session that nobody has used is closed."""
 
 _LONGEST_WAIT = 1.0
-"""Seconds after which who waits for a session looks again: an interrupted call, and the store's end, tell nobody."""
+"""Seconds after which who waits for a session looks again: at the end of the store nobody tells, nor does a call that
+was interrupted."""
 
 _FORGOTTEN: list[Session] = []
 """Sessions of the process that this one was forked from: to close them would end them there."""
@@ -30,7 +31,17 @@ _ALL: weakref.WeakSet[Sessions] = weakref.WeakSet()
 
 
 class Lease:
-    """One call's use of a session. The call makes it first: wherever Ctrl-C ends it, it is over with the lease."""
+    """One call's use of a session. The call makes it first: wherever Ctrl-C ends it, it is over with the lease.
+
+    Attributes
+    ----------
+    round
+        How often the sessions had been renewed when this one was taken; -1 before that.
+    thread
+        Who calls.
+    turn
+        Told when a session is there for it, if it has to wait.
+    """
 
     __slots__ = ("__weakref__", "round", "session", "thread", "turn", "was_used")
 
@@ -49,7 +60,7 @@ class Sessions:
         self._opener, self._most = opener, most
         # As that of the gate: signal handlers and finalizers may take it, and Ctrl-C cannot part it from its `with`.
         self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
+        self._given_back = threading.Condition(self._lock)
         self._idle: list[tuple[Session, float]] = []
         self._leases: weakref.WeakSet[Lease] = weakref.WeakSet()
         # Weakly: a call that was interrupted has left the queue.
@@ -80,13 +91,18 @@ class Sessions:
         return lease.session
 
     def _wait_for_turn(self, lease: Lease, deadline: Deadline) -> None:
-        # A signal handler that came while its thread waits goes first: its thread waits for it.
+        # A signal handler that came while its thread waits goes first: its thread waits for it. Nothing here refers to
+        # other leases: one that is over must end.
+        self._take_back(lease.thread)
         threads = [None if other is None else other.thread for other in (ref() for ref in self._waiting)]
         place = threads.index(lease.thread) if lease.thread in threads else len(threads)
         self._waiting.insert(place, weakref.ref(lease))
         while True:
             if self._closed:
                 raise StoreClosedError("the store is closed")
+            if lease not in self._leases and weakref.ref(lease) not in self._waiting:
+                # A handler has taken it out, or a fork all.
+                self._waiting.insert(0, weakref.ref(lease))
             self._call_next()
             if lease in self._leases:
                 return
@@ -95,9 +111,16 @@ class Sessions:
             lease.turn = lease.turn or threading.Condition(self._lock)
             lease.turn.wait(min(deadline.left(), _LONGEST_WAIT))
 
+    def _take_back(self, thread: int) -> None:
+        """Have a call wait on that was given a session, and interrupted by a handler before it knew."""
+        for lease in list(self._leases):
+            if lease.thread == thread and lease.round < 0:
+                self._leases.discard(lease)
+                self._waiting.insert(0, weakref.ref(lease))
+
     def _call_next(self) -> None:
         """Give what is free to those that wait, in their order."""
-        while self._waiting and len(self._leases) < self._most:
+        while self._waiting and len(self._leases) < self._most and not self._closed:
             try:
                 first = self._waiting[0]
             except IndexError:
@@ -127,7 +150,7 @@ class Sessions:
                 else:
                     session.close()
             self._call_next()
-            self._changed.notify_all()
+            self._given_back.notify_all()
 
     def renew(self) -> None:
         """Keep none of the sessions that there are: their server is gone, or takes no more writes."""
@@ -147,7 +170,7 @@ class Sessions:
         self.refuse()
         with self._lock:
             while self._leases and deadline.left() > 0:
-                self._changed.wait(min(deadline.left(), _LONGEST_WAIT))
+                self._given_back.wait(min(deadline.left(), _LONGEST_WAIT))
             left = [lease.session for lease in self._leases if lease.session is not None]
         for session in left:
             with suppress(psycopg.Error):
@@ -159,7 +182,7 @@ class Sessions:
         leased = [lease.session for lease in self._leases if lease.session is not None]
         _FORGOTTEN.extend([session for session, _ in self._idle] + leased)
         self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
+        self._given_back = threading.Condition(self._lock)
         self._idle, self._leases, self._waiting = [], weakref.WeakSet(), []
 
     def __del__(self) -> None:

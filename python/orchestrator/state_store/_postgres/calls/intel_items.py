@@ -28,6 +28,9 @@ ITEM_PRUNED = "SELECT FROM {schema}.runs r WHERE r.run_id = i.run_id AND r.prune
 class IntelItems(Engine):
     """Intel items."""
 
+    _encodes_later = True
+    """Whether a batch is encoded while it is sent, as far as its items allow that."""
+
     def upsert_intel_item(self, item: IntelItemInput | SupportsKeysAndGetItem[str, Any]) -> None:
         """Insert or update one item."""
         columns = self.arguments.item(item)
@@ -41,11 +44,17 @@ class IntelItems(Engine):
 
     def upsert_intel_items_batch(self, items: Iterable[IntelItemInput | SupportsKeysAndGetItem[str, Any]]) -> None:
         """Insert or update many items in one transaction."""
-        batch = self.arguments.items(items)
+        given = self.arguments.exhaust(items)
         try:
-            self._put(batch)
+            self._put(self.arguments.items(given, self._encodes_later))
         except Abandoned:
-            self._put(self.arguments.encoded(batch))
+            pass
+        else:
+            return
+        batch = self.arguments.items(given, False)
+        # Where one such item came, others will: the server would write much of each batch twice.
+        self._encodes_later = False
+        self._put(batch)
 
     def _put(self, batch: ItemBatch) -> None:
         operation = "upsert_intel_items_batch"
@@ -53,17 +62,17 @@ class IntelItems(Engine):
 
         def put(wait: int | None) -> Iterator[Statement]:
             of_runs: Sequence[Any] = (wait, batch.places, *map(Wire, batch.runs()))
-            stop = 0
-            while stop < len(batch):
-                chunk = batch.chunk(stop)
+            start = 0
+            while start < len(batch):
+                chunk = batch.chunk(start)
                 if chunk is None:
                     raise Abandoned
-                arrays, stop = chunk
+                arrays, start = chunk
                 yield sql, [*of_runs, *map(Wire, arrays)]
                 of_runs = _NO_RUNS
 
         if len(batch):
-            self.send(operation, put)
+            self.send(operation, put, several=batch.several)
         else:
             self.write(operation, lambda session, wait: None)
 
