@@ -27,7 +27,7 @@ class Scene:
     """What is done to two stores at once, and what each who does it is told."""
 
     def __init__(self, path: str) -> None:
-        self.stores = [StateStore(path + number, busy_timeout=60) for number in "12"]
+        self.stores = [StateStore(f"{path}_{number}", busy_timeout=60) for number in "12"]
         for store in self.stores:
             store.start_run("run-1", "daily", {})
         self.told: dict[str, Any] = {}
