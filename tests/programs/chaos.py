@@ -25,6 +25,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from orchestrator import state_store
 from orchestrator.state_store import StateStore, StateStoreError, TransactionError
 
 from tests.programs import hear, say
@@ -227,15 +228,21 @@ class Player:
         status = self.random.choice(("completed", "partial", "failed"))
 
         def work() -> None:
-            with contextlib.suppress(Undo), self.store.run(key, "junk", {}) as run:
-                for part in range(parts(key)):
-                    self.store.upsert_intel_item(item(f"{key}.{part}", state, "junk", key))
-                self.store.merge_telemetry(key, {"v": state})
-                if status == "partial":
-                    with self.store.transaction():
-                        run.finish(status)
-                if status == "failed":
-                    raise Undo
+            try:
+                with self.store.run(key, "junk", {}) as run:
+                    for part in range(parts(key)):
+                        self.store.upsert_intel_item(item(f"{key}.{part}", state, "junk", key))
+                    self.store.merge_telemetry(key, {"v": state})
+                    if status == "partial":
+                        with self.store.transaction():
+                            run.finish(status)
+                    if status == "failed":
+                        raise Undo
+            except Undo as error:
+                # A run that could not be finished either is in a note only: the block's own exception propagates.
+                for note in getattr(error, "__notes__", []):
+                    name = note.partition("could not be finished: ")[2].partition(":")[0]
+                    raise getattr(state_store, name)(note) from None
 
         self.attempt("run", work, key, f"{status} {state} {{'v': '{state}'}}")
 
