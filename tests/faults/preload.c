@@ -6,6 +6,7 @@
  *   no sync      fdatasync and fsync do nothing, and say that they did
  *   full         writes fail with ENOSPC
  *   flaky SEED   two of a hundred writes and syncs fail with EIO
+ *   no sharing   files cannot be mapped into memory that processes share: mmap fails with ENODEV
  *   no threads   no thread can be started: pthread_create fails with EAGAIN
  *   statfs HEX   statfs says that every file system is of this type
  *   time SECONDS the clock is so many seconds ahead, or behind; they may have a fraction
@@ -23,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/types.h>
 #include <sys/vfs.h>
@@ -95,6 +97,17 @@ int fdatasync(int fd) { SYNC("fdatasync") }
 ssize_t write(int fd, const void *data, size_t size) { WRITE("write", , ) }
 ssize_t pwrite(int fd, const void *data, size_t size, off_t at) { WRITE("pwrite", COMMA off_t, COMMA at) }
 ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) { WRITE("pwrite64", COMMA off64_t, COMMA at) }
+
+#define MAP(name, offset) \
+    char argument[32]; \
+    if (flags & MAP_SHARED && ours(fd) && on("no sharing", argument)) { \
+        errno = ENODEV; \
+        return MAP_FAILED; \
+    } \
+    return NEXT(void *, name, void *, size_t, int, int, int, offset)(to, size, rights, flags, fd, at);
+
+void *mmap(void *to, size_t size, int rights, int flags, int fd, off_t at) { MAP("mmap", off_t) }
+void *mmap64(void *to, size_t size, int rights, int flags, int fd, off64_t at) { MAP("mmap64", off64_t) }
 
 static int typed(struct statfs *answer, int result) {
     char argument[32];

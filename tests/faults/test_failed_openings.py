@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from orchestrator.state_store import CannotOpenError, StateStore
 
-from tests.helpers import ROOT, in_process
+from tests import predecessor
+from tests.helpers import ROOT, in_process, plain_sqlite
 from tests.programs import openings, salvages
 
 TOO_MANY = "CannotOpenError: Too many open files (os error 24)"
@@ -88,6 +89,23 @@ def test_longest_path_of_a_new_file(tmp_path: Path) -> None:
     with pytest.raises(CannotOpenError, match="the path has 505 bytes"):
         StateStore(longer)
     assert not longer.exists()
+
+
+def test_memory_that_files_cannot_share_changes_no_file(tmp_path: Path, fault: Callable[[str], None]) -> None:
+    # FUSE and 9p may be so. The file became one with a log, which nobody could open there: the predecessor neither.
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    new, old = folder / "a" / "new.db", folder / "old.db"
+    plain_sqlite(old, *predecessor.file(indexes=True, journal="DELETE"))
+    before = old.read_bytes()
+    fault("no sharing")
+    refused = "StorageIOError: disk I/O error; its -shm cannot be mapped into memory: "
+    for told in in_process(openings.open_each, str(old), str(new)):
+        assert told[0].startswith(refused)
+    assert openings.entries(folder) == ["old.db"]
+    assert old.read_bytes() == before
+    fault("")
+    assert in_process(openings.open_each, str(old), str(new)) == [["opened", "opened"]] * 2
 
 
 def test_a_missing_file_that_is_only_to_be_read(tmp_path: Path) -> None:

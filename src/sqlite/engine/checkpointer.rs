@@ -19,6 +19,7 @@ use crate::sqlite::engine::counters::Counters;
 use crate::sqlite::engine::queue::{Admission, Queue};
 use crate::sqlite::engine::write::Write;
 use crate::sqlite::file::connection::{self, Synchronous};
+use crate::sqlite::file::errors;
 use crate::sqlite::file::fork::Own;
 use crate::sqlite::file::place::Place;
 use crate::sqlite::file::wait::Wait;
@@ -285,10 +286,7 @@ impl Checkpointer {
                 slot.insert(Own::new(connection))
             }
         };
-        match connection::checkpoint(connection, mode) {
-            ffi::SQLITE_OK => Ok(()),
-            code => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into()),
-        }
+        errors::checked(connection::checkpoint(connection, mode))
     }
 }
 

@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 use rusqlite::limits::Limit;
-use rusqlite::{Connection, OpenFlags, ffi};
+use rusqlite::{Connection, OpenFlags, Row, ffi};
 
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::sqlite::file::control;
 use crate::sqlite::file::fork::{self, Own};
+use crate::sqlite::file::main_file;
 use crate::sqlite::file::sizes;
 use crate::sqlite::file::trace::Trace;
 use crate::sqlite::file::vfs;
@@ -291,7 +292,20 @@ fn set_synchronous(connection: &Connection, synchronous: Synchronous) -> Result<
 }
 
 /// Readers and the writer do not block one another. <https://www.sqlite.org/wal.html>
+///
+/// Where no `-shm` can be mapped, nobody could open the database any more: it is left as it is.
 fn journal_mode(connection: &Connection) -> Result<()> {
+    let has_log = || {
+        let is_wal = |row: &Row<'_>| Ok(row.get_ref(0)?.as_str()? == "wal");
+        connection.pragma_query_value(None, "journal_mode", is_wal)
+    };
+    if !has_log()? {
+        connection.execute_batch("BEGIN EXCLUSIVE")?;
+        // Another process may have been faster.
+        let tried = if has_log()? { Ok(()) } else { main_file::try_index(connection) };
+        connection.execute_batch("ROLLBACK")?;
+        tried?;
+    }
     Ok(connection.pragma_update(None, "journal_mode", "WAL")?)
 }
 

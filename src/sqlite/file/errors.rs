@@ -1,10 +1,10 @@
 //! Conversion of SQLite's errors to the core's.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 
 use rusqlite::ffi;
 
-use crate::error::{ErrorKind, StoreError, cut};
+use crate::error::{ErrorKind, Result, StoreError, cut};
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
@@ -25,6 +25,7 @@ impl From<rusqlite::Error> for StoreError {
         };
         let message = match error {
             rusqlite::Error::SqliteFailure(_, Some(message)) => message,
+            rusqlite::Error::SqliteFailure(failure, None) => text_of(failure.extended_code),
             rusqlite::Error::SqlInputError { msg, .. } => msg,
             rusqlite::Error::MultipleStatement => "one statement at a time".to_owned(),
             other => other.to_string(),
@@ -57,6 +58,20 @@ impl From<rusqlite::Error> for StoreError {
         }
         error
     }
+}
+
+/// What a function of SQLite's has returned, as a result.
+pub(crate) fn checked(code: c_int) -> Result<()> {
+    match code {
+        ffi::SQLITE_OK => Ok(()),
+        code => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into()),
+    }
+}
+
+/// SQLite's words for a code. <https://www.sqlite.org/c3ref/errcode.html>
+fn text_of(code: c_int) -> String {
+    // SAFETY: the answer to any code is a text that is never freed.
+    unsafe { CStr::from_ptr(ffi::sqlite3_errstr(code)) }.to_string_lossy().into_owned()
 }
 
 fn kind_of(extended_code: c_int) -> ErrorKind {
@@ -108,6 +123,7 @@ mod tests {
         let error = StoreError::from(failure);
         assert_eq!(error.kind, ErrorKind::StorageIO);
         assert_eq!(error.sqlite_code, Some(ffi::SQLITE_IOERR_FSYNC));
+        assert_eq!(error.to_string(), "disk I/O error");
     }
 
     #[test]

@@ -7,10 +7,12 @@ use std::sync::atomic::AtomicU64;
 use rusqlite::Connection;
 use rusqlite::ffi::{self, SQLITE_OK, sqlite3_file, sqlite3_int64, sqlite3_io_methods};
 
+use crate::error::Result;
 use crate::sqlite::file::backfill::Backfill;
+use crate::sqlite::file::errors;
 use crate::sqlite::file::gate::FILES;
 use crate::sqlite::file::platform;
-use crate::sqlite::file::wal_index::WalIndex;
+use crate::sqlite::file::wal_index::{self, WalIndex};
 use crate::sqlite::file::wrapper::{self, Opened, method, pass, pass_inside};
 
 /// A database as SQLite holds it; the file of the system's own VFS follows it in memory.
@@ -45,6 +47,17 @@ pub(crate) fn count_failed_syncs(connection: &Connection, failed: &Arc<AtomicU64
             backfill(file).count_failed(failed);
         }
     }
+}
+
+/// Map a `-shm` of this connection's database, and remove it again. The connection has all locks of a database without
+/// a log, so that nobody else has one.
+pub(crate) fn try_index(connection: &Connection) -> Result<()> {
+    let file = wrapper::file_of(connection, ffi::SQLITE_FCNTL_FILE_POINTER);
+    // SAFETY: the file is open for as long as `connection` is borrowed, and nobody else uses it meanwhile.
+    let code = unsafe {
+        if is_one(file) { wal_index::try_to_map(wrapper::system_file::<MainFile>(file)) } else { SQLITE_OK }
+    };
+    errors::checked(code)
 }
 
 /// Whether a file is a database with this wrapper.

@@ -162,6 +162,23 @@ impl WalIndex {
     }
 }
 
+/// Make and map a `-shm`, and remove it again; return SQLite's code.
+///
+/// # Safety
+/// `file` is open and nobody else uses it meanwhile. It has no log, nor has any other who has the database open.
+pub(crate) unsafe fn try_to_map(file: *mut sqlite3_file) -> c_int {
+    let mut mapped: *mut c_void = std::ptr::null_mut();
+    // SAFETY: as the caller says; `mapped` outlives the call.
+    unsafe {
+        let (Some(map), Some(unmap)) = ((*(*file).pMethods).xShmMap, (*(*file).pMethods).xShmUnmap) else {
+            return SQLITE_OK;
+        };
+        let _gate = FILES.enter();
+        let code = map(file, 0, REGION, 1, &raw mut mapped);
+        code.max(unmap(file, 1))
+    }
+}
+
 /// # Safety
 /// As [`WalIndex::of`].
 unsafe fn region(file: *mut sqlite3_file, number: c_int) -> Option<*mut u32> {
