@@ -6,6 +6,9 @@
  *   no sync      fdatasync and fsync do nothing, and say that they did
  *   full         writes fail with ENOSPC
  *   flaky SEED   two of a hundred writes and syncs fail with EIO
+ *   quota        writes fail with EDQUOT
+ *   no index     writes to a -shm fail with ENOSPC
+ *   no room      mapped files cannot be written to: madvise(MADV_POPULATE_WRITE) fails with EFAULT
  *   no sharing   files cannot be mapped into memory that processes share: mmap fails with ENODEV
  *   no threads   no thread can be started: pthread_create fails with EAGAIN
  *   statfs HEX   statfs says that every file system is of this type
@@ -44,14 +47,16 @@ static int on(const char *fault, char argument[32]) {
     return 1;
 }
 
-static int ours(int fd) {
+static int is_named(int fd, const char *part) {
     char link[64], path[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t size = readlink(link, path, sizeof path - 1);
     if (size < 0) return 0;
     path[size] = 0;
-    return strstr(path, ".db") != NULL;
+    return strstr(path, part) != NULL;
 }
+
+static int ours(int fd) { return is_named(fd, ".db"); }
 
 /* Two of a hundred calls, by the seed: the same calls in the same order fail each time. */
 static int unlucky(const char *seed) {
@@ -78,6 +83,8 @@ static int write_fault(int fd) {
     char argument[32];
     if (!ours(fd)) return 0;
     if (on("full", argument)) return ENOSPC;
+    if (on("quota", argument)) return EDQUOT;
+    if (on("no index", argument) && is_named(fd, "-shm")) return ENOSPC;
     return on("flaky", argument) && unlucky(argument) ? EIO : 0;
 }
 
@@ -108,6 +115,15 @@ ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) { WRITE("pwr
 
 void *mmap(void *to, size_t size, int rights, int flags, int fd, off_t at) { MAP("mmap", off_t) }
 void *mmap64(void *to, size_t size, int rights, int flags, int fd, off64_t at) { MAP("mmap64", off64_t) }
+
+int madvise(void *at, size_t size, int advice) {
+    char argument[32];
+    if (advice == MADV_POPULATE_WRITE && on("no room", argument)) {
+        errno = EFAULT;
+        return -1;
+    }
+    return NEXT(int, "madvise", void *, size_t, int)(at, size, advice);
+}
 
 static int typed(struct statfs *answer, int result) {
     char argument[32];

@@ -1,16 +1,26 @@
 """Programs whose disk fails."""
 
 import contextlib
+import itertools
+import random
 import resource
+import struct
 import warnings
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
-from orchestrator.state_store import StateStore, StateStoreError
+from orchestrator.state_store import DiskFullError, StateStore, StateStoreError
 
 from tests.programs import hear, say
 from tests.programs.exits import item
 
 BLOB = "x" * 50_000
+PATIENCE = 12
+"""How many calls in a row have to fail before there is no room."""
+FIRST_REGION = 4062
+"""How many frames the first region of a `-shm` names."""
+FRAMES = 16
+"""Where in it their number is: https://www.sqlite.org/walformat.html#the_wal_index_file_format"""
 LARGE = 200
 """How many items of ten such are more than a transaction keeps in memory, so that it fails before it commits."""
 
@@ -109,3 +119,97 @@ def open_and_count_warnings(path: str) -> list[list[str]]:
         with StateStore(path) as store:
             store.start_run("run-1", "daily", {})
     return [[each.category.__name__, str(each.message)] for each in caught]
+
+
+def fail_to_spill(store: StateStore) -> None:
+    """Write more in a transaction than fits into memory, where there is no room for it."""
+    with contextlib.suppress(DiskFullError), store.transaction():
+        for part in range(LARGE):
+            store.upsert_intel_item({**item(f"never-{part}"), "claims_json": [BLOB * 10]})
+        raise AssertionError("there was room")
+
+
+def fill_again_and_again(path: str, synchronous: Literal["FULL", "NORMAL"]) -> dict[str, Any]:
+    """Write until nothing more can be written, wait for room, and so on until told to end; return what was told."""
+    told: dict[str, Any] = {"acknowledged": [], "unknown": [], "errors": {}}
+    rng = random.Random(0)
+    with StateStore(path, synchronous=synchronous) as store:
+        store.start_run("run-1", "daily", {})
+        refused = 0
+        for index in itertools.count():
+            batch = rng.choice((1, 20, 200))
+            try:
+                store.upsert_intel_items_batch(
+                    {**item(f"{index}-{part}"), "summary": rng.randbytes(500).hex()} for part in range(batch)
+                )
+            except StateStoreError as error:
+                name = type(error).__name__
+                told["errors"][name] = told["errors"].get(name, 0) + 1
+                if name == "CommitOutcomeUnknownError":
+                    told["unknown"].append((index, batch))
+                refused += 1
+                if refused == PATIENCE:
+                    fail_to_spill(store)
+                    say("full")
+                    if hear() == "end":
+                        return told
+            else:
+                told["acknowledged"].append((index, batch))
+                if refused >= PATIENCE:
+                    say("room")
+                    hear()
+                refused = 0
+    raise AssertionError("the end was not told")
+
+
+def fail_four_times(path: str) -> list[str]:
+    """Write an item, and fail to write four others once told; return the errors."""
+    errors = []
+    with StateStore(path) as store:
+        store.start_run("run-1", "daily", {})
+        store.upsert_intel_item(item("first"))
+        say()
+        hear()
+        for name in "abcd":
+            try:
+                store.upsert_intel_item(item(name))
+            except StateStoreError as error:
+                errors.append(f"{type(error).__name__}: {error}")
+        say()
+        hear()
+    return errors
+
+
+def commit_until_it_fails(path: str) -> None:
+    """Write until a log has nearly as many frames as a region of its index names, and until that fails once told."""
+    store = StateStore(path)
+    store.start_run("run-1", "daily", {})
+    for number in itertools.count():
+        frames = struct.unpack_from("I", Path(f"{path}-shm").read_bytes(), FRAMES)[0]
+        if frames > FIRST_REGION - 100:
+            break
+        store.upsert_intel_items_batch(big(f"{number}-{part}") for part in range(5))
+    say()
+    hear()
+    for number in itertools.count():
+        try:
+            store.upsert_intel_item(item(f"small-{number}"))
+        except StateStoreError as error:
+            say(f"small-{number} {type(error).__name__}: {error}")
+            hear()
+
+
+def commit_as_told(path: str) -> None:
+    """Write an item, and another one in a transaction, which is committed when told; say what came of it."""
+    store = StateStore(path)
+    store.start_run("run-1", "daily", {})
+    store.upsert_intel_item(item("first"))
+    try:
+        with store.transaction():
+            store.upsert_intel_item(item("failed"))
+            say("inside")
+            hear()
+        say("committed")
+    except StateStoreError as error:
+        say(f"{type(error).__name__}: {error}")
+    hear()

@@ -26,9 +26,9 @@ use rusqlite::ffi::{
 use crate::sqlite::file::wal_index::{Committed, WalIndex};
 
 /// The locks of a log. <https://www.sqlite.org/walformat.html#wal_locks>
-const WRITE_LOCK: c_int = 0;
+pub(crate) const WRITE_LOCK: c_int = 0;
 const CHECKPOINT_LOCK: c_int = 1;
-const RECOVER_LOCK: c_int = 2;
+pub(crate) const RECOVER_LOCK: c_int = 2;
 
 /// What a connection's file knows of the checkpoint that it is in.
 #[derive(Default)]
@@ -89,13 +89,18 @@ impl Backfill {
             // Something was written, but not the last page: it ended early.
             SQLITE_FCNTL_CKPT_DONE => {
                 let checkpoint = self.checkpoint.as_ref();
-                self.revoked = checkpoint
+                self.revoked |= checkpoint
                     .is_some_and(|checkpoint| checkpoint.unsynced && checkpoint.sync != Sync::AtTheEnd);
                 #[cfg(test)]
                 tests::REVOKED.set(tests::REVOKED.get() + u32::from(self.revoked));
             }
             _ => {}
         }
+    }
+
+    /// Whether a checkpoint is being done.
+    pub(crate) fn is_checkpointing(&self) -> bool {
+        self.checkpoint.is_some()
     }
 
     /// Whether a checkpoint may write.
@@ -130,7 +135,7 @@ impl Backfill {
         match &mut self.checkpoint {
             Some(checkpoint) if code == SQLITE_OK => checkpoint.unsynced = false,
             // SAFETY: as the caller says; a checkpoint has its locks until it ends.
-            Some(_) => unsafe { index(file) }.into_iter().for_each(WalIndex::forget_backfill),
+            Some(_) => self.revoked |= !unsafe { index(file) }.is_none_or(WalIndex::forget_backfill),
             None => {}
         }
         self.checkpoint.is_some() && code != SQLITE_OK
@@ -174,9 +179,9 @@ impl Backfill {
             return;
         }
         let covers = |lock| (offset..offset + count).contains(&lock);
-        if std::mem::take(&mut self.revoked) {
+        if self.revoked {
             // SAFETY: as the caller says. The locks of the checkpoint are released only now.
-            unsafe { index(file) }.into_iter().for_each(WalIndex::forget_backfill);
+            self.revoked = !unsafe { index(file) }.is_none_or(WalIndex::forget_backfill);
         }
         self.checkpoint = None;
         if covers(RECOVER_LOCK) {
@@ -184,7 +189,9 @@ impl Backfill {
             // SAFETY: as the caller says. The process that recovers the log has it open, and locked against all others.
             let index = unsafe { index(file) };
             self.committed = index.map(WalIndex::committed);
-            index.filter(|index| index.frames() > 0).into_iter().for_each(WalIndex::doubt);
+            if let Some(index) = index.filter(|index| index.frames() > 0) {
+                index.doubt();
+            }
         }
         if covers(CHECKPOINT_LOCK) {
             self.has_checkpoint_lock = false;

@@ -302,7 +302,8 @@ fn journal_mode(connection: &Connection) -> Result<()> {
     if !has_log()? {
         connection.execute_batch("BEGIN EXCLUSIVE")?;
         // Another process may have been faster.
-        let tried = if has_log()? { Ok(()) } else { main_file::try_index(connection) };
+        let tried = has_log().map_err(StoreError::from);
+        let tried = tried.and_then(|has_log| if has_log { Ok(()) } else { main_file::try_index(connection) });
         connection.execute_batch("ROLLBACK")?;
         tried?;
     }

@@ -10,7 +10,8 @@
 //! - only what continues the last write is gathered; anything else, what there is no memory for, and every other
 //!   operation on the file first writes what was gathered.
 //!
-//! Where each commit is synced, zeros are written behind one that makes the file longer ([`AHEAD`]).
+//! Where each commit is synced, zeros are written behind one that makes the file longer ([`AHEAD`]), unless what is
+//! written over them would go to another place anyway.
 //!
 //! What is lost with a process that dies is thus never more than the frames of a transaction that had not committed.
 
@@ -25,10 +26,14 @@ use crate::error::Result;
 use crate::memory;
 use crate::sqlite::file::log_doubt;
 use crate::sqlite::file::main_file;
+use crate::sqlite::file::platform::{Overwrites, overwrites};
 use crate::sqlite::file::wrapper::{self, Opened, method, pass};
 
 /// Bytes of a frame's header.
 const HEADER: usize = 24;
+
+/// Bytes of the smallest page.
+const SMALLEST_PAGE: usize = 512;
 
 /// Bytes from which what was gathered is written. With the largest page on top it stays under the 128 KiB that
 /// SQLite's own VFS takes at once.
@@ -54,6 +59,12 @@ pub(crate) struct LogFile {
     commit_is_synced: Option<bool>,
     /// The file is known to be as long.
     length: i64,
+    /// Zeros that are written ahead are of use: the next commits are written where they are.
+    may_write_ahead: bool,
+    /// Bytes of a page; 0 until one is written.
+    page: usize,
+    /// The log is in doubt, and there was no room for the mark.
+    doubts: bool,
     /// Which log was last synced with success, and up to where.
     synced: Option<([u32; 2], u64)>,
     /// The last header was that of a commit's last frame.
@@ -66,6 +77,14 @@ pub(crate) struct LogFile {
     failed: Option<Arc<AtomicU64>>,
 }
 
+impl LogFile {
+    /// How many frames are written.
+    fn frames(&self) -> u32 {
+        let frames = self.end.unsigned_abs() / (HEADER + self.page) as u64;
+        u32::try_from(frames).unwrap_or(u32::MAX)
+    }
+}
+
 /// Set up the wrapper of a log that the system's VFS has opened with `code`.
 ///
 /// # Safety
@@ -74,7 +93,8 @@ pub(crate) unsafe fn wrap(file: *mut sqlite3_file, name: *const c_char, code: c_
     let methods = wrapper::methods_after(code, &METHODS);
     let gathered = Vec::new();
     // SAFETY: as the caller says.
-    let opened = unsafe { Opened::new(wrapper::system_file::<LogFile>(file), name, code) };
+    let (opened, path) =
+        unsafe { (Opened::new(wrapper::system_file::<LogFile>(file), name, code), wrapper::path(name)) };
     let log = LogFile {
         methods,
         gathered,
@@ -86,9 +106,12 @@ pub(crate) unsafe fn wrap(file: *mut sqlite3_file, name: *const c_char, code: c_
         unsynced: false,
         commit_is_synced: None,
         length: 0,
+        may_write_ahead: path.is_none_or(|path| overwrites(path) != Overwrites::Elsewhere),
+        page: 0,
         syncs: None,
         failed: None,
         synced: None,
+        doubts: false,
     };
     // SAFETY: as the caller says.
     unsafe { file.cast::<LogFile>().write(log) };
@@ -167,26 +190,66 @@ unsafe extern "C" fn write(
         // It starts over, and may have been cut.
         log.length = 0;
     }
+    let is_page = bytes.len() >= SMALLEST_PAGE;
+    let commit_is_whole = log.commits && is_page;
+    if is_page {
+        log.page = bytes.len();
+    }
+    // SQLite adds each page that it writes to the index. A commit that is in the log and cannot be added would be found by
+    // the next opening.
+    if is_page && (commit_is_whole || log.gathered.len() <= HEADER) {
+        // SAFETY: as above. SQLite has the write lock.
+        let room = unsafe { main_file::make_room(log.name, log.frames(), commit_is_whole) };
+        if room != SQLITE_OK {
+            log.gathered.clear();
+            return room;
+        }
+    }
     if !continues {
-        return flush_and_pass!(LogFile, file, xWrite, from, count, at);
+        return write_through(file, from, count, at);
     }
     if log.gathered.is_empty() {
         log.start = at;
     }
     if memory::append(&mut log.gathered, bytes).is_err() {
-        return flush_and_pass!(LogFile, file, xWrite, from, count, at);
+        return write_through(file, from, count, at);
     }
-    let commit_is_whole = log.commits && bytes.len() != HEADER;
     if !commit_is_whole && log.gathered.len() < GATHERED {
         return SQLITE_OK;
     }
     // SAFETY: as above; `log` is not used again.
-    let code = unsafe { flush(file) };
-    if code == SQLITE_OK && commit_is_whole {
-        // SAFETY: as above.
-        unsafe { write_ahead(file) };
+    unsafe {
+        let code = flush(file);
+        if code != SQLITE_OK || !commit_is_whole {
+            return code;
+        }
+        write_ahead(file);
+        still_has_room(file)
     }
-    code
+}
+
+/// Write what does not continue what was gathered.
+fn write_through(file: *mut sqlite3_file, from: *const c_void, count: c_int, at: sqlite3_int64) -> c_int {
+    let code = flush_and_pass!(LogFile, file, xWrite, from, count, at);
+    // SAFETY: the caller has a file that `open` set up.
+    unsafe { wrapper::written(wrapper::system_file::<LogFile>(file), code) }
+}
+
+/// Have room in the index, still: what is written and synced may take what room there was. Where there is none, cut off
+/// the commit that is written. Whether it is gone from the disk as well is unknown.
+unsafe fn still_has_room(file: *mut sqlite3_file) -> c_int {
+    // SAFETY: the caller has a file that `open` set up, and SQLite the write lock.
+    unsafe {
+        let log = &mut *file.cast::<LogFile>();
+        let code = main_file::make_room(log.name, log.frames(), true);
+        if code != SQLITE_OK
+            && let Some((index, true)) = main_file::index_of_log(log.name)
+        {
+            log_doubt::cut_off_the_rest(wrapper::system_file::<LogFile>(file), index);
+            log.synced = None;
+        }
+        code
+    }
 }
 
 /// Write zeros behind a commit, if it has made the file longer and each is synced. SQLite has its write lock, and nothing
@@ -194,7 +257,7 @@ unsafe extern "C" fn write(
 unsafe fn write_ahead(file: *mut sqlite3_file) {
     // SAFETY: the caller has a file that `open` set up.
     let log = unsafe { &mut *file.cast::<LogFile>() };
-    if log.commit_is_synced.replace(false) != Some(true) || log.end <= log.length {
+    if log.commit_is_synced.replace(false) != Some(true) || log.end <= log.length || !log.may_write_ahead {
         return;
     }
     log.length = log.opened.size().unwrap_or(i64::MAX);
@@ -231,7 +294,7 @@ unsafe fn flush(file: *mut sqlite3_file) -> c_int {
         let Some(write) = (*(*system).pMethods).xWrite else { return ffi::SQLITE_IOERR };
         let code = write(system, log.gathered.as_ptr().cast(), log.gathered.len() as c_int, log.start);
         log.gathered.clear();
-        code
+        wrapper::written(system, code)
     }
 }
 
@@ -247,7 +310,8 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
         syncs.fetch_add(1, Ordering::Relaxed);
     }
     let is_ours = log.opened.check() == SQLITE_OK;
-    let doubt = index.filter(|_| is_ours).and_then(|(index, _)| Some((index, index.doubted()?)));
+    let doubt = index.filter(|_| is_ours).map(|(index, _)| (index, index.doubted()));
+    let doubt = doubt.filter(|(_, doubted)| log.doubts || doubted.is_some());
     // SAFETY: as above.
     let again = doubt
         .map(|(index, _)| unsafe { log_doubt::write_again(wrapper::system_file::<LogFile>(file), index) });
@@ -258,9 +322,14 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
     // SAFETY: as above; what was borrowed before is not used again, since `flush` borrows it as well.
     let log = unsafe { &mut *file.cast::<LogFile>() };
     if code == SQLITE_OK {
-        doubt.into_iter().for_each(|(index, doubt)| index.trust(doubt));
+        if let Some((index, Some(doubt))) = doubt {
+            index.trust(doubt);
+        }
         log.synced = to_sync;
-        return code;
+        log.doubts = false;
+        let has_committed = log.page > 0 && index.is_some_and(|(_, is_alone)| is_alone);
+        // SAFETY: as above. Who keeps all others from writing has just committed, or is about to checkpoint.
+        return if has_committed { unsafe { still_has_room(file) } } else { code };
     }
     if let Some(failed) = &log.failed {
         failed.fetch_add(1, Ordering::Relaxed);
@@ -268,7 +337,7 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
     if let Some((index, is_alone)) = index {
         let is_on_disk = |(salts, end)| salts == index.salts() && end >= log_doubt::end(index);
         if !log.synced.is_some_and(is_on_disk) {
-            index.doubt();
+            log.doubts = !index.doubt();
         }
         if is_alone && is_ours {
             // SAFETY: as above.

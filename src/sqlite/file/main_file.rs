@@ -1,6 +1,7 @@
 //! The database file, as [`crate::sqlite::file::vfs`] has SQLite use it.
 
 use std::ffi::{c_char, c_int, c_void};
+use std::ptr::null_mut;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -12,6 +13,7 @@ use crate::sqlite::file::backfill::Backfill;
 use crate::sqlite::file::errors;
 use crate::sqlite::file::gate::FILES;
 use crate::sqlite::file::platform;
+use crate::sqlite::file::room::Room;
 use crate::sqlite::file::wal_index::{self, WalIndex};
 use crate::sqlite::file::wrapper::{self, Opened, method, pass, pass_inside};
 
@@ -23,6 +25,7 @@ pub(crate) struct MainFile {
     name: *const c_char,
     opened: Opened,
     backfill: Backfill,
+    room: Room,
 }
 
 /// Set up the wrapper of a database that the system's VFS has opened with `code`.
@@ -34,7 +37,14 @@ pub(crate) unsafe fn wrap(file: *mut sqlite3_file, name: *const c_char, code: c_
     // SAFETY: as the caller says.
     unsafe {
         let opened = Opened::new(wrapper::system_file::<MainFile>(file), name, code);
-        file.cast::<MainFile>().write(MainFile { methods, name, opened, backfill: Backfill::default() });
+        let room = Room::new(wrapper::path(name));
+        file.cast::<MainFile>().write(MainFile {
+            methods,
+            name,
+            opened,
+            backfill: Backfill::default(),
+            room,
+        });
     }
 }
 
@@ -85,11 +95,39 @@ pub(crate) unsafe fn index_of_log(name: *const c_char) -> Option<(WalIndex, bool
     }
 }
 
+/// Have room for the index of a log that SQLite opened by `name`, which gets so many frames; they are those of a commit, or
+/// are written before it. Return SQLite's code.
+///
+/// # Safety
+/// As of [`index_of_log`]. The caller has the lock of a writer.
+pub(crate) unsafe fn make_room(name: *const c_char, frames: u32, commits: bool) -> c_int {
+    // SAFETY: the database of an open log is open as well.
+    unsafe {
+        let file = ffi::sqlite3_database_file_object(name);
+        if !is_one(file) {
+            return SQLITE_OK;
+        }
+        let (system, last) = (wrapper::system_file::<MainFile>(file), frames.saturating_sub(1));
+        if room(file).needs_nothing(last) {
+            return SQLITE_OK;
+        }
+        let committed = WalIndex::of(system).map_or(0, WalIndex::frames);
+        room(file).make(system, committed, last, commits)
+    }
+}
+
 /// # Safety
 /// `open` set up `file`, and nobody else uses it meanwhile.
 unsafe fn backfill<'a>(file: *mut sqlite3_file) -> &'a mut Backfill {
     // SAFETY: as the caller says.
     unsafe { &mut (*file.cast::<MainFile>()).backfill }
+}
+
+/// # Safety
+/// `open` set up `file`, and nobody else uses it meanwhile.
+unsafe fn room<'a>(file: *mut sqlite3_file) -> &'a mut Room {
+    // SAFETY: as the caller says.
+    unsafe { &mut (*file.cast::<MainFile>()).room }
 }
 
 /// # Safety
@@ -114,14 +152,10 @@ static METHODS: sqlite3_io_methods = sqlite3_io_methods {
     xFileControl: Some(file_control),
     xSectorSize: method!(pass, MainFile, xSectorSize()),
     xDeviceCharacteristics: method!(pass, MainFile, xDeviceCharacteristics()),
-    xShmMap: method!(
-        pass_inside,
-        MainFile,
-        xShmMap(region: c_int, size: c_int, extend: c_int, to: *mut *mut c_void)
-    ),
+    xShmMap: Some(shm_map),
     xShmLock: Some(shm_lock),
     xShmBarrier: Some(shm_barrier),
-    xShmUnmap: method!(pass_inside, MainFile, xShmUnmap(delete: c_int)),
+    xShmUnmap: Some(shm_unmap),
     xFetch: None,
     xUnfetch: None,
 };
@@ -138,6 +172,8 @@ unsafe extern "C" fn write(
         SQLITE_OK => pass!(MainFile, file, xWrite, from, count, at),
         refused => refused,
     };
+    // SAFETY: as above.
+    let code = unsafe { wrapper::written(wrapper::system_file::<MainFile>(file), code) };
     if code == SQLITE_OK && backfill.wrote(count, at) {
         // SAFETY: as above.
         return unsafe { sync(file, ffi::SQLITE_SYNC_NORMAL) };
@@ -157,6 +193,10 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
     let code = pass!(MainFile, file, xSync, flags);
     // SAFETY: SQLite calls this with a file that `open` set up.
     unsafe {
+        // A checkpoint now says in the `-shm` what is in the database.
+        if code == SQLITE_OK && backfill(file).is_checkpointing() && !room(file).is_at_head() {
+            return ffi::SQLITE_FULL;
+        }
         if backfill(file).synced(wrapper::system_file::<MainFile>(file), code) {
             let path = wrapper::path((*file.cast::<MainFile>()).name);
             path.into_iter().for_each(platform::forget_cached);
@@ -186,6 +226,27 @@ unsafe extern "C" fn file_control(file: *mut sqlite3_file, operation: c_int, arg
     pass!(MainFile, file, xFileControl, operation, argument)
 }
 
+unsafe extern "C" fn shm_map(
+    file: *mut sqlite3_file,
+    region: c_int,
+    size: c_int,
+    extend: c_int,
+    to: *mut *mut c_void,
+) -> c_int {
+    let code = pass_inside!(MainFile, file, xShmMap, region, size, extend, to);
+    // SAFETY: SQLite calls this with a file that `open` set up, and where it succeeded `to` has been written.
+    unsafe {
+        let mapped = if code == SQLITE_OK { *to } else { null_mut() };
+        room(file).after_map(code, region, mapped, extend != 0)
+    }
+}
+
+unsafe extern "C" fn shm_unmap(file: *mut sqlite3_file, delete: c_int) -> c_int {
+    // SAFETY: SQLite calls this with a file that `open` set up.
+    unsafe { room(file).unmapped() };
+    pass_inside!(MainFile, file, xShmUnmap, delete)
+}
+
 unsafe extern "C" fn shm_lock(file: *mut sqlite3_file, offset: c_int, count: c_int, flags: c_int) -> c_int {
     // Each transaction begins with such a lock.
     if flags == ffi::SQLITE_SHM_LOCK | ffi::SQLITE_SHM_SHARED
@@ -193,6 +254,10 @@ unsafe extern "C" fn shm_lock(file: *mut sqlite3_file, offset: c_int, count: c_i
         && let closed @ 1.. = unsafe { opened(file) }.check()
     {
         return closed;
+    }
+    // SAFETY: as above.
+    if let lacking @ 1.. = unsafe { room(file) }.before_lock(offset, count, flags) {
+        return lacking;
     }
     // SAFETY: as above.
     unsafe { backfill(file).before_lock(wrapper::system_file::<MainFile>(file), offset, count, flags) };

@@ -17,6 +17,7 @@ pub(crate) mod open_files;
 pub(crate) mod place;
 pub(crate) mod plain_file;
 pub(crate) mod platform;
+pub(crate) mod room;
 pub(crate) mod schema;
 pub(crate) mod sizes;
 pub(crate) mod still;

@@ -1,6 +1,6 @@
 //! Differences between operating systems. Tested on Linux only.
 
-use std::ffi::{CStr, CString, OsStr, c_int};
+use std::ffi::{CStr, CString, OsStr, c_int, c_void};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 #[cfg(target_os = "linux")]
@@ -244,16 +244,7 @@ pub fn is_mounted_file(_: &Path) -> bool {
 /// memory of one host (<https://www.sqlite.org/wal.html#overview>).
 #[cfg(target_os = "linux")]
 pub fn network_file_system(path: &Path) -> Option<&'static str> {
-    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
-    let mut facts = MaybeUninit::<libc::statfs>::uninit();
-    // SAFETY: `path` ends in NUL, and `facts` has room for what statfs writes.
-    if unsafe { libc::statfs(path.as_ptr(), facts.as_mut_ptr()) } != 0 {
-        return None;
-    }
-    // SAFETY: statfs succeeded, so it filled `facts`.
-    let magic = unsafe { facts.assume_init() }.f_type;
-    // The numbers are those of statfs(2) and linux/magic.h.
-    match u32::try_from(magic & 0xffff_ffff).ok()? {
+    match file_system(path)? {
         0x6969 => Some("NFS"),
         0x517b => Some("SMB"),
         0xff53_4d42 => Some("CIFS"),
@@ -267,6 +258,69 @@ pub fn network_file_system(path: &Path) -> Option<&'static str> {
         0x0116_1970 => Some("GFS2"),
         _ => None,
     }
+}
+
+/// The type of the file system that holds `path`, as statfs(2) and linux/magic.h number them.
+#[cfg(target_os = "linux")]
+fn file_system(path: &Path) -> Option<u32> {
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    let mut facts = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: `path` ends in NUL, and `facts` has room for what statfs writes.
+    if unsafe { libc::statfs(path.as_ptr(), facts.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: statfs succeeded, so it filled `facts`.
+    let magic = unsafe { facts.assume_init() }.f_type;
+    u32::try_from(magic & 0xffff_ffff).ok()
+}
+
+/// What a file system does with what is written over something.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Overwrites {
+    /// It stays where it is.
+    InPlace,
+    /// It goes to another place: room is needed for it.
+    Elsewhere,
+    /// As the file system below has it, which may be any.
+    Unknown,
+}
+
+/// What the file system does that holds `path`.
+#[cfg(target_os = "linux")]
+pub(crate) fn overwrites(path: &Path) -> Overwrites {
+    match file_system(path) {
+        // Btrfs, bcachefs, ZFS and NILFS2.
+        Some(0x9123_683e | 0xca45_1a4e | 0x2fc1_2fc1 | 0x3434) => Overwrites::Elsewhere,
+        // overlayfs.
+        Some(0x794c_7630) => Overwrites::Unknown,
+        _ => Overwrites::InPlace,
+    }
+}
+
+/// Elsewhere than on Linux nothing is detected.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn overwrites(_: &Path) -> Overwrites {
+    Overwrites::InPlace
+}
+
+/// Have the pages of a mapped file be such that they can be written to; return whether there is room for that.
+///
+/// Where there is none, whoever writes to one of them is ended by SIGBUS. The kernel can be asked since Linux 5.14
+/// (<https://man7.org/linux/man-pages/man2/madvise.2.html>).
+#[cfg(target_os = "linux")]
+pub(crate) fn populate(mapped: *mut c_void, bytes: usize) -> bool {
+    // SAFETY: the contents do not change, and what is not mapped is refused. Pages are asked of as a whole.
+    let done = unsafe {
+        let before = mapped as usize % libc::sysconf(libc::_SC_PAGESIZE).max(1) as usize;
+        libc::madvise(mapped.byte_sub(before), bytes + before, libc::MADV_POPULATE_WRITE)
+    };
+    done == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::EFAULT)
+}
+
+/// Elsewhere than on Linux nothing is done.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn populate(_: *mut c_void, _: usize) -> bool {
+    true
 }
 
 /// Elsewhere than on Linux nothing is detected.

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rusqlite::ffi::{SQLITE_OK, sqlite3_file};
 
 use crate::sqlite::file::gate::FILES;
+use crate::sqlite::file::platform;
 
 /// Bytes of a region of the `-shm`.
-const REGION: c_int = 32 << 10;
+pub(crate) const REGION: c_int = 32 << 10;
 
 /// Where in the first region, in words of four bytes, what is where.
 mod word {
@@ -117,7 +118,7 @@ impl WalIndex {
         let Some(beyond) = frame.checked_sub(FIRST_REGION_FRAMES) else {
             return Some(self.word(word::FIRST_FRAME + frame as usize).load(Ordering::Relaxed));
         };
-        let number = c_int::try_from(1 + beyond / REGION_FRAMES).ok()?;
+        let number = region_of(frame);
         // SAFETY: the file is open. A region has room for more words than frames.
         unsafe {
             let region = region(self.file, number)?;
@@ -126,7 +127,6 @@ impl WalIndex {
     }
 
     /// How many frames count as being in the database.
-    #[cfg(test)]
     pub(crate) fn backfill(self) -> u32 {
         self.word(word::BACKFILL).load(Ordering::Acquire)
     }
@@ -134,14 +134,28 @@ impl WalIndex {
     /// Have no frame count as being in the database: the next checkpoint brings them all there. This is right at any
     /// time for whoever holds the locks of a checkpoint, the first of the readers' included. Readers look frames up
     /// from where it was when they began; the log cannot start over; and what is written again is what is there.
-    pub(crate) fn forget_backfill(self) {
-        self.word(word::BACKFILL).store(0, Ordering::Release);
+    ///
+    /// Return whether that is so: there may be no room for a change.
+    pub(crate) fn forget_backfill(self) -> bool {
+        if self.backfill() == 0 {
+            return true;
+        }
+        let has_room = self.has_room();
+        if has_room {
+            self.word(word::BACKFILL).store(0, Ordering::Release);
+        }
+        has_room
     }
 
-    /// Have the log be in doubt: whether what is committed is on disk is not known.
-    pub(crate) fn doubt(self) {
-        let next = |doubt: u32| Some(doubt.wrapping_add(if doubt.is_multiple_of(2) { 1 } else { 2 }));
-        let _ = self.word(word::DOUBT).fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+    /// Have the log be in doubt: whether what is committed is on disk is not known. Return whether that is so: there may be
+    /// no room for the mark.
+    pub(crate) fn doubt(self) -> bool {
+        let has_room = self.has_room();
+        if has_room {
+            let next = |doubt: u32| Some(doubt.wrapping_add(if doubt.is_multiple_of(2) { 1 } else { 2 }));
+            let _ = self.word(word::DOUBT).fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+        }
+        has_room
     }
 
     /// The doubt about the log, if there is one.
@@ -149,10 +163,18 @@ impl WalIndex {
         Some(self.word(word::DOUBT).load(Ordering::Acquire)).filter(|doubt| doubt % 2 == 1)
     }
 
-    /// End a doubt, unless there is another meanwhile.
+    /// End a doubt, unless there is another meanwhile, or no room: what is on disk is written once more then.
     pub(crate) fn trust(self, doubt: u32) {
+        if !self.has_room() {
+            return;
+        }
         let to = doubt.wrapping_add(1);
         let _ = self.word(word::DOUBT).compare_exchange(doubt, to, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Whether there is room for a change of what all share.
+    fn has_room(self) -> bool {
+        platform::populate(self.head.cast(), REGION as usize)
     }
 
     fn word(&self, index: usize) -> &AtomicU32 {
@@ -167,27 +189,38 @@ impl WalIndex {
 /// # Safety
 /// `file` is open and nobody else uses it meanwhile. It has no log, nor has any other who has the database open.
 pub(crate) unsafe fn try_to_map(file: *mut sqlite3_file) -> c_int {
-    let mut mapped: *mut c_void = std::ptr::null_mut();
-    // SAFETY: as the caller says; `mapped` outlives the call.
+    // SAFETY: as the caller says.
     unsafe {
-        let (Some(map), Some(unmap)) = ((*(*file).pMethods).xShmMap, (*(*file).pMethods).xShmUnmap) else {
-            return SQLITE_OK;
-        };
+        let (code, _) = map(file, 0, true);
         let _gate = FILES.enter();
-        let code = map(file, 0, REGION, 1, &raw mut mapped);
-        code.max(unmap(file, 1))
+        code.max((*(*file).pMethods).xShmUnmap.map_or(SQLITE_OK, |unmap| unmap(file, 1)))
     }
+}
+
+/// In which region a frame is named; they are counted from 0 here.
+pub(crate) fn region_of(frame: u32) -> c_int {
+    frame.checked_sub(FIRST_REGION_FRAMES).map_or(0, |beyond| (1 + beyond / REGION_FRAMES).cast_signed())
+}
+
+/// Map a region, and make the file that long if it `extends` it; return SQLite's code and where it is.
+///
+/// # Safety
+/// `file` is a file of the system's VFS, and open.
+pub(crate) unsafe fn map(file: *mut sqlite3_file, number: c_int, extends: bool) -> (c_int, *mut c_void) {
+    let mut mapped: *mut c_void = std::ptr::null_mut();
+    // SAFETY: as the caller says; `mapped` outlives the call. A file without such a method has no log.
+    let code = unsafe {
+        let _gate = FILES.enter();
+        let map = (*(*file).pMethods).xShmMap;
+        map.map_or(SQLITE_OK, |map| map(file, number, REGION, extends.into(), &raw mut mapped))
+    };
+    (code, mapped)
 }
 
 /// # Safety
 /// As [`WalIndex::of`].
 unsafe fn region(file: *mut sqlite3_file, number: c_int) -> Option<*mut u32> {
-    let mut mapped: *mut c_void = std::ptr::null_mut();
-    // SAFETY: as the caller says; `mapped` outlives the call. A file without such a method has no log.
-    unsafe {
-        let map = (*(*file).pMethods).xShmMap?;
-        let _gate = FILES.enter();
-        let code = map(file, number, REGION, 0, &raw mut mapped);
-        (code == SQLITE_OK && !mapped.is_null()).then_some(mapped.cast())
-    }
+    // SAFETY: as the caller says.
+    let (code, mapped) = unsafe { map(file, number, false) };
+    (code == SQLITE_OK && !mapped.is_null()).then_some(mapped.cast())
 }

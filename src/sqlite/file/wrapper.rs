@@ -90,6 +90,23 @@ impl Opened {
     }
 }
 
+/// What a write came to. Where a quota is used up there is no room: SQLite has a name for that of a full disk only.
+///
+/// # Safety
+/// `system` is the file of the system's VFS that was written to, and open.
+pub(crate) unsafe fn written(system: *mut sqlite3_file, code: c_int) -> c_int {
+    let mut reason: c_int = 0;
+    // SAFETY: as the caller says, and the operation writes one number.
+    unsafe {
+        if code == ffi::SQLITE_IOERR_WRITE
+            && let Some(control) = (*(*system).pMethods).xFileControl
+        {
+            control(system, ffi::SQLITE_FCNTL_LAST_ERRNO, (&raw mut reason).cast());
+        }
+    }
+    if reason == libc::EDQUOT { ffi::SQLITE_FULL } else { code }
+}
+
 /// Call a method of the system's file behind a wrapper.
 macro_rules! pass {
     ($wrapper:ty, $file:expr, $method:ident $(, $argument:expr)*) => {{
