@@ -45,7 +45,11 @@ pub(crate) struct Facts {
 /// The facts of the file that `path` leads to, for the check of each commit.
 #[cfg(target_os = "linux")]
 pub(crate) fn facts(path: &CStr) -> io::Result<Facts> {
-    facts_at(libc::AT_FDCWD, path, 0)
+    match facts_at(libc::AT_FDCWD, path, 0) {
+        // FUSE and NFS may tell of names that are gone: a file that was made under another name and linked has had two.
+        Ok(facts) if facts.links > 1 => facts_at(libc::AT_FDCWD, path, libc::AT_STATX_FORCE_SYNC),
+        found => found,
+    }
 }
 
 /// The facts of the file that `path` leads to.
@@ -71,6 +75,7 @@ fn facts_at(directory: c_int, path: &CStr, flags: c_int) -> io::Result<Facts> {
     let mut found = MaybeUninit::<libc::stat64>::zeroed();
     // SAFETY: `path` ends in NUL, `found` has room for what is written, and all zeros are a value of it.
     let (done, found) = unsafe {
+        let flags = flags & !libc::AT_STATX_FORCE_SYNC;
         (libc::fstatat64(directory, path.as_ptr(), found.as_mut_ptr(), flags), found.assume_init())
     };
     if done != 0 {
