@@ -8,7 +8,9 @@
  *   flaky SEED   two of a hundred writes and syncs fail with EIO
  *   quota        writes fail with EDQUOT
  *   no index     writes to a -shm fail with ENOSPC
- *   no room      mapped files cannot be written to: madvise(MADV_POPULATE_WRITE) fails with EFAULT
+ *   no room      mapped files cannot be written to: madvise(MADV_POPULATE_WRITE) fails with EFAULT; on Btrfs, says statfs
+ *   no room further  as "no room", but for the first part of a file that is asked about
+ *   no rewrite   the header of a log cannot be written over, nor can a log be cut off: ENOSPC
  *   no sharing   files cannot be mapped into memory that processes share: mmap fails with ENODEV
  *   no threads   no thread can be started: pthread_create fails with EAGAIN
  *   statfs HEX   statfs says that every file system is of this type
@@ -33,6 +35,8 @@
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { LOG_HEADER = 32 };
 
 /* Whether `fault` is on; what comes after its name goes to `argument`. */
 static int on(const char *fault, char argument[32]) {
@@ -78,13 +82,19 @@ static int sync_fault(int fd) {
     return EIO;
 }
 
+static int is_no_rewrite(int fd) {
+    char argument[32];
+    return is_named(fd, ".db-wal") && on("no rewrite", argument);
+}
+
 /* The error that a write meets, or 0. */
-static int write_fault(int fd) {
+static int write_fault(int fd, size_t size) {
     char argument[32];
     if (!ours(fd)) return 0;
     if (on("full", argument)) return ENOSPC;
     if (on("quota", argument)) return EDQUOT;
     if (on("no index", argument) && is_named(fd, "-shm")) return ENOSPC;
+    if (size == LOG_HEADER && is_no_rewrite(fd)) return ENOSPC;
     return on("flaky", argument) && unlucky(argument) ? EIO : 0;
 }
 
@@ -94,7 +104,7 @@ static int write_fault(int fd) {
     if (error > 0) errno = error; \
     return error ? -(error > 0) : NEXT(int, name, int)(fd);
 #define WRITE(name, types, ...) \
-    int error = write_fault(fd); \
+    int error = write_fault(fd, size); \
     if (error) errno = error; \
     return error ? -1 : NEXT(ssize_t, name, int, const void *, size_t types)(fd, data, size __VA_ARGS__);
 #define COMMA ,
@@ -118,16 +128,31 @@ void *mmap64(void *to, size_t size, int rights, int flags, int fd, off64_t at) {
 
 int madvise(void *at, size_t size, int advice) {
     char argument[32];
+    static void *first;
     if (advice == MADV_POPULATE_WRITE && on("no room", argument)) {
-        errno = EFAULT;
-        return -1;
+        if (!first) first = at;
+        if (first != at || !strstr(argument, "further")) {
+            errno = EFAULT;
+            return -1;
+        }
     }
     return NEXT(int, "madvise", void *, size_t, int)(at, size, advice);
 }
 
+#define CUT(name, length) \
+    if (is_no_rewrite(fd)) { \
+        errno = ENOSPC; \
+        return -1; \
+    } \
+    return NEXT(int, name, int, length)(fd, size);
+
+int ftruncate(int fd, off_t size) { CUT("ftruncate", off_t) }
+int ftruncate64(int fd, off64_t size) { CUT("ftruncate64", off64_t) }
+
 static int typed(struct statfs *answer, int result) {
     char argument[32];
     if (result == 0 && on("statfs", argument)) answer->f_type = strtol(argument, NULL, 16);
+    if (result == 0 && on("no room", argument)) answer->f_type = 0x9123683e;
     return result;
 }
 int statfs(const char *path, struct statfs *answer) {

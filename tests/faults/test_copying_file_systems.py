@@ -6,10 +6,11 @@ Where there is none, the kernel ends with SIGBUS whoever writes to a `-shm`; SQL
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from orchestrator.state_store import StateStore
@@ -27,6 +28,8 @@ QUOTA = 24
 STEP = 1 << 20
 """How many bytes more the next ones give: less than a log of 48 MiB in all. A checkpoint that runs out of room takes it
 from whoever has found some."""
+ATTEMPTS = 3
+"""Where the machine has other work, room may go between the question and the change; unasked, each program is ended."""
 BTRFS = "9123683e"
 """What statfs(2) says of it."""
 CUT_OFF = [f"INSERT INTO t SELECT randomblob(1000) FROM t, (VALUES {', '.join(['(1)'] * 500)})"]
@@ -75,6 +78,30 @@ def quota(tool: Callable[[str], str], tmp_path: Path) -> Iterator[Quota]:
         yield quota
 
 
+def fill(quota: Quota, path: Path, synchronous: Literal["FULL", "NORMAL"], rounds: int) -> dict[str, Any]:
+    """Let a program use up the quota, and give it some more, so often; return what it was told, if it was not ended."""
+    quota.limit(quota.used() + QUOTA * MEGABYTE)
+    with Peer(disks.fill_again_and_again, str(path), synchronous) as peer:
+        try:
+            for _ in range(rounds):
+                assert peer.hear() == "full"
+                quota.limit(None)
+                peer.tell()
+                assert peer.hear() == "room"
+                quota.limit(quota.used() + STEP)
+                peer.tell()
+            assert peer.hear() == "full"
+            quota.limit(None)
+            peer.tell("end")
+            told: dict[str, Any] = peer.result()
+        except AssertionError:
+            quota.limit(None)
+            if peer.process.poll() != -signal.SIGBUS:
+                raise
+            return {}
+    return told
+
+
 @pytest.mark.parametrize("synchronous", ["FULL", "NORMAL"])
 def test_quota_that_is_used_up_is_a_full_disk(
     quota: Quota,
@@ -82,20 +109,12 @@ def test_quota_that_is_used_up_is_a_full_disk(
     figure: Callable[[str], None],
     synchronous: Literal["FULL", "NORMAL"],
 ) -> None:
-    path = quota.folder / "state.db"
-    quota.limit(QUOTA * MEGABYTE)
-    with Peer(disks.fill_again_and_again, str(path), synchronous) as peer:
-        for _ in range(rounds(5, 60)):
-            assert peer.hear() == "full"
-            quota.limit(None)
-            peer.tell()
-            assert peer.hear() == "room"
-            quota.limit(quota.used() + STEP)
-            peer.tell()
-        assert peer.hear() == "full"
-        quota.limit(None)
-        peer.tell("end")
-        told = peer.result()
+    for attempt in range(ATTEMPTS):
+        path = quota.folder / f"{attempt}.db"
+        told = fill(quota, path, synchronous, rounds(5, 60))
+        if told:
+            break
+    assert told, f"{ATTEMPTS} of {ATTEMPTS} were ended by SIGBUS"
     assert set(told["errors"]) <= {"DiskFullError", "CommitOutcomeUnknownError"}
     with StateStore(path) as store:
         found = {each["item_id"] for each in store.iter_intel_items(fields=["item_id"])}
@@ -148,6 +167,45 @@ def test_foreign_file_that_was_cut_off_is_refused_and_gets_no_index(path: Path, 
     fault(f"statfs {BTRFS}")
     assert in_process(openings.open_each, str(path))[0][0].startswith("ForeignDatabaseError: ")
     assert [each.name for each in path.parent.iterdir() if each.name.startswith(path.name)] == [path.name]
+
+
+def test_large_log_is_not_recovered_where_there_is_no_room_for_all_of_its_index(
+    path: Path, fault: Callable[[str], None]
+) -> None:
+    with Peer(disks.write_a_large_log, str(path)) as peer:
+        peer.hear()
+        peer.kill()
+    fault("no room further")
+    assert in_process(openings.open_each, str(path))[0] == ["DiskFullError: database or disk is full"] * 2
+    fault("")
+    with StateStore(path) as store:
+        assert store.count_intel_items() == 2 * disks.LARGE
+        assert store.check() == []
+
+
+def test_commit_in_a_log_that_cannot_be_written_again_is_not_called_unwritten(
+    path: Path, fault: Callable[[str], None]
+) -> None:
+    """A log that a killed process has left is written again with the first commit, which is in it by then."""
+    with Peer(disks.write_a_large_log, str(path)) as peer:
+        peer.hear()
+        peer.kill()
+    with Peer(disks.write_when_told, str(path), "new") as peer:
+        peer.hear()
+        fault("no rewrite")
+        peer.tell()
+        assert peer.hear().startswith("CommitOutcomeUnknownError: ")
+        peer.kill()
+
+
+def test_room_is_asked_for_between_pages_that_are_too_many_for_memory(path: Path, fault: Callable[[str], None]) -> None:
+    fault(f"statfs {BTRFS}")
+    with Peer(disks.go_on_when_told, str(path)) as peer:
+        peer.hear()
+        fault("no room")
+        peer.tell()
+        assert peer.hear().startswith("DiskFullError: ")
+        peer.kill()
 
 
 def test_no_room_for_the_index_is_a_full_disk_before_anything_is_written(

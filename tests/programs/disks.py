@@ -199,6 +199,45 @@ def commit_until_it_fails(path: str) -> None:
             hear()
 
 
+def write_a_large_log(path: str) -> None:
+    """Have a log of which more than a region of its index tells, and wait to be killed."""
+    store = StateStore(path)
+    store.start_run("run-1", "daily", {})
+    store.upsert_intel_items_batch(big(f"{number}") for number in range(2 * LARGE))
+    say()
+    hear()
+
+
+def write_when_told(path: str, name: str) -> None:
+    """Write an item when told, and say what came of it."""
+    store = StateStore(path)
+    say()
+    hear()
+    try:
+        store.upsert_intel_item(item(name))
+        say("done")
+    except StateStoreError as error:
+        say(f"{type(error).__name__}: {error}")
+    hear()
+
+
+def go_on_when_told(path: str) -> None:
+    """Write more in a transaction than fits into memory, and one item more when told; say what came of it."""
+    store = StateStore(path)
+    store.start_run("run-1", "daily", {})
+    try:
+        with store.transaction():
+            for part in range(LARGE):
+                store.upsert_intel_item({**item(f"never-{part}"), "claims_json": [BLOB * 10]})
+            say()
+            hear()
+            store.upsert_intel_item(big("never"))
+            say("done")
+    except StateStoreError as error:
+        say(f"{type(error).__name__}: {error}")
+    hear()
+
+
 def commit_as_told(path: str) -> None:
     """Write an item, and another one in a transaction, which is committed when told; say what came of it."""
     store = StateStore(path)

@@ -180,7 +180,7 @@ impl Backfill {
         }
         let covers = |lock| (offset..offset + count).contains(&lock);
         if self.revoked {
-            // SAFETY: as the caller says. The locks of the checkpoint are released only now.
+            // SAFETY: as the caller says. The locks of the checkpoint are released only now, or were where there was no room.
             self.revoked = !unsafe { index(file) }.is_none_or(WalIndex::forget_backfill);
         }
         self.checkpoint = None;

@@ -11,7 +11,10 @@
 
 use std::ffi::c_int;
 
-use rusqlite::ffi::{SQLITE_IOERR, SQLITE_IOERR_CORRUPTFS, SQLITE_NOMEM, SQLITE_OK, sqlite3_file};
+use rusqlite::ffi::{
+    SQLITE_FULL, SQLITE_IOERR, SQLITE_IOERR_CORRUPTFS, SQLITE_IOERR_WRITE, SQLITE_NOMEM, SQLITE_OK,
+    sqlite3_file,
+};
 
 use crate::sqlite::file::wal_index::WalIndex;
 
@@ -138,7 +141,11 @@ unsafe fn write(file: *mut sqlite3_file, from: &[u8], at: u64) -> Result<(), c_i
     // SAFETY: as the caller says; there are as many bytes.
     unsafe {
         let write = (*(*file).pMethods).xWrite.ok_or(SQLITE_IOERR)?;
-        done(write(file, from.as_ptr().cast(), from.len() as c_int, at as i64))
+        match write(file, from.as_ptr().cast(), from.len() as c_int, at as i64) {
+            // A full disk stands for nothing written, and the commit is in the log.
+            SQLITE_FULL => Err(SQLITE_IOERR_WRITE),
+            code => done(code),
+        }
     }
 }
 

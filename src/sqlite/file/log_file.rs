@@ -26,7 +26,7 @@ use crate::error::Result;
 use crate::memory;
 use crate::sqlite::file::log_doubt;
 use crate::sqlite::file::main_file;
-use crate::sqlite::file::platform::{Overwrites, overwrites};
+use crate::sqlite::file::platform::{self, Overwrites};
 use crate::sqlite::file::wrapper::{self, Opened, method, pass};
 
 /// Bytes of a frame's header.
@@ -59,8 +59,8 @@ pub(crate) struct LogFile {
     commit_is_synced: Option<bool>,
     /// The file is known to be as long.
     length: i64,
-    /// Zeros that are written ahead are of use: the next commits are written where they are.
-    may_write_ahead: bool,
+    /// What the file system does with what is written over something.
+    overwrites: Overwrites,
     /// Bytes of a page; 0 until one is written.
     page: usize,
     /// The log is in doubt, and there was no room for the mark.
@@ -106,7 +106,7 @@ pub(crate) unsafe fn wrap(file: *mut sqlite3_file, name: *const c_char, code: c_
         unsynced: false,
         commit_is_synced: None,
         length: 0,
-        may_write_ahead: path.is_none_or(|path| overwrites(path) != Overwrites::Elsewhere),
+        overwrites: path.map_or(Overwrites::InPlace, platform::overwrites),
         page: 0,
         syncs: None,
         failed: None,
@@ -192,12 +192,10 @@ unsafe extern "C" fn write(
     }
     let is_page = bytes.len() >= SMALLEST_PAGE;
     let commit_is_whole = log.commits && is_page;
-    if is_page {
-        log.page = bytes.len();
-    }
+    log.page = if is_page { bytes.len() } else { log.page };
     // SQLite adds each page that it writes to the index. A commit that is in the log and cannot be added would be found by
     // the next opening.
-    if is_page && (commit_is_whole || log.gathered.len() <= HEADER) {
+    if is_page && (commit_is_whole || log.overwrites != Overwrites::InPlace) {
         // SAFETY: as above. SQLite has the write lock.
         let room = unsafe { main_file::make_room(log.name, log.frames(), commit_is_whole) };
         if room != SQLITE_OK {
@@ -257,7 +255,8 @@ unsafe fn still_has_room(file: *mut sqlite3_file) -> c_int {
 unsafe fn write_ahead(file: *mut sqlite3_file) {
     // SAFETY: the caller has a file that `open` set up.
     let log = unsafe { &mut *file.cast::<LogFile>() };
-    if log.commit_is_synced.replace(false) != Some(true) || log.end <= log.length || !log.may_write_ahead {
+    let is_synced = log.commit_is_synced.replace(false) == Some(true);
+    if !is_synced || log.end <= log.length || log.overwrites == Overwrites::Elsewhere {
         return;
     }
     log.length = log.opened.size().unwrap_or(i64::MAX);
@@ -327,8 +326,9 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
         }
         log.synced = to_sync;
         log.doubts = false;
-        let has_committed = log.page > 0 && index.is_some_and(|(_, is_alone)| is_alone);
-        // SAFETY: as above. Who keeps all others from writing has just committed, or is about to checkpoint.
+        let has_committed = log.page > 0 && log.frames() > 0 && index.is_some_and(|(_, is_alone)| is_alone);
+        // SAFETY: as above. Who keeps all others from writing has just committed, or is about to checkpoint: not more than the
+        // header is there else.
         return if has_committed { unsafe { still_has_room(file) } } else { code };
     }
     if let Some(failed) = &log.failed {

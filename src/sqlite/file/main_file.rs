@@ -108,7 +108,7 @@ pub(crate) unsafe fn make_room(name: *const c_char, frames: u32, commits: bool) 
             return SQLITE_OK;
         }
         let (system, last) = (wrapper::system_file::<MainFile>(file), frames.saturating_sub(1));
-        if room(file).needs_nothing(last) {
+        if room(file).needs_nothing(last, commits) {
             return SQLITE_OK;
         }
         let committed = WalIndex::of(system).map_or(0, WalIndex::frames);
@@ -237,7 +237,12 @@ unsafe extern "C" fn shm_map(
     // SAFETY: SQLite calls this with a file that `open` set up, and where it succeeded `to` has been written.
     unsafe {
         let mapped = if code == SQLITE_OK { *to } else { null_mut() };
-        room(file).after_map(code, region, mapped, extend != 0)
+        let code = room(file).after_map(code, region, mapped, extend != 0);
+        if code != SQLITE_OK && code & 0xff != ffi::SQLITE_READONLY {
+            // Who recovers a log looks at nothing but this.
+            *to = null_mut();
+        }
+        code
     }
 }
 

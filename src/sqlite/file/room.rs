@@ -7,6 +7,7 @@
 use std::ffi::{c_int, c_void};
 use std::io;
 use std::path::Path;
+use std::ptr::null_mut;
 use std::time::{Duration, Instant};
 
 use rusqlite::ffi::{
@@ -19,16 +20,22 @@ use crate::sqlite::file::backfill::{RECOVER_LOCK, WRITE_LOCK};
 use crate::sqlite::file::platform::{self, Overwrites};
 use crate::sqlite::file::wal_index;
 
-/// How long it takes at most to find room that is there, in several attempts on a machine that has other work. What takes
-/// longer is the kernel's making some, by writing back what there was room for before: that needs it again then.
+/// How long it takes at most to find room in a region where it is there, in several attempts on a machine that has other
+/// work. What takes longer is the kernel's making some, by writing back what there was room for before: that needs it again
+/// then.
 const AT_ONCE_MICROS: [u64; 5] = [100, 200, 400, 600, 800];
+
+/// For how long room is taken to stay between pages that belong to no commit yet.
+const RECENT: Duration = Duration::from_micros(200);
 
 /// What a connection knows of its `-shm`.
 pub(crate) struct Room {
     /// Every change may need room.
     for_changes: bool,
-    /// The regions that SQLite has mapped, in their order.
+    /// The regions by their number; null where this connection has not mapped one.
     regions: Vec<*mut c_void>,
+    /// When there was room in those of a log of so many frames.
+    found: Option<(Instant, u32)>,
     /// A commit is being written to the log: what fails from now on is of unknown outcome.
     commits: bool,
 }
@@ -37,7 +44,12 @@ impl Room {
     /// For the `-shm` of the database at `path`.
     pub(crate) fn new(path: Option<&Path>) -> Self {
         let overwrites = path.map_or(Overwrites::InPlace, platform::overwrites);
-        Self { for_changes: overwrites != Overwrites::InPlace, regions: Vec::new(), commits: false }
+        Self {
+            for_changes: overwrites != Overwrites::InPlace,
+            regions: Vec::new(),
+            found: None,
+            commits: false,
+        }
     }
 
     /// SQLite has tried to map a region, and is about to write to it if it may make the file longer. Return the code for it.
@@ -56,9 +68,12 @@ impl Room {
         if code != SQLITE_OK || region.is_null() {
             return code;
         }
-        if number as usize == self.regions.len() && memory::push(&mut self.regions, region).is_err() {
-            return SQLITE_NOMEM;
+        while self.regions.len() <= number as usize {
+            if memory::push(&mut self.regions, null_mut()).is_err() {
+                return SQLITE_NOMEM;
+            }
         }
+        self.regions[number as usize] = region;
         if extends && !self.is_at_all([region].iter()) { self.none() } else { SQLITE_OK }
     }
 
@@ -86,9 +101,16 @@ impl Room {
         self.is_at_all(self.regions.iter().take(1))
     }
 
-    /// Whether there is room for the frames up to one, whatever room there is elsewhere.
-    pub(crate) fn needs_nothing(&self, to: u32) -> bool {
-        !self.for_changes && self.regions.len() > wal_index::region_of(to) as usize
+    /// Whether nothing has to be done to have room for the frames up to one.
+    pub(crate) fn needs_nothing(&self, to: u32, commits: bool) -> bool {
+        let is_recent = || {
+            self.found.is_some_and(|(at, frames)| {
+                !commits && wal_index::region_of(to) <= wal_index::region_of(frames) && at.elapsed() < RECENT
+            })
+        };
+        let regions = self.regions.get(..=wal_index::region_of(to) as usize);
+        regions.is_some_and(|regions| regions.iter().all(|region| !region.is_null()))
+            && (!self.for_changes || is_recent())
     }
 
     /// Have room for the frames from one to another of a log, the last ones of a commit or not. Return SQLite's code.
@@ -102,7 +124,11 @@ impl Room {
         to: u32,
         commits: bool,
     ) -> c_int {
-        for number in self.regions.len() as c_int..=wal_index::region_of(to) {
+        let (first, last) = (wal_index::region_of(from), wal_index::region_of(to));
+        for number in 0..=last {
+            if self.regions.get(number as usize).is_some_and(|region| !region.is_null()) {
+                continue;
+            }
             // SAFETY: as the caller says.
             let (code, region) = unsafe { wal_index::map(file, number, true) };
             match self.after_map(code, number, region, true) {
@@ -111,10 +137,11 @@ impl Room {
             }
         }
         // The head is in the first one.
-        let changed = self.regions.iter().skip(1.max(wal_index::region_of(from)) as usize);
+        let changed = self.regions.iter().take(last as usize + 1).skip(1.max(first) as usize);
         if !self.is_at_all(self.regions.iter().take(1).chain(changed)) {
             return self.none();
         }
+        self.found = Some((Instant::now(), to));
         self.commits |= commits;
         SQLITE_OK
     }
@@ -124,13 +151,16 @@ impl Room {
         if !self.for_changes {
             return true;
         }
-        let is_at = |region: &*mut c_void| platform::populate(*region, wal_index::REGION as usize);
         for micros in AT_ONCE_MICROS {
-            let begun = Instant::now();
-            if !regions.clone().all(is_at) {
-                return false;
+            let mut longest = Duration::ZERO;
+            for region in regions.clone().filter(|region| !region.is_null()) {
+                let begun = Instant::now();
+                if !platform::populate(*region, wal_index::REGION as usize) {
+                    return false;
+                }
+                longest = longest.max(begun.elapsed());
             }
-            if begun.elapsed() < Duration::from_micros(micros) {
+            if longest < Duration::from_micros(micros) {
                 return true;
             }
         }
