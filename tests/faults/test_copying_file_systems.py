@@ -169,12 +169,17 @@ def test_foreign_file_that_was_cut_off_is_refused_and_gets_no_index(path: Path, 
     assert [each.name for each in path.parent.iterdir() if each.name.startswith(path.name)] == [path.name]
 
 
-def test_large_log_is_not_recovered_where_there_is_no_room_for_all_of_its_index(
-    path: Path, fault: Callable[[str], None]
-) -> None:
+def leave_a_large_log(path: Path) -> None:
+    """Kill a process that has written more than a region of the index tells of."""
     with Peer(disks.write_a_large_log, str(path)) as peer:
         peer.hear()
         peer.kill()
+
+
+def test_large_log_is_not_recovered_where_there_is_no_room_for_all_of_its_index(
+    path: Path, fault: Callable[[str], None]
+) -> None:
+    leave_a_large_log(path)
     fault("no room further")
     assert in_process(openings.open_each, str(path))[0] == ["DiskFullError: database or disk is full"] * 2
     fault("")
@@ -187,9 +192,7 @@ def test_commit_in_a_log_that_cannot_be_written_again_is_not_called_unwritten(
     path: Path, fault: Callable[[str], None]
 ) -> None:
     """A log that a killed process has left is written again with the first commit, which is in it by then."""
-    with Peer(disks.write_a_large_log, str(path)) as peer:
-        peer.hear()
-        peer.kill()
+    leave_a_large_log(path)
     with Peer(disks.write_when_told, str(path), "new") as peer:
         peer.hear()
         fault("no rewrite")

@@ -6,6 +6,7 @@ import random
 import resource
 import struct
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -208,34 +209,36 @@ def write_a_large_log(path: str) -> None:
     hear()
 
 
-def write_when_told(path: str, name: str) -> None:
-    """Write an item when told, and say what came of it."""
-    store = StateStore(path)
-    say()
-    hear()
+@contextlib.contextmanager
+def outcome_told() -> Iterator[None]:
+    """Say what comes of what is done inside, and wait to be killed."""
     try:
-        store.upsert_intel_item(item(name))
+        yield
         say("done")
     except StateStoreError as error:
         say(f"{type(error).__name__}: {error}")
     hear()
 
 
+def write_when_told(path: str, name: str) -> None:
+    """Write an item when told, and say what came of it."""
+    store = StateStore(path)
+    say()
+    hear()
+    with outcome_told():
+        store.upsert_intel_item(item(name))
+
+
 def go_on_when_told(path: str) -> None:
     """Write more in a transaction than fits into memory, and one item more when told; say what came of it."""
     store = StateStore(path)
     store.start_run("run-1", "daily", {})
-    try:
-        with store.transaction():
-            for part in range(LARGE):
-                store.upsert_intel_item({**item(f"never-{part}"), "claims_json": [BLOB * 10]})
-            say()
-            hear()
-            store.upsert_intel_item(big("never"))
-            say("done")
-    except StateStoreError as error:
-        say(f"{type(error).__name__}: {error}")
-    hear()
+    with outcome_told(), store.transaction():
+        for part in range(LARGE):
+            store.upsert_intel_item({**item(f"never-{part}"), "claims_json": [BLOB * 10]})
+        say()
+        hear()
+        store.upsert_intel_item(big("never"))
 
 
 def commit_as_told(path: str) -> None:
@@ -243,12 +246,7 @@ def commit_as_told(path: str) -> None:
     store = StateStore(path)
     store.start_run("run-1", "daily", {})
     store.upsert_intel_item(item("first"))
-    try:
-        with store.transaction():
-            store.upsert_intel_item(item("failed"))
-            say("inside")
-            hear()
-        say("committed")
-    except StateStoreError as error:
-        say(f"{type(error).__name__}: {error}")
-    hear()
+    with outcome_told(), store.transaction():
+        store.upsert_intel_item(item("failed"))
+        say("inside")
+        hear()
