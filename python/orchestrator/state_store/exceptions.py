@@ -41,7 +41,7 @@ class StoreBusyError(StateStoreError, sqlite3.OperationalError):
 
 
 class DiskFullError(StateStoreError, sqlite3.OperationalError):
-    """The disk is full; nothing of the call, or of the transaction around it, was written."""
+    """The disk is full, or a quota is used up; nothing of the call, or of the transaction around it, was written."""
 
 
 class StorageIOError(StateStoreError, sqlite3.OperationalError):
